@@ -1,0 +1,37 @@
+"""The address that clients reach us by, and the signed links to results."""
+
+from dataclasses import dataclass
+
+from batchway import limits
+from batchway.kit.clock import SECOND, Clock
+from batchway.kit.signing import Signer, Verdict
+from batchway.model.batch import Batch
+
+
+@dataclass(frozen=True)
+class ResultLinks:
+    """Makes `response_body_url` and checks what comes back."""
+
+    signer: Signer
+    clock: Clock
+
+    def url(self, batch: Batch) -> str:
+        """A fresh link, good for ten minutes; empty while there is nothing to download."""
+        if not batch.has_results:
+            return ""
+        expires_at = self.clock() + limits.result_link_seconds * SECOND
+        token = self.signer.sign(_subject(batch.public_id), expires_at)
+        return f"{batch.base_url}{path(batch.public_id)}?t={token}"
+
+    def check(self, public_id: str, token: str) -> Verdict:
+        """Whether a token opens the results of this batch."""
+        return self.signer.verify(token, _subject(public_id), self.clock())
+
+
+def path(public_id: str) -> str:
+    """Where the results of a batch are served."""
+    return f"/results/{public_id}-response.tar.gz"
+
+
+def _subject(public_id: str) -> str:
+    return f"results:{public_id}"

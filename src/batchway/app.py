@@ -1,0 +1,132 @@
+"""Wires everything. The only module that names concrete targets and archives."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.applications import Starlette
+
+from batchway import engine
+from batchway.api.batches import BatchCalls
+from batchway.api.calls import Calls
+from batchway.api.health import Health
+from batchway.api.links import ResultLinks
+from batchway.api.results import Results
+from batchway.api.server import asgi_app
+from batchway.archives.disk import DiskArchive
+from batchway.engine import HandOvers, StepName, Worker
+from batchway.kit.clock import Clock, system_clock
+from batchway.kit.ids import process_name
+from batchway.kit.signing import Signer
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.run import run
+from batchway.lifecycle.split import split
+from batchway.lifecycle.sweep import drop_orphans, sweep
+from batchway.model.step import Step
+from batchway.settings import Settings, prepare_data_folder
+from batchway.store import migrate
+from batchway.store.database import Database
+from batchway.targets.builtin import BuiltinTarget
+
+
+@dataclass(frozen=True)
+class App:
+    """One process's view of a server: the API or a worker is made from it."""
+
+    settings: Settings
+    database: Database
+    hand_overs: HandOvers
+    parts: Parts
+
+    def asgi(self) -> Starlette:
+        """The HTTP surface."""
+        clock = self.parts.clock
+        result_links = ResultLinks(Signer(self.settings.secret_keys()), clock)
+        calls = Calls(
+            self.database,
+            self.parts.target,
+            BatchCalls(self.parts, result_links),
+            clock,
+            self.settings.public_url,
+        )
+        results = Results(self.database, self.parts.archive, result_links, clock)
+        return asgi_app(calls, results, Health(self.database))
+
+    def worker(self, name: str | None = None) -> Worker:
+        """A worker that is not started yet; one a process."""
+        return Worker(
+            self.database,
+            self.hand_overs,
+            _steps(self.parts),
+            name=name or process_name("worker"),
+            clock=self.parts.clock,
+        )
+
+    def start(self, worker: Worker) -> None:
+        """Let a worker take work, and take its turn as caretaker."""
+        drop_orphans(self.parts)
+        worker.start(partial(_care, self.parts))
+
+    def close(self) -> None:
+        """Close the database."""
+        self.hand_overs.close()
+        self.database.close()
+
+
+def open_app(settings: Settings, clock: Clock = system_clock) -> App:
+    """Open the database of an existing installation; raises SchemaError if it is not migrated."""
+    database = open_database(settings)
+    migrate.check(database)
+    hand_overs = HandOvers(database)
+    parts = Parts(
+        database=database,
+        archive=DiskArchive(settings.archive_folder),
+        target=BuiltinTarget(database, refuses_fake_addresses=settings.refuse_fake_addresses),
+        clock=clock,
+        hand_over=hand_overs,
+    )
+    return App(settings, database, hand_overs, parts)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database alone, in whatever state it is."""
+    if settings.is_embedded:
+        prepare_data_folder(settings.data_dir)
+    return Database(settings.database)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[App]:
+    """An app that is closed at the end of the block."""
+    app = open_app(settings)
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def migrate_all(settings: Settings) -> None:
+    """Bring our schema and the engine's up to date. May be called any number of times."""
+    database = open_database(settings)
+    try:
+        migrate.migrate(database)
+        engine.prepare(database)
+    finally:
+        database.close()
+
+
+def _steps(parts: Parts) -> dict[Step, Callable[[int, int], None]]:
+    return {
+        Step.RUN: lambda batch_id, _number: run(parts, batch_id),
+        Step.SPLIT: lambda batch_id, _number: split(parts, batch_id),
+        Step.EXECUTE: partial(execute, parts),
+        Step.FINALIZE: lambda batch_id, _number: finalize(parts, batch_id),
+    }
+
+
+def _care(parts: Parts, worker: Worker) -> None:
+    sweep(parts, lambda *name: worker.is_under_way(StepName(*name)))
+    worker.prune()

@@ -1,0 +1,195 @@
+"""The format of the result archive: a .tar.gz of one gzip member, joined from segments.
+
+A segment is a run of tar entries, deflated on its own and ended with a full flush. Joining
+copies the segments' bytes and compresses nothing, and each one can still be read alone.
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+from isal import isal_zlib
+
+from batchway import limits
+from batchway.kit import ustar
+
+POSITIONS_MAX = 2**28  # operations of one batch that can have a file name of their own
+PAGES_MAX = 2**12  # pages of one operation that can
+assert limits.operations_per_batch_max <= POSITIONS_MAX
+
+_RAW_DEFLATE = -15  # "window bits": 32 kB, neither header nor trailer
+_LEVEL = 2  # as fast as level 1 on results, and a few per cent smaller
+_COMPRESSED_AT_ONCE_BYTES = 128 * 1024  # small calls cost time, one huge join costs more
+_INFLATED_AT_ONCE_BYTES = 64 * 1024  # of compressed data
+
+_GZIP_HEADER = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x00\xff"  # no name, no time, unknown system
+FIRST_SEGMENT_OFFSET = len(_GZIP_HEADER)  # where the first segment stands in a finished archive
+
+_NAMES_MAX = 2**40  # ten hex digits
+_PLACE_FACTOR = 0x9E3779B97F  # odd, so that no two places of a batch share a name
+_BATCH_FACTOR = 0xD6E8FEB867
+assert POSITIONS_MAX * PAGES_MAX <= _NAMES_MAX
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The compressed results of one committed part of a chunk.
+
+    `data` is raw deflate, ends on a byte with a full flush and holds no final block. `crc32` and
+    `raw_bytes` describe the tar entries before compression.
+    """
+
+    data: bytes
+    crc32: int
+    raw_bytes: int
+    file_count: int
+
+
+class SegmentWriter:
+    """Makes segments of result files, one after the other; not for several threads at once."""
+
+    def __init__(self, *, mtime_seconds: int) -> None:
+        """`mtime_seconds` since the epoch becomes the time of every file."""
+        self._mtime_seconds = mtime_seconds
+        self._compressor = isal_zlib.compressobj(_LEVEL, wbits=_RAW_DEFLATE)
+        self._start_segment()
+
+    def add(self, name: str, results_json: bytes) -> None:
+        """Add one file of the archive. Raises ValueError for what a USTAR entry cannot hold."""
+        entry = ustar.entry(name, results_json, self._mtime_seconds)
+        self._waiting.append(entry)
+        self._waiting_bytes += len(entry)
+        self._file_count += 1
+        if self._waiting_bytes >= _COMPRESSED_AT_ONCE_BYTES:
+            self._compress_waiting()
+
+    def finish(self) -> Segment:
+        """The segment of all files added since the last one; the next `add` begins another."""
+        self._compress_waiting()
+        self._compressed.append(self._compressor.flush(isal_zlib.Z_FULL_FLUSH))
+        segment = Segment(
+            b"".join(self._compressed), self._crc32, self._raw_bytes, self._file_count
+        )
+        self._start_segment()
+        return segment
+
+    def _start_segment(self) -> None:
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._compressed: list[bytes] = []
+        self._crc32 = 0
+        self._raw_bytes = 0
+        self._file_count = 0
+
+    def _compress_waiting(self) -> None:
+        raw = b"".join(self._waiting)
+        self._crc32 = isal_zlib.crc32(raw, self._crc32)
+        self._raw_bytes += len(raw)
+        self._compressed.append(self._compressor.compress(raw))
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+
+def result_file_name(batch_key: int, position: int, page: int) -> str:
+    """`<10 hex>.json`: unique within the batch, and always the same for the same arguments.
+
+    The batch's key is mixed in so that the files of two batches, unpacked into one folder, do
+    not regularly meet. Raises ValueError for a position or page that has no name.
+    """
+    if not (0 <= position < POSITIONS_MAX and 0 <= page < PAGES_MAX):
+        message = (
+            f"No file name for position {position}, page {page}: "
+            f"positions end below {POSITIONS_MAX}, pages below {PAGES_MAX}."
+        )
+        raise ValueError(message)
+    place = page * POSITIONS_MAX + position
+    number = (place * _PLACE_FACTOR + batch_key * _BATCH_FACTOR) % _NAMES_MAX
+    return f"{number:010x}.json"
+
+
+def encode_result(status_code: int, operation_id: str | None, response: bytes) -> bytes:
+    """The content of a result's file: a JSON array with one result object, ASCII only.
+
+    `response` is JSON text in UTF-8 and is recorded as a JSON string. Raises UnicodeDecodeError
+    when it is not UTF-8.
+    """
+    operation = b"null" if operation_id is None else _json_string(operation_id)
+    # Decoding as ASCII takes half the time, and nearly every response is.
+    text = response.decode("ascii") if response.isascii() else response.decode()
+    return b'[{"status_code":%d,"operation_id":%b,"response":%b}]' % (
+        status_code,
+        operation,
+        _json_string(text),
+    )
+
+
+def _json_string(text: str) -> bytes:
+    # msgspec is the fastest but leaves non-ASCII as it is; json escapes it.
+    return _encode_json(text) if text.isascii() else json.dumps(text).encode("ascii")
+
+
+def archive_parts(segments: Iterable[Segment]) -> Iterator[bytes]:
+    """The finished .tar.gz of these segments, in parts; no segments make an empty tar.
+
+    The segments' bytes are passed on unchanged, one at a time: the first stands at
+    `FIRST_SEGMENT_OFFSET`, each other one right behind its predecessor.
+    """
+    crc32, raw_bytes = 0, 0
+    yield _GZIP_HEADER
+    for segment in segments:
+        yield segment.data
+        crc32 = isal_zlib.crc32_combine(crc32, segment.crc32, segment.raw_bytes)
+        raw_bytes += segment.raw_bytes
+    yield _deflated_end_of_archive()
+    crc32 = isal_zlib.crc32(ustar.END_OF_ARCHIVE, crc32)
+    raw_bytes += len(ustar.END_OF_ARCHIVE)
+    yield struct.pack("<II", crc32, raw_bytes % 2**32)
+
+
+def _deflated_end_of_archive() -> bytes:
+    compressor = isal_zlib.compressobj(_LEVEL, wbits=_RAW_DEFLATE)
+    return compressor.compress(ustar.END_OF_ARCHIVE) + compressor.flush(isal_zlib.Z_FINISH)
+
+
+def read_segment(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The (name, content) of each file of one segment, given exactly its bytes.
+
+    They may be cut out of a finished archive. Raises ValueError when they are not a whole segment.
+    """
+    raw = _RawReader(data)
+    while header := raw.read(ustar.BLOCK_BYTES):
+        name, size = ustar.read_header(header)
+        body = raw.read(ustar.padded(size))
+        if len(body) < size:
+            message = f"The segment ends within its file {name}; it was not read whole."
+            raise ValueError(message)
+        yield name, body[:size]
+
+
+class _RawReader:
+    """Reads a segment's tar entries while inflating only as much as is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._inflate = isal_zlib.decompressobj(wbits=_RAW_DEFLATE).decompress
+        self._raw = bytearray()
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes, fewer at the end."""
+        while len(self._raw) < size and self._data:
+            self._raw += self._inflated(self._data[:_INFLATED_AT_ONCE_BYTES])
+            self._data = self._data[_INFLATED_AT_ONCE_BYTES:]
+        taken = bytes(self._raw[:size])
+        del self._raw[:size]
+        return taken
+
+    def _inflated(self, data: memoryview) -> bytes:
+        try:
+            return self._inflate(data)
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls the class a value
+            message = f"The segment is damaged: {error}"
+            raise ValueError(message) from error

@@ -1,0 +1,135 @@
+"""Result archives as files in one folder of this machine."""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from batchway.archives.base import check_key
+from batchway.errors import ArchiveMissing, ArchiveUnwritable
+from batchway.kit.clock import SECOND, Clock, system_clock
+
+_SUFFIX = ".tar.gz"
+_TEMPORARY_SUFFIX = ".writing"
+_ARCHIVE_FILE = re.compile(r"([0-9a-z]{1,40})\.tar\.gz")
+_TEMPORARY_FILE = re.compile(r"[0-9a-z]{1,40}\.[^.]+\.writing")
+_FOLDER_MODE = 0o700
+
+
+class DiskArchive:
+    """Keeps each archive in `{key}.tar.gz`, readable by its owner only.
+
+    Makes the folder if there is none. The folder is to be used by one machine.
+    """
+
+    def __init__(self, folder: Path, clock: Clock = system_clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        if not folder.exists():
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            _sync_folder(folder.parent)
+
+    def write(self, key: str, parts: Iterable[bytes]) -> int:
+        """Store the joined parts: a temporary file, fsync, rename, fsync of the folder."""
+        path = self._path(key)
+        try:
+            return self._write_durably(key, path, parts)
+        except OSError as error:
+            message = (
+                f"The result archive {path} could not be written: {error.strerror or error}. "
+                "Make room there and check the folder's permissions, then write it again."
+            )
+            raise ArchiveUnwritable(message) from error
+
+    def open(self, key: str) -> BinaryIO:
+        """The file, open for reading."""
+        try:
+            return self._path(key).open("rb")
+        except FileNotFoundError:
+            raise ArchiveMissing(key) from None
+
+    def size(self, key: str) -> int:
+        """The file's size."""
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            raise ArchiveMissing(key) from None
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """A piece of the file."""
+        if offset < 0 or length < 0:
+            message = f"Offset {offset} and length {length} must not be negative."
+            raise ValueError(message)
+        with self.open(key) as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def delete(self, key: str) -> None:
+        """Remove the file. It is not fsynced: should it come back, the sweep finds an orphan."""
+        self._path(key).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all files that bear an archive's name."""
+        for name in self._file_names():
+            if match := _ARCHIVE_FILE.fullmatch(name):
+                yield match[1]
+
+    def sweep_temporary(self, older_than_seconds: float) -> int:
+        """Remove temporary files that nobody has written to for so long."""
+        limit = self._clock() - int(older_than_seconds * SECOND)
+        temporaries = [
+            self._folder / name for name in self._file_names() if _TEMPORARY_FILE.fullmatch(name)
+        ]
+        return sum(_remove_if_older(path, limit) for path in temporaries)
+
+    def _path(self, key: str) -> Path:
+        check_key(key)
+        return self._folder / f"{key}{_SUFFIX}"
+
+    def _write_durably(self, key: str, path: Path, parts: Iterable[bytes]) -> int:
+        # mkstemp makes a new file of mode 0600, so two writers of one key never share it.
+        descriptor, name = tempfile.mkstemp(_TEMPORARY_SUFFIX, f"{key}.", self._folder)
+        temporary = Path(name)
+        try:
+            written = _write_and_sync(descriptor, parts)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(self._folder)
+        return written
+
+    def _file_names(self) -> Iterator[str]:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                yield entry.name
+
+
+def _write_and_sync(descriptor: int, parts: Iterable[bytes]) -> int:
+    with os.fdopen(descriptor, "wb") as file:
+        written = sum(file.write(part) for part in parts)
+        file.flush()
+        os.fsync(file.fileno())
+    return written
+
+
+def _sync_folder(folder: Path) -> None:
+    """Without this a new or renamed entry may be lost when the power fails."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_older(path: Path, limit: int) -> bool:
+    """Whether this call removed the file; another sweep, or its writer, may have been faster."""
+    try:
+        if path.stat().st_mtime_ns // 1_000 > limit:
+            return False
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True

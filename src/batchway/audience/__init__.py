@@ -1,0 +1,1 @@
+"""The built-in audience API, one module a resource."""

@@ -1,0 +1,37 @@
+"""How a resource of the built-in API answers calls.
+
+A resource module has one `ROUTES` tuple of (method, path template, handler); `routes.py` joins
+them. A handler is either `Plain`, or works on members and is then written for a set of calls
+(`member_calls.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response
+
+Answer = Callable[[Request, Caller, Connection], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Answers one call within a transaction.
+
+    It raises `Refused` for a problem. `writes` says whether it needs the write transaction.
+    """
+
+    answer: Answer
+    writes: bool
+
+
+def reads(answer: Answer) -> Plain:
+    """A handler that only reads."""
+    return Plain(answer, writes=False)
+
+
+def writes(answer: Answer) -> Plain:
+    """A handler that changes something."""
+    return Plain(answer, writes=True)

@@ -1,0 +1,75 @@
+"""What the bodies of all resources have in common: bounds of their texts, and partial bodies."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from batchway.contract import validation
+from batchway.contract.problems import FieldError, invalid_fields
+from batchway.contract.response import encode
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_TEXT_CHARACTERS_MAX = 1_000
+
+_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode_body(decoder: msgspec.json.Decoder[S], body: bytes | None) -> S:
+    """The typed value of a whole body, all of whose texts can be stored; raises 400."""
+    given = validation.decode(decoder, body)
+    errors = tuple(_text_errors(given, ""))
+    if errors:
+        raise invalid_fields(*errors)
+    return given
+
+
+def decode_changes(
+    decoder: msgspec.json.Decoder[S], current: msgspec.Struct, body: bytes | None
+) -> S:
+    """`current` with what a partial body changes, checked as a whole body would be.
+
+    Objects are merged, everything else is replaced. What `current` does not have is ignored.
+    """
+    given = validation.decode(_objects, body)
+    return decode_body(decoder, encode(_merged(encode(current), given)))
+
+
+def _merged(current: bytes, given: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    values = _objects.decode(current)
+    for name, value in given.items():
+        if name in values:
+            values[name] = _merged_value(values[name], value)
+    return values
+
+
+def _merged_value(current: msgspec.Raw, given: msgspec.Raw) -> msgspec.Raw:
+    if not (_is_object(current) and _is_object(given)):
+        return given
+    return msgspec.Raw(encode(_merged(bytes(current), _objects.decode(given))))
+
+
+def _is_object(value: msgspec.Raw) -> bool:
+    return bytes(value).lstrip().startswith(b"{")
+
+
+def _text_errors(value: object, path: str) -> Iterator[FieldError]:
+    if isinstance(value, str):
+        yield from _errors_of_text(value, path)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _text_errors(getattr(value, name), f"{path}.{name}" if path else name)
+    elif isinstance(value, tuple):
+        for number, each in enumerate(value):
+            yield from _text_errors(each, f"{path}.item:{number}")
+
+
+def _errors_of_text(text: str, path: str) -> Iterator[FieldError]:
+    if len(text) > _TEXT_CHARACTERS_MAX:
+        message = (
+            f"This value is too long. It should have {_TEXT_CHARACTERS_MAX} characters or less."
+        )
+        yield FieldError(path, message)
+    if "\0" in text:
+        yield FieldError(path, "This value should not contain NUL characters.")

@@ -1,0 +1,63 @@
+"""Whether a text is an e-mail address, and which form of it is stored.
+
+A strict pattern accepts nearly all real addresses, fast; `email-validator` decides on the rest
+(quoted local parts, international names) and refuses what is malformed.
+"""
+
+import re
+
+from email_validator import EmailNotValidError, validate_email
+
+from batchway import limits
+from batchway.contract.problems import Refused, invalid_field, invalid_resource
+
+_LOCAL_CHARACTERS_MAX = 64
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+# No label has two hyphens at its third place: those are encoded names, for `email-validator`.
+_LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOT_ATOM = re.compile(
+    rf"(?=[^@]{{1,{_LOCAL_CHARACTERS_MAX}}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}"
+)
+# Nobody receives mail there: RFC 2606.
+_FAKE_DOMAIN = re.compile(
+    r"(?:.+\.)?(?:example\.(?:com|net|org)|example|test|invalid|localhost)", re.IGNORECASE
+)
+
+
+def check(address: str, *, refuses_fake: bool) -> str:
+    """The address to store: as given, but for spaces around it. Its case is kept.
+
+    Raises 400 Invalid Resource. Addresses at reserved domains such as example.com are accepted
+    unless `refuses_fake`.
+    """
+    stored = address.strip(" ")
+    if not (_DOT_ATOM.fullmatch(stored) and len(stored) <= limits.email_address_characters_max):
+        _check_unusual(stored)
+    if refuses_fake and _FAKE_DOMAIN.fullmatch(stored.rpartition("@")[2]):
+        detail = f"{stored} looks fake or invalid, please enter a real email address."
+        raise invalid_resource(detail)
+    return stored
+
+
+def _check_unusual(address: str) -> None:
+    if not address.strip():
+        raise invalid_field("email_address", "This value should not be blank.")
+    # Looked at first, so that a megabyte of text is never taken apart.
+    if len(address) > limits.email_address_characters_max:
+        raise _malformed()
+    try:
+        validate_email(
+            address,
+            check_deliverability=False,
+            allow_quoted_local=True,
+            test_environment=True,  # .test is accepted here as it is by the pattern
+            strict=True,
+        )
+    except (EmailNotValidError, UnicodeError):
+        raise _malformed() from None
+    if "." not in address.rpartition("@")[2]:
+        raise _malformed()
+
+
+def _malformed() -> Refused:
+    return invalid_resource("Please provide a valid email address.")

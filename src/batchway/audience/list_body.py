@@ -1,0 +1,138 @@
+"""A list as the API shows it."""
+
+from typing import Literal
+
+import msgspec
+
+from batchway.audience.list_rows import CampaignDefaults, Contact, GivenSettings, ListRow
+from batchway.contract.links import Link, Links
+from batchway.kit.clock import Microseconds, iso
+
+
+class ListCounts(msgspec.Struct, frozen=True):
+    """What is counted of a list, in the order of the columns that it is read from."""
+
+    subscribed: int
+    unsubscribed: int
+    cleaned: int
+    pending: int
+    transactional: int
+    archived: int
+    last_subscribed_at: Microseconds | None
+    last_unsubscribed_at: Microseconds | None
+    merge_fields: int
+
+    @property
+    def contacts(self) -> int:
+        """Every contact that is stored, archived ones too."""
+        members = self.subscribed + self.unsubscribed + self.cleaned
+        return members + self.pending + self.transactional + self.archived
+
+
+class _Stats(msgspec.Struct, frozen=True, kw_only=True):
+    member_count: int
+    total_contacts: int | msgspec.UnsetType
+    unsubscribe_count: int
+    cleaned_count: int
+    member_count_since_send: int
+    unsubscribe_count_since_send: int
+    cleaned_count_since_send: int
+    campaign_count: int = 0
+    campaign_last_sent: str = ""
+    merge_field_count: int
+    avg_sub_rate: int = 0
+    avg_unsub_rate: int = 0
+    target_sub_rate: int = 0
+    open_rate: int = 0
+    click_rate: int = 0
+    last_sub_date: str
+    last_unsub_date: str
+
+
+class ListBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A list as the API shows it; the key order is the contract's."""
+
+    id: str
+    web_id: int
+    name: str
+    contact: Contact
+    permission_reminder: str
+    use_archive_bar: bool
+    campaign_defaults: CampaignDefaults
+    notify_on_subscribe: str
+    notify_on_unsubscribe: str
+    date_created: str
+    list_rating: int = 0
+    email_type_option: bool
+    subscribe_url_short: str
+    subscribe_url_long: str
+    beamer_address: str
+    visibility: Literal["pub", "prv"]
+    double_optin: bool
+    has_welcome: bool = False
+    marketing_permissions: bool
+    modules: tuple[str, ...] = ()
+    stats: _Stats
+    links: list[Link] = msgspec.field(name="_links")
+
+
+def render_list(
+    links: Links, row: ListRow, counts: ListCounts, *, shows_contacts: bool
+) -> ListBody:
+    """The list as the API shows it; `total_contacts` only where it `shows_contacts`."""
+    given = {each: getattr(row.settings, each) for each in GivenSettings.__struct_fields__}
+    return ListBody(
+        id=row.public_id,
+        web_id=row.id,
+        name=row.name,
+        date_created=iso(row.created_at),
+        subscribe_url_short=f"{links.base}/s/{row.public_id}",
+        subscribe_url_long=f"{links.base}/subscribe?id={row.public_id}",
+        beamer_address=f"{row.public_id}@inbound.{links.host}",
+        stats=_stats(counts, shows_contacts=shows_contacts),
+        links=_links(links, row.public_id),
+        **given,
+    )
+
+
+def _stats(counts: ListCounts, *, shows_contacts: bool) -> _Stats:
+    # Nothing was ever sent to the list, so that everything happened since.
+    return _Stats(
+        member_count=counts.subscribed,
+        total_contacts=counts.contacts if shows_contacts else msgspec.UNSET,
+        unsubscribe_count=counts.unsubscribed,
+        cleaned_count=counts.cleaned,
+        member_count_since_send=counts.subscribed,
+        unsubscribe_count_since_send=counts.unsubscribed,
+        cleaned_count_since_send=counts.cleaned,
+        merge_field_count=counts.merge_fields,
+        last_sub_date=iso(counts.last_subscribed_at),
+        last_unsub_date=iso(counts.last_unsubscribed_at),
+    )
+
+
+def _links(links: Links, public_id: str) -> list[Link]:
+    path = f"/lists/{public_id}"
+    own = links.instance("Lists", "/lists", path, methods=("PATCH", "DELETE"))
+    return [
+        *own,
+        links.link(
+            "batch-sub-members",
+            "POST",
+            path,
+            "Definitions/Lists/BatchPOST-Response.json",
+            "Definitions/Lists/BatchPOST.json",
+        ),
+        _collection_link(links, "members", "Members", path),
+        _collection_link(links, "merge-fields", "MergeFields", path),
+    ]
+
+
+def _collection_link(links: Links, name: str, definition: str, parent: str) -> Link:
+    return links.link(
+        name,
+        "GET",
+        f"{parent}/{name}",
+        f"Definitions/Lists/{definition}/CollectionResponse.json",
+        f"Paths/Lists/{definition}/Collection.json",
+    )

@@ -1,0 +1,125 @@
+"""A member: one contact in a list, as it is stored."""
+
+from typing import Any
+
+import msgspec
+
+from batchway.kit.clock import Microseconds
+from batchway.kit.ids import subscriber_hash, unique_email_id
+
+STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
+ARCHIVED = "archived"
+
+# Written when somebody is unsubscribed through the API; any other reason was the contact's own
+# wish, and only the contact can take it back.
+UNSUBSCRIBED_BY_API = "N/A (Unsubscribed by an admin)"
+
+
+class Tag(msgspec.Struct, frozen=True, gc=False):
+    """A tag on a member: a static list segment that the member is in."""
+
+    id: int
+    name: str
+    added_at: Microseconds
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A row of `members` in the order of its columns, and the member's tags.
+
+    `merge_fields` are keyed by merge id. `revision` grows with each change.
+    """
+
+    id: int
+    account_id: int
+    list_id: int
+    subscriber_hash: str
+    email_address: str
+    unique_email_id: str
+    status: str
+    email_type: str
+    merge_fields: dict[str, Any]
+    language: str
+    vip: bool
+    latitude: float
+    longitude: float
+    ip_signup: str
+    timestamp_signup: Microseconds | None
+    ip_opt: str
+    timestamp_opt: Microseconds | None
+    source: str
+    unsubscribe_reason: str
+    last_changed: Microseconds
+    revision: int
+    tags: tuple[Tag, ...] = ()
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the member is kept but no longer part of the audience."""
+        return self.status == ARCHIVED
+
+    @property
+    def is_in_compliance_state(self) -> bool:
+        """Whether only the contact may subscribe again: bounced, or unsubscribed by own wish."""
+        if self.status == "unsubscribed":
+            return self.unsubscribe_reason not in {"", UNSUBSCRIBED_BY_API}
+        return self.status == "cleaned"
+
+
+COLUMNS = tuple(name for name in Member.__struct_fields__ if name != "tags")
+
+_decode_merge_fields = msgspec.json.Decoder(dict[str, Any]).decode
+_encode_merge_fields = msgspec.json.Encoder().encode
+_MERGE_FIELDS = COLUMNS.index("merge_fields")
+_VIP = COLUMNS.index("vip")
+
+
+def from_row(row: Any, tags: tuple[Tag, ...] = ()) -> Member:  # noqa: ANN401 - a database row
+    """The member that a row of `COLUMNS` holds."""
+    values = list(row)
+    values[_MERGE_FIELDS] = _decode_merge_fields(values[_MERGE_FIELDS])
+    values[_VIP] = bool(values[_VIP])
+    return Member(*values, tags)  # type: ignore[call-arg]
+
+
+def to_row(member: Member) -> tuple[Any, ...]:
+    """The values of `COLUMNS`."""
+    values = list(msgspec.structs.astuple(member)[:-1])
+    values[_MERGE_FIELDS] = _encode_merge_fields(values[_MERGE_FIELDS]).decode()
+    return tuple(values)
+
+
+def new(member_id: int, account_id: int, list_id: int, email_address: str) -> Member:
+    """A member that nothing is known of but the address."""
+    return Member(
+        id=member_id,
+        account_id=account_id,
+        list_id=list_id,
+        subscriber_hash=subscriber_hash(email_address),
+        email_address=email_address,
+        unique_email_id=unique_email_id(account_id, email_address),
+        status="",
+        email_type="html",
+        merge_fields={},
+        language="",
+        vip=False,
+        latitude=0.0,
+        longitude=0.0,
+        ip_signup="",
+        timestamp_signup=None,
+        ip_opt="",
+        timestamp_opt=None,
+        source="API - Generic",
+        unsubscribe_reason="",
+        last_changed=0,
+        revision=0,
+    )
+
+
+def with_address(member: Member, email_address: str) -> Member:
+    """The member under another address: its hash and address id change, its key stays."""
+    return msgspec.structs.replace(
+        member,
+        email_address=email_address,
+        subscriber_hash=subscriber_hash(email_address),
+        unique_email_id=unique_email_id(member.account_id, email_address),
+    )

@@ -1,0 +1,151 @@
+"""The members of a list: the routes, and the collection with its filters."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from batchway.audience import merge_fields
+from batchway.audience.base import reads
+from batchway.audience.lists import find_list
+from batchway.audience.member import ARCHIVED, COLUMNS, STATUSES, Member, from_row
+from batchway.audience.member_body import MemberBody, MemberRenderer
+from batchway.audience.member_calls import (
+    OnMembers,
+    archive_member,
+    delete_member,
+    get_member,
+    on_one,
+    read_add,
+    read_update,
+    read_upsert,
+)
+from batchway.audience.merge_values import MergeRules
+from batchway.audience.working_set import tags_of
+from batchway.contract.links import Link
+from batchway.contract.paging import Page, page
+from batchway.contract.problems import bad_request, invalid_field
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response
+from batchway.kit.clock import Microseconds, parse_iso
+from batchway.store.database import run
+
+_SORTABLE = ("timestamp_opt", "timestamp_signup", "last_changed")
+_TRUE = frozenset({"true", "1"})
+
+
+class _Members(msgspec.Struct, rename={"links": "_links"}):
+    members: list[MemberBody]
+    list_id: str
+    total_items: int
+    links: list[Link]
+
+
+def get_members(request: Request, caller: Caller, connection: Connection) -> Response:
+    """`GET /lists/{list_id}/members`."""
+    row = find_list(connection, caller.account_id, request.path_params["list_id"])
+    wanted = page(request.params)
+    filters, values = _filters(request.params)
+    values |= {"account_id": caller.account_id, "list_id": row.id}
+    where = "\n  AND ".join(["account_id = :account_id", "list_id = :list_id", *filters])
+    total = run(connection, f"SELECT count(*) FROM members WHERE {where}", **values).scalar_one()
+    found = _select(connection, where, _order(request.params), wanted, values)
+    fields = merge_fields.of_lists(connection, caller.account_id, [row.id])
+    rules = MergeRules(fields.get(row.id, ()))
+    render = MemberRenderer(row.public_id, rules, caller.links).body
+    return Response(
+        200,
+        _Members(
+            [render(member) for member in found],
+            row.public_id,
+            total,
+            caller.links.collection(
+                "Lists/Members",
+                f"/lists/{row.public_id}",
+                f"/lists/{row.public_id}/members",
+                create=True,
+            ),
+        ),
+    )
+
+
+def _select(
+    connection: Connection, where: str, order: str, wanted: Page, values: dict[str, Any]
+) -> list[Member]:
+    statement = f"""
+        SELECT {", ".join(COLUMNS)} FROM members
+        WHERE {where}
+        ORDER BY {order} LIMIT :count OFFSET :offset
+        """
+    rows = list(run(connection, statement, count=wanted.count, offset=wanted.offset, **values))
+    tags = tags_of(connection, values["account_id"], [row.id for row in rows])
+    return [from_row(row, tags.get(row.id, ())) for row in rows]
+
+
+def _filters(params: Mapping[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """SQL conditions and their values; filters are ANDed."""
+    conditions: list[str] = []
+    values: dict[str, Any] = {}
+    for name, (condition, read) in _FILTERS.items():
+        if params.get(name, "").strip():
+            conditions.append(condition)
+            values[name] = read(name, params[name].strip())
+    if params.get("vip_only", "").lower() in _TRUE:
+        conditions.append("vip")
+    if "unsubscribed_since" in values and params.get("status") != "unsubscribed":
+        detail = "unsubscribed_since can only be used together with status=unsubscribed."
+        raise bad_request(detail)
+    return conditions, values
+
+
+def _order(params: Mapping[str, str]) -> str:
+    column = params.get("sort_field", "").strip()
+    direction = params.get("sort_dir", "").strip().upper() or "DESC"
+    if column and column not in _SORTABLE:
+        raise invalid_field("sort_field", f"Value should be one of {', '.join(_SORTABLE)}.")
+    if direction not in {"ASC", "DESC"}:
+        raise invalid_field("sort_dir", "Value should be one of ASC, DESC.")
+    return f"{column} {direction}, id {direction}" if column else "id"
+
+
+def _moment(name: str, text: str) -> Microseconds:
+    moment = parse_iso(text)
+    if moment is None:
+        raise invalid_field(name, "This value should be a date and time in ISO 8601.")
+    return moment
+
+
+def _status(name: str, text: str) -> str:
+    if text not in {*STATUSES, ARCHIVED}:
+        raise invalid_field(name, f"Value should be one of {', '.join((*STATUSES, ARCHIVED))}.")
+    return text
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+_FILTERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
+    "email_type": ("email_type = :email_type", _text),
+    "status": ("status = :status", _status),
+    "since_timestamp_opt": ("timestamp_opt > :since_timestamp_opt", _moment),
+    "before_timestamp_opt": ("timestamp_opt < :before_timestamp_opt", _moment),
+    "since_last_changed": ("last_changed > :since_last_changed", _moment),
+    "before_last_changed": ("last_changed < :before_last_changed", _moment),
+    "unsubscribed_since": ("last_changed > :unsubscribed_since", _moment),
+    "unique_email_id": ("unique_email_id = :unique_email_id", _text),
+}
+
+_ALL = "/lists/{list_id}/members"
+_ONE = "/lists/{list_id}/members/{subscriber_hash}"
+
+ROUTES = (
+    ("GET", _ALL, reads(get_members)),
+    ("POST", _ALL, OnMembers(read_add)),
+    ("GET", _ONE, on_one(get_member)),
+    ("PUT", _ONE, OnMembers(read_upsert)),
+    ("PATCH", _ONE, OnMembers(read_update)),
+    ("DELETE", _ONE, on_one(archive_member)),
+    ("POST", f"{_ONE}/actions/delete-permanent", on_one(delete_member)),
+)

@@ -1,0 +1,155 @@
+"""The merge fields of a list as rules: which values a member may have, and how they are shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from batchway.audience.merge_types import (
+    DAY_FIRST,
+    Options,
+    Read,
+    Type,
+    WrongShape,
+    WrongValue,
+    reader,
+)
+from batchway.contract.problems import FieldError, invalid_field, invalid_fields, invalid_resource
+
+_WRONG_SHAPE = "Data did not match any of the schemas described in anyOf."
+
+
+class MergeField(msgspec.Struct, frozen=True, kw_only=True):
+    """One merge field of a list. Its `merge_id` is unique in the list and never used again."""
+
+    merge_id: int
+    tag: str
+    name: str
+    type: Type
+    required: bool = False
+    default_value: str = ""
+    public: bool = False
+    display_order: int
+    options: Options
+    help_text: str = ""
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    key: str
+    tag: str
+    required: bool
+    read: Read
+
+
+class MergeRules:
+    """Prepared once for a list, then used for many members; safe to share between threads.
+
+    Values are stored by merge id, so that another tag or a deleted field needs no change of any
+    member. A field without a value is not stored.
+    """
+
+    def __init__(self, fields: Sequence[MergeField]) -> None:
+        """`fields` in the order in which they are shown."""
+        rules = [
+            _Rule(str(each.merge_id), each.tag, each.required, reader(each.type, each.options))
+            for each in fields
+        ]
+        self._rules = {rule.tag: rule for rule in rules}
+        self._required = tuple(rule for rule in rules if rule.required)
+        self._shown = tuple((rule.tag, rule.key) for rule in rules)
+        self._day_first = tuple(
+            (each.tag, str(each.merge_id))
+            for each in fields
+            if each.type == "birthday" and each.options.date_format in DAY_FIRST
+        )
+        self._names = tuple(
+            rule.key for tag in ("FNAME", "LNAME") if (rule := self._rules.get(tag))
+        )
+        self._defaults: dict[str, Any] = {}
+        self._read_into(
+            self._defaults, {each.tag: each.default_value for each in fields if each.default_value}
+        )
+
+    def accept(
+        self,
+        given: Mapping[str, Any],
+        stored: Mapping[str, Any] | None,
+        *,
+        skip_required: bool,
+    ) -> dict[str, Any]:
+        """What to store for a member: the values `given` by tag, merged over what is `stored`.
+
+        `stored` is None for a new member, who gets default values, and must have the required
+        ones unless `skip_required`. Tags match in any case; tags of no field are dropped. The
+        arguments are left as they are. Raises 400 Invalid Resource that names every wrong field.
+        """
+        values = dict(self._defaults if stored is None else stored)
+        wrong = self._read_into(values, given)
+        if self._required and not skip_required:
+            wrong += self._missing(values, stored, wrong)
+        if wrong:
+            detail = "Your merge fields were invalid."
+            raise invalid_resource(detail, wrong)
+        return values
+
+    def render(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """A value for every merge field of the list, by tag; the empty string where none is set."""
+        shown = {tag: stored.get(key, "") for tag, key in self._shown}
+        for tag, key in self._day_first:
+            if key in stored:
+                shown[tag] = "/".join(reversed(stored[key].split("/")))
+        return shown
+
+    def full_name(self, stored: Mapping[str, Any]) -> str:
+        """First and last name, as far as they are known."""
+        return " ".join(str(stored.get(key, "")) for key in self._names).strip()
+
+    def _read_into(self, values: dict[str, Any], given: Mapping[str, Any]) -> list[FieldError]:
+        shapes: list[FieldError] = []
+        wrong: list[FieldError] = []
+        for tag, value in given.items():
+            rule = self._rules.get(tag) or self._rules.get(tag.upper())
+            if rule is None:
+                continue
+            try:
+                read = rule.read(value)
+            except WrongShape:
+                shapes.append(FieldError(f"merge_fields.{tag}", _WRONG_SHAPE))
+            except WrongValue as error:
+                wrong.append(FieldError(rule.tag, str(error)))
+            else:
+                _put(values, rule.key, read)
+        if shapes:
+            raise invalid_fields(*shapes)
+        return wrong
+
+    def _missing(
+        self,
+        values: Mapping[str, Any],
+        stored: Mapping[str, Any] | None,
+        wrong: Sequence[FieldError],
+    ) -> list[FieldError]:
+        """Required fields that a new member does not have, or that a member would lose."""
+        reported = {error.field for error in wrong}
+        return [
+            FieldError(rule.tag, "Please enter a value")
+            for rule in self._required
+            if rule.key not in values
+            and (stored is None or rule.key in stored)
+            and rule.tag not in reported
+        ]
+
+
+def check_default(field: MergeField) -> None:
+    """Raise 400 Invalid Resource unless the field takes its own default value."""
+    try:
+        reader(field.type, field.options)(field.default_value)
+    except WrongValue as error:
+        raise invalid_field("default_value", str(error)) from None
+
+
+def _put(values: dict[str, Any], key: str, read: Any) -> None:  # noqa: ANN401 - any JSON
+    if read == "":
+        values.pop(key, None)
+    else:
+        values[key] = read

@@ -1,0 +1,172 @@
+"""Batch subscribe: `POST /lists/{list_id}` adds or updates up to 500 members in one call."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from batchway import limits
+from batchway.audience import member_changes
+from batchway.audience.member import Member
+from batchway.audience.member_body import MemberBody
+from batchway.audience.member_calls import Add, AddBody, MemberCall, OnMembers, add_call
+from batchway.audience.working_set import ListSet, Needs, WorkingSet
+from batchway.contract.links import Link
+from batchway.contract.problems import Problem, Refused, invalid_field
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response
+from batchway.contract.validation import decode
+
+
+class _Item(AddBody, kw_only=True):
+    """As in `POST …/members`, but whatever is missing is this member's own error."""
+
+    email_address: str = ""
+    status: str = ""
+
+
+class _Body(msgspec.Struct):
+    members: list[_Item]
+    update_existing: bool = False
+    sync_tags: bool = False
+
+
+class _Error(msgspec.Struct):
+    email_address: str
+    error: str
+    error_code: str
+    field: str = ""
+    field_message: str = ""
+
+
+class _Subscribed(msgspec.Struct, rename={"links": "_links"}):
+    new_members: list[MemberBody]
+    updated_members: list[MemberBody]
+    errors: list[_Error]
+    total_created: int
+    total_updated: int
+    error_count: int
+    links: list[Link]
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A member of the request that is wrong in itself."""
+
+    address: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Each member on its own: those that are wrong are listed in `errors`, the call is a 200."""
+
+    list_id: str
+    items: tuple[Add | _Unread, ...]
+    updates_existing: bool
+    syncs_tags: bool
+    skips_duplicates: bool
+
+    def want(self, needs: Needs) -> None:
+        """Every member and tag that is named."""
+        for item in self.items:
+            if isinstance(item, Add):
+                item.want(needs)
+
+    def apply(self, working: WorkingSet) -> Response:
+        """200 with what was made, what was changed and what was wrong."""
+        audience = working.list(self.list_id)
+        created: list[Member] = []
+        updated: list[Member] = []
+        errors: list[_Error] = []
+        seen: set[str] = set()
+        for item in self.items:
+            try:
+                self._apply_one(working, audience, item, seen, created, updated)
+            except Refused as refused:
+                address = item.address
+                errors.append(_error(address, refused.problem))
+        links = working.caller.links.instance(
+            "Lists", "/lists", f"/lists/{self.list_id}", methods=("PATCH", "DELETE")
+        )
+        return Response(
+            200,
+            _Subscribed(
+                [audience.render(member) for member in created],
+                [audience.render(member) for member in updated],
+                errors,
+                len(created),
+                len(updated),
+                len(errors),
+                links,
+            ),
+        )
+
+    def _apply_one(  # noqa: PLR0913 - what one member may add to
+        self,
+        working: WorkingSet,
+        audience: ListSet,
+        item: Add | _Unread,
+        seen: set[str],
+        created: list[Member],
+        updated: list[Member],
+    ) -> None:
+        if isinstance(item, _Unread):
+            raise Refused(item.problem)
+        if item.address.lower() in seen:
+            if self.skips_duplicates:
+                return
+            raise invalid_field("email_address", "This address is in the request twice.")
+        seen.add(item.address.lower())
+        before = audience.with_address(item.address)
+        if before is None or before.is_archived or not self.updates_existing:
+            member = member_changes.add(working, audience, item.address, item.details, item.tags)
+            created.append(member)
+            return
+        updated.append(self._update(working, audience, before, item))
+
+    def _update(self, working: WorkingSet, audience: ListSet, before: Member, item: Add) -> Member:
+        after = member_changes.update(working, audience, before, None, item.details)
+        given = {name.lower() for name in item.tags}
+        dropped = tuple(
+            tag.name for tag in after.tags if self.syncs_tags and tag.name.lower() not in given
+        )
+        member_changes.set_tags(working, audience, after, item.tags, dropped)
+        return audience.by_hash[after.subscriber_hash]
+
+
+def _read(request: Request, caller: Caller) -> MemberCall:
+    body = decode(_body, request.body)
+    most = limits.members_per_subscribe_call_max
+    if len(body.members) > most:
+        raise invalid_field("members", f"This collection should have {most} items or less.")
+    return Subscribe(
+        request.path_params["list_id"],
+        tuple(_item(request, caller, each) for each in body.members),
+        body.update_existing,
+        body.sync_tags,
+        request.flag("skip_duplicate_check"),
+    )
+
+
+def _item(request: Request, caller: Caller, given: _Item) -> Add | _Unread:
+    try:
+        return add_call(request, caller, given)
+    except Refused as refused:
+        return _Unread(given.email_address, refused.problem)
+
+
+def _error(address: str, problem: Problem) -> _Error:
+    if problem.title == "Member Exists":
+        return _Error(address, problem.detail, "ERROR_CONTACT_EXISTS")
+    fields: tuple[Any, ...] = problem.errors or ()
+    if not fields:
+        return _Error(address, problem.detail, "ERROR_GENERIC")
+    first = fields[0]
+    return _Error(address, problem.detail, "ERROR_GENERIC", first.field, first.message)
+
+
+ROUTES = (("POST", "/lists/{list_id}", OnMembers(_read)),)

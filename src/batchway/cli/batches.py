@@ -1,0 +1,196 @@
+"""`batchway batches`: submit, list, watch, download and delete batches."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+import msgspec
+import typer
+
+from batchway.cli.connection import Connection, as_segment
+from batchway.cli.options import (
+    DEFAULT_URL,
+    CountOption,
+    KeyOption,
+    OffsetOption,
+    QuietOption,
+    UrlOption,
+)
+from batchway.cli.results import Tally, download, read_results, replace_file, unpack
+from batchway.cli.terminal import printable, say, show_rest, table
+from batchway.cli.watching import Batch, Pace, find_batch, watch
+
+COUNT_DEFAULT = 20
+ARCHIVE_NAME = "results.tar.gz"
+
+SUBMIT_EXAMPLES = """Examples:
+
+  batchway batches submit operations.json --watch
+
+  echo '{"operations": [{"method": "GET", "path": "/lists"}]}' | batchway batches submit -"""
+LIST_EXAMPLES = """Examples:
+
+  batchway batches list
+
+  batchway batches list --count 100 | grep started"""
+WATCH_EXAMPLES = """Example:
+
+  batchway batches watch 5cfa0d22b8"""
+RESULTS_EXAMPLES = """Examples:
+
+  batchway batches results 5cfa0d22b8
+
+  batchway batches results 5cfa0d22b8 --out results"""
+DELETE_EXAMPLES = """Example:
+
+  batchway batches delete 5cfa0d22b8"""
+
+BatchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch.")]
+
+
+class Batches(msgspec.Struct, frozen=True):
+    """A page of batches."""
+
+    batches: list[Batch]
+    total_items: int
+
+
+def register(app: typer.Typer) -> None:
+    """Add `batchway batches`."""
+    batches = typer.Typer(no_args_is_help=True, help="Submit, follow and delete batches.")
+    batches.command("submit", epilog=SUBMIT_EXAMPLES)(submit_command)
+    batches.command("list", epilog=LIST_EXAMPLES)(list_command)
+    batches.command("watch", epilog=WATCH_EXAMPLES)(watch_command)
+    batches.command("results", epilog=RESULTS_EXAMPLES)(results_command)
+    batches.command("delete", epilog=DELETE_EXAMPLES)(delete_command)
+    app.add_typer(batches, name="batches")
+
+
+def submit_command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.json|-",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            allow_dash=True,
+            help='A JSON object {"operations": …} as POST /3.0/batches wants it; - reads it '
+            "from standard input.",
+        ),
+    ],
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    follow: Annotated[
+        bool, typer.Option("--watch", envvar="BATCHWAY_WATCH", help="Follow it until finished.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Submit a batch."""
+    with Connection(url, key) as connection, _opened(file) as body:
+        pace = Pace.since_now()
+        batch = connection.post("/batches", body, Batch)
+        if quiet:
+            say(batch.id)
+        else:
+            say(f"Batch {batch.id} was accepted with {batch.total_operations} operations.")
+        if follow:
+            watch(connection, batch.id, pace)
+        elif not quiet:
+            say(f"Follow it: batchway batches watch {batch.id}")
+
+
+def list_command(
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    count: CountOption = COUNT_DEFAULT,
+    offset: OffsetOption = 0,
+) -> None:
+    """Show the batches of the last seven days."""
+    with Connection(url, key) as connection:
+        page = connection.get("/batches", Batches, {"count": count, "offset": offset})
+    rows = [
+        (
+            each.id,
+            each.status,
+            f"{each.finished_operations}/{each.total_operations}",
+            each.errored_operations,
+            each.submitted_at,
+            each.completed_at,
+        )
+        for each in page.batches
+    ]
+    table(("id", "status", "finished", "errored", "submitted at", "completed at"), rows)
+    show_rest(len(rows) + offset, page.total_items)
+
+
+def watch_command(
+    batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
+) -> None:
+    """Follow a batch until it is finished."""
+    with Connection(url, key) as connection:
+        watch(connection, batch_id)
+
+
+def results_command(
+    batch_id: BatchArgument,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="BATCHWAY_OUT",
+            file_okay=False,
+            metavar="DIR",
+            help="Folder for the archive, which is also unpacked there, one JSON file each.",
+            show_default="./batch-ID, not unpacked",
+        ),
+    ] = None,
+) -> None:
+    """Download the results of a finished batch and sum them up."""
+    with Connection(url, key) as connection, tempfile.TemporaryFile() as archive:
+        batch = find_batch(connection, batch_id)
+        download(connection, batch, archive)
+        tally = _summed_up(archive)
+        folder = out or Path(f"batch-{as_segment(batch.id)}")
+        folder.mkdir(parents=True, exist_ok=True)
+        archive.seek(0)
+        replace_file(folder / ARCHIVE_NAME, archive)
+        say(f"The archive: {folder / ARCHIVE_NAME}")
+        if out is not None:
+            say(f"Its {unpack(archive, folder)} files are in {folder}")
+        tally.check_whole(batch)
+
+
+def delete_command(
+    batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
+) -> None:
+    """Delete a batch; a running one stops, and what it has done stays done."""
+    with Connection(url, key) as connection:
+        connection.delete(f"/batches/{as_segment(batch_id)}")
+    say(f"Batch {printable(batch_id)} was deleted.")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    """The file, or a copy of standard input: a request may have to be sent twice."""
+    if file != Path("-"):
+        with file.open("rb") as body:
+            yield body
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        yield copy
+
+
+def _summed_up(archive: IO[bytes]) -> Tally:
+    tally = Tally()
+    for result in read_results(archive):
+        tally.add(result)
+    say(f"{tally.succeeded_count} operations succeeded, {tally.errored_count} errored.", "bold")
+    tally.show_failures()
+    return tally

@@ -1,0 +1,200 @@
+"""Reads contacts from a CSV file line by line, and says in which line something is wrong."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchway.cli.terminal import CommandError, printable
+
+LINE_BYTES_MAX = 1024 * 1024
+TAG_SEPARATOR = ";"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """One row: as the database has it, cells without the spaces around them."""
+
+    id: str
+    email_address: str
+    status: str
+    tags: tuple[str, ...]
+    merge_fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that have a meaning of their own."""
+
+    id: str = "id"
+    email: str = "email"
+    status: str = "status"
+    tags: str = "tags"
+    first_name: str = "first_name"
+    last_name: str = "last_name"
+
+
+@dataclass(frozen=True)
+class MergeColumn:
+    """A column that fills a merge field of the list."""
+
+    place: int
+    tag: str
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where in a row is what."""
+
+    width: int
+    id: int
+    email: int
+    status: int | None
+    tags: int | None
+    merge: tuple[MergeColumn, ...]
+    ignored: tuple[str, ...]
+
+
+class ContactsFile:
+    """A CSV file of contacts; can be read once."""
+
+    def __init__(
+        self, path: Path, columns: Columns, merge_types: Mapping[str, str], delimiter: str = ","
+    ) -> None:
+        """`merge_types`: the type of each merge field of the list, by its tag."""
+        self._path = path
+        self._rows = _rows(path, delimiter)
+        _, header = next(self._rows, (0, []))
+        self.layout = _layout(path, [name.strip() for name in header], columns, merge_types)
+
+    def __iter__(self) -> Iterator[Contact]:
+        for line, row in self._rows:
+            if len(row) != self.layout.width:
+                what = f"{len(row)} cells, but the first line has {self.layout.width}"
+                raise _mistake(self._path, line, what)
+            contact = _contact(row, self.layout)
+            if not contact.id:
+                raise _mistake(self._path, line, "no id, and results could not be told apart")
+            yield contact
+
+
+def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the number of the line it ends in."""
+    reader = csv.reader(_text_lines(path), delimiter=delimiter, strict=True)
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise _mistake(
+                path, reader.line_num, f"a structure that is not CSV ({error})"
+            ) from None
+        if row is None:
+            return
+        if any(cell.strip() for cell in row):
+            yield reader.line_num, row
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    """Decoded line by line, so that a wrong byte can be named by its line."""
+    with path.open("rb") as file:
+        number = 0
+        while data := file.readline(LINE_BYTES_MAX):
+            number += 1
+            if number == 1:
+                data = data.removeprefix(_BYTE_ORDER_MARK)
+            if len(data) >= LINE_BYTES_MAX:
+                raise _mistake(path, number, f"more than {LINE_BYTES_MAX} bytes")
+            try:
+                yield data.decode()
+            except UnicodeDecodeError as error:
+                raise _mistake(path, number, f"bytes that are not UTF-8 ({error.reason})") from None
+
+
+def _layout(
+    path: Path, header: Sequence[str], columns: Columns, merge_types: Mapping[str, str]
+) -> Layout:
+    _check_header(path, header, columns)
+    places = {name: place for place, name in enumerate(header)}
+    named = {columns.id, columns.email, columns.status, columns.tags}
+    tags = {columns.first_name: "FNAME", columns.last_name: "LNAME"}
+    merge: dict[str, MergeColumn] = {}
+    ignored = []
+    for name in (each for each in header if each not in named):
+        tag = tags.get(name, name.upper())
+        # A postal address is an object of several parts; one cell cannot hold it.
+        if tag in merge or merge_types.get(tag, "address") == "address":
+            ignored.append(name)
+        else:
+            merge[tag] = MergeColumn(places[name], tag, merge_types[tag] == "number")
+    return Layout(
+        width=len(header),
+        id=places[columns.id],
+        email=places[columns.email],
+        status=places.get(columns.status),
+        tags=places.get(columns.tags),
+        merge=tuple(merge.values()),
+        ignored=tuple(ignored),
+    )
+
+
+def _check_header(path: Path, header: Sequence[str], columns: Columns) -> None:
+    if not header:
+        message = f"{path} is empty."
+        raise CommandError(message, "Its first line must name the columns, such as: id,email")
+    usual = Columns()
+    for option in Columns.__dataclass_fields__:
+        name = getattr(columns, option)
+        is_needed = option in {"id", "email"} or name != getattr(usual, option)
+        if is_needed and name not in header:
+            raise _no_column(path, header, name, option)
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise _mistake(path, 1, f"a column name twice: {printable(', '.join(twice))}")
+
+
+def _no_column(path: Path, header: Sequence[str], name: str, option: str) -> CommandError:
+    message = f"{path} has no column {name!r}; it has: {printable(', '.join(header))}"
+    if len(header) == 1:
+        return CommandError(message, "If commas do not separate its cells, use --delimiter.")
+    return CommandError(message, f"Name the right one with --{option.replace('_', '-')}-column.")
+
+
+def _contact(row: Sequence[str], layout: Layout) -> Contact:
+    return Contact(
+        id=row[layout.id].strip(),
+        email_address=row[layout.email].strip(),
+        status="" if layout.status is None else row[layout.status].strip(),
+        tags=() if layout.tags is None else _tags(row[layout.tags]),
+        merge_fields=_merge_fields(row, layout.merge),
+    )
+
+
+def _tags(cell: str) -> tuple[str, ...]:
+    names = (name.strip() for name in cell.split(TAG_SEPARATOR))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _merge_fields(row: Sequence[str], columns: Sequence[MergeColumn]) -> dict[str, Any]:
+    """An empty cell says nothing: the field keeps what it has, or stays unset."""
+    cells = ((column, row[column.place].strip()) for column in columns)
+    return {
+        column.tag: _number(cell) if column.is_number else cell for column, cell in cells if cell
+    }
+
+
+def _number(cell: str) -> int | float | str:
+    """What is no number stays text, and the server says so in the contact's result."""
+    try:
+        number = msgspec.json.decode(cell)
+    except msgspec.DecodeError:
+        return cell
+    return number if isinstance(number, int | float) and not isinstance(number, bool) else cell
+
+
+def _mistake(path: Path, line: int, what: str) -> CommandError:
+    message = f"{path}, line {line}, has {what}."
+    return CommandError(message, "Nothing was sent. Correct the file and import it again.")

@@ -1,0 +1,298 @@
+"""`batchway import`: a CSV file of contacts becomes one batch, its results become a mapping."""
+
+import csv
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import msgspec
+import typer
+
+from batchway.cli.connection import Connection, as_segment
+from batchway.cli.contacts_csv import Columns, Contact, ContactsFile
+from batchway.cli.options import DEFAULT_URL, KeyOption, UrlOption
+from batchway.cli.results import Result, Tally, download, read_results
+from batchway.cli.terminal import CommandError, printable, say, warn
+from batchway.cli.watching import Batch, Pace, find_batch, watch
+from batchway.kit.ids import subscriber_hash
+
+STATUS_DEFAULT = "subscribed"
+MERGE_FIELDS_ASKED = 1_000
+FIELDS_ASKED = "merge_fields.tag,merge_fields.type"
+MAPPING_HEADER = ("id", "email_address", "web_id", "subscriber_hash")
+# A spreadsheet takes a cell that begins so for a formula.
+FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
+
+EXAMPLES = """Examples:
+
+  batchway import contacts.csv --list a1b2c3d4e5
+
+  batchway import crm.csv --list a1b2c3d4e5 --id-column crm_id --email-column mail
+
+  batchway import contacts.csv --list a1b2c3d4e5 --update-existing --mapping web_ids.csv"""
+
+
+@dataclass(frozen=True)
+class Import:
+    """What to import, and where to."""
+
+    file: Path
+    list_id: str
+    mapping: Path
+    columns: Columns = field(default_factory=Columns)
+    delimiter: str = ","
+    update_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of an import."""
+
+    batch: Batch
+    tally: Tally
+
+
+class MergeField(msgspec.Struct, frozen=True):
+    """A merge field of a list, as far as an import needs it."""
+
+    tag: str
+    type: str
+
+
+class MergeFields(msgspec.Struct, frozen=True):
+    """The answer to GET /lists/{list_id}/merge-fields."""
+
+    merge_fields: list[MergeField]
+
+
+class Member(msgspec.Struct, frozen=True):
+    """What the mapping keeps of a member; `id` is its subscriber_hash."""
+
+    id: str
+    email_address: str
+    web_id: int
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One operation of a batch, as the API wants it."""
+
+    method: str
+    path: str
+    operation_id: str
+    body: str
+
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE.csv",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="Contacts: UTF-8, the first line names the columns.",
+    ),
+]
+ListOption = Annotated[
+    str, typer.Option("--list", envvar="BATCHWAY_LIST_ID", help="Id of the list.")
+]
+MappingOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="BATCHWAY_MAPPING",
+        metavar="OUT.csv",
+        dir_okay=False,
+        help="Where to write id, email_address, web_id and subscriber_hash of each contact that "
+        "was added; replaces a file of that name.",
+        show_default="FILE.mapping.csv",
+    ),
+]
+UpdateOption = Annotated[
+    bool,
+    typer.Option(
+        "--update-existing",
+        envvar="BATCHWAY_UPDATE_EXISTING",
+        help="Also update contacts that are in the list (PUT); they keep their status.",
+    ),
+]
+DelimiterOption = Annotated[
+    str,
+    typer.Option(
+        envvar="BATCHWAY_DELIMITER", help="What separates cells: one character, or the word tab."
+    ),
+]
+
+
+def _column(name: str, meaning: str) -> Any:  # noqa: ANN401 - Typer's own type
+    return typer.Option(envvar=f"BATCHWAY_{name}_COLUMN", metavar="NAME", help=meaning)
+
+
+IdColumn = Annotated[str, _column("ID", "Your database's id; becomes the operation_id.")]
+EmailColumn = Annotated[str, _column("EMAIL", "The address.")]
+StatusColumn = Annotated[str, _column("STATUS", f"The status; empty means {STATUS_DEFAULT}.")]
+TagsColumn = Annotated[str, _column("TAGS", "Tags, separated by semicolons.")]
+FirstNameColumn = Annotated[str, _column("FIRST_NAME", "Fills the merge field FNAME.")]
+LastNameColumn = Annotated[str, _column("LAST_NAME", "Fills the merge field LNAME.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `batchway import`."""
+    app.command("import", epilog=EXAMPLES)(import_command)
+
+
+def import_command(
+    *,
+    file: FileArgument,
+    list_id: ListOption,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    mapping: MappingOption = None,
+    update_existing: UpdateOption = False,
+    id_column: IdColumn = "id",
+    email_column: EmailColumn = "email",
+    status_column: StatusColumn = "status",
+    tags_column: TagsColumn = "tags",
+    first_name_column: FirstNameColumn = "first_name",
+    last_name_column: LastNameColumn = "last_name",
+    delimiter: DelimiterOption = ",",
+) -> None:
+    """Add the contacts of a CSV file to a list, as one batch.
+
+    Any other column fills the merge field whose tag is the column's name in upper case.
+    """
+    columns = Columns(
+        id_column, email_column, status_column, tags_column, first_name_column, last_name_column
+    )
+    wanted = Import(
+        file=file,
+        list_id=list_id,
+        mapping=mapping or file.with_suffix(".mapping.csv"),
+        columns=columns,
+        delimiter=_one_character(delimiter),
+        update_existing=update_existing,
+    )
+    with Connection(url, key) as connection:
+        imported = import_contacts(connection, wanted)
+    if not imported.tally.succeeded_count:
+        raise typer.Exit(1)
+
+
+def import_contacts(connection: Connection, wanted: Import) -> Imported:
+    """Import, showing progress, results and failures; the mapping is written if any succeeded."""
+    contacts = _open(connection, wanted)
+    with tempfile.TemporaryFile() as request:
+        count = write_request(contacts, wanted, request)
+        if not count:
+            message = f"{wanted.file} has no contacts, only the names of columns."
+            raise CommandError(message)
+        say(f"Sending {count} contacts of {wanted.file} in one request …")
+        pace = Pace.since_now()
+        batch = connection.post("/batches", request, Batch)
+    say(f"Batch {batch.id} was accepted.")
+    watch(connection, batch.id, pace)
+    # Watching may have taken longer than the ten minutes for which an archive link is good.
+    batch = find_batch(connection, batch.id)
+    with tempfile.TemporaryFile() as archive:
+        download(connection, batch, archive)
+        tally = write_mapping(read_results(archive), wanted.mapping)
+    _report(tally, wanted)
+    tally.check_whole(batch)
+    return Imported(batch, tally)
+
+
+def operation(contact: Contact, list_id: str, *, update_existing: bool) -> Operation:
+    """The operation that adds a contact, or also updates it."""
+    body: dict[str, Any] = {"email_address": contact.email_address}
+    path = f"/lists/{as_segment(list_id)}/members"
+    # Only a contact that is new gets the status of the file: who has unsubscribed since the file
+    # was made shall not be subscribed again by an update.
+    body["status_if_new" if update_existing else "status"] = contact.status or STATUS_DEFAULT
+    if contact.merge_fields:
+        body["merge_fields"] = contact.merge_fields
+    if contact.tags and not update_existing:
+        body["tags"] = contact.tags
+    if update_existing:
+        path = f"{path}/{subscriber_hash(contact.email_address)}"
+    return Operation(
+        method="PUT" if update_existing else "POST",
+        path=path,
+        operation_id=contact.id,
+        body=msgspec.json.encode(body).decode(),
+    )
+
+
+def safe_cell(value: object) -> str:
+    """The value as a cell that no spreadsheet takes for a formula."""
+    text = str(value)
+    return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
+
+
+def _open(connection: Connection, wanted: Import) -> ContactsFile:
+    asked: dict[str, str | int] = {"count": MERGE_FIELDS_ASKED, "fields": FIELDS_ASKED}
+    path = f"/lists/{as_segment(wanted.list_id)}/merge-fields"
+    known = connection.get(path, MergeFields, asked).merge_fields
+    types = {each.tag: each.type for each in known}
+    contacts = ContactsFile(wanted.file, wanted.columns, types, wanted.delimiter)
+    if contacts.layout.ignored:
+        names = printable(", ".join(contacts.layout.ignored))
+        warn(f"Ignored columns, for which the list has no merge field: {names}")
+    if wanted.update_existing and contacts.layout.tags is not None:
+        warn("Tags are not sent with --update-existing: the API takes them for new contacts only.")
+    return contacts
+
+
+def write_request(contacts: Iterable[Contact], wanted: Import, file: IO[bytes]) -> int:
+    """Write the body of POST /batches; returns the number of operations."""
+    count = 0
+    file.write(b'{"operations":[')
+    for count, contact in enumerate(contacts, start=1):
+        made = operation(contact, wanted.list_id, update_existing=wanted.update_existing)
+        file.write(b"," * (count > 1) + msgspec.json.encode(made))
+    file.write(b"]}")
+    return count
+
+
+def write_mapping(results: Iterable[Result], path: Path) -> Tally:
+    """Count the results, and write what was added; without any, no file is made."""
+    tally = Tally()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(MAPPING_HEADER)
+            for result in results:
+                tally.add(result)
+                if not result.is_errored:
+                    writer.writerow(_mapping_row(result))
+        if tally.succeeded_count:
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return tally
+
+
+def _mapping_row(result: Result) -> list[str]:
+    try:
+        member = msgspec.json.decode(result.response, type=Member)
+    except msgspec.DecodeError as error:
+        message = f"The result of operation {printable(result.operation_id)} is no member: {error}"
+        raise CommandError(message) from None
+    cells = (result.operation_id, member.email_address, member.web_id, member.id)
+    return [safe_cell(cell) for cell in cells]
+
+
+def _report(tally: Tally, wanted: Import) -> None:
+    verb = "added or updated" if wanted.update_existing else "added"
+    say(f"{tally.succeeded_count} contacts were {verb}, {tally.errored_count} failed.", "bold")
+    tally.show_failures()
+    if tally.succeeded_count:
+        say(f"Which contact has which web_id: {wanted.mapping}")
+
+
+def _one_character(delimiter: str) -> str:
+    text = "\t" if delimiter in {"\\t", "tab"} else delimiter
+    if len(text) != 1 or text in '"\r\n':
+        message = "must be one character, or the word tab"
+        raise typer.BadParameter(message, param_hint="--delimiter")
+    return text

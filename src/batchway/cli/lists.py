@@ -1,0 +1,189 @@
+"""`batchway lists`: make and show lists."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from batchway.cli.connection import Connection
+from batchway.cli.options import (
+    DEFAULT_URL,
+    CountOption,
+    KeyOption,
+    OffsetOption,
+    QuietOption,
+    UrlOption,
+)
+from batchway.cli.terminal import printable, say, show_rest, table
+
+COUNT_DEFAULT = 100
+
+ADDRESS_DEFAULT = "1 Example Street"
+CITY_DEFAULT = "Example City"
+COUNTRY_DEFAULT = "US"
+FROM_EMAIL_DEFAULT = "newsletter@example.com"
+LANGUAGE_DEFAULT = "en"
+REMINDER_DEFAULT = "You signed up for these mails."
+
+CREATE_EXAMPLES = """Examples:
+
+  batchway lists create "Spring fair"
+
+  batchway lists create Newsletter --company "Ann's Tea" --from-email ann@example.com
+
+  BATCHWAY_LIST_ID=$(batchway lists create Newsletter --quiet)"""
+LIST_EXAMPLES = """Examples:
+
+  batchway lists list
+
+  batchway lists list --count 10 --offset 10"""
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """What a list counts, as far as it is shown."""
+
+    member_count: int = 0
+    unsubscribe_count: int = 0
+
+
+class AudienceList(msgspec.Struct, frozen=True):
+    """A list, as far as it is shown."""
+
+    id: str
+    name: str
+    date_created: str = ""
+    stats: Stats = Stats()
+
+
+class AudienceLists(msgspec.Struct, frozen=True):
+    """A page of lists."""
+
+    lists: list[AudienceList]
+    total_items: int
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """Who stands behind a list; the law of many countries wants it in each mail."""
+
+    company: str
+    address1: str = ADDRESS_DEFAULT
+    city: str = CITY_DEFAULT
+    country: str = COUNTRY_DEFAULT
+
+
+class CampaignDefaults(msgspec.Struct, frozen=True):
+    """What a campaign of the list begins with."""
+
+    from_name: str
+    subject: str
+    from_email: str = FROM_EMAIL_DEFAULT
+    language: str = LANGUAGE_DEFAULT
+
+
+class NewList(msgspec.Struct, frozen=True):
+    """What the API requires of a new list."""
+
+    name: str
+    contact: Contact
+    campaign_defaults: CampaignDefaults
+    permission_reminder: str = REMINDER_DEFAULT
+    email_type_option: bool = False
+
+    @classmethod
+    def named(cls, name: str) -> "NewList":
+        """A list of which only the name matters."""
+        return cls(name, Contact(name), CampaignDefaults(name, name))
+
+
+def _option(name: str, meaning: str, default: str | bool = True) -> Any:  # noqa: ANN401 - Typer's own type
+    return typer.Option(envvar=f"BATCHWAY_{name}", help=meaning, show_default=default)
+
+
+_THE_NAME = "the name of the list"
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the list.")]
+CompanyOption = Annotated[str, _option("COMPANY", "Who sends.", _THE_NAME)]
+AddressOption = Annotated[str, _option("ADDRESS", "Street and number of the sender.")]
+CityOption = Annotated[str, _option("CITY", "City of the sender.")]
+CountryOption = Annotated[str, _option("COUNTRY", "Country of the sender, two letters.")]
+FromNameOption = Annotated[str, _option("FROM_NAME", "Name that mails come from.", _THE_NAME)]
+FromEmailOption = Annotated[str, _option("FROM_EMAIL", "Address that mails come from.")]
+SubjectOption = Annotated[str, _option("SUBJECT", "Subject that mails begin with.", _THE_NAME)]
+LanguageOption = Annotated[str, _option("LANGUAGE", "Language of the mails.")]
+ReminderOption = Annotated[
+    str, _option("PERMISSION_REMINDER", "Reminds contacts of how they got on the list.")
+]
+EmailTypeOption = Annotated[
+    bool,
+    typer.Option(
+        "--email-type-option",
+        envvar="BATCHWAY_EMAIL_TYPE_OPTION",
+        help="Let contacts choose between HTML and plain text.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `batchway lists`."""
+    lists = typer.Typer(no_args_is_help=True, help="Make and show lists.")
+    lists.command("create", epilog=CREATE_EXAMPLES)(create_command)
+    lists.command("list", epilog=LIST_EXAMPLES)(list_command)
+    app.add_typer(lists, name="lists")
+
+
+def create_command(
+    *,
+    name: NameArgument,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    company: CompanyOption = "",
+    address: AddressOption = ADDRESS_DEFAULT,
+    city: CityOption = CITY_DEFAULT,
+    country: CountryOption = COUNTRY_DEFAULT,
+    from_name: FromNameOption = "",
+    from_email: FromEmailOption = FROM_EMAIL_DEFAULT,
+    subject: SubjectOption = "",
+    language: LanguageOption = LANGUAGE_DEFAULT,
+    permission_reminder: ReminderOption = REMINDER_DEFAULT,
+    email_type_option: EmailTypeOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a list."""
+    wanted = NewList(
+        name=name,
+        contact=Contact(company or name, address, city, country),
+        permission_reminder=permission_reminder,
+        email_type_option=email_type_option,
+        campaign_defaults=CampaignDefaults(
+            from_name or name, from_email, subject or name, language
+        ),
+    )
+    with Connection(url, key) as connection:
+        made = create_list(connection, wanted)
+    if quiet:
+        say(made.id)
+        return
+    say(f"List {made.id} was made: {printable(made.name)}")
+    say(f"Fill it with: batchway import contacts.csv --list {made.id}")
+
+
+def create_list(connection: Connection, wanted: NewList) -> AudienceList:
+    """Make a list; each call makes another one."""
+    return connection.post("/lists", msgspec.json.encode(wanted), AudienceList)
+
+
+def list_command(
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    count: CountOption = COUNT_DEFAULT,
+    offset: OffsetOption = 0,
+) -> None:
+    """Show the lists."""
+    with Connection(url, key) as connection:
+        page = connection.get("/lists", AudienceLists, {"count": count, "offset": offset})
+    rows = [
+        (each.id, each.name, each.stats.member_count, each.stats.unsubscribe_count)
+        for each in page.lists
+    ]
+    table(("id", "name", "subscribed", "unsubscribed"), rows)
+    show_rest(len(rows) + offset, page.total_items)

@@ -1,0 +1,91 @@
+"""What a command prints: colours and bars on a terminal, plain lines elsewhere.
+
+No control character of data ever reaches a terminal.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from batchway.errors import BatchwayError
+
+OUT = Console(highlight=False, markup=False, emoji=False)
+ERR = Console(highlight=False, markup=False, emoji=False, stderr=True)
+
+# C0 and C1 controls, direction marks and overrides, line separators, lone surrogates.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+class CommandError(BatchwayError):
+    """Ends a command: what went wrong, and what the reader can do next."""
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(message)
+        self.next_step = next_step
+
+
+def printable(value: object) -> str:
+    """The value as one line of text, each control character written as its escape."""
+    return _UNPRINTABLE.sub(_escaped, str(value))
+
+
+def say(text: str = "", style: str = "") -> None:
+    """Print lines to standard output."""
+    _print(OUT, Text(_lines(text), style=style))
+
+
+def warn(text: str) -> None:
+    """Print a remark to standard error."""
+    _print(ERR, Text("Note: ", style="yellow").append(_lines(text), style="default"))
+
+
+def fail(error: BatchwayError) -> None:
+    """Print an error, and what to do next, to standard error."""
+    _print(ERR, Text("Error: ", style="bold red").append(_lines(str(error)), style="default"))
+    if isinstance(error, CommandError) and error.next_step:
+        _print(ERR, Text(_lines(error.next_step)))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; away from a terminal its cells are separated by tabs, for other programs."""
+    cells = [[printable(value) for value in row] for row in rows]
+    if not OUT.is_terminal:
+        for row in [list(columns), *cells]:
+            print("\t".join(row))
+        return
+    drawn = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in cells:
+        drawn.add_row(*(Text(cell) for cell in row))
+    OUT.print(drawn)
+
+
+def show_rest(shown_count: int, total_items: int) -> None:
+    """Say that there are more, if there are."""
+    if shown_count < total_items:
+        warn(f"{total_items - shown_count} more; see them with --offset {shown_count}")
+
+
+def tolerate_narrow_encodings() -> None:
+    """Escape characters that the terminal's encoding lacks instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _print(console: Console, text: Text) -> None:
+    console.print(text, soft_wrap=True)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")

@@ -1,0 +1,70 @@
+"""`fields` and `exclude_fields`: keep or drop dotted paths of a reply; arrays are transparent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from batchway.contract.problems import bad_request
+from batchway.contract.response import Response, encode
+
+_Tree = dict[str, Any]
+
+
+def select_fields(response: Response, params: Mapping[str, str]) -> Response:
+    """The response with only the fields asked for. Errors and empty replies stay as they are.
+
+    Unknown paths match nothing and are no error. Both parameters together are refused.
+    """
+    keep, drop = params.get("fields", ""), params.get("exclude_fields", "")
+    if not (keep or drop) or response.body is None or response.status >= 300:  # noqa: PLR2004
+        return response
+    body = msgspec.json.decode(encode(response.body))
+    chosen = _kept(body, _tree(keep)) if keep else _without(body, _tree(drop))
+    return Response(response.status, chosen, response.headers)
+
+
+def check_fields(params: Mapping[str, str]) -> None:
+    """Refuse a call that asks for both; done before the call has any effect."""
+    if params.get("fields") and params.get("exclude_fields"):
+        detail = "The fields and exclude_fields parameters cannot be used together."
+        raise bad_request(detail)
+
+
+def _tree(paths: str) -> _Tree:
+    """`a,b.c` as `{a: {}, b: {c: {}}}`; an empty branch means everything below."""
+    tree: _Tree = {}
+    for path in filter(None, (each.strip() for each in paths.split(","))):
+        _plant(tree, path.split("."))
+    return tree
+
+
+def _plant(tree: _Tree, names: list[str]) -> None:
+    *way, last = names
+    for name in way:
+        if name in tree and not tree[name]:
+            return  # the whole branch is already asked for
+        tree = tree.setdefault(name, {})
+    tree[last] = {}
+
+
+def _kept(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
+    if not tree:
+        return value
+    if isinstance(value, list):
+        return [_kept(each, tree) for each in value]
+    if isinstance(value, dict):
+        return {name: _kept(each, tree[name]) for name, each in value.items() if name in tree}
+    return value
+
+
+def _without(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, list):
+        return [_without(each, tree) for each in value]
+    if isinstance(value, dict):
+        return {
+            name: _without(each, tree.get(name, {}))
+            for name, each in value.items()
+            if name not in tree or tree[name]
+        }
+    return value

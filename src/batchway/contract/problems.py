@@ -1,0 +1,147 @@
+"""Problem documents (RFC 9457) as the contract words them, and the exception that carries one.
+
+The only place that knows which failure has which HTTP status.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field; `field` is a dotted path, `item:N` for an index."""
+
+    field: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`instance` is the request's id in a single reply, and empty in a result."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: tuple[FieldError, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Refused(Exception):
+    """Ends a call with a problem document."""
+
+    def __init__(self, problem: Problem, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.headers = headers
+
+
+def problem(
+    status: int, title: str, detail: str, errors: Iterable[FieldError] | None = None
+) -> Problem:
+    """A problem document without an instance yet."""
+    listed = msgspec.UNSET if errors is None else tuple(errors)
+    return Problem(type=TYPE, title=title, status=status, detail=detail, instance="", errors=listed)
+
+
+def bad_request(detail: str) -> Refused:
+    """400 Bad Request."""
+    return Refused(problem(400, "Bad Request", detail))
+
+
+def json_parse_exception(detail: str) -> Refused:
+    """400: the body is not JSON."""
+    return Refused(problem(400, "JSON Parse Exception", detail))
+
+
+def invalid_fields(*errors: FieldError) -> Refused:
+    """400: fields do not have the form that the contract asks for."""
+    return Refused(problem(400, "Invalid Resource", _SEE_ERRORS, errors))
+
+
+def invalid_field(field: str, message: str) -> Refused:
+    """400: one field is wrong."""
+    return invalid_fields(FieldError(field, message))
+
+
+def invalid_resource(detail: str, errors: Iterable[FieldError] | None = None) -> Refused:
+    """400: the resource cannot be taken, for the reason given."""
+    return Refused(problem(400, "Invalid Resource", detail, errors))
+
+
+def api_key_missing() -> Refused:
+    """401: no key was sent."""
+    detail = "Your request did not include an API key."
+    return Refused(problem(401, "API Key Missing", detail), _AUTHENTICATE)
+
+
+def api_key_invalid() -> Refused:
+    """401: the key is unknown or revoked."""
+    detail = "Your API key may be invalid, or you've attempted to access the wrong datacenter."
+    return Refused(problem(401, "API Key Invalid", detail), _AUTHENTICATE)
+
+
+def forbidden(detail: str) -> Refused:
+    """403."""
+    return Refused(problem(403, "Forbidden", detail))
+
+
+def not_found() -> Refused:
+    """404: nothing there, or nothing of this account."""
+    return Refused(problem(404, "Resource Not Found", "The requested resource could not be found."))
+
+
+def method_not_allowed(allow: Iterable[str], detail: str | None = None) -> Refused:
+    """405 with the methods that are allowed."""
+    return Refused(
+        problem(405, "Method Not Allowed", detail or _SEE_ALLOW),
+        (("Allow", ", ".join(allow)),),
+    )
+
+
+def too_large(detail: str) -> Refused:
+    """413: the body is larger than the limit."""
+    return Refused(problem(413, "Request Entity Too Large", detail))
+
+
+def nested_too_deep() -> Refused:
+    """414: the path has too many segments."""
+    return Refused(
+        problem(
+            414, "Resource Nesting Too Deep", "The sub-resource requested is nested too deeply."
+        )
+    )
+
+
+def invalid_method_override() -> Refused:
+    """422: X-HTTP-Method-Override on anything but POST, or naming another method."""
+    detail = "X-HTTP-Method-Override may name PUT, PATCH or DELETE, and only on a POST."
+    return Refused(problem(422, "InvalidMethodOverride", detail))
+
+
+def too_many_requests(detail: str, retry_after_seconds: int = 5) -> Refused:
+    """429 with the time after which to try again."""
+    return Refused(
+        problem(429, "Too Many Requests", detail), (("Retry-After", str(retry_after_seconds)),)
+    )
+
+
+def internal_error() -> Refused:
+    """500: our fault."""
+    detail = (
+        "A deep, internal error has occurred during the processing of your request. "
+        "Please contact support."
+    )
+    return Refused(problem(500, "InternalServerError", detail))
+
+
+_SEE_ERRORS = (
+    "The resource submitted could not be validated. For field-specific details, see the "
+    "'errors' array."
+)
+_SEE_ALLOW = (
+    "The requested method and resource are not compatible. See the Allow header for this "
+    "resource's available methods."
+)
+_AUTHENTICATE = (("WWW-Authenticate", 'Basic realm="Batchway"'),)

@@ -1,0 +1,37 @@
+"""A call to answer, whether it came alone over HTTP or as an operation of a batch."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from batchway.contract.links import Links
+from batchway.kit.clock import Microseconds
+
+_TRUE = frozenset({"true", "1"})
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """For whom, when and under which address a call, or a whole chunk of calls, is answered."""
+
+    account_id: int
+    account_name: str
+    now: Microseconds
+    links: Links
+    refuses_fake_addresses: bool = False
+
+
+class Request(msgspec.Struct, gc=False):
+    """`path` is relative to /3.0 and begins with a slash; `params` is the query string.
+
+    `path_params` are filled in by the route table.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    body: bytes | None = None
+    path_params: Mapping[str, str] = {}
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter: `true` and `1` are true, anything else is false."""
+        return self.params.get(name, "").lower() in _TRUE

@@ -1,0 +1,81 @@
+"""The route table: which handler answers a method on a path template."""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+from urllib.parse import unquote
+
+from batchway import limits
+from batchway.contract.problems import method_not_allowed, nested_too_deep, not_found
+
+H = TypeVar("H")
+
+_METHOD_ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class _Node(Generic[H]):
+    """One segment of the templates; `name` is that of its `{variable}` child."""
+
+    __slots__ = ("fixed", "handlers", "name", "variable")
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, _Node[H]] = {}
+        self.variable: _Node[H] | None = None
+        self.name = ""
+        self.handlers: dict[str, H] = {}
+
+
+class RouteTable(Generic[H]):
+    """Templates such as `/lists/{list_id}/members`, matched a segment at a time."""
+
+    def __init__(self) -> None:
+        self._root: _Node[H] = _Node()
+        self.routes: list[tuple[str, str, H]] = []
+
+    def add(self, method: str, template: str, handler: H) -> None:
+        """Answer `method` on `template` with `handler`; each pair once."""
+        node = self._root
+        for segment in _segments(template):
+            node = _child(node, segment)
+        if method in node.handlers:
+            message = f"{method} {template} has two handlers"
+            raise ValueError(message)
+        node.handlers[method] = handler
+        self.routes.append((method, template, handler))
+
+    def match(self, method: str, path: str) -> tuple[H, Mapping[str, str]]:
+        """The handler and the path's variables; raises 404, 405 or 414."""
+        node, values = self._root, {}
+        segments = _segments(path)
+        if len(segments) > limits.path_segments_max:
+            raise nested_too_deep()
+        for segment in segments:
+            child = node.fixed.get(segment)
+            if child is None:
+                child = node.variable
+                if child is None:
+                    raise not_found()
+                values[node.name] = unquote(segment) if "%" in segment else segment
+            node = child
+        return _handler(node, method), values
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in path.split("/") if segment]
+
+
+def _child(node: _Node[H], segment: str) -> _Node[H]:
+    if not segment.startswith("{"):
+        return node.fixed.setdefault(segment, _Node())
+    node.name = segment[1:-1]
+    if node.variable is None:
+        node.variable = _Node()
+    return node.variable
+
+
+def _handler(node: _Node[H], method: str) -> H:
+    if not node.handlers:
+        raise not_found()
+    handler = node.handlers.get(method)
+    if handler is None:
+        raise method_not_allowed(each for each in _METHOD_ORDER if each in node.handlers)
+    return handler

@@ -1,0 +1,277 @@
+"""DBOS behind one door: hand-overs, the queue, leases, take-over.
+
+The engine decides which step runs when and in which process. It is not the place of truth: the
+store is. A hand-over is a DBOS workflow whose id is derived from the store
+(`{batch}/{step}/{number}/{hand-over number}`), carries ids only, and commits with the state
+change that it follows from. Nothing else imports DBOS.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from dbos import (
+    DBOS,
+    DBOSClient,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    EnqueueOptions,
+    error,
+    run_dbos_database_migrations,
+)
+from sqlalchemy import Connection
+
+from batchway import limits
+from batchway.errors import HandOverRefused
+from batchway.kit.clock import SECOND, Clock, iso
+from batchway.model.step import Step
+from batchway.store import hand_overs, leases
+from batchway.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+_APPLICATION = "batchway"
+_QUEUE = "batchway"
+_WORKFLOW = "step"
+# Changes only with a workflow that cannot continue what an older version began.
+_VERSION = "1"
+_UNDER_WAY = ["ENQUEUED", "PENDING", "DELAYED"]
+_OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+StepFunction = Callable[[int, int], None]
+
+
+class StepName(NamedTuple):
+    """One step of one batch, or of one of its chunks."""
+
+    step: Step
+    batch_id: int
+    number: int
+
+
+def prepare(database: Database) -> None:
+    """Make or update the engine's own tables. May be called any number of times."""
+    if database.is_sqlite:
+        _launch_for_migration(database)
+    else:
+        run_dbos_database_migrations(database.url)
+        _launch_for_migration(database)
+
+
+def _launch_for_migration(database: Database) -> None:
+    """On SQLite the engine migrates when it is launched; everywhere this registers the queue."""
+    DBOS(config=_config(database, "migrate"))
+    DBOS.listen_queues([])
+    DBOS.launch()
+    try:
+        DBOS.register_queue(
+            _QUEUE,
+            worker_concurrency=limits.dequeued_per_worker_max,
+            polling_interval_sec=limits.queue_poll_seconds,
+            on_conflict="always_update",
+        )
+    finally:
+        DBOS.destroy()
+
+
+def _config(database: Database, executor_id: str) -> DBOSConfig:
+    return DBOSConfig(
+        name=_APPLICATION,
+        application_version=_VERSION,
+        executor_id=executor_id,
+        system_database_engine=database.engine,
+        serializer=DBOSPortableJSONSerializer(),
+        log_level="ERROR",
+    )
+
+
+class HandOvers:
+    """Writes hand-overs. `prepare` must have been called on the database once."""
+
+    def __init__(self, database: Database) -> None:
+        self._client = DBOSClient(
+            system_database_engine=database.engine,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=_APPLICATION,
+            lazy=True,
+        )
+
+    def __call__(self, connection: Connection, step: Step, batch_id: int, number: int = 0) -> None:
+        """Ask for a step to be run, if it has work left, when the transaction commits."""
+        self.later(connection, StepName(step, batch_id, number), delay_seconds=0)
+
+    def later(self, connection: Connection, name: StepName, delay_seconds: float) -> None:
+        """The same, but not before a delay (of about a second's precision)."""
+        hand_over_number = hand_overs.next_number(connection, *name)
+        if hand_over_number is None:
+            return
+        options = EnqueueOptions(
+            workflow_name=_WORKFLOW,
+            queue_name=_QUEUE,
+            workflow_id=_workflow_id(name, hand_over_number),
+            app_version=_VERSION,
+            priority=_priority(name),
+        )
+        if delay_seconds:
+            options["delay_seconds"] = delay_seconds
+        self._client.enqueue_in_transaction(connection, options, *name, hand_over_number)
+
+    def close(self) -> None:
+        """Stop the client."""
+        self._client.destroy()
+
+
+def _priority(name: StepName) -> int:
+    """Chunks queue by their number: a large batch does not keep a small one waiting."""
+    if name.number < 0 or name.batch_id < 1:
+        message = f"No step can have the name {name}."
+        raise HandOverRefused(message)
+    return 1 + name.number
+
+
+def _workflow_id(name: StepName, hand_over_number: int) -> str:
+    return f"{name.batch_id}/{name.step}/{name.number}/{hand_over_number}"
+
+
+class Worker:
+    """One process that runs steps, and shows by a lease that it is alive.
+
+    DBOS allows one of these in a process.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        hand_over: HandOvers,
+        steps: Mapping[Step, StepFunction],
+        *,
+        name: str,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._database = database
+        self._hand_over = hand_over
+        self._steps = steps
+        self._clock = clock
+        self._one_at_a_time = threading.Lock()  # two chunks at once would share one interpreter
+        self._stopping = threading.Event()
+        self._is_ready = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self, sweep: Callable[["Worker"], None]) -> None:
+        """Begin to take work; `sweep` is called now and then, in one process at a time."""
+        self._renew()  # before the first work is claimed, or a caretaker would take it away
+        DBOS(config=_config(self._database, self.name))
+        DBOS.workflow(name=_WORKFLOW)(self._run)
+        DBOS.listen_queues([_QUEUE])
+        DBOS.launch()
+        self._is_ready = True
+        self._renew()
+        self._repeat(limits.lease_renewal_seconds, self._renew)
+        self._repeat(limits.sweep_seconds, lambda: self._care(sweep))
+
+    def stop(self) -> None:
+        """Finish the step in hand, give the others back, and end the lease."""
+        self._is_ready = False
+        self._stopping.set()
+        DBOS.destroy(workflow_completion_timeout_sec=int(limits.shutdown_grace_seconds))
+        for thread in self._threads:
+            thread.join()
+        with self._database.write() as connection:
+            leases.release(connection, self.name)
+
+    def is_under_way(self, name: StepName) -> bool:
+        """Whether the engine still means to run the newest hand-over of a step.
+
+        Also true when the step has no work left.
+        """
+        with self._database.read() as connection:
+            number = hand_overs.last_number(connection, *name)
+        if number is None:
+            return True
+        found = DBOS.list_workflows(
+            workflow_ids=[_workflow_id(name, number)], load_input=False, load_output=False
+        )
+        return any(each.status in _UNDER_WAY for each in found)
+
+    def prune(self) -> None:
+        """Delete hand-overs that have been over for a while."""
+        over = DBOS.list_workflows(
+            status=_OVER,
+            completed_before=iso(self._clock() - int(limits.overdue_seconds * SECOND)),
+            limit=limits.swept_workflows_max,
+            load_input=False,
+            load_output=False,
+        )
+        if over:
+            DBOS.delete_workflows([each.workflow_id for each in over])
+
+    def _run(self, step: str, batch_id: int, number: int, hand_over_number: int) -> None:
+        """The one workflow: runs a step, and hands it over again if it fails."""
+        name = StepName(Step(step), batch_id, number)
+        with self._one_at_a_time:
+            if self._stopping.is_set():
+                self._give_back(name, delay_seconds=0)
+                return
+            try:
+                self._steps[name.step](batch_id, number)
+            except Exception:
+                delay = _retry_delay(hand_over_number)
+                log.exception("step_failed", batch=batch_id, step=step, number=number, retry=delay)
+                self._give_back(name, delay)
+
+    def _give_back(self, name: StepName, delay_seconds: float) -> None:
+        with self._database.write() as connection:
+            self._hand_over.later(connection, name, delay_seconds)
+
+    def _renew(self) -> None:
+        with self._database.write() as connection:
+            leases.renew(
+                connection, self.name, is_ready=self._is_ready, seconds=limits.lease_seconds
+            )
+
+    def _care(self, sweep: Callable[["Worker"], None]) -> None:
+        with self._database.write() as connection:
+            is_ours = leases.take_caretaker(connection, self.name, limits.lease_seconds)
+        if is_ours:
+            self._take_over()
+            sweep(self)
+
+    def _take_over(self) -> None:
+        """Resume what dead processes held. PENDING first, leases second: see the guarantees."""
+        pending = DBOS.list_workflows(
+            status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
+        )
+        with self._database.read() as connection:
+            alive = leases.live(connection)
+        lost = [each.workflow_id for each in pending if each.executor_id not in alive]
+        if lost:
+            log.warning("taken_over", hand_overs=len(lost))
+            _resume(lost)
+
+    def _repeat(self, seconds: float, task: Callable[[], Any]) -> None:
+        def loop() -> None:
+            while not self._stopping.wait(seconds):
+                try:
+                    task()
+                except Exception:
+                    log.exception("background_task_failed")
+
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+
+def _resume(workflow_ids: Sequence[str]) -> None:
+    try:
+        DBOS.resume_workflows(list(workflow_ids), queue_name=_QUEUE)
+    except error.DBOSNonExistentWorkflowError:
+        if len(workflow_ids) > 1:  # one of them is gone, which fails all
+            for each in workflow_ids:
+                _resume([each])
+
+
+def _retry_delay(hand_over_number: int) -> float:
+    doubled: float = limits.hand_over_retry_seconds * 2 ** min(hand_over_number - 1, 10)
+    return min(doubled, limits.hand_over_retry_seconds_max)

@@ -1,0 +1,46 @@
+"""Named places where a test may kill the process. In production `fault` does nothing.
+
+`BATCHWAY_FAULT=execute.before_commit` dies by SIGKILL at that point; with `BATCHWAY_FAULT_ONCE`
+naming a file, only the first process that can create that file dies.
+"""
+
+import os
+import signal
+from enum import StrEnum
+
+
+class FaultPoint(StrEnum):
+    """Every place where dying must lose nothing."""
+
+    SUBMIT_BEFORE_COMMIT = "submit.before_commit"
+    SUBMIT_AFTER_COMMIT = "submit.after_commit"
+    SPLIT_BEFORE_COMMIT = "split.before_commit"
+    SPLIT_AFTER_COMMIT = "split.after_commit"
+    EXECUTE_AFTER_ATTEMPT = "execute.after_attempt"
+    EXECUTE_BEFORE_TRANSACTION = "execute.before_transaction"
+    EXECUTE_BEFORE_COMMIT = "execute.before_commit"
+    EXECUTE_AFTER_COMMIT = "execute.after_commit"
+    FINALIZE_AFTER_STATUS = "finalize.after_status"
+    FINALIZE_AFTER_WRITE = "finalize.after_write"
+    FINALIZE_BEFORE_COMMIT = "finalize.before_commit"
+    FINALIZE_AFTER_COMMIT = "finalize.after_commit"
+
+
+_armed = os.environ.get("BATCHWAY_FAULT", "")
+_once = os.environ.get("BATCHWAY_FAULT_ONCE", "")
+
+
+def fault(point: FaultPoint) -> None:
+    """Die here if a test has asked for it."""
+    if _armed and _armed == point and _is_first():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_first() -> bool:
+    if not _once:
+        return True
+    try:
+        os.close(os.open(_once, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""Time: UTC epoch microseconds inside, ISO 8601 with a numeric zone outside.
+
+`system_clock` is the only place that asks the operating system for the wall clock.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Microseconds = int
+Clock = Callable[[], Microseconds]
+
+SECOND: Microseconds = 1_000_000
+
+
+def system_clock() -> Microseconds:
+    """Now, in microseconds since the epoch."""
+    return time.time_ns() // 1_000
+
+
+def iso(moment: Microseconds | None) -> str:
+    """`2021-11-23T22:51:56+00:00`; the empty string when there is no moment."""
+    if moment is None:
+        return ""
+    return datetime.fromtimestamp(moment // SECOND, tz=UTC).isoformat()
+
+
+def parse_iso(text: str) -> Microseconds | None:
+    """The moment that an ISO 8601 text names, or None when it names none.
+
+    `Z`, fractions, a missing zone (read as UTC) and a bare date are accepted.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return int(moment.timestamp() * SECOND)
+    except (OverflowError, OSError):
+        return None

@@ -1,0 +1,86 @@
+"""Plain USTAR entries for regular files, made from a prepared header, and read back.
+
+No PAX or GNU extensions, no folders: just what every reader of tar files understands.
+"""
+
+BLOCK_BYTES = 512
+NAME_BYTES_MAX = 100  # the header's name field; a name that fills it has no NUL behind it
+NUMBER_MAX = 8**11 - 1  # eleven octal digits: 8 GiB - 1 as a size, the year 2242 as a time
+END_OF_ARCHIVE = bytes(2 * BLOCK_BYTES)
+
+# The header is: name, _OWNER, size, modification time, checksum, _REST.
+_OWNER = b"0000644\0" + b"0000000\0" + b"0000000\0"  # mode, uid, gid
+_REGULAR_FILE = b"0"
+_MAGIC = b"ustar\x0000"
+_REST = (
+    _REGULAR_FILE
+    + bytes(100)  # the target of a link
+    + _MAGIC
+    + bytes(32)  # user name
+    + bytes(32)  # group name
+    + b"0000000\0" * 2  # device numbers
+    + bytes(155)  # prefix of the name
+    + bytes(12)
+)
+_CHECKSUM_AT = slice(148, 156)
+# The checksum counts its own field as eight spaces.
+_CHECKSUM_BASE = sum(_OWNER) + sum(b" " * 8) + sum(_REST)
+_PADDINGS = [bytes(-size % BLOCK_BYTES) for size in range(BLOCK_BYTES)]
+
+
+def entry(name: str, body: bytes, mtime_seconds: int) -> bytes:
+    """One regular file: its header, its body, and zeros up to a full block.
+
+    Raises ValueError when the header cannot hold the name (1 to 100 ASCII bytes, no slash at
+    the end), the size or the time (at most `NUMBER_MAX`).
+    """
+    size = len(body)
+    return b"%b%b%b" % (_header(name, size, mtime_seconds), body, _PADDINGS[size % BLOCK_BYTES])
+
+
+def read_header(block: bytes) -> tuple[str, int]:
+    """The name and the size in bytes of the file that begins with this header.
+
+    Raises ValueError for anything but the header of a regular file with a right checksum.
+    """
+    if len(block) != BLOCK_BYTES or block[257:265] != _MAGIC or block[156:157] != _REGULAR_FILE:
+        message = "This block is not the USTAR header of a regular file."
+        raise ValueError(message)
+    if int(block[_CHECKSUM_AT].rstrip(b"\0 "), 8) != _checksum(block):
+        message = "The checksum of this USTAR header is wrong; the data is damaged."
+        raise ValueError(message)
+    return block[:NAME_BYTES_MAX].rstrip(b"\0").decode("ascii"), int(block[124:135], 8)
+
+
+def padded(size: int) -> int:
+    """The bytes that a body of this size takes up, with the zeros behind it."""
+    return size + -size % BLOCK_BYTES
+
+
+def _header(name: str, size: int, mtime_seconds: int) -> bytes:
+    name_field = _name_field(name)
+    if size > NUMBER_MAX:
+        message = f"A file of {size} bytes is too large for USTAR (at most {NUMBER_MAX})."
+        raise ValueError(message)
+    if not 0 <= mtime_seconds <= NUMBER_MAX:
+        message = f"USTAR cannot hold the modification time {mtime_seconds}."
+        raise ValueError(message)
+    numbers = b"%011o\0%011o\0" % (size, mtime_seconds)
+    checksum = _CHECKSUM_BASE + sum(name_field) + sum(numbers)
+    return b"%b%b%b%06o\0 %b" % (name_field, _OWNER, numbers, checksum, _REST)
+
+
+def _name_field(name: str) -> bytes:
+    # A slash at the end would make some readers see a folder; behind a NUL they see nothing.
+    is_plain = name.isascii() and "\0" not in name and not name.endswith("/")
+    if not is_plain or not 0 < len(name) <= NAME_BYTES_MAX:
+        message = (
+            f"A USTAR file name has 1 to {NAME_BYTES_MAX} ASCII bytes, no NUL and no slash at "
+            f"the end, unlike {name!r}."
+        )
+        raise ValueError(message)
+    return name.encode("ascii").ljust(NAME_BYTES_MAX, b"\0")
+
+
+def _checksum(block: bytes) -> int:
+    return sum(block) - sum(block[_CHECKSUM_AT]) + sum(b" " * 8)

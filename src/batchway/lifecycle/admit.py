@@ -1,0 +1,21 @@
+"""Admit: when a batch of an account ends, its oldest waiting one may begin."""
+
+from sqlalchemy import Connection
+
+from batchway.lifecycle.parts import Parts
+from batchway.model.batch import Batch
+from batchway.model.step import Step
+from batchway.store import accounts, batches
+
+
+def first_step(batch: Batch) -> Step:
+    """What a pending batch waits for."""
+    return Step.RUN if batch.is_small else Step.SPLIT
+
+
+def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
+    """Hand the oldest pending batch over, in the transaction that ends another one."""
+    accounts.lock(connection, account_id)
+    waiting = batches.next_pending(connection, account_id)
+    if waiting is not None:
+        parts.hand_over(connection, first_step(waiting), waiting.id)

@@ -1,0 +1,19 @@
+"""Cancel: a batch is gone for its owner at once; what it left is removed by the sweep.
+
+Chunks that have committed keep their effect, chunks that have not never will.
+"""
+
+from batchway.lifecycle.admit import admit_next
+from batchway.lifecycle.parts import Parts
+from batchway.store import batches
+
+
+def cancel(parts: Parts, account_id: int, public_id: str) -> bool:
+    """Delete a batch in any status; False if the account has no such batch."""
+    with parts.database.write() as connection:
+        now = parts.clock()
+        batch = batches.find(connection, account_id, public_id, now)
+        if batch is None or not batches.cancel(connection, batch, now):
+            return False
+        admit_next(parts, connection, account_id)
+    return True

@@ -1,0 +1,50 @@
+"""Run: a small batch from beginning to end in one hop, by the same steps as a large one."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.split import split
+from batchway.model.batch import Batch
+from batchway.model.step import HandOver, Step
+from batchway.store import batches, chunks
+
+
+def run(parts: Parts, batch_id: int) -> None:
+    """Do all the steps of a batch. May run twice and die anywhere: each step may."""
+    here = Parts(
+        parts.database, parts.archive, parts.target, parts.clock, _Here(batch_id, parts.hand_over)
+    )
+    split(here, batch_id)
+    batch = _batch(here, batch_id)
+    while batch is not None and (numbers := _waiting(here, batch)):
+        for number in numbers:
+            execute(here, batch_id, number)
+        batch = _batch(here, batch_id)
+    finalize(here, batch_id)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """Hands nothing of this batch over, as its next step follows at once; all else it does."""
+
+    batch_id: int
+    hand_over: HandOver
+
+    def __call__(self, connection: Connection, step: Step, batch_id: int, number: int = 0) -> None:
+        if batch_id != self.batch_id:
+            self.hand_over(connection, step, batch_id, number)
+
+
+def _batch(parts: Parts, batch_id: int) -> Batch | None:
+    with parts.database.read() as connection:
+        batch = batches.get(connection, batch_id)
+    return batch if batch is not None and batch.is_running else None
+
+
+def _waiting(parts: Parts, batch: Batch) -> list[int]:
+    with parts.database.read() as connection:
+        return chunks.waiting(connection, batch)

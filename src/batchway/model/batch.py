@@ -1,0 +1,114 @@
+"""A batch: its status, its counters, and how it is cut into chunks."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from batchway import limits
+from batchway.kit.clock import SECOND, Microseconds
+
+_DAY = 24 * 60 * 60 * SECOND
+
+
+class Status(StrEnum):
+    """The contract's five, in their order, and ours for a batch that its owner has deleted."""
+
+    PENDING = "pending"
+    PREPROCESSING = "preprocessing"
+    STARTED = "started"
+    FINALIZING = "finalizing"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One row of `batches`. `chunks_left` counts the chunks that are not done."""
+
+    id: int
+    account_id: int
+    public_id: str
+    api_key_id: int
+    base_url: str
+    status: Status
+    total_operations: int
+    finished_operations: int
+    errored_operations: int
+    chunk_count: int
+    chunks_left: int
+    submitted_at: Microseconds
+    completed_at: Microseconds | None
+    archive_key: str | None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is run in one hop."""
+        return is_small(self.total_operations)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its chunks are being executed."""
+        return self.status is Status.STARTED
+
+    @property
+    def has_results(self) -> bool:
+        """Whether there is an archive to download."""
+        return self.status is Status.FINISHED and self.archive_key is not None
+
+    @property
+    def expires_at(self) -> Microseconds:
+        """When its results are dropped."""
+        return self.submitted_at + limits.result_days * _DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive operations of a batch that are stored together, compressed."""
+
+    number: int
+    first_position: int
+    operation_count: int
+    byte_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive operations of a batch that one worker executes at once."""
+
+    number: int
+    first_position: int
+    operation_count: int
+
+    @property
+    def end_position(self) -> int:
+        """The first position behind it."""
+        return self.first_position + self.operation_count
+
+
+def is_small(operation_count: int) -> bool:
+    """Whether a batch of that many operations is run in one hop."""
+    return operation_count <= limits.small_batch_operations_max
+
+
+def cut(pieces: Iterable[Piece]) -> Iterator[Chunk]:
+    """Chunks of whole, consecutive pieces, as large as the limits allow."""
+    number = 0
+    held: list[Piece] = []
+    for piece in pieces:
+        if held and not _fits(held, piece):
+            yield _chunk(number, held)
+            number += 1
+            held = []
+        held.append(piece)
+    if held:
+        yield _chunk(number, held)
+
+
+def _fits(held: list[Piece], piece: Piece) -> bool:
+    operations = sum(each.operation_count for each in held) + piece.operation_count
+    size = sum(each.byte_count for each in held) + piece.byte_count
+    return operations <= limits.chunk_operations_max and size <= limits.chunk_bytes_max
+
+
+def _chunk(number: int, held: list[Piece]) -> Chunk:
+    return Chunk(number, held[0].first_position, sum(each.operation_count for each in held))

@@ -1,0 +1,184 @@
+"""Settings: defaults < file < environment < command line; frozen, and checked all at once.
+
+The reference page and the commands' `--help` take each description from here.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from batchway import limits
+from batchway.errors import SettingsError
+from batchway.kit.ids import secret
+
+_SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of the file
+_SECRET_KEY_CHARACTERS_MIN = 32
+CONFIG_VARIABLE = "BATCHWAY_CONFIG"
+
+
+class Settings(BaseSettings):
+    """What an operator can choose; each is also an environment variable `BATCHWAY_…`."""
+
+    model_config = SettingsConfigDict(env_prefix="BATCHWAY_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(
+        Path("./batchway-data"),
+        description="Folder for the SQLite database, the archives and the secret key.",
+    )
+    workers: int = Field(
+        1, ge=0, le=limits.workers_max, description="Worker processes beside the API."
+    )
+    database_url: str = Field(
+        "", description="SQLAlchemy URL of PostgreSQL; empty means SQLite in the data folder."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="Make sure that this API key exists (for tests and CI)."
+    )
+    public_url: str = Field(
+        "",
+        description="Address under which clients reach this server; links are built from it. "
+        "Empty means the request's Host header.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Signs result links; at least 32 characters, several separated by commas: the "
+        "first signs, all verify. The embedded default makes one in the data folder.",
+    )
+    refuse_fake_addresses: bool = Field(
+        default=False,
+        description="Refuse addresses at domains reserved for examples, such as example.com.",
+    )
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            message = "must begin with http:// or https://"
+            raise ValueError(message)
+        return value.rstrip("/")
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, value: str) -> str:
+        if value.lower() not in {"debug", "info", "warning", "error"}:
+            message = "must be debug, info, warning or error"
+            raise ValueError(message)
+        return value.lower()
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_known_database(cls, value: str) -> str:
+        if value.startswith(("postgresql://", "postgres://")):
+            return "postgresql+psycopg://" + value.split("://", 1)[1]
+        if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            message = "must begin with postgresql:// or sqlite:///"
+            raise ValueError(message)
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        keys = value.get_secret_value().split(",") if value else []
+        if any(len(key.strip()) < _SECRET_KEY_CHARACTERS_MIN for key in keys):
+            message = f"each key needs at least {_SECRET_KEY_CHARACTERS_MIN} characters"
+            raise ValueError(message)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then the file named by BATCHWAY_CONFIG."""
+        return init_settings, env_settings, lambda: _from_file(settings_cls)  # type: ignore[return-value]
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether everything lives in the data folder."""
+        return not self.database_url or self.database_url.startswith("sqlite:")
+
+    @property
+    def database(self) -> str:
+        """The URL of the database in use."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'batchway.db').resolve()}"
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where the disk archive lives."""
+        return self.data_dir / "archives"
+
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """The keys that sign links, newest first; made once in the data folder if none is set."""
+        if self.secret_key is not None:
+            text = self.secret_key.get_secret_value()
+            return tuple(key.strip().encode() for key in text.split(","))
+        if not self.is_embedded:
+            message = (
+                "BATCHWAY_SECRET_KEY is missing. With PostgreSQL every process needs the same one; "
+                "make it with: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+            )
+            raise SettingsError(message)
+        return (_kept_secret(self.data_dir),)
+
+
+def load(**given: Any) -> Settings:  # noqa: ANN401 - whatever the command line gave
+    """The settings, or a SettingsError that names every mistake at once.
+
+    Values of None count as not given.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_mistakes(error)) from None
+
+
+def _mistakes(error: ValidationError) -> str:
+    lines = [
+        f"BATCHWAY_{str(each['loc'][0]).upper() if each['loc'] else ''}: "
+        f"{each['msg'].removeprefix('Value error, ')}"
+        for each in error.errors(include_input=False, include_url=False)
+    ]
+    return "Some settings are wrong:\n  " + "\n  ".join(lines)
+
+
+def _from_file(settings_cls: type[BaseSettings]) -> dict[str, Any]:
+    name = os.environ.get(CONFIG_VARIABLE)
+    if not name:
+        return {}
+    try:
+        values = tomllib.loads(Path(name).read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        message = f"{CONFIG_VARIABLE} names {name}, which cannot be read: {error}"
+        raise SettingsError(message) from None
+    unknown = sorted(set(values) - set(settings_cls.model_fields))
+    if unknown:
+        message = f"{name} has settings that do not exist: {', '.join(unknown)}"
+        raise SettingsError(message)
+    return values
+
+
+def _kept_secret(data_dir: Path) -> bytes:
+    path = data_dir / _SECRET_KEY_FILE
+    prepare_data_folder(data_dir)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secret())
+    except FileExistsError:
+        pass  # made by an earlier start
+    return path.read_text().strip().encode()
+
+
+def prepare_data_folder(data_dir: Path) -> None:
+    """Make the data folder, readable by its owner only. May be called any number of times."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

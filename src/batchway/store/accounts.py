@@ -1,0 +1,137 @@
+"""Accounts and their API keys."""
+
+from sqlalchemy import Connection
+
+from batchway.kit.clock import Microseconds
+from batchway.kit.ids import api_key_hash
+from batchway.model.account import Account, ApiKey, Identity
+from batchway.store.database import run
+
+_HINT_CHARACTERS = 4
+
+
+def create(connection: Connection, name: str, now: Microseconds) -> Account:
+    """A new account."""
+    account_id = run(
+        connection,
+        """
+        INSERT INTO accounts (name, created_at) VALUES (:name, :now)
+        RETURNING id -- no account: it is being made
+        """,
+        name=name,
+        now=now,
+    ).scalar_one()
+    return Account(account_id, name, now)
+
+
+def every(connection: Connection) -> list[Account]:
+    """All accounts, oldest first; for the operator."""
+    rows = run(
+        connection,
+        """
+        SELECT id, name, created_at FROM accounts
+        ORDER BY id -- no account: the operator sees all
+        """,
+    )
+    return [Account(*row) for row in rows]
+
+
+def add_key(
+    connection: Connection, account_id: int, key: str, label: str, now: Microseconds
+) -> bool:
+    """Store a key's hash; False if a key with this hash is already there, of any account."""
+    added = run(
+        connection,
+        """
+        INSERT INTO api_keys (account_id, key_hash, label, hint, created_at)
+        VALUES (:account_id, :key_hash, :label, :hint, :now)
+        ON CONFLICT (key_hash) DO NOTHING
+        """,
+        account_id=account_id,
+        key_hash=api_key_hash(key),
+        label=label,
+        hint=key.split("-", maxsplit=1)[0][-_HINT_CHARACTERS:],
+        now=now,
+    )
+    return bool(added.rowcount)
+
+
+def keys(connection: Connection) -> list[ApiKey]:
+    """All keys, oldest first; for the operator."""
+    rows = run(
+        connection,
+        """
+        SELECT id, account_id, label, hint, created_at, revoked_at FROM api_keys
+        ORDER BY id -- no account: the operator sees all
+        """,
+    )
+    return [ApiKey(*row) for row in rows]
+
+
+def revoke_key(connection: Connection, key_id: int, now: Microseconds) -> bool:
+    """Revoke a key for good; False if there is none with this id or it is revoked already."""
+    revoked = run(
+        connection,
+        """
+        UPDATE api_keys SET revoked_at = :now
+        WHERE id = :key_id AND revoked_at IS NULL -- no account: the operator may revoke any
+        """,
+        key_id=key_id,
+        now=now,
+    )
+    return bool(revoked.rowcount)
+
+
+def is_key_revoked(connection: Connection, account_id: int, key_id: int) -> bool:
+    """Whether a key was revoked since it was used."""
+    live = run(
+        connection,
+        """
+        SELECT 1 FROM api_keys
+        WHERE id = :key_id AND account_id = :account_id AND revoked_at IS NULL
+        """,
+        key_id=key_id,
+        account_id=account_id,
+    ).scalar()
+    return live is None
+
+
+def identify(connection: Connection, key: str) -> Identity | None:
+    """Whose key this is, or None if it is unknown or revoked."""
+    row = run(
+        connection,
+        """
+        SELECT a.id, a.name, a.created_at, k.id AS key_id
+        FROM api_keys AS k JOIN accounts AS a ON a.id = k.account_id
+        WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL
+        """,
+        key_hash=api_key_hash(key),
+    ).one_or_none()
+    if row is None:
+        return None
+    return Identity(Account(row.id, row.name, row.created_at), row.key_id)
+
+
+def find(connection: Connection, account_id: int) -> Account | None:
+    """One account."""
+    row = run(
+        connection,
+        """
+        SELECT id, name, created_at FROM accounts
+        WHERE id = :account_id
+        """,
+        account_id=account_id,
+    ).one_or_none()
+    return None if row is None else Account(*row)
+
+
+def lock(connection: Connection, account_id: int) -> None:
+    """Let no other transaction count or start batches of this account until the commit."""
+    run(
+        connection,
+        """
+        UPDATE accounts SET name = name
+        WHERE id = :account_id
+        """,
+        account_id=account_id,
+    )

@@ -1,0 +1,194 @@
+"""The database: one engine for SQLite or PostgreSQL, and the four points where they differ.
+
+The points: how a transaction begins, how many rows are written at once, how a list of values is
+looked up, and whether rows can be locked. All other SQL is shared.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Engine, TextClause, create_engine, event, text
+
+from batchway import limits
+
+Row = Sequence[Any]
+
+_SQLITE_PRAGMAS = (
+    "PRAGMA page_size = 16384",  # set before the file is made; larger pages suit bulk writes
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # a commit that was answered survives a loss of power
+    f"PRAGMA busy_timeout = {int(limits.busy_timeout_seconds * 1000)}",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA wal_autocheckpoint = 4096",  # pages: 64 MB; a chunk rarely pays for a checkpoint
+    "PRAGMA journal_size_limit = 134217728",
+    "PRAGMA cache_size = -65536",  # KiB
+    "PRAGMA temp_store = MEMORY",
+)
+_POSTGRES_OPTIONS = (
+    f"-c idle_in_transaction_session_timeout={int(limits.idle_transaction_seconds * 1000)}"
+)
+
+
+class Database:
+    """Opens transactions; knows which dialect it speaks."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite:")
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block, or rolls back on any exception.
+
+        On SQLite it takes the write lock at once; PostgreSQL runs READ COMMITTED.
+        """
+        with self.engine.begin() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view; never waits for a writer and never blocks one."""
+        with self._reader().connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+            connection.rollback()
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    def _reader(self) -> Engine:
+        if self.is_sqlite:
+            return self.engine
+        return self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+
+@lru_cache(maxsize=512)
+def sql(statement: str) -> TextClause:
+    """The statement, parsed once."""
+    return text(statement)
+
+
+def run(connection: Connection, statement: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:  # noqa: ANN401
+    """Execute one statement with named parameters."""
+    return connection.execute(sql(statement), values)
+
+
+def is_sqlite(connection: Connection) -> bool:
+    """Which of the two dialects a connection speaks."""
+    return connection.dialect.name == "sqlite"
+
+
+def any_of(connection: Connection, name: str) -> str:
+    """SQL for `… IN (the values of parameter :name)`, of any number; see `values_for`."""
+    if is_sqlite(connection):
+        return f"IN (SELECT value FROM json_each(:{name}))"
+    return f"= ANY(:{name})"
+
+
+def values_for(connection: Connection, values: Iterable[Any]) -> Any:  # noqa: ANN401
+    """The parameter that belongs to `any_of`."""
+    listed = list(values)
+    return json.dumps(listed) if is_sqlite(connection) else listed
+
+
+def for_update(connection: Connection) -> str:
+    """SQL that locks the rows of a SELECT; SQLite's writer holds the whole database anyway."""
+    return "" if is_sqlite(connection) else "FOR UPDATE"
+
+
+def for_share(connection: Connection) -> str:
+    """SQL that keeps the rows of a SELECT from changing before the commit."""
+    return "" if is_sqlite(connection) else "FOR SHARE"
+
+
+def execute_many(connection: Connection, statement: str, rows: Sequence[Row]) -> int:
+    """Execute one statement with `?` marks for each row, by the raw driver; the rows it touched.
+
+    On PostgreSQL the driver sends the rows in a pipeline.
+    """
+    if not rows:
+        return 0
+    cursor = connection.connection.cursor()
+    try:
+        marked = statement if is_sqlite(connection) else statement.replace("?", "%s")
+        cursor.executemany(marked, rows)
+        return int(cursor.rowcount)
+    finally:
+        cursor.close()
+
+
+def insert_many(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    ignore_existing: bool = False,
+) -> int:
+    """Insert rows in bulk; the number inserted. Existing keys raise, or are left as they are."""
+    if not rows:
+        return 0
+    conflict = " ON CONFLICT DO NOTHING" if ignore_existing else ""
+    if is_sqlite(connection):
+        marks = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}){conflict}"
+        return execute_many(connection, statement, rows)
+    return _copy_and_insert(connection, table, columns, rows, conflict)
+
+
+def _copy_and_insert(
+    connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], conflict: str
+) -> int:
+    names = ", ".join(columns)
+    temporary = f"incoming_{table}"
+    cursor: Any = connection.connection.cursor()
+    with closing(cursor):
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} (LIKE {table}) ON COMMIT DELETE ROWS"
+        )
+        with cursor.copy(f"COPY {temporary} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {temporary}{conflict}")
+        inserted = int(cursor.rowcount)
+        cursor.execute(f"TRUNCATE {temporary}")
+    return inserted
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=16,
+        max_overflow=48,
+        connect_args={"check_same_thread": False, "timeout": limits.busy_timeout_seconds},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401
+        # The engine's own statements rely on an implicit BEGIN IMMEDIATE before a write.
+        connection.isolation_level = "IMMEDIATE"
+        for pragma in _SQLITE_PRAGMAS:
+            connection.execute(pragma)
+
+    return engine
+
+
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(
+        url,
+        pool_size=16,
+        max_overflow=48,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        connect_args={"options": _POSTGRES_OPTIONS},
+    )

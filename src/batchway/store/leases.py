@@ -1,0 +1,96 @@
+"""Leases: how a process shows that it is alive, on the database's clock.
+
+No lease belongs to an account: processes work for all of them.
+"""
+
+from sqlalchemy import Connection
+
+from batchway.kit.clock import SECOND
+from batchway.store.database import is_sqlite, run
+
+_CARETAKER = "caretaker"
+
+
+def renew(connection: Connection, name: str, *, is_ready: bool, seconds: float) -> None:
+    """Take or prolong the lease of a worker process."""
+    run(
+        connection,
+        f"""
+        INSERT INTO leases (name, holder, is_ready, expires_at)
+        VALUES (:name, :name, :is_ready, {_now(connection)} + :span)
+        ON CONFLICT (name) DO UPDATE
+        SET is_ready = excluded.is_ready, expires_at = excluded.expires_at
+        -- no account: leases belong to processes
+        """,
+        name=name,
+        is_ready=is_ready,
+        span=int(seconds * SECOND),
+    )
+
+
+def release(connection: Connection, name: str) -> None:
+    """Give a lease back; without one, nothing happens."""
+    run(
+        connection,
+        """
+        DELETE FROM leases WHERE name = :name OR holder = :name
+        -- no account: leases belong to processes
+        """,
+        name=name,
+    )
+
+
+def release_all(connection: Connection) -> None:
+    """Declare every process dead; only for who knows that none is alive."""
+    run(connection, "DELETE FROM leases -- no account: leases belong to processes")
+
+
+def live(connection: Connection) -> set[str]:
+    """The names of all processes that are alive."""
+    rows = run(
+        connection,
+        f"""
+        SELECT name FROM leases WHERE expires_at > {_now(connection)}
+        -- no account: leases belong to processes
+        """,
+    )
+    return set(rows.scalars())
+
+
+def is_any_ready(connection: Connection) -> bool:
+    """Whether some worker is alive and takes work."""
+    found = run(
+        connection,
+        f"""
+        SELECT 1 FROM leases
+        WHERE is_ready AND expires_at > {_now(connection)} LIMIT 1
+        -- no account: leases belong to processes
+        """,
+    ).scalar()
+    return found is not None
+
+
+def take_caretaker(connection: Connection, holder: str, seconds: float) -> bool:
+    """Become the one caretaker for a while, or stay it; False while another one is."""
+    now = _now(connection)
+    taken = run(
+        connection,
+        f"""
+        INSERT INTO leases (name, holder, is_ready, expires_at)
+        VALUES (:name, :holder, FALSE, {now} + :span)
+        ON CONFLICT (name) DO UPDATE
+        SET holder = excluded.holder, expires_at = excluded.expires_at
+        WHERE leases.holder = excluded.holder OR leases.expires_at <= {now}
+        -- no account: leases belong to processes
+        """,
+        name=_CARETAKER,
+        holder=holder,
+        span=int(seconds * SECOND),
+    )
+    return bool(taken.rowcount)
+
+
+def _now(connection: Connection) -> str:
+    if is_sqlite(connection):
+        return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"

@@ -1,0 +1,1 @@
+"""What answers the operations: one module a target, one contract in `base`."""

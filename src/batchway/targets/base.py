@@ -1,0 +1,44 @@
+"""The contract of a target: what answers operations, whatever is behind it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response
+from batchway.model.operation import Operation
+from batchway.model.result import Result
+
+
+class Answer(Protocol):
+    """The results of a set of operations, and what remains to be written for them to be true."""
+
+    @property
+    def results(self) -> Sequence[Result]:
+        """One result for each operation, in order."""
+
+    def write(self, connection: Connection) -> None:
+        """Write, in the transaction that records the results.
+
+        Raises Stale if something has changed that the results rest on; nothing may be kept then.
+        """
+
+
+class Target(Protocol):
+    """Answers operations. A fault of one operation is its own result and nobody else's."""
+
+    def answer(self, caller: Caller, operations: Sequence[Operation]) -> Answer:
+        """Work out the results without holding a write transaction.
+
+        May be called any number of times for the same operations; nothing takes effect before
+        `Answer.write`.
+        """
+
+    def answer_within(
+        self, connection: Connection, caller: Caller, operations: Sequence[Operation]
+    ) -> Sequence[Result]:
+        """Work out the results and write them within the caller's transaction. Never Stale."""
+
+    def answer_single(self, caller: Caller, request: Request) -> Response:
+        """Answer one call that came alone, by the same rules, in transactions of its own."""

@@ -1,0 +1,144 @@
+"""The built-in target: the audience API of this server answers the operations."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection
+
+from batchway import limits
+from batchway.audience import answers
+from batchway.audience.answers import Plan
+from batchway.contract.batch_request import mistake_in
+from batchway.contract.problems import Refused, bad_request, invalid_fields
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import EMPTY_OBJECT, Response, encode_body, refusal
+from batchway.errors import Stale
+from batchway.model.operation import Operation
+from batchway.model.result import Result
+from batchway.store.database import Database
+from batchway.store.ids import IdBlocks, reserve
+
+_NOT_IN_A_BATCH = ("batches", "batch-webhooks")
+_WITH_KEYS = ("members", "list_segments")
+
+
+@dataclass(frozen=True)
+class _BuiltinAnswer:
+    plan: Plan
+    results: Sequence[Result]
+
+    def write(self, connection: Connection) -> None:
+        """Write what the operations do; raises Stale."""
+        self.plan.write(connection)
+
+
+class BuiltinTarget:
+    """Answers sets of operations, and single calls as sets of one."""
+
+    def __init__(self, database: Database, *, refuses_fake_addresses: bool) -> None:
+        self._database = database
+        self._refuses_fake_addresses = refuses_fake_addresses
+        self._blocks = {name: IdBlocks(database, name) for name in _WITH_KEYS}
+
+    def answer(self, caller: Caller, operations: Sequence[Operation]) -> _BuiltinAnswer:
+        """Work the results out without a lock; raises Stale if they can only be had with one."""
+        caller = self._informed(caller)
+        refused = _refused(operations)
+        requests = _requests(operations, refused)
+        plan = answers.plan(self._database, caller, requests, self._next_key)
+        return _BuiltinAnswer(plan, _results(len(operations), refused, plan.responses))
+
+    def answer_within(
+        self, connection: Connection, caller: Caller, operations: Sequence[Operation]
+    ) -> Sequence[Result]:
+        """Work the results out and write them, in one transaction."""
+        caller = self._informed(caller)
+        refused = _refused(operations)
+        requests = _requests(operations, refused)
+        next_key = _Reserved(connection, len(requests))
+        responses = answers.answer_within(connection, caller, requests, next_key)
+        return _results(len(operations), refused, responses)
+
+    def answer_single(self, caller: Caller, request: Request) -> Response:
+        """Answer one call in transactions of its own."""
+        caller = self._informed(caller)
+        try:
+            plan = answers.plan(self._database, caller, [request], self._next_key)
+            if plan.has_changes:
+                with self._database.write() as connection:
+                    plan.write(connection)
+        except Stale:
+            with self._database.write() as connection:
+                next_key = _Reserved(connection, 1)
+                return answers.answer_within(connection, caller, [request], next_key)[0]
+        return plan.responses[0]
+
+    def _informed(self, caller: Caller) -> Caller:
+        return msgspec.structs.replace(caller, refuses_fake_addresses=self._refuses_fake_addresses)
+
+    def _next_key(self, name: str) -> int:
+        return self._blocks[name].next()
+
+
+class _Reserved:
+    """New keys within a transaction, reserved in blocks as they are asked for."""
+
+    def __init__(self, connection: Connection, count: int) -> None:
+        self._connection = connection
+        self._count = min(count, limits.id_block_size)
+        self._left: dict[str, Iterator[int]] = {}
+
+    def __call__(self, name: str) -> int:
+        for key in self._left.get(name, ()):
+            return key
+        self._left[name] = reserve(self._connection, name, self._count)
+        return next(self._left[name])
+
+
+def _refused(operations: Sequence[Operation]) -> dict[int, Response]:
+    """The operations that no API answers, by index, with what they get instead."""
+    found: dict[int, Response] = {}
+    for index, operation in enumerate(operations):
+        try:
+            _check(operation)
+        except Refused as refused:
+            found[index] = refusal(refused)
+    return found
+
+
+def _check(operation: Operation) -> None:
+    mistake = mistake_in(operation)
+    if mistake is not None:
+        raise invalid_fields(mistake)
+    segments = operation.path.split("/")
+    if "://" in operation.path or ".." in segments or "." in segments:
+        detail = "The path of an operation is relative to /3.0, such as /lists/{list_id}/members."
+        raise bad_request(detail)
+    if next(filter(None, segments), "") in _NOT_IN_A_BATCH:
+        detail = "Batches and batch webhooks cannot be used in an operation of a batch."
+        raise bad_request(detail)
+
+
+def _requests(operations: Sequence[Operation], refused: dict[int, Response]) -> list[Request]:
+    return [
+        Request(
+            each.method,
+            each.path,
+            each.params,
+            None if each.body is None else each.body.encode("utf-8", "surrogatepass"),
+        )
+        for index, each in enumerate(operations)
+        if index not in refused
+    ]
+
+
+def _results(
+    count: int, refused: dict[int, Response], responses: Sequence[Response]
+) -> list[Result]:
+    answered = iter(responses)
+    return [_result(refused.get(index) or next(answered)) for index in range(count)]
+
+
+def _result(response: Response) -> Result:
+    return Result(response.status, encode_body(response) or EMPTY_OBJECT)

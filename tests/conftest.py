@@ -1,0 +1,47 @@
+"""What every test can ask for: an empty database of each kind, and repeatable randomness."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.postgres import Postgres, running_postgres
+
+# Asserts in modules that tests share explain themselves as those in tests do.
+pytest.register_assert_rewrite(
+    "tests.scenario", "tests.clients", "tests.contract", "tests.faults", "tests.properties"
+)
+
+# A failing example prints what repeats it. No deadline: the machine may be busy with other tests.
+settings.register_profile("short", deadline=None, print_blob=True)
+settings.register_profile("long", settings.get_profile("short"), max_examples=2_000)
+settings.load_profile("short")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for this process of the test run; started when first asked for."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database, dropped after the test."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The SQLAlchemy URL of a SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'batchway.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Each database in turn, empty; `-k sqlite` or `-k postgresql` chooses one."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url

@@ -1,0 +1,188 @@
+"""What every archive store must do. A store's test class inherits this and gives `archive`."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from batchway.archives.base import Archive
+from batchway.errors import ArchiveMissing, ArchiveUnwritable
+
+KEY = "b2a7"
+NOT_KEYS = ["", "../x", "a/b", "A", "a.b", "a" * 41, "a\n", "é", "a b", "٣", "\0"]
+
+
+class ArchiveSuite:
+    """The family's promise."""
+
+    @pytest.fixture
+    def archive(self) -> Archive:
+        """A fresh, empty store; the store's test class makes it."""
+        raise NotImplementedError
+
+    def test_joined_parts_come_back(self, archive: Archive) -> None:
+        """What was written in parts is read as one, and its size is answered."""
+        parts = [b"abc", b"", b"d" * 3_000_000, b"e"]
+
+        written = archive.write(KEY, iter(parts))
+
+        assert 3_000_004 == written == archive.size(KEY)
+        with archive.open(KEY) as file:
+            assert b"".join(parts) == file.read()
+
+    def test_no_parts_make_an_empty_archive(self, archive: Archive) -> None:
+        """Nothing is something, too."""
+        assert 0 == archive.write(KEY, [])
+        assert (0, [KEY]) == (archive.size(KEY), list(archive.keys()))
+
+    def test_second_write_replaces_the_first(self, archive: Archive) -> None:
+        """A step that runs again writes again under the same key."""
+        archive.write(KEY, [b"a long first one"])
+
+        assert 6 == archive.write(KEY, [b"second"])
+        assert (6, b"second") == (archive.size(KEY), archive.read_range(KEY, 0, 100))
+        assert [KEY] == list(archive.keys())
+
+    def test_open_archive_survives_rewrite_and_delete(self, archive: Archive) -> None:
+        """A download that has begun ends with the bytes that it began with."""
+        first = b"first" * 100_000
+        archive.write(KEY, [first])
+
+        with archive.open(KEY) as file:
+            begun = file.read(5)
+            archive.write(KEY, [b"second"])
+            archive.delete(KEY)
+            assert first == begun + file.read()
+
+    def test_nothing_is_seen_before_the_last_part(self, archive: Archive) -> None:
+        """While it is written, readers see what was there before."""
+        seen = []
+
+        def parts(content: bytes) -> Iterator[bytes]:
+            yield content * 1_000_000
+            keys = list(archive.keys())
+            seen.append([archive.size(key) for key in keys])
+            yield content
+
+        archive.write(KEY, parts(b"1"))
+        archive.write(KEY, parts(b"2"))
+
+        assert [[], [1_000_001]] == seen
+
+    def test_parts_that_raise_leave_what_was_there(self, archive: Archive) -> None:
+        """The exception is passed on; under the key stands nothing, or still the former bytes."""
+
+        def parts() -> Iterator[bytes]:
+            yield b"x" * 1_000_000
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            archive.write("fresh", parts())
+        archive.write(KEY, [b"former"])
+        with pytest.raises(LookupError):
+            archive.write(KEY, parts())
+
+        assert [KEY] == list(archive.keys())
+        assert b"former" == archive.read_range(KEY, 0, 100)
+        assert 0 == archive.sweep_temporary(0)
+
+    def test_input_error_of_parts_is_the_cause(self, archive: Archive) -> None:
+        """An OSError while the parts are read is not mistaken for success, nor lost."""
+
+        def parts() -> Iterator[bytes]:
+            yield b"x" * 1_000_000
+            raise ConnectionResetError
+
+        with pytest.raises(ArchiveUnwritable) as raised:
+            archive.write(KEY, parts())
+
+        assert isinstance(raised.value.__cause__, ConnectionResetError)
+        assert [] == list(archive.keys())
+
+    def test_writers_of_one_key_do_not_mix(self, archive: Archive) -> None:
+        """Two runs of one step at once: one of them wins, whole."""
+        together = threading.Barrier(4, timeout=30)
+
+        def write(letter: bytes) -> int:
+            together.wait()
+            return archive.write(KEY, (letter * 1_000 for _ in range(200)))
+
+        with ThreadPoolExecutor(4) as pool:
+            written = list(pool.map(write, [b"a", b"b", b"c", b"d"]))
+
+        assert [200_000] * 4 == written
+        content = archive.read_range(KEY, 0, 300_000)
+        assert content in [letter * 200_000 for letter in (b"a", b"b", b"c", b"d")]
+
+    @pytest.mark.parametrize(
+        ("offset", "length", "expected"),
+        [(0, 3, b"012"), (3, 4, b"3456"), (8, 10, b"89"), (10, 1, b""), (99, 1, b""), (4, 0, b"")],
+    )
+    def test_range_is_read(
+        self, archive: Archive, offset: int, length: int, expected: bytes
+    ) -> None:
+        """A range holds what the archive has of it."""
+        archive.write(KEY, [b"01234", b"56789"])
+
+        assert expected == archive.read_range(KEY, offset, length)
+
+    @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, -1)])
+    def test_negative_range_is_refused(self, archive: Archive, offset: int, length: int) -> None:
+        """A negative length does not mean all."""
+        archive.write(KEY, [b"0123456789"])
+
+        with pytest.raises(ValueError, match="negative"):
+            archive.read_range(KEY, offset, length)
+
+    def test_missing_archive_is_named(self, archive: Archive) -> None:
+        """Each way of reading says which key has nothing."""
+        for read in (archive.open, archive.size, lambda key: archive.read_range(key, 0, 1)):
+            with pytest.raises(ArchiveMissing, match="5ca1e"):
+                read("5ca1e")
+
+    def test_delete_may_be_called_twice(self, archive: Archive) -> None:
+        """A deleted archive is gone; a missing one is no error; others stay."""
+        archive.write(KEY, [b"a"])
+        archive.write("other", [b"b"])
+
+        archive.delete(KEY)
+        archive.delete(KEY)
+
+        assert ["other"] == list(archive.keys())
+        with pytest.raises(ArchiveMissing):
+            archive.open(KEY)
+
+    def test_keys_are_listed(self, archive: Archive) -> None:
+        """Every whole archive is listed once, the shortest and the longest key as well."""
+        keys = ["0", "z" * 40, KEY]
+        for key in keys:
+            archive.write(key, [b"a"])
+
+        assert sorted(keys) == sorted(archive.keys())
+
+    def test_keys_may_be_deleted_while_they_are_listed(self, archive: Archive) -> None:
+        """The sweep deletes as it goes."""
+        for number in range(300):
+            archive.write(f"k{number}", [b"a"])
+
+        keys = archive.keys()
+        for key in keys:
+            archive.delete(key)
+
+        assert [] == list(archive.keys())
+
+    @pytest.mark.parametrize("key", NOT_KEYS)
+    def test_what_is_no_key_is_refused(self, archive: Archive, key: str) -> None:
+        """No key leads out of the store, and none is quietly changed."""
+        for call in (
+            lambda: archive.write(key, [b"a"]),
+            lambda: archive.open(key),
+            lambda: archive.size(key),
+            lambda: archive.read_range(key, 0, 1),
+            lambda: archive.delete(key),
+        ):
+            with pytest.raises(ValueError, match="archive key"):
+                call()
+
+        assert [] == list(archive.keys())

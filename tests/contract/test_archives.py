@@ -1,0 +1,148 @@
+"""Each archive store keeps the family's promise; below, what is special about one of them."""
+
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from batchway.archives.disk import DiskArchive
+from batchway.errors import ArchiveUnwritable
+from tests.contract.archives_suite import KEY, ArchiveSuite
+
+HOUR_SECONDS = 3_600
+
+
+class TestDiskArchive(ArchiveSuite):
+    """The folder on this machine."""
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path) -> DiskArchive:
+        """A new folder."""
+        return DiskArchive(tmp_path / "archives")
+
+    def test_only_the_owner_can_read(self, archive: DiskArchive, tmp_path: Path) -> None:
+        """The folder is 0700 and a file 0600, whatever the process's mask."""
+        archive.write(KEY, [b"a"])
+        folder = tmp_path / "archives"
+
+        assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
+        assert [0o600] == [stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()]
+
+    def test_folder_is_used_again(self, archive: DiskArchive, tmp_path: Path) -> None:
+        """A second process on the same folder finds the archives of the first."""
+        archive.write(KEY, [b"a"])
+
+        assert [KEY] == list(DiskArchive(tmp_path / "archives").keys())
+
+    def test_strange_files_are_left_alone(self, archive: DiskArchive, tmp_path: Path) -> None:
+        """What does not bear an archive's name is neither listed nor swept."""
+        for name in ("notes.txt", "A.tar.gz", "a.tar.gz.bak", "lost.writing"):
+            (tmp_path / "archives" / name).write_bytes(b"mine")
+
+        assert ([], 0) == (list(archive.keys()), archive.sweep_temporary(0))
+        assert 4 == len(list((tmp_path / "archives").iterdir()))
+
+    def test_killed_writer_leaves_nothing_under_the_key(
+        self, archive: DiskArchive, tmp_path: Path
+    ) -> None:
+        """A writer killed before the rename is invisible, and the sweep removes its rest."""
+        kill_a_writer(tmp_path / "archives")
+        [rest] = (tmp_path / "archives").iterdir()
+
+        assert [] == list(archive.keys())
+        assert 0 == archive.sweep_temporary(HOUR_SECONDS)
+        age(rest, HOUR_SECONDS + 10)
+        assert 1 == archive.sweep_temporary(HOUR_SECONDS)
+        assert [] == list((tmp_path / "archives").iterdir())
+
+    def test_killed_writer_leaves_the_former_archive(
+        self, archive: DiskArchive, tmp_path: Path
+    ) -> None:
+        """So is one that was replacing something, and writing again succeeds."""
+        archive.write(KEY, [b"former"])
+        kill_a_writer(tmp_path / "archives")
+
+        assert b"former" == archive.read_range(KEY, 0, 100)
+        assert 5 == archive.write(KEY, [b"again"])
+        assert b"again" == archive.read_range(KEY, 0, 100)
+
+    def test_old_archives_are_not_temporary(self, archive: DiskArchive, tmp_path: Path) -> None:
+        """The sweep of temporary files never takes a whole archive."""
+        archive.write(KEY, [b"a"])
+        age(tmp_path / "archives" / f"{KEY}.tar.gz", 100 * HOUR_SECONDS)
+
+        assert 0 == archive.sweep_temporary(0)
+        assert [KEY] == list(archive.keys())
+
+    def test_writer_that_lost_its_file_says_so(self, archive: DiskArchive) -> None:
+        """A sweep that was too eager costs the writer its work, not its correctness."""
+
+        def parts() -> Iterator[bytes]:
+            yield b"x" * 1_000_000
+            assert 1 == archive.sweep_temporary(-HOUR_SECONDS)
+
+        with pytest.raises(ArchiveUnwritable):
+            archive.write(KEY, parts())
+        assert [] == list(archive.keys())
+
+    @pytest.mark.parametrize("former", [None, b"former"])
+    def test_refused_bytes_leave_no_half_file(
+        self, archive: DiskArchive, tmp_path: Path, former: bytes | None
+    ) -> None:
+        """When the system takes no more bytes, an error says what to do and the rest is gone."""
+        if former is not None:
+            archive.write(KEY, [former])
+        before = sorted((tmp_path / "archives").iterdir())
+
+        with file_size_limit(100_000), pytest.raises(ArchiveUnwritable, match="Make room"):
+            archive.write(KEY, [b"x" * 1_000] * 1_000)
+
+        assert before == sorted((tmp_path / "archives").iterdir())
+        assert former is None or former == archive.read_range(KEY, 0, 100)
+
+    def test_lost_folder_is_reported(self, archive: DiskArchive, tmp_path: Path) -> None:
+        """A folder that somebody removed is an error with its path, not a success."""
+        (tmp_path / "archives").rmdir()
+
+        with pytest.raises(ArchiveUnwritable, match="archives"):
+            archive.write(KEY, [b"a"])
+
+
+def kill_a_writer(folder: Path) -> None:
+    """A process writes all parts but is killed by SIGKILL before `write` can end."""
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from batchway.archives.disk import DiskArchive\n"
+        "def parts():\n"
+        "    yield b'x' * 1_000_000\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "DiskArchive(Path(sys.argv[1])).write(sys.argv[2], parts())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(folder), KEY]
+    done = subprocess.run(command, env=environment, check=False, timeout=60)
+    assert -signal.SIGKILL == done.returncode
+
+
+def age(path: Path, seconds: int) -> None:
+    """Make a file look as if it had not been written to for so long."""
+    moment = path.stat().st_mtime - seconds
+    os.utime(path, (moment, moment))
+
+
+@contextmanager
+def file_size_limit(size_bytes: int) -> Iterator[None]:
+    """The system refuses to let any file of this process grow beyond this."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

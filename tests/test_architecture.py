@@ -1,0 +1,469 @@
+"""Is the house as CONTRIBUTING.md describes it? Each rule reads the source, and says what to do.
+
+First the rules as data, then one test a rule, then the rules, then the proof that each can fail.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from math import ceil
+
+import pytest
+
+from tests.architecture import (
+    Module,
+    functions,
+    house,
+    imports,
+    is_migration,
+    length,
+    longest,
+    neighbours,
+    own_imports,
+    statements,
+)
+
+# Part of the house → the parts that it may import. The longest name that fits is a module's part.
+MAY_IMPORT = {
+    "errors": "",
+    "faults": "",
+    "limits": "",
+    "kit": "",
+    "model": "kit limits",
+    "settings": "errors limits",
+    "contract": "kit model errors limits",
+    "store": "kit model errors limits faults",
+    "archive": "kit model errors limits",
+    "archives": "kit model errors limits archive",
+    "targets": "",
+    "targets.base": "kit model contract store.database",
+    "targets.builtin": "kit model contract store.database store.ids errors limits targets.base "
+    "audience",
+    "audience": "kit model contract store.database errors limits",
+    "lifecycle": "kit model contract store archive archives.base targets.base "
+    "errors faults limits settings",
+    "engine": "kit model store errors faults limits",
+    "api": "kit model contract store lifecycle archives.base targets.base errors limits settings",
+    "app": "*",
+    "supervisor": "kit limits",
+    "cli": "cli kit errors limits settings",
+    **dict.fromkeys(
+        # The operator's commands; all others use only what any caller of the API can use.
+        ["cli.serve", "cli.worker", "cli.migrate", "cli.accounts", "cli.keys", "cli.operator"],
+        "cli kit model errors limits settings app store supervisor",
+    ),
+    "__main__": "cli",
+    "__init__": "",
+}
+
+# A library → the parts that may know it.
+DOORS = {
+    "dbos": "engine",
+    "starlette": "api app cli",
+    "uvicorn": "api app cli",
+    "alembic": "store",
+    "httpx": "cli",
+    "rich": "cli",
+    "typer": "cli",
+}
+
+FAMILIES = ("archives", "targets")  # `base.py` is the contract; only `app.py` names the others
+SQL_PARTS = ("store", "audience", "engine")
+BROAD_EXCEPT_PARTS = ("engine", "app")
+# Elsewhere `except Exception` needs a reason: module → why.
+BROAD_EXCEPT_REASONS = {
+    "api.calls": "the edge of HTTP: a mistake of ours is a 500 and a line of the log",
+    "audience.answers": "a mistake of ours in one call is a 500 for that call and nobody else",
+    "archives.disk": "removes its temporary file, whatever ended the writing, and raises again",
+}
+# A library that may be absent is imported where it is used: library → why.
+OPTIONAL_LIBRARIES: dict[str, str] = {}
+EMPTY_NAMES = ("utils", "common", "helpers", "manager", "service", "handler")
+
+FUNCTION_LINES_MAX = 70
+FUNCTION_LINES_MEDIAN_MAX = 10
+FUNCTION_LINES_P95_MAX = 40
+FILE_LINES_MAX = 500
+FILE_LINES_MEDIAN_MAX = 150
+FILE_LINES_P95_MAX = 400
+
+
+# --- The rules -----------------------------------------------------------------------------------
+
+
+def test_every_module_has_a_place() -> None:
+    """A new part of the house is entered in the table before anything is built on it."""
+    hold(homeless(house()))
+
+
+def test_imports_go_one_way() -> None:
+    """The direction of imports is the direction of knowledge."""
+    hold(wrong_directions(house()))
+
+
+def test_no_import_cycles() -> None:
+    """Every module can be understood, and loaded, before those that use it."""
+    hold(cycles(house()))
+
+
+def test_no_imports_inside_functions() -> None:
+    """What a file needs stands at its top, but for libraries that may be absent."""
+    hold(local_imports(house()))
+
+
+def test_only_app_names_members_of_families() -> None:
+    """A target or an archive is added by one file and one line in `app.py`."""
+    hold(family_leaks(house()))
+
+
+def test_libraries_stay_behind_their_doors() -> None:
+    """The engine, the web framework and the terminal can each be replaced in one place."""
+    hold(open_doors(house()))
+
+
+def test_sql_stands_in_the_open() -> None:
+    """Whoever reviews the statements finds them in the store, the audience, the engine."""
+    hold(stray_sql(house()))
+
+
+def test_every_statement_names_the_account() -> None:
+    """No query can reach another account's rows by forgetting to say whose it wants."""
+    hold(unscoped_sql(house()))
+
+
+def test_broad_excepts_are_few_and_reasoned() -> None:
+    """Whoever catches everything says why; elsewhere a bug is seen."""
+    hold(broad_excepts(house()))
+
+
+def test_file_names_say_something() -> None:
+    """A file is found by guessing its name."""
+    hold(empty_names(house()))
+
+
+def test_functions_fit_on_a_screen() -> None:
+    """A reader follows one control flow without scrolling."""
+    hold(long_functions([*house(), *neighbours()]))
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    """A file holds one subject."""
+    hold(long_files([*house(), *neighbours()]))
+
+
+def test_the_house_keeps_its_budget() -> None:
+    """Most functions and files stay far below the limits."""
+    hold(over_budget(house()))
+
+
+def hold(problems: list[str]) -> None:
+    """Fail with every problem in full; a comparison of lists would cut them short."""
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+# --- The rules themselves ----------------------------------------------------------------------
+
+
+def homeless(modules: list[Module]) -> list[str]:
+    """Modules that no row of the table covers."""
+    return [
+        f"{module.path}: enter {module.name} in MAY_IMPORT, with what it may import"
+        for module in modules
+        if _part(module) is None
+    ]
+
+
+def wrong_directions(modules: list[Module]) -> list[str]:
+    """Imports of our own that the table does not allow."""
+    return [
+        f"{module.path}:{each.line}: {part} may not import {target}: "
+        "move what both need down, or let the caller pass it in"
+        for module in modules
+        if (part := _part(module))
+        for each, target in own_imports(module)
+        if not _may_import(part, target)
+    ]
+
+
+def _part(module: Module) -> str | None:
+    return longest(module.name, MAY_IMPORT)
+
+
+def _may_import(part: str, target: str) -> bool:
+    home = longest(target, MAY_IMPORT)
+    allowed = MAY_IMPORT[part].split()
+    # Without a home it is a name of the package itself, such as its version.
+    return home in (part, None) or "*" in allowed or longest(target, allowed) is not None
+
+
+def cycles(modules: list[Module]) -> list[str]:
+    """The first ring of modules that import one another when they are loaded."""
+    names = {module.name: module for module in modules}
+    graph = {
+        module.name: {
+            found
+            for each, target in own_imports(module)
+            if not each.is_local and not each.is_for_types and (found := longest(target, names))
+        }
+        for module in modules
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        ring = error.args[1]
+        path = names[ring[0]].path
+        return [f"{path}: imports itself by {' ← '.join(ring)}: move what they share down"]
+    return []
+
+
+def local_imports(modules: list[Module]) -> list[str]:
+    """Imports inside functions, but for those of optional libraries."""
+    return [
+        f"{module.path}:{each.line}: import {each.target} at the top of the file; "
+        "a library that may be absent goes into OPTIONAL_LIBRARIES, with the reason"
+        for module in modules
+        for each in imports(module)
+        if each.is_local and each.target.split(".")[0] not in OPTIONAL_LIBRARIES
+    ]
+
+
+def family_leaks(modules: list[Module]) -> list[str]:
+    """Imports of a family's member by anyone but `app.py` and the member itself."""
+    return [
+        f"{module.path}:{each.line}: do not name {target}: use the family's base, "
+        "and let app.py pass the member in"
+        for module in modules
+        for each, target in own_imports(module)
+        if module.name != "app" and _is_member(target) and _member(target) != _member(module.name)
+    ]
+
+
+def _is_member(target: str) -> bool:
+    family, _, rest = target.partition(".")
+    return family in FAMILIES and bool(rest) and rest.split(".")[0] != "base"
+
+
+def _member(name: str) -> list[str]:
+    return name.split(".")[:2]
+
+
+def open_doors(modules: list[Module]) -> list[str]:
+    """Imports of a library by a part that should not know it."""
+    return [
+        f"{module.path}:{each.line}: {library} is for {DOORS[library]} only: "
+        "pass plain values instead"
+        for module in modules
+        for each in imports(module)
+        if (library := each.target.split(".")[0]) in DOORS
+        and longest(module.name, DOORS[library].split()) is None
+    ]
+
+
+_TABLE = re.compile(r"\b(FROM|JOIN|INTO|UPDATE)\s+[\w{\"]+(?![\w(])")
+_REASON = re.compile(r"-- no account: *\w")
+
+
+def stray_sql(modules: list[Module]) -> list[str]:
+    """SQL text outside the parts that may hold it."""
+    return [
+        f"{module.path}:{line}: move this statement into store/ or audience/, as a named function"
+        for module in modules
+        if longest(module.name, SQL_PARTS) is None
+        for line, _ in statements(module)
+    ]
+
+
+def unscoped_sql(modules: list[Module]) -> list[str]:
+    """Statements that touch a table and neither choose by account nor say why not."""
+    return [
+        f"{module.path}:{line}: put account_id into the WHERE (or the INSERT), "
+        "or a comment into the SQL: -- no account: the reason"
+        for module in modules
+        if longest(module.name, ("store", "audience")) and not is_migration(module)
+        for line, text in statements(module)
+        if _TABLE.search(text) and not _REASON.search(text) and not _is_scoped(text)
+    ]
+
+
+def _is_scoped(statement: str) -> bool:
+    inserts = "INSERT" in statement
+    deciding = statement if inserts else statement.partition("WHERE")[2]
+    return "account_id" in deciding
+
+
+def broad_excepts(modules: list[Module]) -> list[str]:
+    """Handlers that catch everything, and reasons without such a handler."""
+    found = [
+        (module, node)
+        for module in modules
+        if longest(module.name, BROAD_EXCEPT_PARTS) is None
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ExceptHandler) and _catches_all(node.type)
+    ]
+    named = {module.name for module, _ in found}
+    return [
+        f"{module.path}:{node.lineno}: name the errors that you expect, and let bugs be seen"
+        for module, node in found
+        if module.name not in BROAD_EXCEPT_REASONS
+    ] + [
+        f"{module.path}: nothing is caught here any more: remove it from BROAD_EXCEPT_REASONS"
+        for module in modules
+        if module.name in BROAD_EXCEPT_REASONS and module.name not in named
+    ]
+
+
+def _catches_all(caught: ast.expr | None) -> bool:
+    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(
+        kind is None or ast.unparse(kind) in {"Exception", "BaseException"} for kind in kinds
+    )
+
+
+def empty_names(modules: list[Module]) -> list[str]:
+    """Files whose name tells nothing."""
+    return [
+        f"{module.path}: name the file by what it holds, in the glossary's words"
+        for module in modules
+        if module.name.split(".")[-1].rstrip("s") in {name.rstrip("s") for name in EMPTY_NAMES}
+    ]
+
+
+def long_functions(modules: list[Module]) -> list[str]:
+    """Functions over the limit."""
+    return [
+        f"{module.path}:{node.lineno}: {node.name} has {length(node)} lines, "
+        f"{FUNCTION_LINES_MAX} may be: leave the decisions here and move plain work out"
+        for module in modules
+        for node in functions(module)
+        if length(node) > FUNCTION_LINES_MAX and not is_migration(module)
+    ]
+
+
+def long_files(modules: list[Module]) -> list[str]:
+    """Files over the limit."""
+    return [
+        f"{module.path}: has {module.line_count} lines, {FILE_LINES_MAX} may be: "
+        "it holds two subjects, make it two files"
+        for module in modules
+        if module.line_count > FILE_LINES_MAX and not is_migration(module)
+    ]
+
+
+def over_budget(modules: list[Module]) -> list[str]:
+    """Which of the four medians and percentiles are too large."""
+    counted = [module for module in modules if not is_migration(module)]
+    function_sizes = [length(node) for module in counted for node in functions(module)]
+    file_sizes = [module.line_count for module in counted]
+    budget = [
+        ("function", "median", 0.50, function_sizes, FUNCTION_LINES_MEDIAN_MAX),
+        ("function", "95th percentile", 0.95, function_sizes, FUNCTION_LINES_P95_MAX),
+        ("file", "median", 0.50, file_sizes, FILE_LINES_MEDIAN_MAX),
+        ("file", "95th percentile", 0.95, file_sizes, FILE_LINES_P95_MAX),
+    ]
+    return [
+        f"{modules[0].path} and the rest: the {name} of a {what} is {size} lines, "
+        f"{most} may be: split the longest"
+        for what, name, share, sizes, most in budget
+        if (size := _percentile(sizes, share)) > most
+    ]
+
+
+def _percentile(sizes: list[int], share: float) -> int:
+    return sorted(sizes)[ceil(share * len(sizes)) - 1] if sizes else 0
+
+
+# --- The proof that each rule can fail -----------------------------------------------------------
+
+Check = Callable[[list[Module]], list[str]]
+
+
+def bad_snippets() -> Iterator[tuple[Check, str, str]]:
+    """What each rule must refuse, as (rule, the module's name, its source)."""
+    yield homeless, "newcomer", ""
+    yield wrong_directions, "kit.clock", "from batchway import limits"
+    yield wrong_directions, "model.batch", "import batchway.store.database"
+    yield wrong_directions, "audience.members", "from batchway.store import batches"
+    yield wrong_directions, "targets.base", "from batchway.targets.builtin import BuiltinTarget"
+    yield wrong_directions, "lifecycle.split", "def f():\n    import batchway.engine"
+    yield wrong_directions, "cli.watch", "from batchway.app import build"
+    yield cycles, "kit.ids", "import batchway.kit.ids"
+    yield local_imports, "kit.clock", "def f():\n    import json"
+    yield (
+        local_imports,
+        "kit.clock",
+        "class C:\n    async def f(self):\n        from os import path",
+    )
+    yield family_leaks, "lifecycle.execute", "from batchway.targets import builtin"
+    yield family_leaks, "targets.asgi", "from batchway.targets.builtin import BuiltinTarget"
+    yield open_doors, "lifecycle.split", "from dbos import DBOS"
+    yield open_doors, "contract.problems", "import starlette.responses as responses"
+    yield stray_sql, "lifecycle.split", 'run("SELECT id FROM batches")'
+    yield stray_sql, "api.batches", 'run(f"""\n    DELETE FROM {table}""")'
+    yield stray_sql, "api.batches", 'run("UPDATE batches " + "SET status = 1")'
+    yield unscoped_sql, "store.batches", 'run("SELECT account_id FROM batches")'
+    yield unscoped_sql, "store.batches", 'run("UPDATE batches SET n = 1 WHERE id = :id")'
+    yield unscoped_sql, "audience.tags", 'run(f"INSERT INTO tags ({COLUMNS}) VALUES (:id)")'
+    yield unscoped_sql, "store.batches", 'run("DELETE FROM batches -- no account:\\n")'
+    yield broad_excepts, "lifecycle.split", "try: f()\nexcept: pass"
+    yield broad_excepts, "lifecycle.split", "try: f()\nexcept (OSError, Exception): pass"
+    yield broad_excepts, "lifecycle.split", "try: f()\nexcept BaseException as e: raise"
+    yield empty_names, "kit.utils", ""
+    yield long_functions, "kit.clock", "def f():\n" + "    pass\n" * FUNCTION_LINES_MAX
+    yield long_files, "kit.clock", "\n" * (FILE_LINES_MAX + 1)
+    yield over_budget, "kit.clock", "def f():\n" + "    pass\n" * FUNCTION_LINES_MEDIAN_MAX
+    yield over_budget, "kit.clock", "\n" * (FILE_LINES_MEDIAN_MAX + 1)
+
+
+def good_snippets() -> Iterator[tuple[Check, str, str]]:
+    """What looks alike, and is right."""
+    yield wrong_directions, "audience.members", "from batchway.store.database import run"
+    yield wrong_directions, "lifecycle.execute", "from batchway.targets import base"
+    yield wrong_directions, "api.root", "from batchway import __version__"
+    yield wrong_directions, "app", "from batchway.targets.builtin import BuiltinTarget"
+    yield cycles, "store.a", "if TYPE_CHECKING:\n    from batchway.store.a import Row"
+    yield local_imports, "kit.clock", "class C:\n    import json"
+    yield family_leaks, "targets.builtin.rounds", "from batchway.targets.builtin.plan import Plan"
+    yield open_doors, "engine", "import dbos"
+    yield stray_sql, "api.batches", 'route("DELETE", "/batches/{id}")'
+    yield stray_sql, "contract.problems", '"UPDATE is not a method."'
+    yield unscoped_sql, "store.ids", 'run("SELECT 1")'
+    yield unscoped_sql, "store.batches", 'run("SELECT id FROM b WHERE b.account_id = :account_id")'
+    yield unscoped_sql, "store.batches", 'run("SELECT id FROM b -- no account: sweep sees all")'
+    yield unscoped_sql, "store.batches", 'run("SELECT value FROM json_each(:values)")'
+    yield broad_excepts, "engine.workflows", "try: f()\nexcept Exception: pass"
+    yield long_functions, "kit.clock", "def f():\n" + "    pass\n" * (FUNCTION_LINES_MAX - 1)
+    yield long_files, "kit.clock", "\n" * FILE_LINES_MAX
+    yield over_budget, "kit.clock", "\n" * FILE_LINES_MEDIAN_MAX
+
+
+@pytest.mark.parametrize(("check", "name", "source"), list(bad_snippets()))
+def test_a_rule_can_fail(check: Check, name: str, source: str) -> None:
+    """A snippet that breaks the rule is reported once, with the file and what to do."""
+    problems = check([Module.of(name, source)])
+
+    assert 1 == len(problems)
+    assert "snippet" in problems[0]
+    assert ": " in problems[0]
+
+
+@pytest.mark.parametrize(("check", "name", "source"), list(good_snippets()))
+def test_a_rule_lets_pass_what_is_right(check: Check, name: str, source: str) -> None:
+    """A snippet that only looks like a breach is not reported."""
+    assert [] == check([Module.of(name, source)])
+
+
+def test_a_cycle_over_two_files_is_found() -> None:
+    """Two modules that import each other are reported, however each writes its import."""
+    one = Module.of("store.a", "from batchway.store import b")
+    other = Module.of("store.b", "from batchway.store.a import find")
+
+    assert 1 == len(cycles([one, other]))
+
+
+def test_a_reason_that_is_no_longer_needed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of broad excepts holds no module that has none."""
+    monkeypatch.setitem(BROAD_EXCEPT_REASONS, "kit.clock", "once upon a time")
+
+    assert 1 == len(broad_excepts([Module.of("kit.clock", "x = 1")]))

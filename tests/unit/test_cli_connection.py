@@ -1,0 +1,369 @@
+"""The command line's HTTP client, against a real server on a real socket."""
+
+import io
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import msgspec
+import pytest
+
+from batchway.cli.connection import (
+    FIRST_WAITS_SECONDS,
+    LATER_WAITS_SECONDS,
+    RETRY_AFTER_SECONDS_MAX,
+    Connection,
+    Refusal,
+    as_segment,
+)
+from batchway.cli.terminal import CommandError
+from batchway.cli.watching import POLL_SECONDS_MAX, POLL_SECONDS_MIN, poll
+
+PROBLEM = {
+    "type": "about:blank",
+    "title": "Resource Not Found",
+    "status": 404,
+    "detail": "The requested resource could not be found.",
+    "instance": "x",
+}
+HANG_UP = 0
+
+
+class Thing(msgspec.Struct):
+    """What the tests ask for."""
+
+    id: str
+
+
+@dataclass
+class Answer:
+    """What the server says once; the status code HANG_UP closes the connection instead."""
+
+    status_code: int = 200
+    body: bytes = b'{"id": "a"}'
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Received:
+    """What the server was asked."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Stage:
+    """A server that says prepared answers in order, the last one again and again."""
+
+    url: str
+    answers: list[Answer] = field(default_factory=lambda: [Answer()])
+    received: list[Received] = field(default_factory=list)
+
+    def next_answer(self) -> Answer:
+        """What comes next."""
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """A server on a free port."""
+    stage = Stage("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(length)
+            stage.received.append(Received(self.command, self.path, headers, body))
+            answer = stage.next_answer()
+            if answer.status_code == HANG_UP:
+                self.close_connection = True
+                return
+            self.send_response(answer.status_code)
+            for name, value in {"Content-Length": len(answer.body), **answer.headers}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the base's names
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as above
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        stage.url = f"http://127.0.0.1:{server.server_port}"
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield stage
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """How long the connection would have waited, in order."""
+    return []
+
+
+@pytest.fixture
+def connection(stage: Stage, waits: list[float]) -> Iterator[Connection]:
+    """A connection to the server that does not really wait."""
+    with Connection(stage.url, "secret-us1", sleep=waits.append) as connection:
+        yield connection
+
+
+def problem(status_code: int, **changes: object) -> Answer:
+    """A problem document."""
+    body = json.dumps({**PROBLEM, "status": status_code, **changes}).encode()
+    return Answer(status_code, body, {"Content-Type": "application/problem+json"})
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/3.0", "/3.0/"])
+def test_a_call_carries_the_key_and_decodes_the_answer(stage: Stage, suffix: str) -> None:
+    """However the address is written, the path is below /3.0 once, and the key is the password."""
+    with Connection(stage.url + suffix, "secret-us1") as connection:
+        thing = connection.get("/things", Thing, {"count": 3})
+
+    assert Thing("a") == thing
+    assert "/3.0/things?count=3" == stage.received[0].path
+    assert "Basic YmF0Y2h3YXk6c2VjcmV0LXVzMQ==" == stage.received[0].headers["authorization"]
+
+
+def test_a_file_is_sent_with_its_length_and_again_after_429(
+    stage: Stage, connection: Connection, waits: list[float]
+) -> None:
+    """A refused request had no effect; its second sending carries the whole file, too."""
+    stage.answers = [problem(429), Answer()]
+    file = io.BytesIO(b'{"operations":[]}')
+    file.read(5)
+
+    connection.post("/batches", file, Thing)
+
+    assert [b'{"operations":[]}'] * 2 == [each.body for each in stage.received]
+    assert "17" == stage.received[1].headers["content-length"]
+    assert [FIRST_WAITS_SECONDS[0]] == waits
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "expected"),
+    [
+        ("7", 7.0),
+        ("100000", RETRY_AFTER_SECONDS_MAX),
+        ("0", FIRST_WAITS_SECONDS[0]),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", FIRST_WAITS_SECONDS[0]),
+    ],
+)
+def test_retry_after_is_obeyed_within_bounds(
+    stage: Stage, connection: Connection, waits: list[float], retry_after: str, expected: float
+) -> None:
+    """The server chooses the wait, but no shorter one than planned and none for ever."""
+    stage.answers = [Answer(429, b"", {"Retry-After": retry_after}), Answer()]
+
+    connection.get("/things", Thing)
+
+    assert [expected] == waits
+
+
+@pytest.mark.parametrize("failure", [Answer(HANG_UP), Answer(502), Answer(503), Answer(504)])
+def test_reading_goes_on_after_an_outage(
+    stage: Stage, connection: Connection, failure: Answer
+) -> None:
+    """A call that changes nothing is sent again after a lost connection or a lost upstream."""
+    stage.answers = [failure, failure, Answer()]
+
+    assert Thing("a") == connection.get("/things", Thing)
+    assert 3 == len(stage.received)
+
+
+def test_a_post_is_not_sent_twice_after_a_lost_connection(
+    stage: Stage, connection: Connection, waits: list[float]
+) -> None:
+    """The server may have taken it; the error says how to find out."""
+    stage.answers = [Answer(HANG_UP)]
+
+    with pytest.raises(CommandError, match="may have taken the request or not") as caught:
+        connection.post("/batches", b"{}", Thing)
+
+    assert 1 == len(stage.received)
+    assert not waits
+    assert "batchway batches list" in caught.value.next_step
+
+
+def test_a_server_that_has_answered_gets_more_patience(
+    stage: Stage, connection: Connection, waits: list[float]
+) -> None:
+    """Between two answers a server may have been started again; at the very beginning not."""
+    stage.answers = [Answer(503)]
+    with pytest.raises(Refusal):
+        connection.get("/things", Thing)
+    assert list(FIRST_WAITS_SECONDS) == waits
+
+    waits.clear()
+    with pytest.raises(Refusal):
+        connection.get("/things", Thing)
+
+    assert list(LATER_WAITS_SECONDS) == waits
+
+
+def test_a_refused_connection_names_the_server_command(waits: list[float]) -> None:
+    """Nobody listens: the error says where, and how to start a server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        connection = Connection(url, "key", sleep=waits.append)
+
+        with connection, pytest.raises(CommandError) as caught:
+            connection.post("/batches", b"{}", Thing)
+
+    assert f"No server answers at {url}." == str(caught.value)
+    assert "Start one with: batchway serve" == caught.value.next_step
+    assert list(FIRST_WAITS_SECONDS) == waits
+
+
+@pytest.mark.parametrize(
+    ("path", "status_code", "next_step"),
+    [
+        ("/lists/nope/members", 404, "batchway lists list"),
+        ("/batches/nope", 404, "batchway batches list"),
+        ("/nope", 404, "--url"),
+        ("/lists", 401, "batchway keys create"),
+        ("/lists", 403, "may not"),
+        ("/lists", 413, "Split"),
+        ("/lists", 500, "log"),
+    ],
+)
+def test_a_problem_is_told_with_its_next_step(
+    stage: Stage, connection: Connection, path: str, status_code: int, next_step: str
+) -> None:
+    """Title and detail are shown, and what can be done about this status."""
+    stage.answers = [problem(status_code)]
+
+    with pytest.raises(Refusal) as caught:
+        connection.get(path, Thing)
+
+    assert status_code == caught.value.status_code
+    expected = f"The server answered {status_code} Resource Not Found: {PROBLEM['detail']}"
+    assert expected == str(caught.value)
+    assert next_step in caught.value.next_step
+
+
+def test_a_missing_key_is_told_apart_from_a_wrong_one(stage: Stage) -> None:
+    """Who gave no key is told how to give one, and none was sent."""
+    stage.answers = [problem(401)]
+
+    with Connection(stage.url, "") as connection, pytest.raises(Refusal) as caught:
+        connection.get("/lists", Thing)
+
+    assert "Give your API key with --key or BATCHWAY_API_KEY." == caught.value.next_step
+    assert "authorization" not in stage.received[0].headers
+
+
+def test_field_errors_are_shown(stage: Stage, connection: Connection) -> None:
+    """A problem's errors come with their fields; one without a field stands alone."""
+    errors = [{"field": "operations.item:0.params", "message": "No."}, {"message": "Nor this."}]
+    stage.answers = [problem(400, errors=errors)]
+
+    with pytest.raises(Refusal) as caught:
+        connection.delete("/batches/x")
+
+    assert str(caught.value).endswith("(operations.item:0.params: No.; Nor this.)")
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>\x1b[2J Bad Gateway</html>", b"", b"\xff\xfe", b'["a"]', b"{}"]
+)
+def test_whatever_a_proxy_answers_becomes_a_line(
+    stage: Stage, connection: Connection, body: bytes
+) -> None:
+    """An answer that is no problem document is shown as text, without control characters."""
+    stage.answers = [Answer(500, body)]
+
+    with pytest.raises(Refusal) as caught:
+        connection.get("/things", Thing)
+
+    assert str(caught.value).startswith("The server answered 500 Internal Server Error")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"id": 5}', b"\xff"])
+def test_a_success_of_another_kind_is_an_error(
+    stage: Stage, connection: Connection, body: bytes
+) -> None:
+    """A 200 of something that is not this API is not taken for an answer."""
+    stage.answers = [Answer(200, body)]
+
+    with pytest.raises(CommandError, match="not the Batch API"):
+        connection.get("/things", Thing)
+
+
+def test_a_redirect_is_shown_and_not_followed(stage: Stage, connection: Connection) -> None:
+    """The key goes to the address that was given, and nowhere else."""
+    stage.answers = [Answer(301, b"", {"Location": "https://elsewhere.example.com/"})]
+
+    with pytest.raises(Refusal, match=r"sends us to https://elsewhere\.example\.com/"):
+        connection.get("/things", Thing)
+
+    assert 1 == len(stage.received)
+
+
+def test_a_download_carries_no_key_and_starts_anew(stage: Stage, connection: Connection) -> None:
+    """The link speaks for itself; what an attempt cut short has written is replaced."""
+    cut_short = Answer(200, b"longer than the archive", {"Content-Length": "1000"})
+    stage.answers = [cut_short, Answer(200, b"archive")]
+    file = io.BytesIO()
+
+    connection.download(f"{stage.url}/archives/x?t=token", file)
+
+    assert b"archive" == file.getvalue()
+    assert "/archives/x?t=token" == stage.received[1].path
+    assert all("authorization" not in each.headers for each in stage.received)
+    assert "identity" == stage.received[0].headers["accept-encoding"]
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://host", "http://", "http://[::1"])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    """The error shows what an address looks like."""
+    with pytest.raises(CommandError) as caught:
+        Connection(url, "key")
+
+    assert "An address looks like http://127.0.0.1:8080" == caught.value.next_step
+
+
+def test_an_id_stays_one_segment_of_a_path() -> None:
+    """Slashes and question marks in an id lead nowhere else, and an empty id is no id."""
+    assert "a%2Fb%3Fc" == as_segment(" a/b?c ")
+    with pytest.raises(CommandError):
+        as_segment("  ")
+
+
+def test_polling_slows_down_and_ends_with_the_finished_batch(
+    stage: Stage, connection: Connection
+) -> None:
+    """A long batch is asked for every two seconds in the end, a finished one never again."""
+
+    def state(status: str, finished: int) -> Answer:
+        batch = {
+            "id": "b1",
+            "status": status,
+            "total_operations": 9,
+            "finished_operations": finished,
+            "errored_operations": 0,
+        }
+        return Answer(200, json.dumps(batch).encode())
+
+    stage.answers = [*(state("started", number) for number in range(9)), state("finished", 9)]
+    waits: list[float] = []
+
+    seen = list(poll(connection, "b1", waits.append))
+
+    assert [*range(10)] == [batch.finished_operations for batch in seen]
+    assert POLL_SECONDS_MIN == waits[0]
+    assert POLL_SECONDS_MAX == waits[-1]
+    assert sorted(waits) == waits
+    assert 9 == len(waits)

@@ -1,0 +1,87 @@
+"""The examples' own parts: the contacts file, and the code that reads results."""
+
+import importlib.util
+import io
+import json
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from batchway.cli.contacts_csv import Columns, Contact, ContactsFile
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    """An example as a module; the folder is no package."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def contacts() -> list[Contact]:
+    """The contacts of the file, as an import reads them."""
+    types = {"FNAME": "text", "LNAME": "text"}
+    return list(ContactsFile(EXAMPLES / "contacts.csv", Columns(), types))
+
+
+def test_the_contacts_file_is_what_its_generator_makes() -> None:
+    """Who changes one of them changes the other."""
+    file = io.StringIO()
+    example("make_contacts").write(file)
+
+    assert (EXAMPLES / "contacts.csv").read_text(encoding="utf-8") == file.getvalue()
+
+
+def test_four_of_a_thousand_contacts_are_bad(contacts: list[Contact]) -> None:
+    """A duplicate in other letters, an address without @, a missing one, an unknown status."""
+    addresses = [contact.email_address for contact in contacts]
+    statuses = {"subscribed", "unsubscribed", "pending", ""}
+
+    assert 1_000 == len(contacts) == len({contact.id for contact in contacts})
+    assert 1_000 == len(set(addresses))
+    assert 999 == len({address.lower() for address in addresses})
+    assert 1 == len([address for address in addresses if address and "@" not in address])
+    assert 1 == addresses.count("")
+    assert ["opted-in"] == [each.status for each in contacts if each.status not in statuses]
+
+
+def test_contacts_have_names_of_all_kinds_and_harmless_addresses(contacts: list[Contact]) -> None:
+    """Some names are not ASCII, all have one; every address is at a domain for examples."""
+    names = [contact.merge_fields["FNAME"] for contact in contacts]
+    domains = {each.email_address.lower().rpartition("@")[2] for each in contacts}
+
+    assert any(not name.isascii() for name in names)
+    assert {"example.com", "example.net", "example.org"} == {
+        domain for domain in domains if domain.count(".") == 1
+    }
+    assert max(len(contact.tags) for contact in contacts) == 2
+
+
+def test_the_result_reader_maps_ids_to_web_ids() -> None:
+    """As the guide does it: successes are saved under the caller's id, failures are returned."""
+    results = [
+        {"status_code": 200, "operation_id": "7", "response": '{"web_id": 42}'},
+        {"status_code": 400, "operation_id": "8", "response": '{"title": "Member Exists"}'},
+    ]
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for number, result in enumerate(results):
+            content = json.dumps([result]).encode()
+            entry = tarfile.TarInfo(f"{number:010x}.json")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    archive.seek(0)
+    reader = example("read_results")
+    database = reader.FakeDatabase()
+
+    failed = reader.save_web_ids(archive, database)
+
+    assert {"7": 42} == database.web_ids
+    assert ["8"] == [result["operation_id"] for result in failed]

@@ -1,0 +1,86 @@
+"""The command as a whole: help, wrong use, and clean ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from batchway.cli.main import build
+
+NOBODY = "http://127.0.0.1:1"
+COMMANDS = [
+    ["import"],
+    ["lists", "create"],
+    ["lists", "list"],
+    ["batches", "submit"],
+    ["batches", "list"],
+    ["batches", "watch"],
+    ["batches", "results"],
+    ["batches", "delete"],
+]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a process of its own."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("BATCHWAY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "batchway", *arguments],
+        env={**own, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_has_an_example_and_the_variables(command: list[str]) -> None:
+    """The help of each command shows how it is typed, and where the server comes from."""
+    found = CliRunner().invoke(build(), [*command, "--help"], env={"COLUMNS": "200"})
+
+    assert 0 == found.exit_code
+    assert f"batchway {' '.join(command)}" in found.output.split("Example")[-1]
+    assert "BATCHWAY_URL" in found.output
+    assert "BATCHWAY_API_KEY" in found.output
+
+
+def test_without_a_server_the_reader_is_told_how_to_start_one() -> None:
+    """One clean message on standard error and the exit code 1, no traceback."""
+    found = run("lists", "list", BATCHWAY_URL=NOBODY)
+
+    expected = f"Error: No server answers at {NOBODY}.\nStart one with: batchway serve\n"
+    assert (1, "", expected) == (found.returncode, found.stdout, found.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["import", "no-such-file.csv", "--list", "x"],
+        ["import", __file__],
+        ["import", __file__, "--list", "x", "--delimiter", "::"],
+        ["lists", "list", "--count", "0"],
+        ["batches", "submit", "no-such-file.json"],
+        ["batches", "watch"],
+        ["nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_ends_with_2(arguments: list[str]) -> None:
+    """What cannot be meant is refused before anything is asked of a server."""
+    found = CliRunner().invoke(build(), arguments, env={"BATCHWAY_URL": NOBODY})
+
+    assert 2 == found.exit_code
+
+
+def test_a_narrow_encoding_does_not_end_the_program(tmp_path: Path) -> None:
+    """Characters that the terminal lacks are escaped."""
+    missing = tmp_path / "Zoë.csv"
+    missing.write_text("")
+
+    found = run("import", str(missing), "--list", "x", "--url", NOBODY, PYTHONIOENCODING="ascii")
+
+    assert 1 == found.returncode
+    assert "No server answers" in found.stderr
