@@ -77,6 +77,7 @@ def main() -> None:
         run()
     except BatchwayError as error:
         fail(error)
+        say(f"The server's log is {LOG_FILE}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -151,16 +152,18 @@ def wait_until_ready(server: Server) -> None:
         while not server.is_ready:
             if server.process.poll() is not None:
                 message = f"The server ended with code {server.process.returncode} while starting."
-                raise CommandError(message, f"Its log {server.log} ends:\n{server.log_tail()}")
+                raise CommandError(message, f"Its log ends:\n{server.log_tail()}")
             if monotonic() - began > READY_SECONDS_MAX:
                 message = f"The server was not ready within {READY_SECONDS_MAX:.0f} seconds."
-                raise CommandError(message, f"Its log {server.log} ends:\n{server.log_tail()}")
+                raise CommandError(message, f"Its log ends:\n{server.log_tail()}")
             sleep(READY_POLL_SECONDS)
     say(f"A server is ready at {server.url} after {monotonic() - began:.1f} s.")
 
 
 def stop_server(server: Server) -> None:
-    """Ask the server to stop, and make sure that it does."""
+    """Ask the server to stop, and make sure that it does. One that has ended is let be."""
+    if server.process.poll() is not None:
+        return
     server.process.terminate()
     try:
         code = server.process.wait(STOP_SECONDS_MAX)
@@ -177,7 +180,7 @@ def check(imported: Imported) -> None:
     """Fail unless contacts were added."""
     if not imported.tally.succeeded_count:
         message = "No contact was added."
-        raise CommandError(message, f"The failures above say why; the server's log is {LOG_FILE}")
+        raise CommandError(message, "The failures above say why.")
 
 
 def how_to_go_on(made: AudienceList, imported: Imported, key: str) -> None:

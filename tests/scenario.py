@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 KEY = "0123456789abcdef0123456789abcdef-us1"
-SECRET_KEY = "a secret key for tests, long enough to be taken"
+SECRET_KEY = "tests-sign-their-links-with-this-long-key"
 
 _POLL_SECONDS = 0.02
 _LIST = {
@@ -49,7 +49,7 @@ Operation = dict[str, Any]
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
     """The first true value of a condition; fails after a while, saying what never came."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

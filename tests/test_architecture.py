@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "limits": "",
     "kit": "",
     "model": "kit limits",
-    "settings": "errors limits",
+    "settings": "kit errors limits",
     "contract": "kit model errors limits",
     "store": "kit model errors limits faults",
     "archive": "kit model errors limits",

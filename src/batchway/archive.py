@@ -7,13 +7,13 @@ copies the segments' bytes and compresses nothing, and each one can still be rea
 import json
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 from isal import isal_zlib
 
 from batchway import limits
 from batchway.kit import ustar
+from batchway.model.segment import Segment
 
 POSITIONS_MAX = 2**28  # operations of one batch that can have a file name of their own
 PAGES_MAX = 2**12  # pages of one operation that can
@@ -33,20 +33,6 @@ _BATCH_FACTOR = 0xD6E8FEB867
 assert POSITIONS_MAX * PAGES_MAX <= _NAMES_MAX
 
 _encode_json = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """The compressed results of one committed part of a chunk.
-
-    `data` is raw deflate, ends on a byte with a full flush and holds no final block. `crc32` and
-    `raw_bytes` describe the tar entries before compression.
-    """
-
-    data: bytes
-    crc32: int
-    raw_bytes: int
-    file_count: int
 
 
 class SegmentWriter:

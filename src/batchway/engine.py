@@ -163,7 +163,7 @@ class Worker:
         """Begin to take work; `sweep` is called now and then, in one process at a time."""
         self._renew()  # before the first work is claimed, or a caretaker would take it away
         DBOS(config=_config(self._database, self.name))
-        DBOS.workflow(name=_WORKFLOW)(self._run)
+        self._register()
         DBOS.listen_queues([_QUEUE])
         DBOS.launch()
         self._is_ready = True
@@ -206,6 +206,12 @@ class Worker:
         )
         if over:
             DBOS.delete_workflows([each.workflow_id for each in over])
+
+    def _register(self) -> None:
+        def run_step(step: str, batch_id: int, number: int, hand_over_number: int) -> None:
+            self._run(step, batch_id, number, hand_over_number)
+
+        DBOS.workflow(name=_WORKFLOW)(run_step)
 
     def _run(self, step: str, batch_id: int, number: int, hand_over_number: int) -> None:
         """The one workflow: runs a step, and hands it over again if it fails."""

@@ -85,7 +85,11 @@ class BatchCalls:
         wanted = page(request.params)
         with self.parts.database.read() as connection:
             found, total = batches.page_of(
-                connection, identity.account.id, wanted, self.parts.clock()
+                connection,
+                identity.account.id,
+                wanted.count,
+                wanted.offset,
+                self.parts.clock(),
             )
         return Response(
             200,

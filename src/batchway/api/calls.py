@@ -50,7 +50,7 @@ class Calls:
     clock: Clock
     public_url: str
 
-    async def __call__(self, http: HttpRequest) -> HttpResponse:
+    async def answer(self, http: HttpRequest) -> HttpResponse:
         """Answer one HTTP request; never raises for what a client can do."""
         called = request_id()
         try:

@@ -15,7 +15,7 @@ class Health:
 
     database: Database
 
-    def __call__(self, _http: HttpRequest) -> Response:
+    def get(self, _http: HttpRequest) -> Response:
         """200, or 503 while no worker is ready."""
         with self.database.read() as connection:
             is_ready = leases.is_any_ready(connection)

@@ -30,7 +30,7 @@ class Results:
     result_links: ResultLinks
     clock: Clock
 
-    def __call__(self, http: HttpRequest) -> Response:
+    def get(self, http: HttpRequest) -> Response:
         """The archive, as it is: its gzip is the payload, not a transfer encoding."""
         public_id = http.path_params["batch_id"]
         verdict = self.result_links.check(public_id, http.query_params.get("t", ""))

@@ -14,9 +14,9 @@ def asgi_app(calls: Calls, results: Results, health: Health) -> Starlette:
     """Everything that is served over HTTP."""
     return Starlette(
         routes=[
-            Route("/healthz", health, methods=["GET"]),
-            Route("/results/{batch_id:str}-response.tar.gz", results, methods=["GET"]),
-            Route(PREFIX, calls, methods=_METHODS),
-            Route(PREFIX + "/{path:path}", calls, methods=_METHODS),
+            Route("/healthz", health.get, methods=["GET"]),
+            Route("/results/{batch_id:str}-response.tar.gz", results.get, methods=["GET"]),
+            Route(PREFIX, calls.answer, methods=_METHODS),
+            Route(PREFIX + "/{path:path}", calls.answer, methods=_METHODS),
         ]
     )

@@ -48,8 +48,15 @@ def get_members(request: Request, caller: Caller, connection: Connection) -> Res
     wanted = page(request.params)
     filters, values = _filters(request.params)
     values |= {"account_id": caller.account_id, "list_id": row.id}
-    where = "\n  AND ".join(["account_id = :account_id", "list_id = :list_id", *filters])
-    total = run(connection, f"SELECT count(*) FROM members WHERE {where}", **values).scalar_one()
+    where = " AND ".join(["TRUE", *filters])
+    total = run(
+        connection,
+        f"""
+        SELECT count(*) FROM members
+        WHERE account_id = :account_id AND list_id = :list_id AND {where}
+        """,
+        **values,
+    ).scalar_one()
     found = _select(connection, where, _order(request.params), wanted, values)
     fields = merge_fields.of_lists(connection, caller.account_id, [row.id])
     rules = MergeRules(fields.get(row.id, ()))
@@ -75,7 +82,7 @@ def _select(
 ) -> list[Member]:
     statement = f"""
         SELECT {", ".join(COLUMNS)} FROM members
-        WHERE {where}
+        WHERE account_id = :account_id AND list_id = :list_id AND {where}
         ORDER BY {order} LIMIT :count OFFSET :offset
         """
     rows = list(run(connection, statement, count=wanted.count, offset=wanted.offset, **values))

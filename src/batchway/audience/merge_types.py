@@ -38,7 +38,9 @@ _NUMBER_MAX = 10**300  # a little below the largest float
 _LEAP_YEAR = 2000
 _PHONE_DIGITS = 10
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?P<fraction>\.[0-9]*)?|(?P<point>\.[0-9]+))(?P<e>e[+-]?[0-9]+)?")
+_NUMBER = re.compile(
+    r"[+-]?(?:[0-9]+(?P<fraction>\.[0-9]*)?|(?P<point>\.[0-9]+))(?P<e>e[+-]?[0-9]+)?"
+)
 _YEAR_FIRST = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})")
 _YEAR_LAST = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
 _MONTH_AND_DAY = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})")
@@ -94,7 +96,9 @@ def reader(kind: Type, options: Options) -> Read:
 def _sized(given: Options) -> Options:
     size = given.size or _SIZE_DEFAULT
     if not 0 < size <= limits.merge_text_characters_max:
-        raise invalid_field("options.size", f"A size is from 1 to {limits.merge_text_characters_max}.")
+        raise invalid_field(
+            "options.size", f"A size is from 1 to {limits.merge_text_characters_max}."
+        )
     return Options(size=size)
 
 
@@ -120,7 +124,9 @@ def _with_phone_format(given: Options) -> Options:
     chosen = given.phone_format or "none"
     known = {"us": "US", "none": "none", "international": "none"}.get(chosen.lower())
     if known is None:
-        raise invalid_field("options.phone_format", "This value should be US, International or none.")
+        raise invalid_field(
+            "options.phone_format", "This value should be US, International or none."
+        )
     return Options(phone_format=known)
 
 
@@ -287,7 +293,7 @@ def _address_of_text(text: str) -> dict[str, str]:
     parts = re.split(r" {2,}", text.strip())
     match len(parts):
         case 4:
-            names = _ADDRESS_REQUIRED
+            names: tuple[str, ...] = _ADDRESS_REQUIRED
         case 5:
             names = (*_ADDRESS_REQUIRED, "country")
         case 6:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.archive import Segment, SegmentWriter, encode_result, result_file_name
+from batchway.archive import SegmentWriter, encode_result, result_file_name
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused, api_key_invalid, internal_error
 from batchway.contract.request import Caller
@@ -25,6 +25,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk, Status
 from batchway.model.operation import Operation, unpack
 from batchway.model.result import Result
+from batchway.model.segment import Segment
 from batchway.model.step import Step
 from batchway.store import accounts, batches, chunks, inputs, segments
 from batchway.store.chunks import Attempt

@@ -104,6 +104,7 @@ def identify(connection: Connection, key: str) -> Identity | None:
         SELECT a.id, a.name, a.created_at, k.id AS key_id
         FROM api_keys AS k JOIN accounts AS a ON a.id = k.account_id
         WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL
+        -- no account: this tells which one it is
         """,
         key_hash=api_key_hash(key),
     ).one_or_none()

@@ -4,7 +4,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from batchway.contract.paging import Page
 from batchway.kit.clock import Microseconds
 from batchway.kit.ids import public_id
 from batchway.limits import result_days
@@ -100,7 +99,7 @@ def exists(connection: Connection, public_id: str) -> bool:
 
 
 def page_of(
-    connection: Connection, account_id: int, page: Page, now: Microseconds
+    connection: Connection, account_id: int, count: int, offset: int, now: Microseconds
 ) -> tuple[list[Batch], int]:
     """One page of an account's batches, newest first, and how many there are."""
     values: dict[str, Any] = {"account_id": account_id, "now": now, "span": _RESULT_SPAN}
@@ -116,8 +115,8 @@ def page_of(
         WHERE account_id = :account_id AND {_VISIBLE}
         ORDER BY id DESC LIMIT :count OFFSET :offset
         """,
-        count=page.count,
-        offset=page.offset,
+        count=count,
+        offset=offset,
         **values,
     )
     return [_batch(row) for row in rows], total

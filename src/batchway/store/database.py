@@ -141,7 +141,10 @@ def insert_many(
     conflict = " ON CONFLICT DO NOTHING" if ignore_existing else ""
     if is_sqlite(connection):
         marks = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}){conflict}"
+        statement = f"""
+            INSERT INTO {table} ({", ".join(columns)}) VALUES ({marks}){conflict}
+            -- no account: it is among the columns that the caller names
+            """
         return execute_many(connection, statement, rows)
     return _copy_and_insert(connection, table, columns, rows, conflict)
 
@@ -154,12 +157,18 @@ def _copy_and_insert(
     cursor: Any = connection.connection.cursor()
     with closing(cursor):
         cursor.execute(
-            f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} (LIKE {table}) ON COMMIT DELETE ROWS"
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} "
+            f"(LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
         )
         with cursor.copy(f"COPY {temporary} ({names}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
-        cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {temporary}{conflict}")
+        cursor.execute(
+            f"""
+            INSERT INTO {table} ({names}) SELECT {names} FROM {temporary}{conflict}
+            -- no account: it is among the columns that the caller names
+            """
+        )
         inserted = int(cursor.rowcount)
         cursor.execute(f"TRUNCATE {temporary}")
     return inserted

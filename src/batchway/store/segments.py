@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from batchway.archive import Segment
 from batchway.model.batch import Batch, Chunk
+from batchway.model.segment import Segment
 from batchway.store.database import Database, execute_many, run
 
 

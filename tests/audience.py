@@ -1,0 +1,97 @@
+"""Calls on the built-in API as its handlers see them: no HTTP, one transaction a call."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from batchway.audience import lists, merge_fields
+from batchway.audience.base import Plain
+from batchway.contract.links import Links
+from batchway.contract.problems import Refused
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import encode_body, refusal
+from batchway.contract.routing import RouteTable
+from batchway.kit.clock import SECOND, Microseconds
+from batchway.store.database import Database, run
+from batchway.store.migrate import migrate
+
+BASE = "http://127.0.0.1:8080"
+NOON: Microseconds = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00+00:00
+
+CONTACT = {"company": "Bees", "address1": "1 Hive", "city": "Kyiv", "country": "UA"}
+DEFAULTS = {
+    "from_name": "Ann",
+    "from_email": "ann@example.com",
+    "subject": "News",
+    "language": "en",
+}
+NEW_LIST: dict[str, Any] = {
+    "name": "Readers",
+    "contact": CONTACT,
+    "permission_reminder": "You asked for it.",
+    "campaign_defaults": DEFAULTS,
+    "email_type_option": True,
+}
+
+
+class Audience:
+    """The lists and merge fields in one database, called for one account at one time."""
+
+    def __init__(self, database: Database, account_id: int = 1, now: Microseconds = NOON) -> None:
+        self.database = database
+        self.account_id = account_id
+        self.now = now
+        self._routes: RouteTable[Plain] = RouteTable()
+        for method, template, handler in (*lists.ROUTES, *merge_fields.ROUTES):
+            self._routes.add(method, template, handler)
+
+    def call(
+        self, method: str, path: str, body: object = None, **params: str
+    ) -> tuple[int, dict[str, Any]]:
+        """The status and the decoded body; `{}` where there is none. `body` may be raw bytes."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        handler, path_params = self._routes.match(method, path)
+        request = Request(method, path, params, raw, path_params)
+        caller = Caller(self.account_id, "Bees", self.now, Links(BASE))
+        transaction = self.database.write if handler.writes else self.database.read
+        try:
+            with transaction() as connection:
+                response = handler.answer(request, caller, connection)
+        except Refused as refused:
+            response = refusal(refused)
+        return response.status, json.loads(encode_body(response) or b"{}")
+
+    def done(self, method: str, path: str, body: object = None, **params: str) -> dict[str, Any]:
+        """The body of a call that must succeed."""
+        status, reply = self.call(method, path, body, **params)
+        assert status in {200, 204}, reply
+        return reply
+
+    def errors(self, method: str, path: str, body: object = None, **params: str) -> dict[str, str]:
+        """Field → message of a call that must be refused as an invalid resource."""
+        status, reply = self.call(method, path, body, **params)
+        assert (status, reply["title"]) == (400, "Invalid Resource"), reply
+        return {error["field"]: error["message"] for error in reply["errors"]}
+
+    def new_list(self, **settings: object) -> str:
+        """The id of a new list."""
+        made: str = self.done("POST", "/lists", NEW_LIST | settings)["id"]
+        return made
+
+    def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Look into the tables, or prepare them, with a statement of the test's own."""
+        with self.database.write() as connection:
+            found = run(connection, statement, **values)
+            return [tuple(row) for row in found] if found.returns_rows else []
+
+
+@contextmanager
+def audience(database_url: str) -> Iterator[Audience]:
+    """An empty audience in a new database."""
+    database = Database(database_url)
+    try:
+        migrate(database)
+        yield Audience(database)
+    finally:
+        database.close()

@@ -1,0 +1,543 @@
+"""`/lists`, on both databases."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any
+
+import msgspec
+import pytest
+
+from batchway.audience.list_rows import NewList
+from batchway.audience.lists import find_list, insert_list, touch_list
+from batchway.contract.problems import Refused
+from batchway.kit.clock import SECOND
+from batchway.kit.ids import subscriber_hash
+from batchway.store.database import for_update
+from tests.audience import BASE, CONTACT, NEW_LIST, NOON, Audience, audience
+
+LIST_KEYS = [
+    "id",
+    "web_id",
+    "name",
+    "contact",
+    "permission_reminder",
+    "use_archive_bar",
+    "campaign_defaults",
+    "notify_on_subscribe",
+    "notify_on_unsubscribe",
+    "date_created",
+    "list_rating",
+    "email_type_option",
+    "subscribe_url_short",
+    "subscribe_url_long",
+    "beamer_address",
+    "visibility",
+    "double_optin",
+    "has_welcome",
+    "marketing_permissions",
+    "modules",
+    "stats",
+    "_links",
+]
+STATS_KEYS = [
+    "member_count",
+    "unsubscribe_count",
+    "cleaned_count",
+    "member_count_since_send",
+    "unsubscribe_count_since_send",
+    "cleaned_count_since_send",
+    "campaign_count",
+    "campaign_last_sent",
+    "merge_field_count",
+    "avg_sub_rate",
+    "avg_unsub_rate",
+    "target_sub_rate",
+    "open_rate",
+    "click_rate",
+    "last_sub_date",
+    "last_unsub_date",
+]
+MEMBER = """
+    INSERT INTO members (id, account_id, list_id, subscriber_hash, email_address, unique_email_id,
+        status, email_type, merge_fields, language, vip, latitude, longitude, ip_signup, ip_opt,
+        source, unsubscribe_reason, last_changed, revision)
+    VALUES (:id, :account_id, :list_id, :hash, 'ann@example.com', '', :status, '', '{}', '', FALSE,
+        0, 0, '', '', '', '', 0, 0)
+"""
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Audience]:
+    """An empty audience on each database in turn."""
+    with audience(database_url) as made:
+        yield made
+
+
+def names(reply: dict[str, Any]) -> list[str]:
+    """The names of the lists in a collection."""
+    return [each["name"] for each in reply["lists"]]
+
+
+def add_member(api: Audience, list_id: int, member_id: int, status: str = "subscribed") -> None:
+    """Store ann@example.com in a list."""
+    hashed = subscriber_hash("ann@example.com")
+    api.run(
+        MEMBER,
+        id=member_id,
+        account_id=api.account_id,
+        list_id=list_id,
+        hash=hashed,
+        status=status,
+    )
+
+
+# --- One list ------------------------------------------------------------------------------------
+
+
+def test_a_new_list_is_complete_and_in_the_contracts_order(api: Audience) -> None:
+    """What was given comes back, the rest has the contract's defaults."""
+    made = api.done("POST", "/lists", NEW_LIST)
+
+    assert LIST_KEYS == list(made)
+    assert STATS_KEYS == list(made["stats"])
+    assert {**CONTACT, "address2": "", "state": "", "zip": "", "phone": ""} == made["contact"]
+    assert NEW_LIST["campaign_defaults"] == made["campaign_defaults"]
+    assert "2026-11-23T12:00:00+00:00" == made["date_created"]
+    assert ("pub", False, True) == (
+        made["visibility"],
+        made["double_optin"],
+        made["email_type_option"],
+    )
+    assert isinstance(made["web_id"], int)
+
+
+def test_a_new_list_can_be_read_again(api: Audience) -> None:
+    """POST and GET show the same."""
+    made = api.done("POST", "/lists", NEW_LIST)
+
+    assert made == api.done("GET", f"/lists/{made['id']}")
+
+
+def test_a_new_list_has_the_first_merge_fields(api: Audience) -> None:
+    """They count in the list's statistics; the address does not."""
+    made = api.done("POST", "/lists", NEW_LIST)
+
+    fields = api.done("GET", f"/lists/{made['id']}/merge-fields")["merge_fields"]
+    assert [(1, "FNAME"), (2, "LNAME"), (3, "ADDRESS"), (4, "PHONE"), (5, "BIRTHDAY")] == [
+        (each["merge_id"], each["tag"]) for each in fields
+    ]
+    assert 5 == made["stats"]["merge_field_count"]
+
+
+def test_links_lead_to_the_list_and_what_it_holds(api: Audience) -> None:
+    """Every link is absolute, under the address that the caller reached us by."""
+    made = api.done("POST", "/lists", NEW_LIST)
+
+    here = f"{BASE}/3.0/lists/{made['id']}"
+    assert {
+        "self": ("GET", here),
+        "parent": ("GET", f"{BASE}/3.0/lists"),
+        "update": ("PATCH", here),
+        "delete": ("DELETE", here),
+        "batch-sub-members": ("POST", here),
+        "members": ("GET", f"{here}/members"),
+        "merge-fields": ("GET", f"{here}/merge-fields"),
+    } == {each["rel"]: (each["method"], each["href"]) for each in made["_links"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "message"),
+    [
+        ({"name": "  "}, "name", "This value should not be blank."),
+        ({"name": 7}, "name", "Schema describes string, integer found instead"),
+        ({"name": None}, "name", "Schema describes string, NULL found instead"),
+        ({"name": "a\0b"}, "name", "This value should not contain NUL characters."),
+        (
+            {"contact": CONTACT | {"city": "x" * 1001}},
+            "contact.city",
+            "This value is too long. It should have 1000 characters or less.",
+        ),
+        (
+            {"contact": {"company": "Bees", "address1": "1 Hive", "city": "Kyiv"}},
+            "contact",
+            "Required fields were not provided: country",
+        ),
+        ({"contact": []}, "contact", "Schema describes object, array found instead"),
+        (
+            {"email_type_option": "true"},
+            "email_type_option",
+            "Schema describes boolean, string found instead",
+        ),
+        (
+            {"visibility": "secret"},
+            "visibility",
+            "Value 'secret' is not one of the values that this field can have.",
+        ),
+    ],
+)
+def test_what_a_list_cannot_be(
+    sqlite_url: str, change: dict[str, Any], field: str, message: str
+) -> None:
+    """A wrong field is named and explained, on creation and on change; nothing is changed."""
+    with audience(sqlite_url) as api:
+        made = api.done("POST", "/lists", NEW_LIST)
+
+        assert {field: message} == api.errors("POST", "/lists", NEW_LIST | change)
+        if "Required" not in message:
+            assert {field: message} == api.errors("PATCH", f"/lists/{made['id']}", change)
+        assert [made] == api.done("GET", "/lists")["lists"]
+
+
+def test_required_fields_are_named_all_at_once(sqlite_url: str) -> None:
+    """Nobody has to find them one by one."""
+    with audience(sqlite_url) as api:
+        message = api.errors("POST", "/lists", {})[""]
+
+    listed = message.removeprefix("Required fields were not provided: ").split(", ")
+    assert set(NEW_LIST) == set(listed)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"[{}]"])
+def test_a_body_that_is_no_object(sqlite_url: str, body: bytes) -> None:
+    """An array or a text is refused as the contract does."""
+    with audience(sqlite_url) as api:
+        list_id = api.new_list()
+
+        found = "string" if body == b'"x"' else "array"
+        expected = {"": f"Schema describes object, {found} found instead"}
+        assert expected == api.errors("POST", "/lists", body)
+        assert expected == api.errors("PATCH", f"/lists/{list_id}", body)
+
+
+def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
+    """Objects are merged, other values replaced, unknown and read-only ones ignored."""
+    before = api.done("POST", "/lists", NEW_LIST | {"double_optin": True})
+    change = {
+        "name": "Writers",
+        "contact": {"zip": "01001"},
+        "campaign_defaults": {"language": "uk", "colour": "blue"},
+        "id": "0000000000",
+        "merge_id_last": 0,
+        "stats": {"member_count": 7},
+    }
+
+    after = api.done("PATCH", f"/lists/{before['id']}", change)
+
+    assert (
+        before
+        | {
+            "name": "Writers",
+            "contact": before["contact"] | {"zip": "01001"},
+            "campaign_defaults": before["campaign_defaults"] | {"language": "uk"},
+        }
+        == after
+    )
+    assert after == api.done("GET", f"/lists/{before['id']}")
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{}"])
+def test_a_change_of_nothing(sqlite_url: str, body: bytes) -> None:
+    """An absent body, null and an empty object change nothing."""
+    with audience(sqlite_url) as api:
+        made = api.done("POST", "/lists", NEW_LIST)
+
+        assert made == api.done("PATCH", f"/lists/{made['id']}", body)
+
+
+def test_a_deleted_list_leaves_nothing(api: Audience) -> None:
+    """Its own rows go, those of the account's other list stay."""
+    kept, gone = api.new_list(), api.new_list()
+    for number, public_id in enumerate((kept, gone), start=1):
+        key = api.done("GET", f"/lists/{public_id}")["web_id"]
+        add_member(api, key, number)
+        api.run("INSERT INTO forgotten_members VALUES (:list_id, 'h', 1, 0)", list_id=key)
+        api.run(
+            "INSERT INTO list_segments VALUES (:id, 1, :list_id, 'vip', 'vip', 'static', 0, 0)",
+            id=number,
+            list_id=key,
+        )
+        api.run("INSERT INTO list_segment_members VALUES (:id, :id, 1, 0)", id=number)
+    rows = {table: len(api.run(f"SELECT 1 FROM {table}")) for table in TABLES}
+
+    status, reply = api.call("DELETE", f"/lists/{gone}")
+
+    assert (204, {}) == (status, reply)
+    assert 404 == api.call("GET", f"/lists/{gone}")[0]
+    assert 404 == api.call("DELETE", f"/lists/{gone}")[0]
+    assert {table: count // 2 for table, count in rows.items()} == {
+        table: len(api.run(f"SELECT 1 FROM {table}")) for table in TABLES
+    }
+    assert kept == api.done("GET", "/lists")["lists"][0]["id"]
+
+
+TABLES = [
+    "lists",
+    "list_stats",
+    "merge_fields",
+    "members",
+    "forgotten_members",
+    "list_segments",
+    "list_segment_members",
+]
+
+
+@pytest.mark.parametrize("list_id", ["0123456789", "", "%00", "a" * 300, "é"])
+def test_an_unknown_list(api: Audience, list_id: str) -> None:
+    """Nothing there is a 404, whatever the id looks like."""
+    with api.database.read() as connection, pytest.raises(Refused) as refused:
+        find_list(connection, api.account_id, list_id.replace("%00", "\0"))
+
+    assert 404 == refused.value.problem.status
+
+
+def test_another_accounts_list(api: Audience) -> None:
+    """It cannot be seen, changed, deleted, or counted."""
+    made = api.done("POST", "/lists", NEW_LIST)
+    stranger = Audience(api.database, account_id=2)
+    path = f"/lists/{made['id']}"
+
+    assert [404, 404, 404, 404, 404] == [
+        stranger.call(method, target, body)[0]
+        for method, target, body in (
+            ("GET", path, None),
+            ("PATCH", path, {"name": "Mine"}),
+            ("DELETE", path, None),
+            ("GET", f"{path}/merge-fields", None),
+            ("POST", f"{path}/merge-fields", {"name": "Age", "type": "number"}),
+        )
+    ]
+    assert 0 == stranger.done("GET", "/lists")["total_items"]
+    assert made == api.done("GET", path)
+
+
+def test_a_public_id_that_is_taken_is_made_again(api: Audience) -> None:
+    """Ids are unique over all accounts."""
+    given = msgspec.convert(NEW_LIST, NewList)
+    made = iter(["aaaaaaaaaa", "aaaaaaaaaa", "aaaaaaaaaa", "bbbbbbbbbb"])
+    make_id: Callable[[], str] = made.__next__
+
+    with api.database.write() as connection:
+        insert_list(connection, 1, given, NOON, make_id)
+        insert_list(connection, 2, given, NOON, make_id)
+
+    assert ["aaaaaaaaaa"] == [each["id"] for each in api.done("GET", "/lists")["lists"]]
+    stranger = Audience(api.database, account_id=2)
+    assert ["bbbbbbbbbb"] == [each["id"] for each in stranger.done("GET", "/lists")["lists"]]
+
+
+def test_an_account_has_a_limit_of_lists(api: Audience) -> None:
+    """The constraints say so before the call is refused; another account is not concerned."""
+    api.new_list()
+    most = api.done("GET", "/lists")["constraints"]["max_instances"]
+    api.run(
+        """
+        INSERT INTO lists (account_id, public_id, name, settings, created_at)
+        WITH RECURSIVE numbers (number) AS (
+            SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :missing
+        )
+        SELECT 1, 'list ' || number, '', '{}', 0 FROM numbers
+        """,
+        missing=most - 1,
+    )
+
+    assert {
+        "may_create": False,
+        "max_instances": most,
+        "current_total_instances": most,
+    } == api.done("GET", "/lists")["constraints"]
+    assert 403 == api.call("POST", "/lists", NEW_LIST)[0]
+    assert 200 == Audience(api.database, account_id=2).call("POST", "/lists", NEW_LIST)[0]
+
+
+# --- Statistics ----------------------------------------------------------------------------------
+
+
+def test_statistics_count(api: Audience) -> None:
+    """`member_count` counts the subscribed; all contacts are counted only where it is asked for."""
+    list_id = api.new_list()
+    api.run(
+        """
+        UPDATE list_stats SET subscribed_count = 1, unsubscribed_count = 20, cleaned_count = 300,
+            pending_count = 4000, transactional_count = 50000, archived_count = 600000,
+            last_subscribed_at = :moment, last_unsubscribed_at = :moment + 1000000
+        """,
+        moment=NOON,
+    )
+
+    stats = api.done("GET", f"/lists/{list_id}")["stats"]
+    assert (1, 20, 300) == (
+        stats["member_count"],
+        stats["unsubscribe_count"],
+        stats["cleaned_count"],
+    )
+    assert "2026-11-23T12:00:00+00:00" == stats["last_sub_date"]
+    assert "2026-11-23T12:00:01+00:00" == stats["last_unsub_date"]
+    asked = api.done("GET", f"/lists/{list_id}", include_total_contacts="true")["stats"]
+    assert stats | {"total_contacts": 654_321} == asked
+    assert ["member_count", "total_contacts", "unsubscribe_count"] == list(asked)[:3]
+    [listed] = api.done("GET", "/lists", include_total_contacts="1")["lists"]
+    assert asked == listed["stats"]
+
+
+# --- The collection ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(api: Audience) -> Audience:
+    """Lists made a day apart: Old, Middle, New."""
+    for number, name in enumerate(("Old", "Middle", "New")):
+        api.now = NOON + number * 86_400 * SECOND
+        api.new_list(name=name)
+    return api
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, ["Old", "Middle", "New"]),
+        ({"sort_field": "date_created", "sort_dir": "DESC"}, ["New", "Middle", "Old"]),
+        ({"sort_dir": "asc"}, ["Old", "Middle", "New"]),
+        ({"since_date_created": "2026-11-24T12:00:00+00:00"}, ["Middle", "New"]),
+        ({"since_date_created": "2026-11-24T12:00:00.5Z"}, ["New"]),
+        ({"before_date_created": "2026-11-24T12:00:00Z"}, ["Old"]),
+        (
+            {"since_date_created": "2026-11-24", "before_date_created": "2026-11-25"},
+            ["Middle"],
+        ),
+        ({"since_campaign_last_sent": "2026-11-24"}, []),
+        ({"before_campaign_last_sent": "2036-11-24"}, []),
+        ({"has_ecommerce_store": "true"}, []),
+        ({"has_ecommerce_store": "false"}, ["Old", "Middle", "New"]),
+        ({"email": "ann@example.com"}, []),
+    ],
+)
+def test_filters(three: Audience, params: dict[str, str], expected: list[str]) -> None:
+    """Each filter leaves what it names, and `total_items` counts that."""
+    reply = three.done("GET", "/lists", **params)
+
+    assert expected == names(reply)
+    assert len(expected) == reply["total_items"]
+    assert 3 == reply["constraints"]["current_total_instances"]
+
+
+def test_the_filter_by_address(three: Audience) -> None:
+    """Lists that hold the address, in any case, are found; archived contacts do not count."""
+    old, middle, new = (each["web_id"] for each in three.done("GET", "/lists")["lists"])
+    add_member(three, old, 1, "unsubscribed")
+    add_member(three, middle, 2, "archived")
+    add_member(Audience(three.database, account_id=2), new, 3)
+
+    assert ["Old"] == names(three.done("GET", "/lists", email="Ann@Example.com"))
+    assert [] == names(
+        three.done("GET", "/lists", email="ann@example.com", before_date_created="2026-11-01")
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"count": "2"}, ["Old", "Middle"]),
+        ({"count": "2", "offset": "2"}, ["New"]),
+        ({"offset": "3"}, []),
+        ({"count": "0"}, []),
+        ({"count": "5000"}, ["Old", "Middle", "New"]),
+        ({"offset": "99999999999999999999999"}, []),
+    ],
+)
+def test_pages(three: Audience, params: dict[str, str], expected: list[str]) -> None:
+    """A page is a part of the order; `total_items` counts all."""
+    reply = three.done("GET", "/lists", **params)
+
+    assert expected == names(reply)
+    assert 3 == reply["total_items"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("since_date_created", "yesterday"),
+        ("before_date_created", "2026-13-01"),
+        ("since_campaign_last_sent", "never"),
+        ("sort_field", "name"),
+        ("sort_dir", "UP"),
+        ("count", "ten"),
+        ("offset", "-1"),
+    ],
+)
+def test_wrong_parameters(sqlite_url: str, name: str, value: str) -> None:
+    """They are refused by name instead of being ignored."""
+    with audience(sqlite_url) as api:
+        assert [name] == list(api.errors("GET", "/lists", **{name: value}))
+
+
+def test_a_collection_has_its_links(sqlite_url: str) -> None:
+    """From the collection one gets to its parent and to a new list."""
+    with audience(sqlite_url) as api:
+        links = api.done("GET", "/lists")["_links"]
+
+    assert ["self", "parent", "create"] == [each["rel"] for each in links]
+
+
+# --- What others build on ------------------------------------------------------------------------
+
+
+def test_a_touched_list_has_a_new_revision(api: Audience) -> None:
+    """Plans made before are stale after each change of settings or merge fields."""
+    list_id = api.new_list()
+    fields = f"/lists/{list_id}/merge-fields"
+    revisions = [_revision(api, list_id)]
+    for method, path, body in (
+        ("PATCH", f"/lists/{list_id}", {"name": "Writers"}),
+        ("POST", fields, {"name": "Age", "type": "number"}),
+        ("PATCH", f"{fields}/6", {"required": True}),
+        ("DELETE", f"{fields}/6", None),
+    ):
+        api.done(method, path, body)
+        revisions.append(_revision(api, list_id))
+    with api.database.write() as connection:
+        touch_list(connection, 2, find_list(connection, 1, list_id).id)
+    revisions.append(_revision(api, list_id))
+    with api.database.write() as connection:
+        touch_list(connection, 1, find_list(connection, 1, list_id).id)
+    revisions.append(_revision(api, list_id))
+
+    assert [0, 1, 2, 3, 4, 4, 5] == revisions
+
+
+def _revision(api: Audience, list_id: str) -> int:
+    with api.database.read() as connection:
+        return find_list(connection, 1, list_id).revision
+
+
+def test_changes_of_one_list_wait_for_each_other(postgres_url: str) -> None:
+    """Of two changes at once, neither is lost: the second reads what the first wrote."""
+    with audience(postgres_url) as api:
+        list_id = api.new_list()
+        path = f"/lists/{list_id}"
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            with api.database.write() as connection:
+                find_list(connection, 1, list_id, for_update(connection))
+                changes = [{"name": "Writers"}, {"contact": {"zip": "01001"}}]
+                calls = [pool.submit(api.done, "PATCH", path, change) for change in changes]
+                until_waiting(api, len(calls))
+            for each in calls:
+                each.result()
+
+        after = api.done("GET", path)
+    assert ("Writers", "01001") == (after["name"], after["contact"]["zip"])
+
+
+def until_waiting(api: Audience, count: int) -> None:
+    """Return when so many transactions wait for a lock; only PostgreSQL can tell."""
+    give_up_at = monotonic() + 30
+    while monotonic() < give_up_at:
+        [(waiting,)] = api.run(
+            """
+            SELECT COUNT(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        )
+        if waiting == count:
+            return
+    pytest.fail("The calls did not wait for the lock.")
