@@ -172,7 +172,7 @@ def stop_server(server: Server) -> None:
         server.process.wait()
         warn(f"The server did not stop in {STOP_SECONDS_MAX:.0f} s and was killed: {server.log}")
         return
-    if code != 0:
+    if code not in {0, -signal.SIGTERM}:  # by the signal itself, if it had hardly begun
         warn(f"The server ended with code {code}; its log is {server.log}")
 
 

@@ -3,7 +3,10 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
+
+import pytest
 
 from batchway.audience import lists, merge_fields
 from batchway.audience.base import Plain
@@ -13,6 +16,7 @@ from batchway.contract.request import Caller, Request
 from batchway.contract.response import encode_body, refusal
 from batchway.contract.routing import RouteTable
 from batchway.kit.clock import SECOND, Microseconds
+from batchway.kit.ids import subscriber_hash
 from batchway.store.database import Database, run
 from batchway.store.migrate import migrate
 
@@ -71,7 +75,7 @@ class Audience:
     def errors(self, method: str, path: str, body: object = None, **params: str) -> dict[str, str]:
         """Field → message of a call that must be refused as an invalid resource."""
         status, reply = self.call(method, path, body, **params)
-        assert (status, reply["title"]) == (400, "Invalid Resource"), reply
+        assert (status, reply.get("title")) == (400, "Invalid Resource"), reply
         return {error["field"]: error["message"] for error in reply["errors"]}
 
     def new_list(self, **settings: object) -> str:
@@ -95,3 +99,40 @@ def audience(database_url: str) -> Iterator[Audience]:
         yield Audience(database)
     finally:
         database.close()
+
+
+def add_member(api: Audience, list_id: int, member_id: int, status: str = "subscribed") -> None:
+    """Store ann@example.com in a list."""
+    hashed = subscriber_hash("ann@example.com")
+    api.run(
+        _MEMBER,
+        id=member_id,
+        account_id=api.account_id,
+        list_id=list_id,
+        hash=hashed,
+        status=status,
+    )
+
+
+_MEMBER = """
+    INSERT INTO members (id, account_id, list_id, subscriber_hash, email_address, unique_email_id,
+        status, email_type, merge_fields, language, vip, latitude, longitude, ip_signup, ip_opt,
+        source, unsubscribe_reason, last_changed, revision)
+    VALUES (:id, :account_id, :list_id, :hash, 'ann@example.com', '', :status, '', '{}', '', FALSE,
+        0, 0, '', '', '', '', 0, 0)
+"""
+
+
+def until_waiting(api: Audience, count: int) -> None:
+    """Return when so many transactions wait for a lock; only PostgreSQL can tell."""
+    give_up_at = monotonic() + 30
+    while monotonic() < give_up_at:
+        [(waiting,)] = api.run(
+            """
+            SELECT COUNT(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        )
+        if waiting == count:
+            return
+    pytest.fail("The calls did not wait for the lock.")

@@ -267,12 +267,14 @@ def test_a_missing_key_is_told_apart_from_a_wrong_one(stage: Stage) -> None:
 def test_field_errors_are_shown(stage: Stage, connection: Connection) -> None:
     """A problem's errors come with their fields; one without a field stands alone."""
     errors = [{"field": "operations.item:0.params", "message": "No."}, {"message": "Nor this."}]
-    stage.answers = [problem(400, errors=errors)]
+    detail = "Not valid. For field-specific details, see the 'errors' array."
+    stage.answers = [problem(400, title="Invalid Resource", detail=detail, errors=errors)]
 
     with pytest.raises(Refusal) as caught:
         connection.delete("/batches/x")
 
-    assert str(caught.value).endswith("(operations.item:0.params: No.; Nor this.)")
+    told = "Invalid Resource: Not valid. (operations.item:0.params: No.; Nor this.)"
+    assert f"The server answered 400 {told}" == str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from batchway.cli.main import build
+from batchway.cli.terminal import CommandError
 
 NOBODY = "http://127.0.0.1:1"
 COMMANDS = [
@@ -73,6 +74,16 @@ def test_wrong_use_ends_with_2(arguments: list[str]) -> None:
     found = CliRunner().invoke(build(), arguments, env={"BATCHWAY_URL": NOBODY})
 
     assert 2 == found.exit_code
+
+
+def test_a_batch_can_come_from_standard_input() -> None:
+    """A dash is no file's name."""
+    arguments = ["batches", "submit", "-", "--url", NOBODY]
+
+    found = CliRunner().invoke(build(), arguments, input='{"operations": []}')
+
+    assert isinstance(found.exception, CommandError)
+    assert "No server answers" in str(found.exception)
 
 
 def test_a_narrow_encoding_does_not_end_the_program(tmp_path: Path) -> None:

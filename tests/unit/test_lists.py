@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
 from typing import Any
 
 import msgspec
@@ -12,59 +11,30 @@ from batchway.audience.list_rows import NewList
 from batchway.audience.lists import find_list, insert_list, touch_list
 from batchway.contract.problems import Refused
 from batchway.kit.clock import SECOND
-from batchway.kit.ids import subscriber_hash
 from batchway.store.database import for_update
-from tests.audience import BASE, CONTACT, NEW_LIST, NOON, Audience, audience
+from tests.audience import (
+    BASE,
+    CONTACT,
+    NEW_LIST,
+    NOON,
+    Audience,
+    add_member,
+    audience,
+    until_waiting,
+)
 
-LIST_KEYS = [
-    "id",
-    "web_id",
-    "name",
-    "contact",
-    "permission_reminder",
-    "use_archive_bar",
-    "campaign_defaults",
-    "notify_on_subscribe",
-    "notify_on_unsubscribe",
-    "date_created",
-    "list_rating",
-    "email_type_option",
-    "subscribe_url_short",
-    "subscribe_url_long",
-    "beamer_address",
-    "visibility",
-    "double_optin",
-    "has_welcome",
-    "marketing_permissions",
-    "modules",
-    "stats",
-    "_links",
-]
-STATS_KEYS = [
-    "member_count",
-    "unsubscribe_count",
-    "cleaned_count",
-    "member_count_since_send",
-    "unsubscribe_count_since_send",
-    "cleaned_count_since_send",
-    "campaign_count",
-    "campaign_last_sent",
-    "merge_field_count",
-    "avg_sub_rate",
-    "avg_unsub_rate",
-    "target_sub_rate",
-    "open_rate",
-    "click_rate",
-    "last_sub_date",
-    "last_unsub_date",
-]
-MEMBER = """
-    INSERT INTO members (id, account_id, list_id, subscriber_hash, email_address, unique_email_id,
-        status, email_type, merge_fields, language, vip, latitude, longitude, ip_signup, ip_opt,
-        source, unsubscribe_reason, last_changed, revision)
-    VALUES (:id, :account_id, :list_id, :hash, 'ann@example.com', '', :status, '', '{}', '', FALSE,
-        0, 0, '', '', '', '', 0, 0)
-"""
+LIST_KEYS = (
+    "id web_id name contact permission_reminder use_archive_bar campaign_defaults "
+    "notify_on_subscribe notify_on_unsubscribe date_created list_rating email_type_option "
+    "subscribe_url_short subscribe_url_long beamer_address visibility double_optin "
+    "has_welcome marketing_permissions modules stats _links"
+)
+STATS_KEYS = (
+    "member_count unsubscribe_count cleaned_count member_count_since_send "
+    "unsubscribe_count_since_send cleaned_count_since_send campaign_count campaign_last_sent "
+    "merge_field_count avg_sub_rate avg_unsub_rate target_sub_rate open_rate click_rate "
+    "last_sub_date last_unsub_date"
+)
 
 
 @pytest.fixture
@@ -79,19 +49,6 @@ def names(reply: dict[str, Any]) -> list[str]:
     return [each["name"] for each in reply["lists"]]
 
 
-def add_member(api: Audience, list_id: int, member_id: int, status: str = "subscribed") -> None:
-    """Store ann@example.com in a list."""
-    hashed = subscriber_hash("ann@example.com")
-    api.run(
-        MEMBER,
-        id=member_id,
-        account_id=api.account_id,
-        list_id=list_id,
-        hash=hashed,
-        status=status,
-    )
-
-
 # --- One list ------------------------------------------------------------------------------------
 
 
@@ -99,8 +56,8 @@ def test_a_new_list_is_complete_and_in_the_contracts_order(api: Audience) -> Non
     """What was given comes back, the rest has the contract's defaults."""
     made = api.done("POST", "/lists", NEW_LIST)
 
-    assert LIST_KEYS == list(made)
-    assert STATS_KEYS == list(made["stats"])
+    assert LIST_KEYS == " ".join(made)
+    assert STATS_KEYS == " ".join(made["stats"])
     assert {**CONTACT, "address2": "", "state": "", "zip": "", "phone": ""} == made["contact"]
     assert NEW_LIST["campaign_defaults"] == made["campaign_defaults"]
     assert "2026-11-23T12:00:00+00:00" == made["date_created"]
@@ -526,18 +483,3 @@ def test_changes_of_one_list_wait_for_each_other(postgres_url: str) -> None:
 
         after = api.done("GET", path)
     assert ("Writers", "01001") == (after["name"], after["contact"]["zip"])
-
-
-def until_waiting(api: Audience, count: int) -> None:
-    """Return when so many transactions wait for a lock; only PostgreSQL can tell."""
-    give_up_at = monotonic() + 30
-    while monotonic() < give_up_at:
-        [(waiting,)] = api.run(
-            """
-            SELECT COUNT(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'
-            """
-        )
-        if waiting == count:
-            return
-    pytest.fail("The calls did not wait for the lock.")

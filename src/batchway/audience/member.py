@@ -23,7 +23,7 @@ class Tag(msgspec.Struct, frozen=True, gc=False):
     added_at: Microseconds
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True, gc=False):
     """A row of `members` in the order of its columns, and the member's tags.
 
     `merge_fields` are keyed by merge id. `revision` grows with each change.

@@ -34,7 +34,7 @@ class _Tag(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
-class MemberBody(msgspec.Struct, frozen=True, rename={"links": "_links"}):
+class MemberBody(msgspec.Struct, frozen=True, gc=False, rename={"links": "_links"}):
     """`unsubscribe_reason` is there only for who has unsubscribed."""
 
     id: str

@@ -23,7 +23,7 @@ from batchway.contract.problems import Refused, invalid_field, problem
 from batchway.kit.clock import Microseconds
 
 
-class Details(msgspec.Struct, frozen=True):
+class Details(msgspec.Struct, frozen=True, gc=False):
     """What a call says of a member; None is "nothing said"."""
 
     status: str | None = None

@@ -206,7 +206,9 @@ def _checked(
     """The field that a client describes; raises 400. `tag` and the last place are defaults."""
     values = {each: getattr(given, each) for each in _Given.__struct_fields__}
     values["options"] = options
-    values["tag"] = given.tag.strip().upper() or tag
+    given_tag = given.tag.strip()
+    # Some letters beyond ASCII become others in upper case.
+    values["tag"] = (given_tag.upper() if given_tag.isascii() else given_tag) or tag
     if not given.display_order:
         values["display_order"] = max((each.display_order for each in others), default=1) + 1
     field = MergeField(merge_id=merge_id, **values)

@@ -75,10 +75,6 @@ def submit_command(
         Path,
         typer.Argument(
             metavar="FILE.json|-",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            allow_dash=True,
             help='A JSON object {"operations": …} as POST /3.0/batches wants it; - reads it '
             "from standard input.",
         ),
@@ -178,13 +174,16 @@ def delete_command(
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
     """The file, or a copy of standard input: a request may have to be sent twice."""
-    if file != Path("-"):
-        with file.open("rb") as body:
-            yield body
+    if file == Path("-"):
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            yield copy
         return
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        yield copy
+    if not file.is_file():
+        message = f"there is no file {file}"
+        raise typer.BadParameter(message, param_hint="FILE.json")
+    with file.open("rb") as body:
+        yield body
 
 
 def _summed_up(archive: IO[bytes]) -> Tally:

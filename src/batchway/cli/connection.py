@@ -25,6 +25,7 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024
 ARCHIVE_BYTES_MAX = 16 * 1024**3
 RETRY_AFTER_SECONDS_MAX = 60.0
 SHOWN_CHARACTERS_MAX = 300
+SEE_ERRORS = "For field-specific details, see the 'errors' array."  # they are shown already
 # A server that never answered is probably not there; one that did may be starting again.
 FIRST_WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8)
 LATER_WAITS_SECONDS = (*FIRST_WAITS_SECONDS, 1.6, *(2.0,) * 14)
@@ -58,7 +59,8 @@ class ProblemDocument(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         mistakes = "; ".join(f"{each.field}: {each.message}".lstrip(": ") for each in self.errors)
-        text = ": ".join(part for part in (self.title, self.detail) if part)
+        detail = self.detail.removesuffix(SEE_ERRORS).strip() if mistakes else self.detail
+        text = ": ".join(part for part in (self.title, detail) if part)
         return f"{text} ({mistakes})" if mistakes else text
 
 

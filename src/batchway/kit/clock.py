@@ -6,6 +6,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Microseconds = int
 Clock = Callable[[], Microseconds]
@@ -20,9 +21,12 @@ def system_clock() -> Microseconds:
 
 def iso(moment: Microseconds | None) -> str:
     """`2021-11-23T22:51:56+00:00`; the empty string when there is no moment."""
-    if moment is None:
-        return ""
-    return datetime.fromtimestamp(moment // SECOND, tz=UTC).isoformat()
+    return "" if moment is None else _iso(moment // SECOND)
+
+
+@lru_cache(maxsize=1024)  # the calls of a chunk share their moment
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
 
 
 def parse_iso(text: str) -> Microseconds | None:

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import uuid
+from functools import lru_cache
 
 _MASK_64 = (1 << 64) - 1
 _SPREAD = 0x9E3779B97F4A7C15  # odd, so that multiplication modulo 2**64 can be undone
@@ -39,6 +40,7 @@ def api_key_hash(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+@lru_cache(maxsize=16_384)  # one call asks several times, a chunk holds thousands
 def subscriber_hash(email_address: str) -> str:
     """The MD5 of the lower-cased address, as the contract names members."""
     return hashlib.md5(email_address.lower().encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,387 @@
+"""`/lists/{list_id}/merge-fields`, on both databases."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from batchway import limits
+from batchway.audience.lists import find_list
+from batchway.audience.merge_fields import of_lists
+from batchway.store.database import for_update
+from tests.audience import BASE, Audience, audience, until_waiting
+
+KEYS = (
+    "merge_id tag name type required default_value public display_order options help_text "
+    "list_id _links"
+)
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Audience]:
+    """An empty audience on each database in turn."""
+    with audience(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def fields(api: Audience) -> str:
+    """The path of a new list's merge fields."""
+    return f"/lists/{api.new_list()}/merge-fields"
+
+
+@pytest.fixture
+def quick(sqlite_url: str) -> Iterator[Audience]:
+    """An empty audience, for what no database decides."""
+    with audience(sqlite_url) as made:
+        yield made
+
+
+def tags(reply: dict[str, Any]) -> list[str]:
+    """The tags of a collection."""
+    return [each["tag"] for each in reply["merge_fields"]]
+
+
+def path_in(api: Audience) -> str:
+    """The path of a new list's merge fields."""
+    return f"/lists/{api.new_list()}/merge-fields"
+
+
+# --- One merge field -----------------------------------------------------------------------------
+
+
+def test_a_new_merge_field_is_complete_and_in_the_contracts_order(
+    api: Audience, fields: str
+) -> None:
+    """Only a name and a type are needed; the tag and the place are found."""
+    made = api.done("POST", fields, {"name": "Age", "type": "number"})
+
+    assert KEYS == " ".join(made)
+    links = made.pop("_links")
+    assert {
+        "merge_id": 6,
+        "tag": "MMERGE6",
+        "name": "Age",
+        "type": "number",
+        "required": False,
+        "default_value": "",
+        "public": False,
+        "display_order": 7,
+        "options": {},
+        "help_text": "",
+        "list_id": fields.split("/")[2],
+    } == made
+    assert [
+        ("self", f"{BASE}/3.0{fields}/6"),
+        ("parent", f"{BASE}/3.0{fields}"),
+        ("update", f"{BASE}/3.0{fields}/6"),
+        ("delete", f"{BASE}/3.0{fields}/6"),
+    ] == [(each["rel"], each["href"]) for each in links]
+
+
+def test_a_merge_field_keeps_what_it_was_given(api: Audience, fields: str) -> None:
+    """POST, GET and the collection show the same; the tag is in upper case."""
+    given = {
+        "tag": "colour_1",
+        "name": "Favourite colour",
+        "type": "dropdown",
+        "required": True,
+        "default_value": "blue",
+        "public": True,
+        "display_order": 1,
+        "options": {"choices": ["red", "blue"]},
+        "help_text": "Ψ",
+    }
+
+    made = api.done("POST", fields, given)
+
+    assert given | {"tag": "COLOUR_1"} == {name: made[name] for name in given}
+    assert made == api.done("GET", f"{fields}/6")
+    assert made == api.done("GET", fields)["merge_fields"][0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("text", {}, {"size": 25}),
+        ("text", {"size": 80, "choices": ["a"], "date_format": "DD/MM"}, {"size": 80}),
+        ("number", {"size": 80}, {}),
+        ("address", {}, {"default_country": 164}),
+        ("address", {"default_country": 0}, {"default_country": 0}),
+        ("phone", {}, {"phone_format": "none"}),
+        ("phone", {"phone_format": "US"}, {"phone_format": "US"}),
+        ("phone", {"phone_format": "International"}, {"phone_format": "none"}),
+        ("date", {}, {"date_format": "MM/DD/YYYY"}),
+        ("date", {"date_format": "DD/MM/YYYY"}, {"date_format": "DD/MM/YYYY"}),
+        ("birthday", {}, {"date_format": "MM/DD"}),
+        ("birthday", {"date_format": "DD/MM"}, {"date_format": "DD/MM"}),
+        ("radio", {"choices": ["a", " b "]}, {"choices": ["a", "b"]}),
+        ("dropdown", {"choices": ["1"]}, {"choices": ["1"]}),
+        ("url", {}, {}),
+        ("imageurl", {}, {}),
+        ("zip", {}, {}),
+    ],
+)
+def test_options_of_each_type(
+    quick: Audience, kind: str, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """A type has its own options, with defaults; others are dropped."""
+    body = {"name": "Field", "type": kind, "options": given}
+
+    assert expected == quick.done("POST", path_in(quick), body)["options"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": " "}, "name"),
+        ({"name": None}, "name"),
+        ({"name": "a\0"}, "name"),
+        ({"type": "colour"}, "type"),
+        ({"tag": "TOO_LONG_TAG"}, "tag"),
+        ({"tag": "A-B"}, "tag"),
+        ({"tag": "TA\nG"}, "tag"),
+        ({"tag": "ÄÖ"}, "tag"),
+        ({"tag": "ß"}, "tag"),
+        ({"tag": "FNAME"}, "tag"),
+        ({"tag": "fname"}, "tag"),
+        ({"tag": "Email"}, "tag"),
+        ({"display_order": -1}, "display_order"),
+        ({"display_order": 10**12}, "display_order"),
+        ({"required": 1}, "required"),
+        ({"help_text": "x" * 1001}, "help_text"),
+        ({"default_value": 7}, "default_value"),
+        ({"type": "number", "default_value": "many"}, "default_value"),
+        ({"type": "text", "default_value": "x" * 256}, "default_value"),
+        ({"type": "radio"}, "options.choices"),
+        ({"type": "radio", "options": {"choices": []}}, "options.choices"),
+        ({"type": "radio", "options": {"choices": ["a", " "]}}, "options.choices"),
+        ({"type": "radio", "options": {"choices": ["a", "a"]}}, "options.choices"),
+        ({"type": "radio", "options": {"choices": ["\0"]}}, "options.choices.item:0"),
+        (
+            {"type": "radio", "options": {"choices": [str(n) for n in range(501)]}},
+            "options.choices",
+        ),
+        ({"type": "radio", "options": {"choices": "ab"}}, "options.choices"),
+        (
+            {"type": "radio", "options": {"choices": ["a"]}, "default_value": "b"},
+            "default_value",
+        ),
+        ({"options": {"size": 256}}, "options.size"),
+        ({"options": {"size": -1}}, "options.size"),
+        ({"type": "date", "options": {"date_format": "YYYY"}}, "options.date_format"),
+        ({"type": "birthday", "options": {"date_format": "MM/DD/YYYY"}}, "options.date_format"),
+        ({"type": "phone", "options": {"phone_format": "Mars"}}, "options.phone_format"),
+        ({"type": "address", "options": {"default_country": -1}}, "options.default_country"),
+        ({"type": "address", "options": {"default_country": 10**30}}, "options.default_country"),
+        ({"options": []}, "options"),
+    ],
+)
+def test_what_a_merge_field_cannot_be(quick: Audience, change: dict[str, Any], field: str) -> None:
+    """The wrong field is named; nothing is made."""
+    path = path_in(quick)
+
+    assert [field] == list(quick.errors("POST", path, {"name": "F", "type": "text"} | change))
+    assert 5 == quick.done("GET", path)["total_items"]
+
+
+def test_a_tag_is_unique_in_its_list(api: Audience, fields: str) -> None:
+    """The detail says so, too; another list may have the same tag."""
+    body = {"name": "Name", "type": "text", "tag": "FNAME"}
+    status, reply = api.call("POST", fields, body)
+
+    assert 400 == status
+    assert 'A Merge Field with the tag "FNAME" already exists for this list.' == reply["detail"]
+    body["tag"] = "AGE"
+    api.done("POST", fields, body)
+    assert "AGE" == api.done("POST", path_in(api), body)["tag"]
+
+
+def test_a_tag_that_is_made_avoids_the_given_ones(quick: Audience) -> None:
+    """Somebody may have used MMERGE7 before."""
+    path = path_in(quick)
+    for tag in ("MMERGE7", "MMERGE8"):
+        quick.done("POST", path, {"name": tag, "type": "text", "tag": tag})
+    quick.done("DELETE", f"{path}/7")
+    quick.done("POST", path, {"name": "8", "type": "text"})
+
+    assert "MMERGE9" == quick.done("POST", path, {"name": "9", "type": "text"})["tag"]
+    quick.done("PATCH", f"{path}/9", {"tag": "MMERGE10"})
+    assert "MMERGE11" == quick.done("POST", path, {"name": "10", "type": "text"})["tag"]
+
+
+def test_merge_ids_are_never_used_again(api: Audience, fields: str) -> None:
+    """Members keep values under the id of a deleted field; a new field must not show them."""
+    for expected in (6, 7, 8):
+        made = api.done("POST", fields, {"name": "Age", "type": "number", "tag": "AGE"})
+        assert expected == made["merge_id"]
+        assert (204, {}) == api.call("DELETE", f"{fields}/{expected}")
+        api.done("PATCH", fields.removesuffix("/merge-fields"), {"name": f"List {expected}"})
+
+    assert 404 == api.call("GET", f"{fields}/8")[0]
+    assert 5 == api.done("GET", fields)["total_items"]
+
+
+def test_a_list_has_a_limit_of_merge_fields(quick: Audience) -> None:
+    """The refusal says how many there may be."""
+    path = path_in(quick)
+    for number in range(limits.merge_fields_per_list_max - 5):
+        quick.done("POST", path, {"name": str(number), "type": "text"})
+
+    status, reply = quick.call("POST", path, {"name": "One more", "type": "text"})
+
+    assert 400 == status
+    assert f"A list has at most {limits.merge_fields_per_list_max} merge fields." in reply["detail"]
+
+
+# --- Changes -------------------------------------------------------------------------------------
+
+
+def test_a_change_leaves_the_rest_as_it_was(api: Audience, fields: str) -> None:
+    """Options are merged, the type stays, and so does the id."""
+    before = api.done(
+        "POST",
+        fields,
+        {"name": "Size", "type": "radio", "options": {"choices": ["S", "L"]}, "required": True},
+    )
+    change = {
+        "tag": "size",
+        "help_text": "Of your hat",
+        "options": {"choices": ["S", "M", "L"]},
+        "type": "text",
+        "merge_id": 1,
+    }
+
+    after = api.done("PATCH", f"{fields}/6", change)
+
+    assert (
+        before
+        | {
+            "tag": "SIZE",
+            "help_text": "Of your hat",
+            "options": {"choices": ["S", "M", "L"]},
+        }
+        == after
+    )
+    assert after == api.done("GET", f"{fields}/6")
+
+
+@pytest.mark.parametrize("body", [None, {}, {"tag": ""}, {"options": {"size": 99}}])
+def test_a_change_of_nothing(quick: Audience, body: object) -> None:
+    """Nothing, a blank tag, and the size, which can only be chosen at first, change nothing."""
+    path = path_in(quick)
+    before = quick.done("GET", f"{path}/1")
+
+    assert before == quick.done("PATCH", f"{path}/1", body)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"tag": "LNAME"}, "tag"),
+        ({"tag": "EMAIL"}, "tag"),
+        ({"name": ""}, "name"),
+        ({"options": {"choices": ["b"]}}, "default_value"),
+        ({"options": {"choices": []}}, "options.choices"),
+        ({"default_value": "c"}, "default_value"),
+    ],
+)
+def test_what_a_change_cannot_do(quick: Audience, change: dict[str, Any], field: str) -> None:
+    """A changed field keeps the rules of a new one."""
+    path = path_in(quick)
+    body = {"name": "F", "type": "radio", "options": {"choices": ["a"]}, "default_value": "a"}
+    before = quick.done("POST", path, body)
+
+    assert [field] == list(quick.errors("PATCH", f"{path}/6", change))
+    assert before == quick.done("GET", f"{path}/6")
+
+
+def test_a_merge_field_may_keep_its_own_tag(quick: Audience) -> None:
+    """Sending a field back as it was read is no duplicate."""
+    path = path_in(quick)
+    before = quick.done("GET", f"{path}/1")
+
+    assert before == quick.done("PATCH", f"{path}/1", before)
+
+
+@pytest.mark.parametrize("merge_id", ["0", "7", "-1", "01", "one", "²", "99999999999999999999"])
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_an_unknown_merge_field(quick: Audience, method: str, merge_id: str) -> None:
+    """No field of the list has this id; the address itself cannot be reached as 0."""
+    path = path_in(quick)
+
+    assert 404 == quick.call(method, f"{path}/{merge_id}", {"name": "x"})[0]
+    assert 404 == quick.call(method, f"/lists/0123456789/merge-fields/{merge_id}")[0]
+
+
+def test_two_new_fields_at_once(postgres_url: str) -> None:
+    """Each gets an id and a tag of its own, whichever comes first."""
+    with audience(postgres_url) as api:
+        path = path_in(api)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            with api.database.write() as connection:
+                find_list(connection, 1, path.split("/")[2], for_update(connection))
+                body = {"name": "Age", "type": "number"}
+                calls = [pool.submit(api.done, "POST", path, body) for _ in range(2)]
+                until_waiting(api, len(calls))
+            made = [each.result()["merge_id"] for each in calls]
+
+    assert [6, 7] == sorted(made)
+
+
+# --- The collection ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "expected", "total"),
+    [
+        ({}, ["FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY"], 5),
+        ({"type": "text"}, ["FNAME", "LNAME"], 2),
+        ({"type": "zip"}, [], 0),
+        ({"required": "true"}, ["LNAME"], 1),
+        ({"required": "false", "type": "text"}, ["FNAME"], 1),
+        ({"count": "2", "offset": "1"}, ["LNAME", "ADDRESS"], 5),
+        ({"count": "2", "offset": "9"}, [], 5),
+    ],
+)
+def test_the_collection(
+    quick: Audience, params: dict[str, str], expected: list[str], total: int
+) -> None:
+    """Filters and pages; `total_items` counts what the filters leave."""
+    path = path_in(quick)
+    quick.done("PATCH", f"{path}/2", {"required": True})
+
+    reply = quick.done("GET", path, **params)
+
+    assert ["merge_fields", "list_id", "total_items", "_links"] == list(reply)
+    assert expected == tags(reply)
+    assert total == reply["total_items"]
+
+
+def test_an_unknown_type_is_refused(quick: Audience) -> None:
+    """A typing error shall not look like an empty list."""
+    assert ["type"] == list(quick.errors("GET", path_in(quick), type="string"))
+
+
+def test_fields_are_shown_in_their_order(api: Audience, fields: str) -> None:
+    """Those in the same place stand in the order in which they were made."""
+    api.done("PATCH", f"{fields}/5", {"display_order": 1})
+    api.done("PATCH", f"{fields}/4", {"display_order": 2})
+
+    assert ["BIRTHDAY", "FNAME", "PHONE", "LNAME", "ADDRESS"] == tags(api.done("GET", fields))
+
+
+def test_fields_of_many_lists(api: Audience, fields: str) -> None:
+    """They are read for all lists at once; a stranger's list has none."""
+    other = path_in(api)
+    api.done("DELETE", f"{other}/5")
+    with api.database.read() as connection:
+        keys = [find_list(connection, 1, path.split("/")[2]).id for path in (fields, other)]
+        found = of_lists(connection, 1, keys)
+
+        assert [5, 4] == [len(found[key]) for key in keys]
+        assert [1, 2, 3, 4] == [field.merge_id for field in found[keys[1]]]
+        assert found[keys[0]][0].required is False
+        assert {keys[0]: ()} == of_lists(connection, 2, keys[:1])
+        assert {} == of_lists(connection, 1, [])
