@@ -211,7 +211,9 @@ class Server:
         """Every member of a list, in the order they came."""
         found: list[Any] = []
         while True:
-            page = self.get(f"/lists/{list_id}/members", count=1000, offset=len(found))
+            page: dict[str, Any] = self.get(
+                f"/lists/{list_id}/members", count=1000, offset=len(found)
+            )
             found += page["members"]
             if len(found) >= page["total_items"]:
                 return found

@@ -20,13 +20,13 @@ from batchway.archive import (
     FIRST_SEGMENT_OFFSET,
     PAGES_MAX,
     POSITIONS_MAX,
-    Segment,
     SegmentWriter,
     archive_parts,
     encode_result,
     read_segment,
     result_file_name,
 )
+from batchway.model.segment import Segment
 
 MTIME = 1_790_000_000
 

@@ -193,6 +193,17 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
     assert after == api.done("GET", f"/lists/{before['id']}")
 
 
+@pytest.mark.parametrize("body", [b"{", b'{"contact":{"\xff":""}}', b'{"contact":{}} {}'])
+def test_a_body_that_is_no_json(sqlite_url: str, body: bytes) -> None:
+    """It is told apart from a body with wrong fields, however deep the fault lies."""
+    with audience(sqlite_url) as api:
+        list_id = api.new_list()
+
+        status, reply = api.call("PATCH", f"/lists/{list_id}", body)
+
+    assert (400, "JSON Parse Exception") == (status, reply["title"])
+
+
 @pytest.mark.parametrize("body", [b"", b"null", b"{}"])
 def test_a_change_of_nothing(sqlite_url: str, body: bytes) -> None:
     """An absent body, null and an empty object change nothing."""

@@ -21,7 +21,12 @@ def field(kind: Type, options: Options | None = None, **more: Any) -> MergeField
     """A merge field of this type, with the options that it would have."""
     options = options or (CHOICES if kind in {"radio", "dropdown"} else Options())
     options = complete_options(kind, options)
-    given_values = {"merge_id": 7, "tag": "F", "name": "F", "display_order": 1} | more
+    given_values: dict[str, Any] = {
+        "merge_id": 7,
+        "tag": "F",
+        "name": "F",
+        "display_order": 1,
+    } | more
     return MergeField(type=kind, options=options, **given_values)
 
 

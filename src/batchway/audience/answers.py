@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from batchway.audience.base import Plain
 from batchway.audience.member_calls import MemberCall, Misread, OnMembers
@@ -23,7 +23,7 @@ from batchway.contract.problems import Refused, internal_error
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, refusal
 from batchway.errors import Stale
-from batchway.store.database import Database, for_update
+from batchway.store.database import Database, for_update, is_conflict
 
 log = structlog.get_logger(__name__)
 
@@ -52,9 +52,11 @@ class Plan:
             return
         try:
             self.working.save(connection)
-        except (DataError, IntegrityError) as error:
-            # Some request does not fit the database. Answered within the transaction, the
-            # requests can be told apart.
+        except DBAPIError as error:
+            if not is_conflict(error):
+                raise
+            # Some request does not fit the database, or others write the same rows. Answered
+            # within one transaction, the requests can be told apart.
             raise Stale from error
 
 
@@ -137,7 +139,9 @@ def _answer_run(
     try:
         with connection.begin_nested():
             return _answer_set(connection, caller, requests, prepared, next_key)
-    except (DataError, IntegrityError):
+    except DBAPIError as error:
+        if not is_conflict(error):
+            raise
         if len(requests) == 1:
             log.exception("call_failed", method=requests[0].method, path=requests[0].path)
             return [refusal(internal_error())]

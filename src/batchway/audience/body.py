@@ -47,7 +47,7 @@ def _merged(current: bytes, given: Mapping[str, msgspec.Raw]) -> dict[str, msgsp
 def _merged_value(current: msgspec.Raw, given: msgspec.Raw) -> msgspec.Raw:
     if not (_is_object(current) and _is_object(given)):
         return given
-    return msgspec.Raw(encode(_merged(bytes(current), _objects.decode(given))))
+    return msgspec.Raw(encode(_merged(bytes(current), validation.decode(_objects, bytes(given)))))
 
 
 def _is_object(value: msgspec.Raw) -> bool:

@@ -318,7 +318,7 @@ def _insert_tags(connection: Connection, caller: Caller, each: ListSet) -> None:
             caller.now,
             caller.now,
         )
-        for tag in each.new_tags
+        for tag in sorted(each.new_tags, key=lambda tag: tag.name.lower())  # as the index: below
     ]
     columns = (
         "id",

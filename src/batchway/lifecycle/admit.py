@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch
 from batchway.model.step import Step
-from batchway.store import accounts, batches
+from batchway.store import batches
 
 
 def first_step(batch: Batch) -> Step:
@@ -14,8 +14,10 @@ def first_step(batch: Batch) -> Step:
 
 
 def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
-    """Hand the oldest pending batch over, in the transaction that ends another one."""
-    accounts.lock(connection, account_id)
+    """Hand the oldest pending batch over, in the transaction that ends another one.
+
+    The caller has locked the account, before it touched any batch: everyone locks in this order.
+    """
     waiting = batches.next_pending(connection, account_id)
     if waiting is not None:
         parts.hand_over(connection, first_step(waiting), waiting.id)

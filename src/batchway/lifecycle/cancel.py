@@ -5,12 +5,13 @@ Chunks that have committed keep their effect, chunks that have not never will.
 
 from batchway.lifecycle.admit import admit_next
 from batchway.lifecycle.parts import Parts
-from batchway.store import batches
+from batchway.store import accounts, batches
 
 
 def cancel(parts: Parts, account_id: int, public_id: str) -> bool:
     """Delete a batch in any status; False if the account has no such batch."""
     with parts.database.write() as connection:
+        accounts.lock(connection, account_id)
         now = parts.clock()
         batch = batches.find(connection, account_id, public_id, now)
         if batch is None or not batches.cancel(connection, batch, now):

@@ -8,7 +8,7 @@ from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.admit import admit_next
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
-from batchway.store import batches, segments
+from batchway.store import accounts, batches, segments
 
 
 def finalize(parts: Parts, batch_id: int) -> None:
@@ -40,6 +40,7 @@ def _finish(
 ) -> bool:
     archive_key = batch.public_id if keys else None
     with parts.database.write() as connection:
+        accounts.lock(connection, batch.account_id)
         if not batches.finish(connection, batch, archive_key, archive_bytes, parts.clock()):
             return False
         segments.locate(connection, batch, keys, FIRST_SEGMENT_OFFSET)

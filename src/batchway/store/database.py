@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Engine, TextClause, create_engine, event, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from batchway import limits
 
@@ -27,6 +28,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA cache_size = -65536",  # KiB
     "PRAGMA temp_store = MEMORY",
 )
+_CONFLICT_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _POSTGRES_OPTIONS = (
     f"-c idle_in_transaction_session_timeout={int(limits.idle_transaction_seconds * 1000)}"
 )
@@ -104,6 +106,16 @@ def values_for(connection: Connection, values: Iterable[Any]) -> Any:  # noqa: A
 def for_update(connection: Connection) -> str:
     """SQL that locks the rows of a SELECT; SQLite's writer holds the whole database anyway."""
     return "" if is_sqlite(connection) else "FOR UPDATE"
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether the database refused a statement for what it said, or for what others do.
+
+    Said again, alone or in another order, it may succeed; a lost connection is no conflict.
+    """
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    return getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES
 
 
 def for_share(connection: Connection) -> str:
