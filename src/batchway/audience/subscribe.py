@@ -1,6 +1,6 @@
 """Batch subscribe: `POST /lists/{list_id}` adds or updates up to 500 members in one call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -60,6 +60,16 @@ class _Unread:
     problem: Problem
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What has become of the members so far."""
+
+    created: list[Member] = field(default_factory=list)
+    updated: list[Member] = field(default_factory=list)
+    errors: list[_Error] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True)
 class Subscribe:
     """Each member on its own: those that are wrong are listed in `errors`, the call is a 200."""
@@ -79,54 +89,30 @@ class Subscribe:
     def apply(self, working: WorkingSet) -> Response:
         """200 with what was made, what was changed and what was wrong."""
         audience = working.list(self.list_id)
-        created: list[Member] = []
-        updated: list[Member] = []
-        errors: list[_Error] = []
-        seen: set[str] = set()
+        tally = _Tally()
         for item in self.items:
             try:
-                self._apply_one(working, audience, item, seen, created, updated)
+                self._apply_one(working, audience, item, tally)
             except Refused as refused:
-                address = item.address
-                errors.append(_error(address, refused.problem))
-        links = working.caller.links.instance(
-            "Lists", "/lists", f"/lists/{self.list_id}", methods=("PATCH", "DELETE")
-        )
-        return Response(
-            200,
-            _Subscribed(
-                [audience.render(member) for member in created],
-                [audience.render(member) for member in updated],
-                errors,
-                len(created),
-                len(updated),
-                len(errors),
-                links,
-            ),
-        )
+                tally.errors.append(_error(item.address, refused.problem))
+        return Response(200, _body_of(tally, working, audience))
 
-    def _apply_one(  # noqa: PLR0913 - what one member may add to
-        self,
-        working: WorkingSet,
-        audience: ListSet,
-        item: Add | _Unread,
-        seen: set[str],
-        created: list[Member],
-        updated: list[Member],
+    def _apply_one(
+        self, working: WorkingSet, audience: ListSet, item: Add | _Unread, tally: _Tally
     ) -> None:
         if isinstance(item, _Unread):
             raise Refused(item.problem)
-        if item.address.lower() in seen:
+        if item.address.lower() in tally.seen:
             if self.skips_duplicates:
                 return
             raise invalid_field("email_address", "This address is in the request twice.")
-        seen.add(item.address.lower())
+        tally.seen.add(item.address.lower())
         before = audience.with_address(item.address)
         if before is None or before.is_archived or not self.updates_existing:
-            member = member_changes.add(working, audience, item.address, item.details, item.tags)
-            created.append(member)
-            return
-        updated.append(self._update(working, audience, before, item))
+            added = member_changes.add(working, audience, item.address, item.details, item.tags)
+            tally.created.append(added)
+        else:
+            tally.updated.append(self._update(working, audience, before, item))
 
     def _update(self, working: WorkingSet, audience: ListSet, before: Member, item: Add) -> Member:
         after = member_changes.update(working, audience, before, None, item.details)
@@ -136,6 +122,19 @@ class Subscribe:
         )
         member_changes.set_tags(working, audience, after, item.tags, dropped)
         return audience.by_hash[after.subscriber_hash]
+
+
+def _body_of(tally: _Tally, working: WorkingSet, audience: ListSet) -> _Subscribed:
+    itself = f"/lists/{audience.public_id}"
+    return _Subscribed(
+        [audience.render(member) for member in tally.created],
+        [audience.render(member) for member in tally.updated],
+        tally.errors,
+        len(tally.created),
+        len(tally.updated),
+        len(tally.errors),
+        working.caller.links.instance("Lists", "/lists", itself, methods=("PATCH", "DELETE")),
+    )
 
 
 def _read(request: Request, caller: Caller) -> MemberCall:
