@@ -258,11 +258,12 @@ class Worker:
 
     def _repeat(self, seconds: float, task: Callable[[], Any]) -> None:
         def loop() -> None:
-            while not self._stopping.wait(seconds):
+            while not self._stopping.is_set():
                 try:
                     task()
                 except Exception:
                     log.exception("background_task_failed")
+                self._stopping.wait(seconds)
 
         thread = threading.Thread(target=loop, daemon=True)
         thread.start()

@@ -17,6 +17,7 @@ class FaultPoint(StrEnum):
     SPLIT_BEFORE_COMMIT = "split.before_commit"
     SPLIT_AFTER_COMMIT = "split.after_commit"
     EXECUTE_AFTER_ATTEMPT = "execute.after_attempt"
+    EXECUTE_BEFORE_ANSWER = "execute.before_answer"
     EXECUTE_BEFORE_TRANSACTION = "execute.before_transaction"
     EXECUTE_BEFORE_COMMIT = "execute.before_commit"
     EXECUTE_AFTER_COMMIT = "execute.after_commit"

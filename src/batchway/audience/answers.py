@@ -18,7 +18,7 @@ from batchway.audience.base import Plain
 from batchway.audience.member_calls import MemberCall, Misread, OnMembers
 from batchway.audience.routes import table
 from batchway.audience.working_set import Needs, NextKey, WorkingSet
-from batchway.contract.fields import check_fields, select_fields
+from batchway.contract.fields import check_params, select_fields
 from batchway.contract.problems import Refused, internal_error
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, refusal
@@ -68,12 +68,17 @@ def plan(
     plain = [each for each in prepared if isinstance(each, Plain)]
     if any(each.writes for each in plain):
         raise Stale
-    with database.read() as connection:
-        working = _load(connection, caller, prepared, next_key)
-        responses = _apply(working, requests, prepared)
-        if plain and working.has_changes:
-            raise Stale  # the reads are to see what the others have written
-        _answer_plain(connection, caller, requests, prepared, responses)
+    try:
+        with database.read() as connection:
+            working = _load(connection, caller, prepared, next_key)
+            responses = _apply(working, requests, prepared)
+            if plain and working.has_changes:
+                raise Stale  # the reads are to see what the others have written
+            _answer_plain(connection, caller, requests, prepared, responses)
+    except DBAPIError as error:
+        if not is_conflict(error):
+            raise
+        raise Stale from error  # as in `Plan.write`
     return Plan([each for each in responses if each is not None], working)
 
 
@@ -98,7 +103,7 @@ def answer_within(
 
 def _prepare(request: Request, caller: Caller) -> Prepared:
     try:
-        check_fields(request.params)
+        check_params(request.params)
         handler, request.path_params = _routes.match(request.method, request.path)
     except Refused as refused:
         return refusal(refused)

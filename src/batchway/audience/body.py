@@ -47,7 +47,8 @@ def _merged(current: bytes, given: Mapping[str, msgspec.Raw]) -> dict[str, msgsp
 def _merged_value(current: msgspec.Raw, given: msgspec.Raw) -> msgspec.Raw:
     if not (_is_object(current) and _is_object(given)):
         return given
-    return msgspec.Raw(encode(_merged(bytes(current), validation.decode(_objects, bytes(given)))))
+    inner: dict[str, msgspec.Raw] = validation.decode(_objects, bytes(given))
+    return msgspec.Raw(encode(_merged(bytes(current), inner)))
 
 
 def _is_object(value: msgspec.Raw) -> bool:

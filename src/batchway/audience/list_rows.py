@@ -85,18 +85,16 @@ def list_row(  # noqa: PLR0913 - the columns of one row
 
 def find_list(connection: Connection, account_id: int, public_id: str, lock: str = "") -> ListRow:
     """The account's list; raises 404. `lock` is `for_update(connection)` before any change."""
-    row = None
-    if "\0" not in public_id:  # PostgreSQL would refuse it
-        row = run(
-            connection,
-            f"""
-            SELECT {COLUMNS} FROM lists
-            WHERE lists.account_id = :account_id AND lists.public_id = :public_id
-            {lock}
-            """,
-            account_id=account_id,
-            public_id=public_id,
-        ).one_or_none()
+    row = run(
+        connection,
+        f"""
+        SELECT {COLUMNS} FROM lists
+        WHERE lists.account_id = :account_id AND lists.public_id = :public_id
+        {lock}
+        """,
+        account_id=account_id,
+        public_id=public_id,
+    ).one_or_none()
     if row is None:
         raise not_found()
     return list_row(*row)

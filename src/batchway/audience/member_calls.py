@@ -23,12 +23,14 @@ from batchway.contract.problems import (
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
-from batchway.kit.clock import Microseconds, parse_iso
+from batchway.kit.clock import SECOND, Microseconds, parse_iso
 from batchway.limits import tag_name_characters_max
 
 _EMAIL_TYPES = ("html", "text")
 _PATCH_STATUSES = tuple(status for status in STATUSES if status != "transactional")
 _LATITUDE_MAX, _LONGITUDE_MAX = 90, 180
+# What can be shown in UTC: the years 1 to 9999. A zone may shift a moment out of them.
+_EARLIEST, _LATEST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1
 
 
 class MemberCall(Protocol):
@@ -354,7 +356,7 @@ def _moment(field: str, value: str | None) -> Microseconds | None:
     if value is None or not value.strip():
         return None
     moment = parse_iso(value)
-    if moment is None:
+    if moment is None or not _EARLIEST <= moment <= _LATEST:
         raise invalid_field(field, "This value should be a date and time in ISO 8601.")
     return moment
 

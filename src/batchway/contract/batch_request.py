@@ -65,7 +65,7 @@ def _operation(position: int, given: _Operation) -> Operation:
 
 def _path_and_params(position: int, given: _Operation) -> tuple[str, dict[str, str]]:
     path, _, query = given.path.partition("?")
-    if not path.strip("/"):
+    if not path.strip():
         raise _wrong(position, "path", "This value should not be blank.")
     if len(given.path) > limits.operation_path_bytes_max:
         most = limits.operation_path_bytes_max

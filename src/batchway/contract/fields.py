@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from batchway.contract.problems import bad_request
+from batchway.contract.problems import bad_request, invalid_field
 from batchway.contract.response import Response, encode
 
 _Tree = dict[str, Any]
@@ -24,11 +24,14 @@ def select_fields(response: Response, params: Mapping[str, str]) -> Response:
     return Response(response.status, chosen, response.headers)
 
 
-def check_fields(params: Mapping[str, str]) -> None:
-    """Refuse a call that asks for both; done before the call has any effect."""
+def check_params(params: Mapping[str, str]) -> None:
+    """Refuse what no call takes, before the call has any effect: both fields, and a NUL."""
     if params.get("fields") and params.get("exclude_fields"):
         detail = "The fields and exclude_fields parameters cannot be used together."
         raise bad_request(detail)
+    for name, value in params.items():
+        if "\0" in value:  # PostgreSQL would refuse it
+            raise invalid_field(name, "This value should not contain NUL characters.")
 
 
 def _tree(paths: str) -> _Tree:
@@ -52,10 +55,17 @@ def _kept(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
     if not tree:
         return value
     if isinstance(value, list):
-        return [_kept(each, tree) for each in value]
-    if isinstance(value, dict):
-        return {name: _kept(each, tree[name]) for name, each in value.items() if name in tree}
-    return value
+        return [_kept(each, tree) for each in value if _reaches(each, tree)]
+    return {
+        name: _kept(each, tree[name])
+        for name, each in value.items()
+        if name in tree and _reaches(each, tree[name])
+    }
+
+
+def _reaches(value: Any, tree: _Tree) -> bool:  # noqa: ANN401 - any JSON
+    """Whether there is something below a value where more is asked for than the value."""
+    return not tree or isinstance(value, dict | list)
 
 
 def _without(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON

@@ -55,6 +55,8 @@ class RouteTable(Generic[H]):
                 if child is None:
                     raise not_found()
                 values[node.name] = unquote(segment) if "%" in segment else segment
+                if "\0" in values[node.name]:  # names nothing, and PostgreSQL would refuse it
+                    raise not_found()
             node = child
         return _handler(node, method), values
 
@@ -66,9 +68,12 @@ def _segments(path: str) -> list[str]:
 def _child(node: _Node[H], segment: str) -> _Node[H]:
     if not segment.startswith("{"):
         return node.fixed.setdefault(segment, _Node())
-    node.name = segment[1:-1]
+    name = segment[1:-1]
     if node.variable is None:
-        node.variable = _Node()
+        node.name, node.variable = name, _Node()
+    if node.name != name:
+        message = f"{segment} is called {{{node.name}}} in another template"
+        raise ValueError(message)
     return node.variable
 
 

@@ -30,6 +30,7 @@ _NAMES = {
     "array": "array",
     "null": "NULL",
 }
+_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_BODY = frozenset({b"", b"null"})
 
 
@@ -64,7 +65,7 @@ def _invalid(text: str, decoder: msgspec.json.Decoder[T], raw: bytes) -> Refused
 
 
 def _missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
-    given = msgspec.json.decode(raw)
+    given = decode(_objects, raw)  # behind the fault, the body may be no JSON at all
     fields = msgspec.structs.fields(decoder.type)  # type: ignore[arg-type]
     return [each.encode_name for each in fields if each.required and each.encode_name not in given]
 
@@ -72,14 +73,18 @@ def _missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
 def _message(text: str) -> str:
     wrong = _WRONG_TYPE.search(text)
     if wrong:
-        wanted = [_NAMES.get(each.strip(), each) for each in wrong["wanted"].split("|")]
-        wanted = [each for each in wanted if each != "NULL"] or wanted
+        wanted = [_NAMES.get(each.strip(), each.strip()) for each in wrong["wanted"].split("|")]
         found = _NAMES.get(wrong["found"], wrong["found"])
-        return f"Schema describes {' or '.join(wanted)}, {found} found instead"
+        return f"Schema describes {_described(wanted)}, {found} found instead"
     enum = _ENUM.search(text)
     if enum:
         return f"Value {enum['value']} is not one of the values that this field can have."
     return text
+
+
+def _described(wanted: list[str]) -> str:
+    """The type that the contract names; what is taken besides is for clients that err."""
+    return next((each for each in ("string", "object") if each in wanted), wanted[0])
 
 
 def _field(path: str) -> str:

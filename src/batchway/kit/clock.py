@@ -3,15 +3,22 @@
 `system_clock` is the only place that asks the operating system for the wall clock.
 """
 
+import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 Microseconds = int
 Clock = Callable[[], Microseconds]
 
 SECOND: Microseconds = 1_000_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_YEAR_1 = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_YEAR_9999 = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LOST_PLUS = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
 
 
 def system_clock() -> Microseconds:
@@ -32,15 +39,14 @@ def _iso(seconds: int) -> str:
 def parse_iso(text: str) -> Microseconds | None:
     """The moment that an ISO 8601 text names, or None when it names none.
 
-    `Z`, fractions, a missing zone (read as UTC) and a bare date are accepted.
+    `Z`, fractions, a missing zone (read as UTC), a bare date and a zone whose `+` has become a
+    space (as it does in a URL) are accepted; the years are 1 to 9998.
     """
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip()))
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    try:
-        return int(moment.timestamp() * SECOND)
-    except (OverflowError, OSError):
-        return None
+    since = (moment - _EPOCH) // _MICROSECOND
+    return since if _YEAR_1 <= since < _YEAR_9999 else None

@@ -53,9 +53,9 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(token: str) -> bytes:
+    """The bytes of a token; none if it is not spelt as `_encode` spells them."""
     try:
-        return base64.b64decode(
-            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
-        )
+        raw = base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
     except (binascii.Error, ValueError):
         return b""
+    return raw if _encode(raw) == token else b""

@@ -120,12 +120,17 @@ def _load(parts: Parts, batch: Batch, chunk: Chunk) -> _Work:
     return _Work(batch, chunk, caller, operations)
 
 
-def _answer(parts: Parts, work: _Work, attempt: Attempt, *, is_key_revoked: bool) -> Answer:
+def _answer(parts: Parts, work: _Work, attempt: Attempt, *, is_key_revoked: bool) -> Answer | None:
+    """What the operations come to, or None if that can only be told within the transaction."""
     if is_key_revoked:
         return _all_refused(work, api_key_invalid())
     if attempt.number > limits.chunk_attempts_max:
         return _all_refused(work, internal_error())
-    return parts.target.answer(work.caller, work.operations)
+    fault(FaultPoint.EXECUTE_BEFORE_ANSWER)
+    try:
+        return parts.target.answer(work.caller, work.operations)
+    except Stale:
+        return None
 
 
 def _all_refused(work: _Work, refused: Refused) -> Answer:

@@ -1,0 +1,110 @@
+"""Times, in and out."""
+
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchway.kit.clock import SECOND, iso, parse_iso, system_clock
+
+NOON = 1_795_435_200 * SECOND
+
+
+def test_the_system_clock_counts_microseconds() -> None:
+    """Since the epoch."""
+    before = time.time() - 1
+
+    assert before * SECOND < system_clock() < (before + 60) * SECOND
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (None, ""),
+        (0, "1970-01-01T00:00:00+00:00"),
+        (NOON, "2026-11-23T12:00:00+00:00"),
+        (NOON + SECOND - 1, "2026-11-23T12:00:00+00:00"),
+        (-1, "1969-12-31T23:59:59+00:00"),
+    ],
+)
+def test_a_moment_is_shown_as_the_contract_does(moment: int | None, expected: str) -> None:
+    """A numeric zone, no fraction; nothing for no moment."""
+    assert expected == iso(moment)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-23T12:00:00+00:00", NOON),
+        ("2026-11-23T12:00:00Z", NOON),
+        ("2026-11-23T12:00:00", NOON),
+        ("2026-11-23 12:00:00", NOON),
+        (" 2026-11-23T12:00:00Z\n", NOON),
+        ("2026-11-23T14:00:00+02:00", NOON),
+        ("2026-11-23T07:00-05:00", NOON),
+        ("2026-11-23T12:00:00.5Z", NOON + 500_000),
+        ("2026-11-23T12:00:00.999Z", NOON + 999_000),
+        ("2026-11-23T12:00:00.999999Z", NOON + 999_999),
+        ("2026-11-23", NOON - 12 * 3600 * SECOND),
+        ("1970-01-01", 0),
+        ("1969-12-31T23:59:59Z", -SECOND),
+    ],
+)
+def test_a_moment_is_read(text: str, expected: int) -> None:
+    """In the forms that clients send; without a zone it is UTC."""
+    assert expected == parse_iso(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "now", "12:00", "2026-13-01", "2026-02-30", "2026-11-23T25:00Z", "1795435200", "\0"],
+)
+def test_what_names_no_moment(text: str) -> None:
+    """None, and no error."""
+    assert parse_iso(text) is None
+
+
+@given(
+    st.datetimes(
+        datetime(1900, 1, 1),  # noqa: DTZ001 - the zone is the third argument's
+        datetime(2200, 1, 1),  # noqa: DTZ001
+        timezones=st.integers(-14 * 60, 14 * 60).map(
+            lambda each: timezone(timedelta(minutes=each))
+        ),
+    )
+)
+def test_every_second_is_kept(moment: datetime) -> None:
+    """What is read is what is shown, in any zone."""
+    moment = moment.replace(microsecond=0)
+    found = parse_iso(moment.isoformat())
+
+    assert found is not None
+    assert moment == datetime.fromisoformat(iso(found))
+    assert found == parse_iso(iso(found))
+
+
+def test_every_microsecond_is_kept() -> None:
+    """Two moments that differ stay apart."""
+    assert 75 == (parse_iso("1978-08-01T00:00:00.000075Z") or 0) % SECOND
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:59:59-12:00",
+        "0001-01-01T00:00:00+12:00",
+        "9999-12-31T23:59:59.999999Z",
+    ],
+)
+def test_what_is_read_can_be_shown(text: str) -> None:
+    """Or it names no moment for us."""
+    moment = parse_iso(text)
+
+    assert moment is None or text[:4] == iso(moment)[:4]
+
+
+def test_a_zone_whose_plus_sign_was_lost() -> None:
+    """The form that we show, pasted into a URL without escaping."""
+    assert NOON == parse_iso("2026-11-23T12:00:00 00:00")

@@ -1,0 +1,108 @@
+"""Identifiers: random ones, and those derived from what they name."""
+
+import re
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchway.kit import ids
+
+KEY_MAX = (1 << 63) - 1
+keys = st.integers(0, KEY_MAX)
+
+
+def test_public_ids() -> None:
+    """Ten hexadecimal digits, each time others."""
+    made = {ids.public_id() for _ in range(1_000)}
+
+    assert 1_000 == len(made)
+    assert all(re.fullmatch("[0-9a-f]{10}", each) for each in made)
+
+
+def test_api_keys() -> None:
+    """The form that client libraries insist on, each time another."""
+    made = {ids.api_key() for _ in range(1_000)}
+
+    assert 1_000 == len(made)
+    assert all(re.fullmatch("[0-9a-f]{32}-us1", each) for each in made)
+
+
+def test_the_hash_of_a_key() -> None:
+    """Only the whole key has it."""
+    key = "0123456789abcdef0123456789abcdef-us1"
+
+    assert sha256(key.encode()).digest() == ids.api_key_hash(key)
+    assert ids.api_key_hash(key) != ids.api_key_hash(key.removesuffix("-us1"))
+
+
+def test_subscriber_hashes() -> None:
+    """The MD5 of the lower-cased address, as every client makes it."""
+    assert "62eeb292278cc15f5817cb78f7790b08" == ids.subscriber_hash(
+        "Urist.McVankab@freddiesjokes.com"
+    )
+    assert "1020b8f7b35fa04503bbb1a6c0182ca9" == ids.subscriber_hash("JÖRG@example.com")
+
+
+def test_unique_email_ids() -> None:
+    """One for an address in all lists of an account, in any case; another for another account."""
+    made = ids.unique_email_id(1, "ann@example.com")
+
+    assert re.fullmatch("[0-9a-f]{10}", made)
+    assert made == ids.unique_email_id(1, "Ann@Example.com")
+    assert made != ids.unique_email_id(2, "ann@example.com")
+    assert made != ids.unique_email_id(1, "bea@example.com")
+    assert ids.unique_email_id(1, "1:a@x.com") != ids.unique_email_id(11, ":a@x.com")
+
+
+@given(keys)
+def test_contact_ids_can_be_turned_back(key: int) -> None:
+    """They need no column; upper case is understood, too."""
+    contact = ids.contact_id(key)
+
+    assert re.fullmatch("[0-9a-f]{32}", contact)
+    assert key == ids.member_id_of_contact(contact)
+    assert key == ids.member_id_of_contact(contact.upper())
+
+
+@given(keys, keys)
+def test_contact_ids_differ(one: int, other: int) -> None:
+    """Two members never share one."""
+    assert (one == other) == (ids.contact_id(one) == ids.contact_id(other))
+
+
+@given(keys, st.integers(0, 31), st.sampled_from("0123456789abcdef"))
+def test_a_changed_contact_id_is_nobodys(key: int, place: int, digit: str) -> None:
+    """Nobody reaches a member by trying neighbours."""
+    contact = ids.contact_id(key)
+    changed = contact[:place] + digit + contact[place + 1 :]
+
+    assert (key if changed == contact else None) == ids.member_id_of_contact(changed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ann@example.com",
+        "0" * 32,
+        "f" * 32,
+        "g" * 32,
+        ids.contact_id(1)[:-1],
+        ids.contact_id(1) + "0",
+        f" {ids.contact_id(1)}",
+        ids.contact_id(1)[:16] + "+" + ids.contact_id(1)[17:],
+        ids.contact_id(1)[:16] + "0x" + ids.contact_id(1)[18:],
+        "0" * 100_000,
+        "\ud800" * 32,
+    ],
+)
+def test_what_is_no_contact_id(text: str) -> None:
+    """Anything else is None, not an error: it may be an address or a hash."""
+    assert ids.member_id_of_contact(text) is None
+
+
+def test_a_key_that_is_too_large_is_nobodys() -> None:
+    """A contact id of a number that no key can have is not one of ours."""
+    assert ids.member_id_of_contact(ids.contact_id(KEY_MAX + 1)) is None
