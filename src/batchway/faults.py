@@ -1,7 +1,8 @@
 """Named places where a test may kill the process. In production `fault` does nothing.
 
 `BATCHWAY_FAULT=execute.before_commit` dies by SIGKILL at that point; with `BATCHWAY_FAULT_ONCE`
-naming a file, only the first process that can create that file dies.
+naming a file, only the first process that can create that file dies. `BATCHWAY_FAULT_SIGNAL`
+names another signal: `SIGSTOP` pauses the process there.
 """
 
 import os
@@ -29,12 +30,13 @@ class FaultPoint(StrEnum):
 
 _armed = os.environ.get("BATCHWAY_FAULT", "")
 _once = os.environ.get("BATCHWAY_FAULT_ONCE", "")
+_signal = signal.Signals[os.environ.get("BATCHWAY_FAULT_SIGNAL", "SIGKILL")]
 
 
 def fault(point: FaultPoint) -> None:
     """Die here if a test has asked for it."""
     if _armed and _armed == point and _is_first():
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), _signal)
 
 
 def _is_first() -> bool:

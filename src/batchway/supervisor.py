@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ _LIVED_WELL_SECONDS = 10.0
 class Child:
     """A process to be kept alive.
 
-    Each start gets a name of its own; `died` is called with it when that process has ended.
+    Each start gets a name of its own; `died` is called with it when that process has ended, in a
+    thread of its own, because it may have to wait and the other children may not.
     """
 
     command: str
@@ -65,7 +67,7 @@ class Child:
 
     def _plan_restart(self, now: float, code: int) -> None:
         self.process = None
-        self.died(self.name)
+        threading.Thread(target=self.died, args=(self.name,), daemon=True).start()
         if now - self.started_at > _LIVED_WELL_SECONDS:
             self.wait_seconds = limits.restart_wait_seconds_first
         self.start_at = now + self.wait_seconds

@@ -54,8 +54,10 @@ class Calls:
         """Answer one HTTP request; never raises for what a client can do."""
         called = request_id()
         try:
-            body = await _body(http)
-            response = await run_in_threadpool(self._answer, http, body)
+            request, identity = await run_in_threadpool(self._begin, http)
+            request.body = await _body(http)  # a large one is read for those who have a key
+            links = Links(base_url(http, self.public_url))
+            response = await run_in_threadpool(self._answer, request, identity, links)
         except Refused as refused:
             response = refusal(refused)
         except ClientDisconnect:
@@ -65,15 +67,16 @@ class Calls:
             response = refusal(internal_error())
         return _reply(response, called, base_url(http, self.public_url))
 
-    def _answer(self, http: HttpRequest, body: bytes) -> Response:
+    def _begin(self, http: HttpRequest) -> tuple[Request, Identity]:
+        """All of a request but its body, and who it comes from."""
         params = dict(http.query_params)
         method = _method(http)
         identity = authenticate(self.database, http.headers.get("authorization"), method, params)
         params.pop("apikey", None)
-        path = _path(http)
-        request = Request(method, path, params, body)
-        links = Links(base_url(http, self.public_url))
-        if path.strip("/").split("/", 1)[0] == _OWN:
+        return Request(method, _path(http), params), identity
+
+    def _answer(self, request: Request, identity: Identity, links: Links) -> Response:
+        if request.path.strip("/").split("/", 1)[0] == _OWN:
             return self._answer_own(request, identity, links)
         caller = Caller(identity.account.id, identity.account.name, self.clock(), links)
         return self.target.answer_single(caller, request)

@@ -21,8 +21,8 @@ from batchway.audience.member_calls import (
     read_update,
     read_upsert,
 )
+from batchway.audience.member_rows import tags_of
 from batchway.audience.merge_values import MergeRules
-from batchway.audience.working_set import tags_of
 from batchway.contract.links import Link
 from batchway.contract.paging import Page, page
 from batchway.contract.problems import bad_request, invalid_field

@@ -5,8 +5,10 @@ import socket
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from batchway import __version__
 from batchway.app import migrate_all, open_app, open_database
@@ -30,6 +32,8 @@ from batchway.supervisor import (
     api_child,
     worker_child,
 )
+
+log = structlog.get_logger(__name__)
 
 _LOCK_FILE = "batchway.lock"
 _BACKLOG = 2048
@@ -180,8 +184,11 @@ def _children(settings: Settings, listener: socket.socket, database: Database) -
     passed_on = variables(settings)
 
     def end_lease(name: str) -> None:
-        with database.write() as connection:
-            leases.release(connection, name)
+        try:
+            with database.write() as connection:
+                leases.release(connection, name)
+        except SQLAlchemyError as error:  # then it runs out by itself
+            log.warning("lease_not_ended", child=name, reason=str(error))
 
     workers = [worker_child(parent, passed_on, end_lease) for _ in range(settings.workers)]
     return [api_child(listener, parent, passed_on), *workers]
