@@ -1,4 +1,4 @@
-"""Admit: when a batch of an account ends, its oldest waiting one may begin."""
+"""Admit: when a batch of an account ends, the oldest one that was turned away may begin."""
 
 from sqlalchemy import Connection
 
@@ -14,10 +14,10 @@ def first_step(batch: Batch) -> Step:
 
 
 def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
-    """Hand the oldest pending batch over, in the transaction that ends another one.
+    """Hand the oldest held batch over, in the transaction that ends another one.
 
     The caller has locked the account, before it touched any batch: everyone locks in this order.
     """
-    waiting = batches.next_pending(connection, account_id)
+    waiting = batches.release_held(connection, account_id)
     if waiting is not None:
         parts.hand_over(connection, first_step(waiting), waiting.id)

@@ -34,7 +34,10 @@ def _begin(parts: Parts, connection: Connection, batch: Batch) -> bool:
         return True  # an earlier run died between its transactions
     accounts.lock(connection, batch.account_id)
     most = limits.running_batches_per_account_max
-    return batches.begin(connection, batch, most, parts.clock())
+    if batches.begin(connection, batch, most, parts.clock()):
+        return True
+    batches.hold(connection, batch)  # until `admit_next`
+    return False
 
 
 def _start(parts: Parts, connection: Connection, batch: Batch) -> None:

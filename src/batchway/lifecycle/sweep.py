@@ -45,7 +45,7 @@ def _redrive(parts: Parts, is_under_way: IsUnderWay) -> None:
 def _awaited(parts: Parts, batch: Batch) -> Iterator[tuple[Step, int]]:
     """What should run next for a batch, by the store alone."""
     if batch.status is Status.PENDING:
-        if _may_begin(parts, batch):
+        if not batch.is_held or _may_begin(parts, batch):
             yield first_step(batch), 0
     elif batch.is_small:
         yield Step.RUN, 0

@@ -23,7 +23,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One row of `batches`. `chunks_left` counts the chunks that are not done."""
+    """One row of `batches`.
+
+    `chunks_left` counts the chunks that are not done. A pending batch `is_held` if it was turned
+    away because as many batches of its account run as may.
+    """
 
     id: int
     account_id: int
@@ -39,6 +43,7 @@ class Batch:
     submitted_at: Microseconds
     completed_at: Microseconds | None
     archive_key: str | None
+    is_held: bool
 
     @property
     def is_small(self) -> bool:

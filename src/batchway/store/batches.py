@@ -12,7 +12,7 @@ from batchway.store.database import run
 
 _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_operations,
     finished_operations, errored_operations, chunk_count, chunks_left, submitted_at,
-    completed_at, archive_key"""
+    completed_at, archive_key, is_held"""
 _RESULT_SPAN: Microseconds = result_days * 24 * 60 * 60 * 1_000_000
 # Seven days run from the POST; a batch that is not finished does not expire.
 _VISIBLE = """status <> 'cancelled'
@@ -298,14 +298,29 @@ def cancel(connection: Connection, batch: Batch, now: Microseconds) -> bool:
     return bool(cancelled.rowcount)
 
 
-def next_pending(connection: Connection, account_id: int) -> Batch | None:
-    """The oldest batch of an account that has not begun."""
+def hold(connection: Connection, batch: Batch) -> None:
+    """Note that a pending batch was turned away, because as many run as may."""
+    run(
+        connection,
+        """
+        UPDATE batches SET is_held = TRUE
+        WHERE id = :batch_id AND account_id = :account_id AND status = 'pending'
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+    )
+
+
+def release_held(connection: Connection, account_id: int) -> Batch | None:
+    """The oldest pending batch of an account that was turned away; it is so no longer."""
     row = run(
         connection,
         f"""
-        SELECT {_COLUMNS} FROM batches
-        WHERE account_id = :account_id AND status = 'pending'
-        ORDER BY id LIMIT 1
+        UPDATE batches SET is_held = FALSE
+        WHERE account_id = :account_id AND id = (
+            SELECT min(id) FROM batches
+            WHERE account_id = :account_id AND status = 'pending' AND is_held)
+        RETURNING {_COLUMNS}
         """,
         account_id=account_id,
     ).one_or_none()
@@ -368,4 +383,6 @@ def remove(connection: Connection, batch: Batch) -> None:
 
 def _batch(row: Any) -> Batch:  # noqa: ANN401 - a database row
     values = row._asdict()
-    return Batch(**values | {"status": Status(values["status"])})
+    return Batch(
+        **values | {"status": Status(values["status"]), "is_held": bool(values["is_held"])}
+    )

@@ -207,8 +207,8 @@ def _sqlite_engine(url: str) -> Engine:
 def _postgres_engine(url: str) -> Engine:
     return create_engine(
         url,
-        pool_size=16,
-        max_overflow=48,
+        pool_size=10,  # a process of each kind fits into PostgreSQL's hundred connections
+        max_overflow=10,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
         connect_args={"options": _POSTGRES_OPTIONS},

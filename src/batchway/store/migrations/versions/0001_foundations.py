@@ -67,6 +67,7 @@ def _batches() -> None:
         _column("api_key_id", _KEY),
         _column("base_url", _TEXT),
         _column("status", _TEXT),
+        _column("is_held", sa.Boolean, server_default=sa.false()),
         _column("total_operations", sa.BigInteger),
         _column("finished_operations", sa.BigInteger, server_default="0"),
         _column("errored_operations", sa.BigInteger, server_default="0"),
