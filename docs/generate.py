@@ -1,0 +1,238 @@
+"""Writes the reference pages that come from the code: settings, limits, commands.
+
+    .venv/bin/python docs/generate.py
+
+`tests/test_docs.py` fails if a page is not what this writes.
+"""
+
+import re
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import typer.main
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from batchway import limits
+from batchway.cli.main import build
+from batchway.settings import Settings
+
+REFERENCE = Path(__file__).parent / "reference"
+
+Row = Sequence[str]
+
+_MADE = "<!-- Made by docs/generate.py from the code. Change the code, then run it again. -->\n"
+_SETTINGS = """# Settings
+
+Where a setting is given more than once, the first of these counts:
+
+1. the option of a command, where it has one ([commands](commands.md));
+2. the environment variable;
+3. the TOML file that the environment variable `BATCHWAY_CONFIG` names;
+4. the default.
+
+Settings are read once, at the start. All mistakes are reported together, each with its name; see
+[errors](errors.md#starting). Secrets are never printed.
+
+In the file, the names stand at the top level:
+
+```toml
+data_dir = "/srv/batchway"
+workers = 2
+public_url = "https://batch.example.com"
+```
+"""
+_LIMITS = """# Limits
+
+Everything has a bound. The bounds are constants in
+[`limits.py`](../../src/batchway/limits.py), not settings. A name ends in its unit.
+"""
+_COMMANDS = """# Commands
+
+After `make demo` the command is `.venv/bin/batchway`. `batchway COMMAND --help` says the same as
+this page. An option may also be given by the environment variable beside it.
+
+`serve`, `worker`, `migrate`, `accounts` and `keys` are for the operator: they work on the database.
+All others are clients: they use HTTP and an API key, from any machine.
+
+A command ends with 0; with 1 if it could not do what was asked, and says why; with 2 if it was
+called wrongly.
+"""
+
+_SECTION = re.compile(r"# (?P<title>.+)")
+_LIMIT = re.compile(r"(?P<name>[a-z_]+) = .+?(?:  # (?P<why>.+))?")
+_UNITS = (
+    ("seconds", "s"),
+    ("days", "days"),
+    ("characters", "characters"),
+)
+_KIB = 1024
+_MIB = 1024 * _KIB
+_PLACES = {int: "N", Path: "PATH", str: "TEXT"}
+
+
+def pages() -> dict[Path, str]:
+    """Each generated page and its text."""
+    return {
+        REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "limits.md": limits_page(),
+        REFERENCE / "commands.md": commands_page(),
+    }
+
+
+def settings_page() -> str:
+    """Every setting with its variable, default and meaning."""
+    rows = [
+        (
+            f"`{name}`",
+            f"`BATCHWAY_{name.upper()}`",
+            "`false`" if field.default is False else _shown(_default(field)),
+            _meaning(field),
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    table = _table(("setting", "environment variable", "default", "meaning"), rows)
+    return f"{_MADE}{_SETTINGS}\n{table}"
+
+
+def _default(field: FieldInfo) -> Any:
+    return None if field.default is PydanticUndefined else field.default
+
+
+def _meaning(field: FieldInfo) -> str:
+    least = next((each.ge for each in field.metadata if hasattr(each, "ge")), None)
+    most = next((each.le for each in field.metadata if hasattr(each, "le")), None)
+    bounds = "" if least is None or most is None else f" {least} to {most}."
+    return f"{field.description}{bounds}"
+
+
+def limits_page() -> str:
+    """Every limit with its value and reason, by the sections of the source."""
+    assert limits.__file__
+    parts = [f"{_MADE}{_LIMITS}"]
+    title = ""
+    rows: list[Row] = []
+    for line in Path(limits.__file__).read_text().splitlines():
+        if found := _SECTION.fullmatch(line):
+            parts += _section(title, rows)
+            title, rows = found["title"], []
+        elif found := _LIMIT.fullmatch(line):
+            name = found["name"]
+            rows.append((f"`{name}`", _value(name, getattr(limits, name)), found["why"] or ""))
+    return "\n".join([*parts, *_section(title, rows)])
+
+
+def _section(title: str, rows: Sequence[Row]) -> Iterator[str]:
+    if rows:
+        yield f"## {title}\n\n{_table(('limit', 'value', 'note'), rows)}"
+
+
+def _value(name: str, value: float) -> str:
+    if "_bytes" in name:
+        return _size(int(value))
+    unit = next((unit for word, unit in _UNITS if word in name), "")
+    number = int(value) if value == int(value) else value
+    return f"{number:,} {unit}".strip()
+
+
+def _size(count: int) -> str:
+    for size, unit in ((_MIB, "MiB"), (_KIB, "KiB")):
+        if count % size == 0:
+            return f"{count // size:,} {unit}"
+    return f"{count:,} bytes"
+
+
+def commands_page() -> str:
+    """Every command with its usage, arguments, options and examples."""
+    top = typer.main.get_command(build())
+    return "\n".join([f"{_MADE}{_COMMANDS}", *_commands(top, "batchway")])
+
+
+def _commands(group: Any, path: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield _command(command, f"{path} {name}")
+
+
+def _command(command: Any, path: str) -> str:
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option"]
+    usage = " ".join([path, *(_place(each) for each in arguments), "[OPTIONS]"])
+    parts = [f"## {path}\n", f"`{usage}`\n", f"{command.help}\n"]
+    if arguments:
+        rows = [(f"`{_place(each)}`", each.help) for each in arguments]
+        parts.append(_table(("argument", "meaning"), rows))
+    if options:
+        parts.append(
+            _table(
+                ("option", "environment variable", "default", "meaning"),
+                [_option(each) for each in options],
+            )
+        )
+    return "\n".join([*parts, _examples(command.epilog)])
+
+
+def _option(option: Any) -> Row:
+    place = "" if option.is_flag else f" {_place(option)}"
+    names = ", ".join(f"`{name}{place}`" for name in option.opts)
+    return names, f"`{option.envvar}`", _default_of_option(option), option.help
+
+
+def _default_of_option(option: Any) -> str:
+    if option.required:
+        return "required"
+    if isinstance(option.show_default, str):
+        return option.show_default
+    if option.default is None:  # the settings know it
+        return _shown(_default(Settings.model_fields[option.name]))
+    return _shown(option.default)
+
+
+def _place(parameter: Any) -> str:
+    """What stands for the value."""
+    if parameter.metavar:
+        return str(parameter.metavar)
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    kind = parameter.type_descriptor.annotation
+    if isinstance(kind, types.UnionType):
+        kind = get_args(kind)[0]
+    return _PLACES[kind]
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "" or value is False or isinstance(value, SecretStr):
+        return ""
+    return f"`{value}`"
+
+
+def _examples(epilog: str) -> str:
+    lines = [line.strip() for line in epilog.splitlines()]
+    commands = [line for line in lines if line and not line.startswith("Example")]
+    return "```sh\n" + "\n".join(commands) + "\n```\n"
+
+
+def _table(head: Row, rows: Sequence[Row]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(_cell(each) for each in line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> None:
+    """Write the pages."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
