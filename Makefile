@@ -13,7 +13,7 @@ PIP = $(shell test -x $(BIN)/pip && echo $(BIN)/pip || echo $(PYTHON) -m pip --p
 COMPILE := $(BIN)/uv pip compile pyproject.toml --no-config --system-certs --quiet \
 	--universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
-CODE := src tests $(wildcard examples benchmarks)
+CODE := src tests $(wildcard docs examples benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo serve test faults bench lint fmt docs lock clean

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from batchway import engine
@@ -16,6 +18,7 @@ from batchway.api.results import Results
 from batchway.api.server import asgi_app
 from batchway.archives.disk import DiskArchive
 from batchway.engine import HandOvers, StepName, Worker
+from batchway.errors import SettingsError
 from batchway.kit.clock import Clock, system_clock
 from batchway.kit.ids import process_name
 from batchway.kit.signing import Signer
@@ -78,6 +81,7 @@ class App:
 
 def open_app(settings: Settings, clock: Clock = system_clock) -> App:
     """Open the database of an existing installation; raises SchemaError if it is not migrated."""
+    _check_data_folder(settings)
     database = open_database(settings)
     migrate.check(database)
     hand_overs = HandOvers(database)
@@ -89,6 +93,17 @@ def open_app(settings: Settings, clock: Clock = system_clock) -> App:
         hand_over=hand_overs,
     )
     return App(settings, database, hand_overs, parts)
+
+
+def _check_data_folder(settings: Settings) -> None:
+    """Looking into a folder must not make a database in it."""
+    path = make_url(settings.database).database
+    if settings.is_embedded and path and not Path(path).exists():
+        message = (
+            f"There is no database at {path}. Name the data folder of your server with --data-dir, "
+            "or begin one with: batchway serve"
+        )
+        raise SettingsError(message)
 
 
 def open_database(settings: Settings) -> Database:

@@ -3,7 +3,7 @@
 # One request
 request_body_bytes_max = 256 * 1024 * 1024  # 100,000 operations are about 29 MB
 operations_per_batch_max = 1_000_000
-operation_path_bytes_max = 2_048
+operation_path_characters_max = 2_048  # as long as a URL may safely be
 operation_id_characters_max = 1_000
 path_segments_max = 12  # the deepest path of the contract has 8; more is answered 414
 
@@ -51,9 +51,13 @@ idle_transaction_seconds = 60.0  # PostgreSQL ends a session that sits on its lo
 id_block_size = 10_000  # ids reserved at a time, so that a chunk asks at most once
 
 # The audience
+lists_per_account_max = 10_000
+field_text_characters_max = 1_000  # of each text in a list or a merge field
 members_per_subscribe_call_max = 500  # contract: POST /lists/{id}
 merge_fields_per_list_max = 80
 merge_text_characters_max = 255
+merge_choices_max = 500  # of a radio or dropdown field
+merge_display_order_max = 1_000_000
 tags_shown_per_member_max = 50  # contract: `tags` shows 50, `tags_count` counts all
 tag_name_characters_max = 100
 email_address_characters_max = 254

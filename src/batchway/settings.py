@@ -85,7 +85,9 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        keys = value.get_secret_value().split(",") if value else []
+        if value is None or not value.get_secret_value():
+            return None  # an empty variable is an unset one: nothing is ever signed with it
+        keys = value.get_secret_value().split(",")
         if any(len(key.strip()) < _SECRET_KEY_CHARACTERS_MIN for key in keys):
             message = f"each key needs at least {_SECRET_KEY_CHARACTERS_MIN} characters"
             raise ValueError(message)

@@ -115,7 +115,7 @@ class BatchCalls:
             errored_operations=batch.errored_operations,
             submitted_at=iso(batch.submitted_at),
             completed_at=iso(batch.completed_at),
-            response_body_url=self.result_links.url(batch),
+            response_body_url=self.result_links.url(batch, links.base),
             links=batch_links(links, batch.public_id),
         )
 

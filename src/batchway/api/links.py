@@ -15,13 +15,16 @@ class ResultLinks:
     signer: Signer
     clock: Clock
 
-    def url(self, batch: Batch) -> str:
-        """A fresh link, good for ten minutes; empty while there is nothing to download."""
+    def url(self, batch: Batch, base: str) -> str:
+        """A fresh link, good for ten minutes; empty while there is nothing to download.
+
+        `base` is the address that the asking client reaches us by.
+        """
         if not batch.has_results:
             return ""
         expires_at = self.clock() + limits.result_link_seconds * SECOND
         token = self.signer.sign(_subject(batch.public_id), expires_at)
-        return f"{batch.base_url}{path(batch.public_id)}?t={token}"
+        return f"{base}{path(batch.public_id)}?t={token}"
 
     def check(self, public_id: str, token: str) -> Verdict:
         """Whether a token opens the results of this batch."""

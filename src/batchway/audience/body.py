@@ -5,13 +5,13 @@ from typing import TypeVar
 
 import msgspec
 
+from batchway import limits
 from batchway.contract import validation
 from batchway.contract.problems import FieldError, invalid_fields
 from batchway.contract.response import encode
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-_TEXT_CHARACTERS_MAX = 1_000
 
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -67,10 +67,8 @@ def _text_errors(value: object, path: str) -> Iterator[FieldError]:
 
 
 def _errors_of_text(text: str, path: str) -> Iterator[FieldError]:
-    if len(text) > _TEXT_CHARACTERS_MAX:
-        message = (
-            f"This value is too long. It should have {_TEXT_CHARACTERS_MAX} characters or less."
-        )
-        yield FieldError(path, message)
+    if len(text) > limits.field_text_characters_max:
+        most = limits.field_text_characters_max
+        yield FieldError(path, f"This value is too long. It should have {most} characters or less.")
     if "\0" in text:
         yield FieldError(path, "This value should not contain NUL characters.")

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
+from batchway import limits
 from batchway.audience import merge_fields
 from batchway.audience.base import reads, writes
 from batchway.audience.body import decode_body, decode_changes
@@ -32,7 +33,6 @@ from batchway.store.database import for_update, run
 
 __all__ = ["ROUTES", "ListRow", "find_list", "insert_list", "touch_list"]
 
-_LISTS_PER_ACCOUNT_MAX = 10_000
 
 _COUNTS = """
     list_stats.subscribed_count, list_stats.unsubscribed_count, list_stats.cleaned_count,
@@ -65,12 +65,13 @@ def _show_all(request: Request, caller: Caller, connection: Connection) -> Respo
     values["account_id"] = caller.account_id
     found = _select(connection, f"{conditions} {order} LIMIT :count OFFSET :offset", values, part)
     existing = _count(connection, "", {"account_id": caller.account_id})
+    most = limits.lists_per_account_max
     return Response(
         200,
         _Collection(
             [_render(caller, request, *each) for each in found],
             _count(connection, conditions, values) if conditions else existing,
-            _Constraints(existing < _LISTS_PER_ACCOUNT_MAX, _LISTS_PER_ACCOUNT_MAX, existing),
+            _Constraints(existing < most, most, existing),
             caller.links.collection("Lists", "/", "/lists", create=True),
         ),
     )
@@ -84,8 +85,8 @@ def _show(request: Request, caller: Caller, connection: Connection) -> Response:
 def _create(request: Request, caller: Caller, connection: Connection) -> Response:
     given = _checked(decode_body(_new_list, request.body))
     # Two calls at once may both see the last place free: the bound need not be exact.
-    if _count(connection, "", {"account_id": caller.account_id}) >= _LISTS_PER_ACCOUNT_MAX:
-        detail = f"An account has at most {_LISTS_PER_ACCOUNT_MAX} lists. Delete one first."
+    if _count(connection, "", {"account_id": caller.account_id}) >= limits.lists_per_account_max:
+        detail = f"An account has at most {limits.lists_per_account_max} lists. Delete one first."
         raise forbidden(detail)
     list_id = insert_list(connection, caller.account_id, given, caller.now)
     return _reply(request, caller, connection, list_id)

@@ -30,8 +30,6 @@ __all__ = ["FIRST_FIELDS", "ROUTES", "MergeField", "insert_fields", "of_lists"]
 
 _TAG = re.compile(r"[A-Z0-9_]{1,10}")
 _ADDRESS_TAG = "EMAIL"  # every list has it, as the field 0; it is the member's address
-_DISPLAY_ORDER_MAX = 1_000_000
-_MERGE_ID_DIGITS_MAX = 9
 _DEFINITION = "Lists/MergeFields"
 
 _FIRST_TYPES: tuple[tuple[str, str, Type], ...] = (
@@ -228,8 +226,10 @@ def _errors(field: MergeField) -> Iterator[FieldError]:
     if not _TAG.fullmatch(field.tag):
         message = "A tag has at most 10 characters: letters A to Z, digits and underscores."
         yield FieldError("tag", message)
-    if not 0 < field.display_order <= _DISPLAY_ORDER_MAX:
-        yield FieldError("display_order", f"This value should be from 1 to {_DISPLAY_ORDER_MAX}.")
+    if not 0 < field.display_order <= limits.merge_display_order_max:
+        yield FieldError(
+            "display_order", f"This value should be from 1 to {limits.merge_display_order_max}."
+        )
 
 
 def _body(field: MergeField, row: ListRow, links: Links) -> _Body:

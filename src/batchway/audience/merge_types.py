@@ -30,7 +30,6 @@ Read = Callable[[Any], Any]
 
 DAY_FIRST = ("DD/MM/YYYY", "DD/MM")
 
-_CHOICES_MAX = 500
 _SIZE_DEFAULT = 25
 _COUNTRY_DEFAULT = 164  # the contract's number of the United States
 _COUNTRY_MAX = 9_999
@@ -107,8 +106,8 @@ def _with_choices(given: Options) -> Options:
     if not choices or not all(choices):
         message = "A radio or dropdown field needs choices, and none of them may be blank."
         raise invalid_field("options.choices", message)
-    if len(choices) > _CHOICES_MAX or len(choices) > len(set(choices)):
-        message = f"A field has at most {_CHOICES_MAX} choices, all of them different."
+    if len(choices) > limits.merge_choices_max or len(choices) > len(set(choices)):
+        message = f"A field has at most {limits.merge_choices_max} choices, all of them different."
         raise invalid_field("options.choices", message)
     return Options(choices=choices)
 

@@ -187,12 +187,13 @@ class Connection:
         return _NEXT_STEPS.get(response.status_code) or _next_step_by_path(response)
 
     def _lost(self, request: httpx.Request, error: httpx.RequestError) -> CommandError:
+        where = f"{request.url.scheme}://{request.url.netloc.decode()}"
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-            message = f"No server answers at {self.url}."
+            message = f"No server answers at {where}."
             if "refused" not in str(error).lower() and str(error):
                 message += f" ({printable(error)})"
             return CommandError(message, "Start one with: batchway serve")
-        message = f"The connection to {self.url} broke before the answer came ({_cause(error)})."
+        message = f"The connection to {where} broke before the answer came ({_cause(error)})."
         if request.method == "GET":
             return CommandError(message, "Try again, and look at the server's log.")
         return CommandError(

@@ -15,11 +15,13 @@ from batchway.store import accounts
 from batchway.store.database import Database
 
 FIRST_ACCOUNT = "Default"
+_PRIVATE = 0o077
 _KEY_FORM = re.compile(r"[!-9;-~]{8,128}")  # printable, without spaces and colons
 
 
 def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - whatever the command line gave
-    """Settings, with logs set up by them."""
+    """Settings, with logs set up by them; what this process writes is for its owner alone."""
+    os.umask(_PRIVATE)
     loaded = settings_module.load(**given)
     configure(loaded.log_level)
     return loaded

@@ -67,8 +67,8 @@ def _path_and_params(position: int, given: _Operation) -> tuple[str, dict[str, s
     path, _, query = given.path.partition("?")
     if not path.strip():
         raise _wrong(position, "path", "This value should not be blank.")
-    if len(given.path) > limits.operation_path_bytes_max:
-        most = limits.operation_path_bytes_max
+    if len(given.path) > limits.operation_path_characters_max:
+        most = limits.operation_path_characters_max
         raise _wrong(position, "path", f"This value should have {most} characters or less.")
     if not path.startswith("/"):
         path = f"/{path}"
