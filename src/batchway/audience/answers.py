@@ -221,6 +221,8 @@ def _answer_alone(
     connection: Connection, caller: Caller, request: Request, handler: Plain
 ) -> Response:
     """One plain call; what it has written is undone if it fails."""
+    if not handler.writes:
+        return _fenced(lambda: handler.answer(request, caller, connection))
     savepoint = connection.begin_nested()
     response = _fenced(lambda: handler.answer(request, caller, connection))
     if response.status < 400:  # noqa: PLR2004 - an error has no effect

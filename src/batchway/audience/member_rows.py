@@ -6,7 +6,7 @@ other.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,12 +119,8 @@ class MemberRows:
         )
 
     def insert(self, members: Sequence[Member]) -> None:
-        """New members; Stale if an address is taken, or forgotten, by now."""
-        if not members:
-            return
+        """New members; Stale if an address is taken by now."""
         ordered = sorted(members, key=lambda member: member.subscriber_hash)
-        if self.forgotten(member.subscriber_hash for member in ordered):
-            raise Stale
         rows = [to_row(member) for member in ordered]
         _expect(rows, insert_many(self.connection, "members", COLUMNS, rows, ignore_existing=True))
 
@@ -140,9 +136,9 @@ class MemberRows:
             rows.append((*values[3:], member.id, self.account_id, member.revision))
         _expect(rows, execute_many(self.connection, statement, rows))
 
-    def forget(self, members: Sequence[Member], hashes: Iterable[str]) -> None:
-        """Delete members for good, and note their hashes."""
-        if not members:
+    def forget(self, members: Sequence[Member], hashes: Collection[str]) -> None:
+        """Delete members for good, and note hashes: those of members that never had a row, too."""
+        if not hashes:
             return
         keys = sorted((member.id, self.account_id, member.revision) for member in members)
         statement = "DELETE FROM members WHERE id = ? AND account_id = ? AND revision = ?"
@@ -188,15 +184,13 @@ class MemberRows:
             ignore_existing=True,
         )
 
-    def count(self, before: Members, after: Members) -> None:
-        """Keep the list's counters right. Last, because all writers of a list share this row."""
+    def count(self, before: Members, after: Members, entered: Collection[str]) -> None:
+        """Keep the list's counters right. Last, because all writers of a list share this row.
+
+        `entered` are the statuses that some member came to in between.
+        """
         was = Counter(member.status for member in before.values())
         now = Counter(member.status for member in after.values())
-        became = {
-            member.status
-            for key, member in after.items()
-            if key not in before or before[key].status != member.status
-        }
         changes = {f"{status}_count": now[status] - was[status] for status in _COUNTED}
         sums = ", ".join(f"{name} = {name} + :{name}" for name in changes)
         run(
@@ -212,8 +206,8 @@ class MemberRows:
             list_id=self.list_id,
             account_id=self.account_id,
             now=self.now,
-            has_subscribed="subscribed" in became,
-            has_unsubscribed="unsubscribed" in became,
+            has_subscribed="subscribed" in entered,
+            has_unsubscribed="unsubscribed" in entered,
             **changes,
         )
 

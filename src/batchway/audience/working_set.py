@@ -20,7 +20,7 @@ from batchway.contract.problems import not_found
 from batchway.contract.request import Caller
 from batchway.errors import Stale
 from batchway.kit.ids import member_id_of_contact, subscriber_hash
-from batchway.store.database import any_of, for_share, run, values_for
+from batchway.store.database import any_of, for_share, for_update, run, values_for
 
 NextKey = Callable[[str], int]  # a new key for a table
 
@@ -66,6 +66,7 @@ class ListSet:
         self.newly_forgotten: set[str] = set()
         self.tags: dict[str, Tag] = {}
         self.new_tags: list[Tag] = []
+        self.entered: set[str] = set()  # every status that a member came to, if only in passing
 
     def find(self, path_key: str) -> Member | None:
         """The member that a path names, as the calls so far have left it."""
@@ -91,9 +92,14 @@ class ListSet:
 
     def put(self, member: Member) -> None:
         """A member's new state; the address may have changed."""
-        before = self.hash_by_id.get(member.id)
-        if before is not None and before != member.subscriber_hash:
-            del self.by_hash[before]
+        before = self.by_hash.get(self.hash_by_id.get(member.id, ""))
+        if before is None or before.status != member.status:
+            self.entered.add(member.status)
+        if before is not None and before.subscriber_hash != member.subscriber_hash:
+            del self.by_hash[before.subscriber_hash]
+        self._keep(member)
+
+    def _keep(self, member: Member) -> None:
         self.by_hash[member.subscriber_hash] = member
         self.hash_by_id[member.id] = member.subscriber_hash
 
@@ -109,7 +115,7 @@ class ListSet:
         for member in (*rows.by_hash(wanted.hashes), *rows.by_id(wanted.member_ids)):
             if member.id not in self.loaded:
                 self.loaded[member.id] = member
-                self.put(member)
+                self._keep(member)
         if wanted.hashes:
             self.forgotten = rows.forgotten(wanted.hashes)
         if wanted.tag_names:
@@ -118,7 +124,7 @@ class ListSet:
     @property
     def has_changes(self) -> bool:
         """Whether there is anything to save."""
-        if self.new_tags or len(self.by_hash) != len(self.loaded):
+        if self.new_tags or self.newly_forgotten or len(self.by_hash) != len(self.loaded):
             return True
         return any(self.loaded.get(each.id) is not each for each in self.by_hash.values())
 
@@ -132,12 +138,22 @@ class ListSet:
             for key, member in now.items()
             if key in self.loaded and self.loaded[key] is not member
         ]
+        self._check_addresses(rows, added + altered)
         rows.add_tags(self.new_tags)
         rows.forget(removed, self.newly_forgotten)
         rows.update(altered)
         rows.insert(added)
         rows.change_tags(self.loaded, added + altered)
-        rows.count(self.loaded, now)
+        rows.count(self.loaded, now, self.entered)
+
+    def _check_addresses(self, rows: MemberRows, written: Iterable[Member]) -> None:
+        """No new address may be forgotten by now, and none that we forget may be on the list."""
+        known = {member.subscriber_hash for member in self.loaded.values()}
+        arrived = {member.subscriber_hash for member in written} - known
+        if arrived and rows.forgotten(arrived):
+            raise Stale
+        if any(each.id not in self.loaded for each in rows.by_hash(self.newly_forgotten)):
+            raise Stale
 
 
 class WorkingSet:
@@ -200,15 +216,21 @@ def _select_lists(
 
 
 def _check_lists(connection: Connection, account_id: int, changed: list[ListSet]) -> None:
-    """Lists must be as they were, and stay so until the commit."""
+    """Lists must be as they were, and stay so until the commit.
+
+    Who deletes members for good is alone on their lists: it forgets addresses that may be on no
+    row yet, so that no index would make two writers meet.
+    """
     if not changed:
         return
+    forgets = any(each.newly_forgotten for each in changed)
+    lock = for_update(connection) if forgets else for_share(connection)
     rows = run(
         connection,
         f"""
         SELECT id, revision FROM lists
         WHERE account_id = :account_id AND id {any_of(connection, "ids")}
-        ORDER BY id {for_share(connection)}
+        ORDER BY id {lock}
         """,
         account_id=account_id,
         ids=values_for(connection, [each.id for each in changed]),

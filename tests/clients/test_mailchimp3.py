@@ -1,0 +1,192 @@
+"""The client of `mailchimp3`, unmodified, against a real server."""
+
+import json
+from collections.abc import Callable
+from hashlib import md5
+from typing import Any
+
+import pytest
+import requests
+from mailchimp3 import MailChimp
+from mailchimp3.mailchimpclient import MailChimpError, MailChimpOAuth
+
+from tests.audience import CONTACT, NEW_LIST
+from tests.contract.running import Api, entries
+from tests.scenario import KEY, Server, until
+
+ANN = "ann@example.com"
+HASH = md5(ANN.encode(), usedforsecurity=False).hexdigest()
+MEMBER = {"email_address": ANN, "status": "subscribed"}
+# What this client itself asks for.
+LIST = NEW_LIST | {"contact": CONTACT | {"state": "", "zip": ""}}
+
+
+def client_of(server: Server, key: str = KEY) -> Any:
+    """A client with its address changed, as one has to."""
+    client = MailChimp(mc_api=key, mc_user="somebody")
+    client.base_url = f"{server.url}/3.0/"
+    return client
+
+
+@pytest.fixture
+def client(server: Server) -> Any:
+    """A client with the key."""
+    return client_of(server)
+
+
+@pytest.fixture
+def list_id(client: Any) -> str:
+    """A new list."""
+    return str(client.lists.create(LIST)["id"])
+
+
+def refusal(call: Callable[[], Any]) -> dict[str, Any]:
+    """The problem with which a call is refused."""
+    with pytest.raises(MailChimpError) as caught:
+        call()
+    [problem] = caught.value.args
+    assert problem["response"].status_code == problem["status"]
+    return dict(problem)
+
+
+def test_ping_and_root(client: Any) -> None:
+    """The check of a key, and the account."""
+    assert {"health_status": "Everything's Chimpy!"} == client.ping.get()
+    assert "Default" == client.root.get()["account_name"]
+    assert {"account_name": "Default"} == client.api_root.get(fields="account_name")
+
+
+def test_oauth(client: Any) -> None:
+    """The other way in which it sends a key."""
+    client.auth = MailChimpOAuth(KEY)
+
+    assert {"health_status": "Everything's Chimpy!"} == client.ping.get()
+
+
+def test_lists(client: Any, list_id: str) -> None:
+    """Create, get, list, update, delete."""
+    assert LIST["name"] == client.lists.get(list_id)["name"]
+    assert "Other" == client.lists.update(list_id, LIST | {"name": "Other"})["name"]
+    found = client.lists.all(get_all=True, fields="lists.id")
+    assert {"id": list_id} in found["lists"]
+    assert found["total_items"] >= 1
+    assert client.lists.delete(list_id) is None
+
+    assert 404 == refusal(lambda: client.lists.get(list_id))["status"]
+
+
+def test_members(client: Any, list_id: str) -> None:
+    """Create, get, list, update, upsert, archive, delete for good."""
+    members = client.lists.members
+    made = members.create(list_id, MEMBER)
+    assert (HASH, made) == (made["id"], members.get(list_id, HASH))
+    assert made == members.get(list_id, ANN)
+
+    page = members.all(list_id, count=5, status="subscribed")
+    assert [HASH] == [each["id"] for each in page["members"]]
+    assert members.update(list_id, HASH, {"vip": True})["vip"]
+    body = {"email_address": ANN, "status_if_new": "pending", "language": "uk"}
+    assert ("subscribed", "uk") == _some(members.create_or_update(list_id, HASH, body))
+    other = {"email_address": "bob@example.com", "status_if_new": "pending"}
+    assert ("pending", "") == _some(members.create_or_update(list_id, "bob@example.com", other))
+    assert members.delete(list_id, HASH) is None
+    assert "archived" == members.get(list_id, HASH)["status"]
+    assert members.delete_permanent(list_id, HASH) is None
+    assert 404 == refusal(lambda: members.get(list_id, HASH))["status"]
+
+
+def test_all_members(client: Any, api: Api, list_id: str) -> None:
+    """`get_all` goes through the pages until it has everybody."""
+    for first in (0, 500, 1000):
+        given = [
+            {"email_address": f"m{number}@example.com", "status": "subscribed"}
+            for number in range(first, min(first + 500, 1_100))
+        ]
+        api.done("POST", f"/lists/{list_id}", {"members": given})
+
+    found = client.lists.members.all(list_id, get_all=True, fields="members.email_address")
+
+    wanted = {f"m{number}@example.com" for number in range(1_100)}
+    assert 1_100 == len(found["members"]) == found["total_items"]
+    assert wanted == {each["email_address"] for each in found["members"]}
+
+
+def test_tags(client: Any, list_id: str) -> None:
+    """Update, then get."""
+    client.lists.members.create(list_id, MEMBER)
+    changes = {"tags": [{"name": "a", "status": "active"}, {"name": "b", "status": "inactive"}]}
+
+    assert client.lists.members.tags.update(list_id, HASH, changes) is None
+
+    page = client.lists.members.tags.all(list_id, HASH)
+    assert (["a"], 1) == ([tag["name"] for tag in page["tags"]], page["total_items"])
+
+
+def test_batch_subscribe(client: Any, list_id: str) -> None:
+    """Many members in one call."""
+    client.lists.members.create(list_id, MEMBER)
+    members = [MEMBER | {"vip": True}, MEMBER | {"email_address": "bob@example.com"}]
+
+    answer = client.lists.update_members(list_id, {"members": members, "update_existing": True})
+
+    assert (1, 1, 0) == tuple(
+        answer[name] for name in ("total_created", "total_updated", "error_count")
+    )
+
+
+def test_merge_fields(client: Any, list_id: str) -> None:
+    """Create, get, list, update, delete."""
+    fields = client.lists.merge_fields
+    made = fields.create(list_id, {"name": "Age", "type": "number"})
+    merge_id = made["merge_id"]
+
+    assert made == fields.get(list_id, merge_id)
+    assert 6 == len(fields.all(list_id, get_all=True)["merge_fields"])
+    assert "Years" == fields.update(list_id, merge_id, {"name": "Years"})["name"]
+    assert fields.delete(list_id, merge_id) is None
+    assert 404 == refusal(lambda: fields.get(list_id, merge_id))["status"]
+
+
+def test_batches(client: Any, list_id: str) -> None:
+    """Create, ask until it is finished, download, list, delete."""
+    path = f"lists/{list_id}/members"
+    operations = [
+        {"method": "POST", "path": path, "operation_id": "add", "body": json.dumps(MEMBER)},
+        {"method": "GET", "path": f"{path}/{HASH}", "operation_id": "get"},
+        {"method": "DELETE", "path": f"{path}/{HASH}", "operation_id": "delete"},
+        {"method": "GET", "path": "nowhere", "operation_id": "lost"},
+    ]
+
+    batch_id = client.batches.create({"operations": operations})["id"]
+    until(lambda: client.batches.get(batch_id)["status"] == "finished", "the batch finishes")
+    batch = client.batches.get(batch_id)
+    archive = requests.get(batch["response_body_url"], timeout=60)
+
+    assert (4, 4, 1) == tuple(
+        batch[f"{name}_operations"] for name in ("total", "finished", "errored")
+    )
+    assert {"add": 200, "get": 200, "delete": 204, "lost": 404} == {
+        each["operation_id"]: each["status_code"] for each in entries(archive.content)
+    }
+    listed = client.batches.all(get_all=True, fields="batches.id")
+    assert {"id": batch_id} in listed["batches"]
+    assert client.batches.delete(batch_id) is None
+    assert 404 == refusal(lambda: client.batches.get(batch_id))["status"]
+
+
+def test_errors(server: Server, client: Any, list_id: str) -> None:
+    """They are the client's own exceptions with the server's problem document."""
+    client.lists.members.create(list_id, MEMBER)
+
+    problem = refusal(lambda: client.lists.members.create(list_id, MEMBER))
+    assert "Member Exists" == problem["title"]
+    assert problem["detail"].startswith(f"{ANN} is already a list member.")
+    assert problem["response"].headers["x-request-id"] == problem["instance"]
+    problem = refusal(lambda: client.lists.members.update(list_id, HASH, {"status": "x"}))
+    assert ["status"] == [each["field"] for each in problem["errors"]]
+    problem = refusal(client_of(server, "f" * 32 + "-us1").ping.get)
+    assert (401, "API Key Invalid") == (problem["status"], problem["title"])
+
+
+def _some(member: dict[str, Any]) -> tuple[str, str]:
+    return member["status"], member["language"]

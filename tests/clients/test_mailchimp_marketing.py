@@ -1,0 +1,206 @@
+"""The official Python client, unmodified, against a real server."""
+
+import json
+from collections.abc import Callable
+from hashlib import md5
+from typing import Any
+
+import mailchimp_marketing
+import pytest
+import requests
+from mailchimp_marketing.api_client import ApiClientError
+
+from tests.audience import NEW_LIST
+from tests.contract.running import Api, entries
+from tests.scenario import KEY, Server, until
+
+ANN = "Ann@example.com"
+HASH = md5(ANN.lower().encode(), usedforsecurity=False).hexdigest()
+MEMBER = {"email_address": ANN, "status": "subscribed"}
+
+
+def client_of(server: Server, **config: str) -> Any:
+    """A client with its address changed, as one has to."""
+    client = mailchimp_marketing.Client(config or {"api_key": KEY})
+    client.api_client.host = f"{server.url}/3.0"
+    return client
+
+
+@pytest.fixture
+def client(server: Server) -> Any:
+    """A client with the key."""
+    return client_of(server)
+
+
+@pytest.fixture
+def list_id(client: Any) -> str:
+    """A new list."""
+    return str(client.lists.create_list(NEW_LIST)["id"])
+
+
+def refusal(call: Callable[[], Any]) -> tuple[int, dict[str, Any]]:
+    """The status and the document with which a call is refused."""
+    with pytest.raises(ApiClientError) as caught:
+        call()
+    return caught.value.status_code, json.loads(caught.value.text)
+
+
+@pytest.mark.parametrize("config", [{"api_key": KEY}, {"access_token": KEY}])
+def test_ping_and_root(server: Server, config: dict[str, str]) -> None:
+    """With a key as password, and as a token."""
+    client = client_of(server, **config)
+
+    assert {"health_status": "Everything's Chimpy!"} == client.ping.get()
+    assert "Default" == client.root.get_root()["account_name"]
+    assert {"account_name": "Default"} == client.root.get_root(fields=["account_name"])
+
+
+def test_lists(client: Any, list_id: str) -> None:
+    """Create, get, list, update, delete."""
+    assert NEW_LIST["name"] == client.lists.get_list(list_id)["name"]
+    assert "Other" == client.lists.update_list(list_id, {"name": "Other"})["name"]
+    found = client.lists.get_all_lists(
+        fields=["lists.id", "total_items"], count=1000, sort_field="date_created", sort_dir="DESC"
+    )
+    assert {"id": list_id} in found["lists"]
+    assert {"lists", "total_items"} == set(found)
+    deleted = client.lists.delete_list(list_id)
+
+    assert (204, b"") == (deleted.status_code, deleted.content)
+    assert 404 == refusal(lambda: client.lists.get_list(list_id))[0]
+
+
+def test_members(client: Any, list_id: str) -> None:
+    """Add, get, list, update, upsert."""
+    lists = client.lists
+    made = lists.add_list_member(list_id, MEMBER | {"tags": ["a"]})
+    assert (HASH, "subscribed") == (made["id"], made["status"])
+    assert made == lists.get_list_member(list_id, HASH)
+    assert ANN == lists.get_list_member(list_id, ANN)["email_address"]
+
+    page = lists.get_list_members_info(list_id, count=5, status="subscribed", vip_only=False)
+    assert ([HASH], 1) == ([each["id"] for each in page["members"]], page["total_items"])
+    changed = lists.update_list_member(list_id, HASH, {"vip": True})
+    assert changed["vip"]
+    body = {"email_address": ANN, "status_if_new": "pending", "language": "uk"}
+    upserted = lists.set_list_member(list_id, HASH, body)
+    assert ("subscribed", "uk") == (upserted["status"], upserted["language"])
+
+
+def test_upsert_and_removal(client: Any, list_id: str) -> None:
+    """What is not there is made, what is archived stays, what is deleted for good is gone."""
+    lists = client.lists
+    body = {"email_address": ANN, "status_if_new": "pending"}
+    assert "pending" == lists.set_list_member(list_id, HASH, body)["status"]
+    assert "subscribed" == lists.set_list_member(list_id, HASH, {"status": "subscribed"})["status"]
+
+    assert 204 == lists.delete_list_member(list_id, HASH).status_code
+    assert "archived" == lists.get_list_member(list_id, HASH)["status"]
+    assert 204 == lists.delete_list_member_permanent(list_id, HASH).status_code
+    assert 404 == refusal(lambda: lists.get_list_member(list_id, HASH))[0]
+
+
+def test_tags(client: Any, list_id: str) -> None:
+    """Update, then get."""
+    client.lists.add_list_member(list_id, MEMBER)
+    changes = [{"name": "a", "status": "active"}, {"name": "b", "status": "inactive"}]
+
+    assert 204 == client.lists.update_list_member_tags(list_id, HASH, {"tags": changes}).status_code
+
+    page = client.lists.get_list_member_tags(list_id, HASH)
+    assert (["a"], 1) == ([tag["name"] for tag in page["tags"]], page["total_items"])
+
+
+def test_batch_subscribe(client: Any, list_id: str) -> None:
+    """Many members in one call."""
+    members = [{"email_address": f"m{n}@example.com", "status": "subscribed"} for n in range(20)]
+
+    answer = client.lists.batch_list_members(list_id, {"members": [*members, members[0]]})
+
+    assert (20, 0, 1) == tuple(
+        answer[name] for name in ("total_created", "total_updated", "error_count")
+    )
+
+
+def test_merge_fields(client: Any, list_id: str) -> None:
+    """Add, get, list, update, delete."""
+    lists = client.lists
+    made = lists.add_list_merge_field(list_id, {"name": "Age", "type": "number", "tag": "AGE"})
+    merge_id = made["merge_id"]
+
+    assert made == lists.get_list_merge_field(list_id, merge_id)
+    assert 6 == lists.get_list_merge_fields(list_id)["total_items"]
+    assert [made] == lists.get_list_merge_fields(list_id, type="number")["merge_fields"]
+    changed = lists.update_list_merge_field(list_id, merge_id, {"name": "Years"})
+    assert ("Years", "AGE") == (changed["name"], changed["tag"])
+    assert 204 == lists.delete_list_merge_field(list_id, merge_id).status_code
+    assert 404 == refusal(lambda: lists.get_list_merge_field(list_id, merge_id))[0]
+
+
+def test_batches(client: Any, api: Api, list_id: str) -> None:
+    """Start, ask for the status until it is finished, download, list, delete."""
+    path = f"/lists/{list_id}/members"
+    operations = [
+        {
+            "method": "POST",
+            "path": path,
+            "operation_id": f"crm-{number}",
+            "body": json.dumps({"email_address": f"m{number}@example.com", "status": status}),
+        }
+        for number, status in enumerate(("subscribed", "pending", "wrong"))
+    ]
+
+    started = client.batches.start({"operations": operations})
+    batch_id = started["id"]
+    until(lambda: client.batches.status(batch_id)["status"] == "finished", "the batch finishes")
+    batch = client.batches.status(batch_id)
+    archive = requests.get(batch["response_body_url"], timeout=60)
+
+    assert (3, 3, 1) == tuple(
+        batch[f"{name}_operations"] for name in ("total", "finished", "errored")
+    )
+    assert [("crm-0", 200), ("crm-1", 200), ("crm-2", 400)] == [
+        (each["operation_id"], each["status_code"]) for each in entries(archive.content)
+    ]
+    assert batch_id in [each["id"] for each in client.batches.list(count=1000)["batches"]]
+    assert {"id": batch_id} == client.batches.status(batch_id, fields=["id"])
+    assert 204 == client.batches.delete_request(batch_id).status_code
+    assert 404 == refusal(lambda: client.batches.status(batch_id))[0]
+    assert 404 == requests.get(batch["response_body_url"], timeout=60).status_code
+    assert 2 == api.done("GET", path)["total_items"]
+
+
+def test_errors(client: Any, list_id: str) -> None:
+    """They are the client's own exceptions with the server's problem document."""
+    client.lists.add_list_member(list_id, MEMBER)
+
+    status, document = refusal(lambda: client.lists.add_list_member(list_id, MEMBER))
+    assert (400, "Member Exists", 400) == (status, document["title"], document["status"])
+    assert document["detail"].startswith(f"{ANN} is already a list member.")
+    status, document = refusal(lambda: client.lists.get_list("0123456789"))
+    assert (404, "Resource Not Found") == (status, document["title"])
+    status, document = refusal(lambda: client.batches.start({"operations": [[]]}))
+    assert [
+        {
+            "field": "operations.item:0",
+            "message": "Schema describes object, array found instead",
+        }
+    ] == document["errors"]
+    status, document = refusal(lambda: client.lists.create_list({}))
+    assert (400, "Invalid Resource") == (status, document["title"])
+    assert 405 == refusal(lambda: _archive_twice(client, list_id))[0]
+
+
+@pytest.mark.parametrize("config", [{"api_key": "f" * 32 + "-us1"}, {"access_token": "x"}])
+def test_wrong_keys(server: Server, config: dict[str, str]) -> None:
+    """They are told so."""
+    client = client_of(server, **config)
+
+    status, document = refusal(client.ping.get)
+
+    assert (401, "API Key Invalid") == (status, document["title"])
+
+
+def _archive_twice(client: Any, list_id: str) -> None:
+    client.lists.delete_list_member(list_id, HASH)
+    client.lists.delete_list_member(list_id, HASH)

@@ -1,0 +1,260 @@
+"""Running servers for tests that change nothing but what they made: one for each database."""
+
+import io
+import json
+import socket
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from sqlalchemy import Connection, create_engine, text
+
+from batchway.cli.operator import add_key
+from batchway.kit.clock import system_clock
+from batchway.store import accounts
+from batchway.store.database import Database
+from tests.audience import NEW_LIST
+from tests.postgres import Postgres
+from tests.scenario import KEY, Operation, Result, Server
+
+PROBLEM = "application/problem+json; charset=utf-8"
+JSON = "application/json; charset=utf-8"
+TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
+
+FAR_FUTURE = 4_000_000_000_000_000  # microseconds: what is touched then is never overdue
+
+Body = Any
+Call = tuple[str, str, Body]  # method, path, body
+Answer = tuple[int, Any]  # status and body; an error without its instance
+
+
+@contextmanager
+def running_server(folder: Path, database_url: str = "", **variables: str) -> Iterator[Server]:
+    """A server that takes work, ended with the block; `variables` are its environment."""
+    server = Server(folder, database_url, variables=variables)
+    try:
+        yield server.start().ready()
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on the embedded default, for all tests of this process."""
+    with running_server(tmp_path_factory.mktemp("sqlite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres
+) -> Iterator[Server]:
+    """A server on PostgreSQL, for all tests of this process."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    with postgres.database() as url, running_server(folder, url) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of the servers in turn; `-k sqlite` or `-k postgresql` chooses one."""
+    fixture = {"sqlite": "sqlite_server", "postgresql": "postgres_server"}[request.param]
+    found: Server = request.getfixturevalue(fixture)
+    return found
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    """Connections that are kept open between calls."""
+    with httpx.Client(timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def api(server: Server, http: httpx.Client) -> "Api":
+    """An account that other tests use, too."""
+    return Api(server, http)
+
+
+@pytest.fixture(params=["alone", "batched"])
+def ask(request: pytest.FixtureRequest, api: "Api") -> "Ask":
+    """Asks by a call of its own, and by an operation of a batch: the answers must be the same."""
+    return Ask(api, is_batched=request.param == "batched")
+
+
+@pytest.fixture
+def own_api(server: Server, http: httpx.Client) -> "Api":
+    """An account that nobody else uses."""
+    return Api(replace(server, key=new_account(server)), http)
+
+
+def new_account(server: Server) -> str:
+    """The key of a new account, made without the command, which takes a second to start."""
+    database = Database(database_url(server))
+    try:
+        with database.write() as connection:
+            account = accounts.create(connection, "Another", system_clock())
+        return add_key(database, account, "first")
+    finally:
+        database.close()
+
+
+@dataclass(frozen=True)
+class Api:
+    """One account's calls on a server."""
+
+    server: Server
+    http: httpx.Client
+
+    def call(self, method: str, path: str, body: Body = None, **params: str) -> httpx.Response:
+        """One call under /3.0. `body` is made JSON unless it is bytes already."""
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        return self.http.request(
+            method,
+            f"{self.server.url}/3.0{path}",
+            auth=("any", self.server.key),
+            content=content,
+            params=params or None,
+        )
+
+    def done(self, method: str, path: str, body: Body = None, **params: str) -> Any:
+        """The body of a call that must succeed."""
+        reply = self.call(method, path, body, **params)
+        assert reply.status_code in {200, 204}, reply.text
+        return reply.json() if reply.content else None
+
+    def new_list(self) -> str:
+        """The id of a new list."""
+        return str(self.done("POST", "/lists", NEW_LIST)["id"])
+
+    def submit(self, *operations: Operation) -> str:
+        """POST a batch; its id."""
+        return str(self.done("POST", "/batches", {"operations": operations})["id"])
+
+    def link(self, batch_id: str) -> str:
+        """A fresh link to the results of a finished batch."""
+        return str(self.done("GET", f"/batches/{batch_id}")["response_body_url"])
+
+    def finished(self, batch_id: str) -> Any:
+        """Wait for the end of a batch; its last status."""
+        return self.server.finished(batch_id)
+
+    def results(self, *operations: Operation) -> list[Result]:
+        """Run operations as a batch; their results."""
+        return self.server.results(self.submit(*operations))
+
+
+def database_url(server: Server) -> str:
+    """Where a server's database is."""
+    return server.database_url or f"sqlite:///{server.folder / 'data' / 'batchway.db'}"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Asks an account's questions in one of the two ways."""
+
+    api: Api
+    is_batched: bool
+
+    def __call__(self, method: str, path: str, body: Body = None, **params: str) -> Answer:
+        """The answer to one call."""
+        [answer] = self.all([(method, path, body)], **params)
+        return answer
+
+    def all(self, calls: Sequence[Call], **params: str) -> list[Answer]:
+        """The answers to several calls; as operations they stand in one batch."""
+        if self.is_batched:
+            results = self.api.results(*(_operation(each, params) for each in calls))
+            return [(each.status_code, each.response) for each in results]
+        return [self._alone(*each, params) for each in calls]
+
+    def _alone(self, method: str, path: str, body: Body, params: dict[str, str]) -> Answer:
+        reply = self.api.call(method, path, body, **params)
+        answer = reply.json() if reply.content else {}
+        return reply.status_code, answer | ({"instance": ""} if reply.status_code >= 400 else {})
+
+
+def _operation(call: Call, params: dict[str, str]) -> Operation:
+    method, path, body = call
+    operation: Operation = {"method": method, "path": path, "params": params}
+    return operation if body is None else operation | {"body": json.dumps(body)}
+
+
+@contextmanager
+def tables(server: Server) -> Iterator[Connection]:
+    """A transaction on the server's database."""
+    engine = create_engine(database_url(server))
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def change(server: Server, statement: str, **values: Any) -> None:
+    """Change a server's tables behind its back: what no call can bring about."""
+    with tables(server) as connection:
+        connection.execute(text(statement), values)
+
+
+def batches_in(api: Api, status: str, count: int = 1) -> str:
+    """Batches that stand in one state, as no call can make them stand; the first one's id."""
+    model = api.finished(api.submit({"method": "GET", "path": "/ping"}))["id"]
+    ids = [f"{model[:6]}{number:04x}" for number in range(count)]
+    copy = """
+        INSERT INTO batches (account_id, public_id, api_key_id, base_url, status,
+                             total_operations, submitted_at, touched_at)
+        SELECT account_id, :id, api_key_id, base_url, :status, 1, submitted_at, :touched
+        FROM batches WHERE public_id = :model
+    """
+    values = {"status": status, "touched": FAR_FUTURE, "model": model}
+    with tables(api.server) as connection:
+        connection.execute(text(copy), [values | {"id": each} for each in ids])
+        connection.execute(text("DELETE FROM batches WHERE public_id = :model"), {"model": model})
+    return ids[0]
+
+
+def entries(archive: bytes) -> list[dict[str, Any]]:
+    """Each result in an archive as it stands there, its response a string."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        files = [tar.extractfile(each) for each in tar]
+        return [entry for file in files if file for entry in json.load(file)]
+
+
+def check_problem(reply: httpx.Response, status: int, title: str) -> dict[str, Any]:
+    """The document of an error, whose form is that of every error."""
+    assert status == reply.status_code, reply.text
+    assert PROBLEM == reply.headers["content-type"]
+    assert 'ProblemDetailDocument.json>; rel="describedBy"' in reply.headers["link"]
+    document: dict[str, Any] = reply.json()
+    names = list(document)
+    assert ["type", "title", "status", "detail", "instance"] == names[:5]
+    assert names[5:] in ([], ["errors"])
+    assert (TYPE, status, title) == (document["type"], document["status"], document["title"])
+    assert reply.headers["x-request-id"] == document["instance"]
+    assert document["detail"]
+    return document
+
+
+def errors_of(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Field and message of each error in a problem document."""
+    return [(each["field"], each["message"]) for each in document["errors"]]
+
+
+def send(server: Server, method: str, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Status and body of a request whose bytes are sent as they stand, right or wrong."""
+    address = urlsplit(server.url)
+    own = {"Host": address.netloc, "Authorization": f"Bearer {KEY}", "Connection": "close"}
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in (own | dict(headers)).items()]
+    with socket.create_connection((address.hostname or "", address.port or 0), 30) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        with connection.makefile("rb") as reply:
+            head, _, body = reply.read().partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), body

@@ -1,0 +1,213 @@
+"""What belongs to one account is nothing at all to another, alone and in batches."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from tests.contract.running import Api, Ask, Call, batches_in, check_problem, tables
+from tests.scenario import Server, add_member
+
+ANN = {"email_address": "ann@example.com", "status": "subscribed"}
+
+
+@dataclass(frozen=True)
+class Owned:
+    """Ids of the first account's things."""
+
+    list_id: str
+    member: dict[str, Any]
+    batch_id: str
+
+
+@pytest.fixture
+def owned(api: Api) -> Owned:
+    """A list with a member and a tag, and a finished batch."""
+    list_id = api.new_list()
+    member = api.done("POST", f"/lists/{list_id}/members", ANN | {"tags": ["vip"]})
+    batch_id = api.submit({"method": "GET", "path": f"/lists/{list_id}"})
+    api.finished(batch_id)
+    return Owned(list_id, member, batch_id)
+
+
+TAGS = {"tags": [{"name": "theirs", "status": "active"}]}
+FIELD = {"name": "Theirs", "type": "text"}
+CALLS: list[Call] = [
+    ("GET", "/lists/{list_id}", None),
+    ("PATCH", "/lists/{list_id}", {"name": "Theirs"}),
+    ("DELETE", "/lists/{list_id}", None),
+    ("POST", "/lists/{list_id}", {"members": [ANN]}),
+    ("GET", "/lists/{list_id}/members", None),
+    ("POST", "/lists/{list_id}/members", ANN | {"email_address": "eve@example.com"}),
+    ("GET", "/lists/{list_id}/members/{hash}", None),
+    ("GET", "/lists/{list_id}/members/{contact_id}", None),
+    ("GET", "/lists/{list_id}/members/ann@example.com", None),
+    ("PUT", "/lists/{list_id}/members/{hash}", ANN),
+    ("PATCH", "/lists/{list_id}/members/{hash}", {"vip": True}),
+    ("DELETE", "/lists/{list_id}/members/{hash}", None),
+    ("POST", "/lists/{list_id}/members/{hash}/actions/delete-permanent", None),
+    ("GET", "/lists/{list_id}/members/{hash}/tags", None),
+    ("POST", "/lists/{list_id}/members/{hash}/tags", TAGS),
+    ("GET", "/lists/{list_id}/merge-fields", None),
+    ("POST", "/lists/{list_id}/merge-fields", FIELD),
+    ("GET", "/lists/{list_id}/merge-fields/1", None),
+    ("PATCH", "/lists/{list_id}/merge-fields/1", {"name": "Theirs"}),
+    ("DELETE", "/lists/{list_id}/merge-fields/1", None),
+    # A list of one's own does not lead to another's members.
+    ("GET", "/lists/{own_list_id}/members/{contact_id}", None),
+    ("PATCH", "/lists/{own_list_id}/members/{contact_id}", {"vip": True}),
+    ("DELETE", "/lists/{own_list_id}/members/{hash}", None),
+    # What is wrong with a call is not told either.
+    ("POST", "/lists/{list_id}/members", {}),
+    ("PATCH", "/lists/{list_id}/members/{hash}", {"status": "x"}),
+]
+
+
+def test_another_account_finds_nothing(api: Api, own_api: Api, owned: Owned) -> None:
+    """Every id is a 404, by a call and by an operation, and nothing of the owner's changes."""
+    names = {
+        "list_id": owned.list_id,
+        "own_list_id": own_api.new_list(),
+        "hash": owned.member["id"],
+        "contact_id": owned.member["contact_id"],
+    }
+    before = _everything(api, owned)
+
+    calls = [(method, path.format(**names), body) for method, path, body in CALLS]
+    answers = Ask(own_api, is_batched=True).all(calls)
+
+    for call, answer in zip(calls, answers, strict=True):
+        document = check_problem(own_api.call(*call), 404, "Resource Not Found")
+        assert (404, document | {"instance": ""}) == answer, call
+
+    assert before == _everything(api, owned)
+
+
+def test_operations_on_anothers_list(own_api: Api, owned: Owned) -> None:
+    """Those on one's own list succeed beside them."""
+    own = own_api.new_list()
+
+    results = own_api.results(
+        add_member(owned.list_id, "eve@example.com"),
+        add_member(own, "eve@example.com"),
+        {"method": "GET", "path": "/lists"},
+    )
+
+    assert [404, 200, 200] == [each.status_code for each in results]
+    assert [own] == [each["id"] for each in results[2].response["lists"]]
+
+
+def test_batches_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
+    """They cannot be seen, deleted, or found in the collection."""
+    path = f"/batches/{owned.batch_id}"
+
+    check_problem(own_api.call("GET", path), 404, "Resource Not Found")
+    check_problem(own_api.call("DELETE", path), 404, "Resource Not Found")
+
+    assert 0 == own_api.done("GET", "/batches")["total_items"]
+    assert 200 == api.http.get(api.link(owned.batch_id)).status_code
+
+
+def test_collections_and_counts(own_api: Api, owned: Owned) -> None:
+    """Nothing of the owner is counted."""
+    lists = own_api.done("GET", "/lists")
+    filtered = own_api.done("GET", "/lists", email="ann@example.com")
+    root = own_api.done("GET", "/")
+
+    assert ([], 0) == (lists["lists"], lists["total_items"])
+    assert 0 == lists["constraints"]["current_total_instances"]
+    assert 0 == filtered["total_items"]
+    assert (0, "Another") == (root["total_subscribers"], root["account_name"])
+    assert owned.list_id
+
+
+def test_same_address_in_two_accounts(api: Api, own_api: Api, owned: Owned) -> None:
+    """They are two contacts, and their ids have nothing in common but the address's hash."""
+    mine = own_api.done("POST", f"/lists/{own_api.new_list()}/members", ANN)
+
+    assert owned.member["id"] == mine["id"]
+    for name in ("contact_id", "web_id", "unique_email_id"):
+        assert owned.member[name] != mine[name]
+    own_api.done("POST", f"/lists/{mine['list_id']}/members/{mine['id']}/actions/delete-permanent")
+    assert 200 == api.call("GET", f"/lists/{owned.list_id}/members/{mine['id']}").status_code
+
+
+@dataclass(frozen=True)
+class Commanded:
+    """An account that was made by the commands, with two keys."""
+
+    number: str
+    first: Api
+    second: Api
+    first_key_number: str
+
+
+@pytest.fixture
+def commanded(server: Server, http: httpx.Client) -> Commanded:
+    """`accounts create`, `keys create`, `keys list`."""
+    made = server.command("accounts", "create", "Acme Ltd").stdout.split()
+    number, key = made[1], made[made.index("key") + 1]
+    other = server.command("keys", "create", "--account", number).stdout.split()[0]
+    lines = server.command("keys", "list").stdout.splitlines()
+    [key_number, _] = [each.split()[0] for each in lines if each.split()[2] == number]
+    first, second = (Api(replace(server, key=each), http) for each in (key, other))
+    return Commanded(number, first, second, key_number)
+
+
+def test_revoked_key(commanded: Commanded) -> None:
+    """It opens nothing any more; what its batches have not done yet is answered 401."""
+    first, second = commanded.first, commanded.second
+    assert "Acme Ltd" == first.done("GET", "/")["account_name"]
+    list_id = first.new_list()
+    busy = batches_in(second, "started", count=10)
+    operations = [add_member(list_id, f"m{n}@example.com", str(n)) for n in range(20)]
+    waiting = first.submit(*operations)
+
+    told = first.server.command("keys", "revoke", commanded.first_key_number).stdout
+
+    assert "is revoked" in told
+    check_problem(first.call("GET", "/ping"), 401, "API Key Invalid")
+    check_problem(first.call("GET", f"/batches/{waiting}"), 401, "API Key Invalid")
+    assert list_id == second.done("GET", f"/lists/{list_id}")["id"]
+    second.done("DELETE", f"/batches/{busy}")  # makes room for the one that waits
+    batch = second.finished(waiting)
+    results = second.server.results(waiting)
+    assert (20, 20, 20) == tuple(
+        batch[f"{each}_operations"] for each in ("total", "finished", "errored")
+    )
+    assert {(401, "API Key Invalid", "")} == {
+        (each.status_code, each.response["title"], each.response["instance"]) for each in results
+    }
+    assert [str(n) for n in range(20)] == [each.operation_id for each in results]
+    assert 0 == second.done("GET", f"/lists/{list_id}/members")["total_items"]
+
+
+def test_every_row_has_its_account(own_api: Api) -> None:
+    """What an account has made is stored under it."""
+    list_id = own_api.new_list()
+    add = add_member(list_id, "ann@example.com", tags=["a"])
+    own_api.results(add)
+    tables_of_ours = (
+        "lists",
+        "members",
+        "merge_fields",
+        "list_segments",
+        "list_segment_members",
+        "batches",
+        "batch_inputs",
+        "segments",
+    )
+    with tables(own_api.server) as connection:
+        query = "SELECT account_id FROM batches ORDER BY id DESC LIMIT 1"
+        account_id = connection.execute(text(query)).scalar_one()
+        for table in tables_of_ours:
+            count = f"SELECT count(*) FROM {table} WHERE account_id = :account_id"
+            found = connection.execute(text(count), {"account_id": account_id}).scalar_one()
+            assert found > 0, table
+
+
+def _everything(api: Api, owned: Owned) -> list[Any]:
+    paths = ("", "/members", "/merge-fields", f"/members/{owned.member['id']}/tags")
+    return [api.done("GET", f"/lists/{owned.list_id}{path}") for path in paths]

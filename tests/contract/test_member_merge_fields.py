@@ -1,0 +1,198 @@
+"""Merge fields as members have them: values of each type, required ones, ones that go."""
+
+from typing import Any
+
+import pytest
+
+from tests.contract.running import Api, Ask
+from tests.scenario import Operation
+
+ANN = "ann@example.com"
+
+
+@pytest.fixture
+def path(api: Api) -> str:
+    """The members of a new list."""
+    return f"/lists/{api.new_list()}/members"
+
+
+def member(address: str = ANN, **more: Any) -> dict[str, Any]:
+    """The body that adds a member."""
+    return {"email_address": address, "status": "subscribed", **more}
+
+
+def add_field(api: Api, path: str, tag: str, kind: str, **more: Any) -> None:
+    """Give the list another merge field."""
+    body = {"tag": tag, "name": tag, "type": kind, **more}
+    api.done("POST", path.removesuffix("members") + "merge-fields", body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "shown"),
+    [
+        ("text", "x", "x"),
+        ("text", 5, "5"),
+        ("number", 12.5, 12.5),
+        ("number", "12", 12),
+        ("number", "", ""),
+        ("date", "2020-02-29", "2020-02-29"),
+        ("date", "02/29/2020", "2020-02-29"),
+        ("birthday", "2/29", "02/29"),
+        ("phone", "+380 44 123", "+380 44 123"),
+        ("url", "https://example.com/x", "https://example.com/x"),
+        ("zip", "12345", "12345"),
+        (
+            "address",
+            {"addr1": "1 Main", "city": "Kyiv", "state": "Kyiv", "zip": "01001", "country": "UA"},
+            {
+                "addr1": "1 Main",
+                "addr2": "",
+                "city": "Kyiv",
+                "state": "Kyiv",
+                "zip": "01001",
+                "country": "UA",
+            },
+        ),
+    ],
+)
+def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing that varies
+    api: Api, ask: Ask, path: str, kind: str, given: Any, shown: Any
+) -> None:
+    """What a field of the type takes, and how it shows it."""
+    add_field(api, path, "EXTRA", kind)
+
+    code, made = ask("POST", path, member(merge_fields={"EXTRA": given}))
+
+    assert (200, shown) == (code, made["merge_fields"]["EXTRA"])
+    assert "EXTRA" == list(made["merge_fields"])[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("number", "many", "Please enter a number"),
+        ("date", "2020-02-30", "Please enter the date"),
+        ("birthday", "13/13", "Please enter the birthday as MM/DD"),
+        ("zip", "x", "Please enter a zip code of 5 digits"),
+        ("url", "x", "Please enter a URL that begins with http:// or https://"),
+        ("text", "x" * 256, "Please enter at most 255 characters"),
+        (
+            "address",
+            {"addr1": "1 Main"},
+            "Please enter a complete address: addr1, city, state and zip",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_wrong_values(  # noqa: PLR0913 - as above
+    api: Api, ask: Ask, path: str, method: str, kind: str, given: Any, message: str
+) -> None:
+    """The field is named by its tag, and nobody is added, however merge validation is set."""
+    add_field(api, path, "EXTRA", kind)
+    target = path if method == "POST" else f"{path}/{ANN}"
+
+    code, problem = ask(method, target, member(merge_fields={"EXTRA": given}))
+
+    assert (400, "Your merge fields were invalid.") == (code, problem["detail"])
+    assert [{"field": "EXTRA", "message": message}] == problem["errors"]
+    assert 0 == api.done("GET", path)["total_items"]
+
+
+def test_wrong_shape_of_a_value(ask: Ask, path: str) -> None:
+    """What is of no type that any field takes."""
+    code, problem = ask("POST", path, member(merge_fields={"FNAME": ["x"]}))
+
+    message = "Data did not match any of the schemas described in anyOf."
+    assert (400, [{"field": "merge_fields.FNAME", "message": message}]) == (code, problem["errors"])
+
+
+def test_unknown_merge_fields(ask: Ask, path: str) -> None:
+    """They are dropped silently."""
+    code, made = ask("POST", path, member(merge_fields={"NOPE": "x", "FNAME": "Ann"}))
+
+    assert (200, "Ann") == (code, made["full_name"])
+    assert "NOPE" not in made["merge_fields"]
+
+
+def test_every_wrong_value_is_named(api: Api, ask: Ask, path: str) -> None:
+    """Not only the first."""
+    add_field(api, path, "ONE", "number")
+    add_field(api, path, "TWO", "number")
+    add_field(api, path, "THREE", "text", required=True)
+
+    _, problem = ask("POST", path, member(merge_fields={"ONE": "x", "TWO": "y"}))
+
+    assert {"ONE", "TWO", "THREE"} == {each["field"] for each in problem["errors"]}
+
+
+@pytest.mark.parametrize("value", ["true", "1", "false", "0", None])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_required_merge_fields(
+    api: Api, ask: Ask, path: str, method: str, value: str | None
+) -> None:
+    """A new contact needs them, unless `skip_merge_validation` is true."""
+    add_field(api, path, "MUST", "text", required=True)
+    target = path if method == "POST" else f"{path}/{ANN}"
+    params = {} if value is None else {"skip_merge_validation": value}
+
+    code, answer = ask(method, target, member(), **params)
+
+    if value in {"true", "1"}:
+        assert (200, "") == (code, answer["merge_fields"]["MUST"])
+    else:
+        assert [{"field": "MUST", "message": "Please enter a value"}] == answer["errors"]
+        assert 400 == code
+
+
+def test_required_merge_fields_of_who_is_there(api: Api, ask: Ask, path: str) -> None:
+    """Who came without one may stay without, who has one cannot lose it but by wish."""
+    api.done("POST", path, member())
+    add_field(api, path, "MUST", "text", required=True)
+    one = f"{path}/{ANN}"
+
+    assert 200 == ask("PATCH", one, {"vip": True})[0]
+    assert 200 == ask("PATCH", one, {"merge_fields": {"MUST": "x"}})[0]
+    assert 400 == ask("PATCH", one, {"merge_fields": {"MUST": ""}})[0]
+    skipping = {"skip_merge_validation": "true"}
+    code, after = ask("PATCH", one, {"merge_fields": {"MUST": ""}}, **skipping)
+    assert (200, "") == (code, after["merge_fields"]["MUST"])
+
+
+def test_merge_fields_that_come_and_go(api: Api, path: str) -> None:
+    """Members show every field that the list has now."""
+    made = api.done("POST", path, member(merge_fields={"FNAME": "Ann"}))
+    fields = path.removesuffix("members") + "merge-fields"
+    new = api.done("POST", fields, {"tag": "NEW", "name": "New", "type": "text"})
+    api.done("DELETE", f"{fields}/1")
+
+    shown = api.done("GET", f"{path}/{made['id']}")
+
+    assert ["LNAME", "ADDRESS", "PHONE", "BIRTHDAY", "NEW"] == list(shown["merge_fields"])
+    assert "" == shown["full_name"]
+    api.done("PATCH", f"{fields}/{new['merge_id']}", {"tag": "NEWER"})
+    assert "NEWER" in api.done("GET", f"{path}/{made['id']}")["merge_fields"]
+
+
+def test_fields_of_a_list_in_one_batch(api: Api, path: str) -> None:
+    """Writes to a list, its fields and its members keep their order in a batch."""
+    fields = path.removesuffix("members") + "merge-fields"
+    one = f"{path}/{ANN}"
+    add = '{"email_address":"ann@example.com","status":"subscribed","merge_fields":{"NEW":"x"}}'
+    operations: list[Operation] = [
+        {"method": "POST", "path": path, "body": add},
+        {
+            "method": "POST",
+            "path": fields,
+            "body": '{"tag":"NEW","name":"New","type":"number"}',
+        },
+        {"method": "PATCH", "path": one, "body": '{"merge_fields":{"NEW":"x"}}'},
+        {"method": "PATCH", "path": one, "body": '{"merge_fields":{"NEW":7}}'},
+        {"method": "DELETE", "path": f"{fields}/6"},
+        {"method": "GET", "path": one},
+    ]
+
+    results = api.results(*operations)
+
+    assert [200, 200, 400, 200, 204, 200] == [each.status_code for each in results]
+    assert 7 == results[3].response["merge_fields"]["NEW"]
+    assert "NEW" not in results[5].response["merge_fields"]

@@ -1,0 +1,321 @@
+"""The member object, and the collection with its filters."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.contract.running import Api, Ask, change, check_problem
+
+KEYS = [
+    "id",
+    "email_address",
+    "unique_email_id",
+    "contact_id",
+    "full_name",
+    "web_id",
+    "email_type",
+    "status",
+    "consents_to_one_to_one_messaging",
+    "merge_fields",
+    "stats",
+    "ip_signup",
+    "timestamp_signup",
+    "ip_opt",
+    "timestamp_opt",
+    "member_rating",
+    "last_changed",
+    "language",
+    "vip",
+    "email_client",
+    "location",
+    "source",
+    "tags_count",
+    "tags",
+    "list_id",
+    "_links",
+]
+RELS = [
+    ("self", "GET"),
+    ("parent", "GET"),
+    ("update", "PATCH"),
+    ("upsert", "PUT"),
+    ("delete", "DELETE"),
+    ("activity", "GET"),
+    ("goals", "GET"),
+    ("notes", "GET"),
+    ("events", "POST"),
+    ("delete_permanent", "POST"),
+]
+ANN = "ann@example.com"
+
+
+@pytest.fixture
+def path(api: Api) -> str:
+    """The members of a new list."""
+    return f"/lists/{api.new_list()}/members"
+
+
+def member(address: str = ANN, **more: Any) -> dict[str, Any]:
+    """The body that adds a member."""
+    return {"email_address": address, "status": "subscribed", **more}
+
+
+# --- The object ----------------------------------------------------------------------------------
+
+
+def test_fresh_member(api: Api, ask: Ask, path: str) -> None:
+    """Every key of the contract, in its order, with its default."""
+    code, made = ask("POST", path, member())
+
+    assert (200, KEYS) == (code, list(made))
+    assert ["FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY"] == list(made["merge_fields"])
+    assert {""} == set(made["merge_fields"].values())
+    assert RELS == [(link["rel"], link["method"]) for link in made["_links"]]
+    assert f"{api.server.url}/3.0{path}/{made['id']}" == made["_links"][0]["href"]
+    assert (32, 10, 32) == tuple(
+        len(made[name]) for name in ("id", "unique_email_id", "contact_id")
+    )
+    assert isinstance(made["web_id"], int)
+    assert made["timestamp_opt"] == made["last_changed"]
+    assert {
+        "email_address": ANN,
+        "full_name": "",
+        "email_type": "html",
+        "consents_to_one_to_one_messaging": True,
+        "stats": {"avg_open_rate": 0, "avg_click_rate": 0},
+        "ip_signup": "",
+        "timestamp_signup": "",
+        "ip_opt": "",
+        "member_rating": 2,
+        "language": "",
+        "vip": False,
+        "email_client": "",
+        "location": {
+            "latitude": 0,
+            "longitude": 0,
+            "gmtoff": 0,
+            "dstoff": 0,
+            "country_code": "",
+            "timezone": "",
+        },
+        "source": "API - Generic",
+        "tags_count": 0,
+        "tags": [],
+        "list_id": path.split("/")[2],
+    }.items() <= made.items()
+
+
+def test_everything_that_can_be_given(api: Api, ask: Ask, path: str) -> None:
+    """What is given is shown, by every call that shows the member."""
+    given: dict[str, Any] = {
+        "email_type": "text",
+        "merge_fields": {"FNAME": "Ann", "LNAME": "Lee", "BIRTHDAY": "02/29"},
+        "language": "uk",
+        "vip": True,
+        "location": {"latitude": 50.45, "longitude": 30.52},
+        "ip_signup": "203.0.113.9",
+        "timestamp_signup": "2020-02-07T12:13:13+00:00",
+        "ip_opt": "2001:db8::1",
+        "timestamp_opt": "2020-02-08T12:13:13+00:00",
+    }
+
+    code, made = ask("POST", path, member(tags=["new", "vip"], **given))
+
+    assert (200, "Ann Lee") == (code, made["full_name"])
+    for name in given.keys() - {"merge_fields", "location"}:
+        assert given[name] == made[name]
+    assert {"latitude": 50.45, "longitude": 30.52}.items() <= made["location"].items()
+    assert given["merge_fields"] == {k: v for k, v in made["merge_fields"].items() if v}
+    assert (2, ["new", "vip"]) == (made["tags_count"], [tag["name"] for tag in made["tags"]])
+    assert [{"id", "name"}] * 2 == [set(tag) for tag in made["tags"]]
+    assert made == ask("GET", f"{path}/{made['id']}")[1]
+    [listed] = api.done("GET", path)["members"]
+    assert (made, KEYS) == (listed, list(listed))
+
+
+def test_unsubscribed_member_has_a_reason(ask: Ask, path: str) -> None:
+    """The key is there only for who has unsubscribed."""
+    _, made = ask("POST", path, member(status="unsubscribed"))
+
+    assert "N/A (Unsubscribed by an admin)" == made["unsubscribe_reason"]
+    assert KEYS == [name for name in made if name != "unsubscribe_reason"]
+
+
+def test_patch_changes_what_is_given(ask: Ask, path: str) -> None:
+    """The rest stays, merge fields one by one."""
+    _, before = ask("POST", path, member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True))
+
+    code, after = ask("PATCH", f"{path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
+
+    assert (200, "Ann", True) == (code, after["full_name"], after["vip"])
+    assert before["timestamp_opt"] == after["timestamp_opt"]
+
+
+WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"email_type": "rtf"}, "email_type"),
+    ({"email_type": 1}, "email_type"),
+    ({"merge_fields": "x"}, "merge_fields"),
+    ({"merge_fields": ["x"]}, "merge_fields"),
+    ({"interests": {"x": True}}, "interests"),
+    ({"vip": "yes"}, "vip"),
+    ({"language": 1}, "language"),
+    ({"language": "\0"}, "language"),
+    ({"location": {"latitude": 91, "longitude": 0}}, "location"),
+    ({"location": {"latitude": "x"}}, "location.latitude"),
+    ({"ip_signup": "999.1.1.1"}, "ip_signup"),
+    ({"ip_opt": "here"}, "ip_opt"),
+    ({"tags": "x"}, "tags"),
+    ({"tags": [{"name": "x", "status": "active"}]}, "tags.item:0"),
+    ({"tags": [" "]}, "tags"),
+    ({"tags": ["x" * 101]}, "tags"),
+    ({"marketing_permissions": [{}]}, "marketing_permissions"),
+]
+
+
+def test_wrong_fields(api: Api, ask: Ask, path: str) -> None:
+    """Each is named, and nobody is added."""
+    answers = ask.all([("POST", path, member(**given)) for given, _ in WRONG_FIELDS])
+
+    for (given, field), (code, problem) in zip(WRONG_FIELDS, answers, strict=True):
+        assert (400, "Invalid Resource") == (code, problem["title"]), given
+        assert [field] == [each["field"] for each in problem["errors"]]
+    assert 0 == api.done("GET", path)["total_items"]
+
+
+@pytest.mark.parametrize("empty", [[], {}, None])
+@pytest.mark.parametrize("name", ["merge_fields", "interests"])
+def test_empty_objects(ask: Ask, path: str, name: str, empty: Any) -> None:
+    """PHP sends an empty array for an empty object."""
+    assert 200 == ask("POST", path, member(**{name: empty}))[0]
+
+
+# --- The collection ------------------------------------------------------------------------------
+
+
+DAY = 86_400_000_000
+TWENTY = 1_577_836_800_000_000  # 2020-01-01T00:00:00+00:00
+
+
+@pytest.fixture
+def six(api: Api, path: str) -> str:
+    """Six members, one of each status, with times a day apart: the path of their list."""
+    statuses = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
+    for status in statuses:
+        more = {"vip": True, "email_type": "text"} if status == "pending" else {}
+        api.done("POST", path, member(f"{status}@example.com", status=status, **more))
+    archived = api.done("POST", path, member("archived@example.com"))
+    api.done("DELETE", f"{path}/{archived['id']}")
+    for day, status in enumerate((*statuses, "archived")):
+        # The days of each time begin elsewhere, so that no two filters give the same.
+        change(
+            api.server,
+            """
+            UPDATE members SET timestamp_opt = :opt, last_changed = :changed,
+                               timestamp_signup = :signup
+            WHERE email_address = :address
+              AND list_id = (SELECT id FROM lists WHERE public_id = :list_id)
+            """,
+            opt=TWENTY + day * DAY,
+            changed=TWENTY + (10 + day) * DAY,
+            signup=TWENTY - day * DAY,
+            address=f"{status}@example.com",
+            list_id=path.split("/")[2],
+        )
+    return path
+
+
+ALL = ["subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived"]
+
+
+FILTERS: list[tuple[dict[str, str], list[str]]] = [
+    ({}, ALL),
+    *(({"status": status}, [status]) for status in ALL),
+    ({"email_type": "text"}, ["pending"]),
+    ({"email_type": "html"}, [each for each in ALL if each != "pending"]),
+    ({"vip_only": "true"}, ["pending"]),
+    ({"vip_only": "false"}, ALL),
+    ({"since_timestamp_opt": "2020-01-03T12:00:00+00:00"}, ALL[3:]),
+    ({"before_timestamp_opt": "2020-01-03T12:00:00Z"}, ALL[:3]),
+    ({"since_last_changed": "2020-01-12T12:13:13.999Z"}, ALL[2:]),
+    ({"before_last_changed": "2020-01-12T12:00:00+00:00"}, ALL[:2]),
+    (
+        {
+            "since_last_changed": "2020-01-12T12:00:00+00:00",
+            "before_timestamp_opt": "2020-01-04T12:00:00+00:00",
+        },
+        ALL[2:4],
+    ),
+    ({"status": "pending", "vip_only": "1", "email_type": "text"}, ["pending"]),
+    ({"status": "cleaned", "vip_only": "1"}, []),
+    ({"status": "unsubscribed", "unsubscribed_since": "2020-01-10"}, ["unsubscribed"]),
+    ({"status": "unsubscribed", "unsubscribed_since": "2020-01-13"}, []),
+    ({"sort_field": "timestamp_opt", "sort_dir": "ASC"}, ALL),
+    ({"sort_field": "timestamp_opt", "sort_dir": "DESC"}, ALL[::-1]),
+    ({"sort_field": "last_changed", "sort_dir": "DESC"}, ALL[::-1]),
+    ({"sort_field": "timestamp_signup", "sort_dir": "ASC"}, ALL[::-1]),
+    ({"sort_field": "timestamp_signup", "sort_dir": "asc"}, ALL[::-1]),
+    ({"unique_email_id": "0000000000"}, []),
+]
+
+
+def test_filters(ask: Ask, six: str) -> None:
+    """Filters are ANDed, and `total_items` counts what they leave."""
+    answers = ask.all([("GET", f"{six}?{urlencode(params)}", None) for params, _ in FILTERS])
+
+    for (params, found), (code, page) in zip(FILTERS, answers, strict=True):
+        assert (200, found) == (code, [each["status"] for each in page["members"]]), params
+        assert len(found) == page["total_items"]
+        assert ["members", "list_id", "total_items", "_links"] == list(page)
+        assert ["self", "parent", "create"] == [link["rel"] for link in page["_links"]]
+
+
+def test_total_items_is_before_paging(api: Api, six: str) -> None:
+    """A filtered page knows how many match in all."""
+    page = api.done("GET", six, email_type="html", count="2", offset="1")
+
+    assert ["unsubscribed", "cleaned"] == [each["status"] for each in page["members"]]
+    assert 5 == page["total_items"]
+
+
+def test_unique_email_id(api: Api, six: str) -> None:
+    """One address has one id over all lists of an account."""
+    [first] = api.done("GET", six, status="pending")["members"]
+    other = f"/lists/{api.new_list()}/members"
+
+    second = api.done("POST", other, member(first["email_address"].upper()))
+    found = api.done("GET", six, unique_email_id=second["unique_email_id"])["members"]
+
+    assert [first["id"]] == [each["id"] for each in found]
+    assert first["contact_id"] != second["contact_id"]
+
+
+@pytest.mark.parametrize(
+    ("params", "title"),
+    [
+        ({"status": "x"}, "Invalid Resource"),
+        ({"since_last_changed": "yesterday"}, "Invalid Resource"),
+        ({"before_timestamp_opt": "x"}, "Invalid Resource"),
+        ({"sort_field": "email_address"}, "Invalid Resource"),
+        ({"sort_dir": "up"}, "Invalid Resource"),
+        ({"unsubscribed_since": "2020-01-01"}, "Bad Request"),
+        ({"unsubscribed_since": "2020-01-01", "status": "cleaned"}, "Bad Request"),
+    ],
+)
+def test_wrong_filters(api: Api, path: str, params: dict[str, str], title: str) -> None:
+    """They are refused, and not ignored."""
+    check_problem(api.call("GET", path, **params), 400, title)
+
+
+def test_statistics_count_by_status(api: Api, six: str) -> None:
+    """Archived contacts are in no count but that of all contacts."""
+    list_id = six.split("/")[2]
+
+    stats = api.done("GET", f"/lists/{list_id}", include_total_contacts="true")["stats"]
+
+    assert (1, 1, 1, 6) == (
+        stats["member_count"],
+        stats["unsubscribe_count"],
+        stats["cleaned_count"],
+        stats["total_contacts"],
+    )

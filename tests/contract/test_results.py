@@ -1,0 +1,261 @@
+"""The archive of a batch: who may download it, and what every reader finds in it."""
+
+import gzip
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import zlib
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from batchway.kit.clock import SECOND, system_clock
+from batchway.kit.signing import Signer
+from tests.contract.running import Api, entries
+from tests.scenario import SECRET_KEY, add_member, until
+
+PING = {"method": "GET", "path": "/ping"}
+# How many results there are, as a program that knows nothing of ours reads the archive.
+NODE_READER = """
+const archive = require("zlib").gunzipSync(require("fs").readFileSync(0));
+const text = (from, to) => archive.toString("latin1", from, to).split("\\0", 1)[0];
+let count = 0;
+for (let at = 0; archive[at] !== 0;) {
+  if (text(at + 257, at + 262) !== "ustar" || text(at + 156, at + 157) !== "0") throw "no file";
+  const size = parseInt(text(at + 124, at + 136), 8);
+  for (const each of JSON.parse(archive.toString("utf8", at + 512, at + 512 + size))) {
+    JSON.parse(each.response);
+    count += 1;
+  }
+  at += 512 + Math.ceil(size / 512) * 512;
+}
+console.log(count);
+"""
+
+
+@pytest.fixture
+def batch_id(api: Api) -> str:
+    """A finished batch with results of every kind."""
+    list_id = api.new_list()
+    member = f"/lists/{list_id}/members/ann@example.com"
+    batch_id = api.submit(
+        add_member(list_id, "ann@example.com", "1", merge_fields={"FNAME": "Ånn \U0001f600 \\/"}),
+        add_member(list_id, "ann@example.com", "2"),
+        {"method": "GET", "path": f"{member}/tags", "operation_id": "\u00fc\U0001f600"},
+        {"method": "POST", "path": f"{member}/tags", "body": '{"tags":[]}'},
+        {"method": "DELETE", "path": member, "operation_id": ""},
+        {"method": "GET", "path": "/nowhere"},
+    )
+    api.finished(batch_id)
+    return batch_id
+
+
+# --- Links ---------------------------------------------------------------------------------------
+
+
+def test_link_needs_no_key(api: Api, batch_id: str) -> None:
+    """It is absolute, has one opaque word in its query, and is the permission itself."""
+    url = api.link(batch_id)
+
+    parts = urlsplit(url)
+    [(name, [token])] = parse_qs(parts.query).items()
+    assert api.server.url == f"{parts.scheme}://{parts.netloc}"
+    assert f"/results/{batch_id}-response.tar.gz" == parts.path
+    assert "t" == name
+    assert not set("&+%=?/") & set(token)
+    assert 200 == httpx.get(url).status_code
+    assert 200 == api.http.get(url, headers={"Authorization": "Bearer wrong"}).status_code
+
+
+def test_reply_of_a_link(api: Api, batch_id: str) -> None:
+    """The gzip is the payload: it is not announced as an encoding, which readers would undo."""
+    url = api.link(batch_id)
+    reply = api.http.get(url, headers={"Accept-Encoding": "gzip, br, deflate"})
+    head = api.http.head(url)
+
+    assert "content-encoding" not in reply.headers
+    assert "application/gzip" == reply.headers["content-type"]
+    assert str(len(reply.content)) == reply.headers["content-length"]
+    assert b"\x1f\x8b" == reply.content[:2]
+    assert (200, reply.headers["content-length"]) == (
+        head.status_code,
+        head.headers["content-length"],
+    )
+
+
+def test_each_look_gives_a_fresh_link(api: Api, batch_id: str) -> None:
+    """As time passes links differ, and an older one stays good until its own end."""
+    first = api.link(batch_id)
+    until(lambda: api.link(batch_id) != first, "a later look gives another link")
+    later = api.link(batch_id)
+
+    assert [200, 200] == [api.http.get(url).status_code for url in (first, later)]
+
+
+def test_link_lasts_ten_minutes(api: Api, batch_id: str) -> None:
+    """Signed as the server signs, one that has expired is refused, one that has not is taken."""
+    url = api.link(batch_id).partition("?")[0]
+    signer = Signer((SECRET_KEY.encode(),))
+
+    def status(seconds: int, subject: str = f"results:{batch_id}") -> tuple[int, str]:
+        token = signer.sign(subject, system_clock() + seconds * SECOND)
+        reply = api.http.get(f"{url}?t={token}")
+        return reply.status_code, reply.text if reply.status_code != 200 else ""
+
+    assert (200, "") == status(60)
+    assert 403 == status(-1)[0]
+    assert "has expired" in status(-1)[1]
+    assert 403 == status(60, "results:0123456789")[0]
+    assert 403 == status(60, batch_id)[0]
+
+
+def test_token_says_ten_minutes(api: Api, batch_id: str) -> None:
+    """A link is good for ten minutes from the look that made it."""
+    before = system_clock()
+    token = api.link(batch_id).partition("?t=")[2]
+    signer, subject = Signer((SECRET_KEY.encode(),)), f"results:{batch_id}"
+
+    assert "valid" == signer.verify(token, subject, before + 599 * SECOND).value
+    assert "expired" == signer.verify(token, subject, system_clock() + 600 * SECOND).value
+
+
+def test_tampered_links(api: Api, batch_id: str) -> None:
+    """Whatever is changed in a token, it opens nothing."""
+    url, _, token = api.link(batch_id).partition("?t=")
+    first, last = ("B" if token[0] != "B" else "C"), ("A" if token[-1] != "A" else "B")
+    tampered = ["", token[:-1], first + token[1:], token + "A", token * 2, "A" * len(token), "\0"]
+    tampered += [token[:10] + last + token[11:], f"{token}.", f" {token}"]
+
+    for each in tampered:
+        assert 403 == api.http.get(url, params={"t": each}).status_code, each
+    assert 403 == api.http.get(url).status_code
+    assert 200 == api.http.get(url, params={"t": token}).status_code
+
+
+def test_a_token_opens_one_archive(api: Api, batch_id: str) -> None:
+    """Not that of another batch."""
+    other = api.submit(PING)
+    api.finished(other)
+    one, two = api.link(batch_id), api.link(other)
+
+    assert 403 == api.http.get(one.replace(batch_id, other)).status_code
+    assert 403 == api.http.get(two.replace(other, batch_id)).status_code
+
+
+def test_link_of_a_deleted_batch(api: Api, batch_id: str) -> None:
+    """It is dead at once, though it has not expired."""
+    url = api.link(batch_id)
+    assert 200 == api.http.get(url).status_code
+
+    api.done("DELETE", f"/batches/{batch_id}")
+
+    reply = api.http.get(url)
+    assert (404, True) == (reply.status_code, "deleted" in reply.text)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_links_are_for_reading(api: Api, batch_id: str, method: str) -> None:
+    """Nothing else can be done with one."""
+    url = api.link(batch_id)
+
+    assert 405 == api.http.request(method, url).status_code
+    assert 200 == api.http.get(url).status_code
+
+
+# --- Archives ------------------------------------------------------------------------------------
+
+
+def test_results(api: Api, batch_id: str) -> None:
+    """Three keys in their order; every response is a string of JSON, `{}` where there is none."""
+    found = entries(api.server.archive(batch_id))
+
+    assert {("status_code", "operation_id", "response")} == {tuple(each) for each in found}
+    assert [200, 400, 200, 204, 204, 404] == [each["status_code"] for each in found]
+    assert ["1", "2", "\u00fc\U0001f600", None, "", None] == [
+        each["operation_id"] for each in found
+    ]
+    assert ["{}", "{}"] == [each["response"] for each in found[3:5]]
+    responses = [json.loads(each["response"]) for each in found]
+    assert "Ånn \U0001f600 \\/" == responses[0]["merge_fields"]["FNAME"]
+    assert ("Member Exists", "") == (responses[1]["title"], responses[1]["instance"])
+    assert ("Resource Not Found", "") == (responses[5]["title"], responses[5]["instance"])
+
+
+def test_one_gzip_member(api: Api, batch_id: str) -> None:
+    """Readers that stop after the first member miss nothing."""
+    archive = api.server.archive(batch_id)
+    reader = zlib.decompressobj(wbits=31)
+
+    raw = reader.decompress(archive)
+
+    assert reader.eof
+    assert b"" == reader.unused_data
+    assert raw == gzip.decompress(archive)
+    assert raw.isascii()
+
+
+def test_plain_ustar(api: Api, batch_id: str) -> None:
+    """Only files with plain names and whole times: what readers trip over is not there."""
+    raw = gzip.decompress(api.server.archive(batch_id))
+
+    assert 0 == len(raw) % 512
+    assert bytes(1024) == raw[-1024:]
+    with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
+        files = tar.getmembers()
+        assert 6 == len({each.name for each in files})
+        for each in files:
+            header = raw[each.offset : each.offset + 512]
+            assert (b"ustar\x0000", b"0") == (header[257:265], header[156:157])
+            assert each.isreg()
+            assert not each.pax_headers
+            assert each.name.endswith(".json")
+            assert int(each.name.removesuffix(".json"), 16) >= 0
+            assert int(each.mtime) == each.mtime > 0
+            file = tar.extractfile(each)
+            assert file
+            assert 1 == len(json.load(file))
+
+
+def test_readers_agree(api: Api, batch_id: str, tmp_path: Path) -> None:
+    """GNU tar, Python and Node find the same results."""
+    archive = api.server.archive(batch_id)
+
+    listed = _run(archive, "tar", "--list", "--gzip", "--file=-").split()
+    _run(archive, "tar", "--extract", "--gzip", "--file=-", f"--directory={tmp_path}")
+    whole = _run(archive, "tar", "--extract", "--gzip", "--to-stdout", "--file=-")
+
+    unpacked = [json.loads((tmp_path / name).read_text()) for name in listed]
+    assert entries(archive) == [entry for file in unpacked for entry in file]
+    assert 6 == whole.count('"status_code"')
+
+
+def test_node_reads_it(api: Api, batch_id: str) -> None:
+    """With nothing but what it brings along."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+
+    assert "6\n" == _run(api.server.archive(batch_id), "node", "--eval", NODE_READER)
+
+
+def test_large_archive(api: Api) -> None:
+    """Several chunks make one archive, in the order of the operations."""
+    operations = [{"method": "GET", "path": "/ping", "operation_id": n} for n in range(12_000)]
+
+    batch_id = api.submit(*operations)
+
+    archive = api.server.archive(batch_id)
+    assert [str(each) for each in range(12_000)] == [
+        each["operation_id"] for each in entries(archive)
+    ]
+    reader = zlib.decompressobj(wbits=31)
+    reader.decompress(archive)
+    assert (True, b"") == (reader.eof, reader.unused_data)
+    assert 12_000 == len(_run(archive, "tar", "--list", "--gzip", "--file=-").split())
+
+
+def _run(archive: bytes, *command: str) -> str:
+    return subprocess.run(command, input=archive, capture_output=True, check=True).stdout.decode()
