@@ -13,6 +13,9 @@ pytest.register_assert_rewrite(
     "tests.scenario", "tests.clients", "tests.contract", "tests.faults", "tests.properties"
 )
 
+# Running servers, once for each process of a test run.
+pytest_plugins = ["tests.contract.running"]
+
 # A failing example prints what repeats it. No deadline: the machine may be busy with other tests.
 settings.register_profile("short", deadline=None, print_blob=True)
 settings.register_profile("long", settings.get_profile("short"), max_examples=2_000)
