@@ -7,7 +7,9 @@ nothing crosses.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 import structlog
@@ -39,77 +41,69 @@ class Plan:
     """Responses that are true once `write` has committed."""
 
     responses: Sequence[Response]
-    working: WorkingSet | None
+    working: WorkingSet
 
     @property
     def has_changes(self) -> bool:
         """Whether there is anything to write."""
-        return self.working is not None and self.working.has_changes
+        return self.working.has_changes
 
     def write(self, connection: Connection) -> None:
         """Write the changes; raises Stale if they cannot be written as planned."""
-        if self.working is None:
-            return
-        try:
+        with _conflicts_are_stale():
             self.working.save(connection)
-        except DBAPIError as error:
-            if not is_conflict(error):
-                raise
-            # Some request does not fit the database, or others write the same rows. Answered
-            # within one transaction, the requests can be told apart.
-            raise Stale from error
 
 
 def plan(
     database: Database, caller: Caller, requests: Sequence[Request], next_key: NextKey
 ) -> Plan:
     """Answer without holding a write transaction; raises Stale if that cannot be done."""
-    prepared = [_prepare(request, caller) for request in requests]
-    plain = [each for each in prepared if isinstance(each, Plain)]
-    if any(each.writes for each in plain):
+    calls = [_prepare(request, caller) for request in requests]
+    plain = [call.prepared for call in calls if isinstance(call.prepared, Plain)]
+    if any(handler.writes for handler in plain):
         raise Stale
-    try:
-        with database.read() as connection:
-            working = _load(connection, caller, prepared, next_key)
-            responses = _apply(working, requests, prepared)
-            if plain and working.has_changes:
-                raise Stale  # the reads are to see what the others have written
-            _answer_plain(connection, caller, requests, prepared, responses)
-    except DBAPIError as error:
-        if not is_conflict(error):
-            raise
-        raise Stale from error  # as in `Plan.write`
-    return Plan([each for each in responses if each is not None], working)
+    with _conflicts_are_stale(), database.read() as connection:
+        working = _load(connection, caller, calls, next_key)
+        responses = _apply(working, calls)
+        if plain and working.has_changes:
+            raise Stale  # the reads are to see what the others have written
+        return Plan(_completed(connection, caller, calls, responses), working)
 
 
 def answer_within(
     connection: Connection, caller: Caller, requests: Sequence[Request], next_key: NextKey
 ) -> list[Response]:
     """Answer and write within a transaction, whatever the requests are."""
-    prepared = [_prepare(request, caller) for request in requests]
-    responses: list[Response | None] = [None] * len(requests)
-    for run in _runs(prepared):
-        answered = _answer_run(
-            connection,
-            caller,
-            [requests[index] for index in run],
-            [prepared[index] for index in run],
-            next_key,
-        )
-        for index, response in zip(run, answered, strict=True):
-            responses[index] = response
-    return [each for each in responses if each is not None]
+    calls = [_prepare(request, caller) for request in requests]
+    return [
+        response
+        for run in _runs(calls)
+        for response in _answer_run(connection, caller, run, next_key)
+    ]
 
 
-def _prepare(request: Request, caller: Caller) -> Prepared:
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request, and what is to be done about it."""
+
+    request: Request
+    prepared: Prepared
+
+    @property
+    def is_border(self) -> bool:
+        """Whether the calls before it must be written before it, and those behind it after it."""
+        return isinstance(self.prepared, Plain) and self.prepared.writes
+
+
+def _prepare(request: Request, caller: Caller) -> _Call:
     try:
         check_params(request.params)
         handler, request.path_params = _routes.match(request.method, request.path)
     except Refused as refused:
-        return refusal(refused)
+        return _Call(request, refusal(refused))
     if isinstance(handler, Plain):
-        return handler
-    return _fenced(lambda: _read(handler, request, caller))
+        return _Call(request, handler)
+    return _Call(request, _fenced(lambda: _read(handler, request, caller)))
 
 
 def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
@@ -119,102 +113,92 @@ def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
         return Misread(request.path_params["list_id"], refused)
 
 
-def _runs(prepared: Sequence[Prepared]) -> Iterator[list[int]]:
-    """Indexes of requests that may be answered as one set."""
-    run: list[int] = []
-    for index, each in enumerate(prepared):
-        if isinstance(each, Plain) and each.writes:
-            if run:
-                yield run
-            yield [index]
-            run = []
+def _runs(calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
+    """Consecutive calls that may be answered as one set."""
+    for is_border, run in groupby(calls, key=lambda call: call.is_border):
+        if is_border:
+            yield from ([call] for call in run)
         else:
-            run.append(index)
-    if run:
-        yield run
+            yield list(run)
 
 
 def _answer_run(
-    connection: Connection,
-    caller: Caller,
-    requests: Sequence[Request],
-    prepared: Sequence[Prepared],
-    next_key: NextKey,
+    connection: Connection, caller: Caller, calls: Sequence[_Call], next_key: NextKey
 ) -> list[Response]:
+    """Answer a set; if the database refuses it, halve it until the call at fault stands alone."""
     try:
         with connection.begin_nested():
-            return _answer_set(connection, caller, requests, prepared, next_key)
+            return _answer_set(connection, caller, calls, next_key)
     except DBAPIError as error:
         if not is_conflict(error):
             raise
-        if len(requests) == 1:
-            log.exception("call_failed", method=requests[0].method, path=requests[0].path)
+        if len(calls) == 1:
+            request = calls[0].request
+            log.exception("call_failed", method=request.method, path=request.path)
             return [refusal(internal_error())]
+    middle = len(calls) // 2
     return [
-        response
-        for request, each in zip(requests, prepared, strict=True)
-        for response in _answer_run(connection, caller, [request], [each], next_key)
+        *_answer_run(connection, caller, calls[:middle], next_key),
+        *_answer_run(connection, caller, calls[middle:], next_key),
     ]
 
 
 def _answer_set(
-    connection: Connection,
-    caller: Caller,
-    requests: Sequence[Request],
-    prepared: Sequence[Prepared],
-    next_key: NextKey,
+    connection: Connection, caller: Caller, calls: Sequence[_Call], next_key: NextKey
 ) -> list[Response]:
-    working = _load(connection, caller, prepared, next_key, for_update(connection))
-    responses = _apply(working, requests, prepared)
+    working = _load(connection, caller, calls, next_key, for_update(connection))
+    responses = _apply(working, calls)
     working.save(connection)
-    _answer_plain(connection, caller, requests, prepared, responses)
-    return [each for each in responses if each is not None]
+    return _completed(connection, caller, calls, responses)
 
 
 def _load(
     connection: Connection,
     caller: Caller,
-    prepared: Sequence[Prepared],
+    calls: Sequence[_Call],
     next_key: NextKey,
     lock: str = "",
 ) -> WorkingSet:
     working = WorkingSet(caller, next_key)
     needs: dict[str, Needs] = defaultdict(Needs)
-    for each in prepared:
-        if not isinstance(each, Plain | Response):
-            each.want(needs[each.list_id])
+    for call in calls:
+        if not isinstance(call.prepared, Plain | Response):
+            call.prepared.want(needs[call.prepared.list_id])
     if needs:
         working.load(connection, needs, lock)
     return working
 
 
-def _apply(
-    working: WorkingSet, requests: Sequence[Request], prepared: Sequence[Prepared]
-) -> list[Response | None]:
+def _apply(working: WorkingSet, calls: Sequence[_Call]) -> list[Response | None]:
     """The responses of calls on members; None where a plain handler has yet to answer."""
     responses: list[Response | None] = []
-    for request, each in zip(requests, prepared, strict=True):
-        if isinstance(each, Response):
-            responses.append(each)
-        elif isinstance(each, Plain):
+    for call in calls:
+        prepared = call.prepared
+        if isinstance(prepared, Response):
+            responses.append(prepared)
+        elif isinstance(prepared, Plain):
             responses.append(None)
         else:
-            response = _fenced(lambda each=each: each.apply(working))  # type: ignore[misc]
-            responses.append(select_fields(response, request.params))
+            response = _fenced(lambda prepared=prepared: prepared.apply(working))  # type: ignore[misc]
+            responses.append(select_fields(response, call.request.params))
     return responses
 
 
-def _answer_plain(
+def _completed(
     connection: Connection,
     caller: Caller,
-    requests: Sequence[Request],
-    prepared: Sequence[Prepared],
-    responses: list[Response | None],
-) -> None:
-    for index, each in enumerate(prepared):
-        if isinstance(each, Plain):
-            response = _answer_alone(connection, caller, requests[index], each)
-            responses[index] = select_fields(response, requests[index].params)
+    calls: Sequence[_Call],
+    responses: Sequence[Response | None],
+) -> list[Response]:
+    """The responses, with those of the plain handlers in their places."""
+    completed = []
+    for call, response in zip(calls, responses, strict=True):
+        if response is None and isinstance(call.prepared, Plain):
+            answered = _answer_alone(connection, caller, call.request, call.prepared)
+            completed.append(select_fields(answered, call.request.params))
+        elif response is not None:
+            completed.append(response)
+    return completed
 
 
 def _answer_alone(
@@ -230,6 +214,20 @@ def _answer_alone(
     else:
         savepoint.rollback()
     return response
+
+
+@contextmanager
+def _conflicts_are_stale() -> Iterator[None]:
+    """Some request does not fit the database, or others write the same rows.
+
+    Answered within one transaction, the requests can be told apart.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_conflict(error):
+            raise
+        raise Stale from error
 
 
 def _fenced(answer: Callable[[], T]) -> T | Response:
