@@ -9,6 +9,7 @@ import io
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -25,6 +26,7 @@ KEY = "0123456789abcdef0123456789abcdef-us1"
 SECRET_KEY = "tests-sign-their-links-with-this-long-key"
 
 _POLL_SECONDS = 0.02
+_TLS = ssl.create_default_context()  # made once: making it costs more than a call
 _LIST = {
     "name": "Contacts",
     "contact": {
@@ -93,6 +95,7 @@ class Server:
     url: str = ""
     port: int = 0
     variables: Mapping[str, str] = field(default_factory=dict)
+    key: str = KEY
 
     def start(self, **variables: str) -> "Server":
         """Start and wait until it is ready; again on the same port after an end.
@@ -102,13 +105,14 @@ class Server:
         if self.database_url.startswith("postgresql"):
             self.command("migrate")
         arguments = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "batchway", *arguments],
-            env=self.environment() | variables,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "server.log").open("a"),
-            text=True,
-        )
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "batchway", *arguments],
+                env=self.environment() | variables,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self.process.stdout
         first = self.process.stdout.readline()
         assert "listens at" in first, f"no greeting: {first!r}\n{self.log()}"
@@ -124,7 +128,7 @@ class Server:
     def is_ready(self) -> bool:
         """Whether /healthz says so."""
         try:
-            return httpx.get(f"{self.url}/healthz").status_code == 200
+            return httpx.get(f"{self.url}/healthz", verify=_TLS).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -166,18 +170,22 @@ class Server:
     def kill(self) -> None:
         """`kill -9` of the whole tree."""
         assert self.process
+        self.process.send_signal(signal.SIGSTOP)  # or it would start the first that dies again
         tree = [*self.children(), psutil.Process(self.process.pid)]
         for process in tree:
             _kill(process)
         self.process.wait(60)
-        psutil.wait_procs(tree, timeout=60)
+        until(lambda: not any(is_alive(each) for each in tree), "the processes end")
         self._close()
 
     def kill_child(self, command: str) -> None:
         """`kill -9` of the children that run `worker`, or `api`."""
-        for process in self.children():
-            if process.cmdline()[-1:] == [command]:
-                _kill(process)
+        for process in self.running(command):
+            _kill(process)
+
+    def running(self, command: str) -> list[psutil.Process]:
+        """The children that run `worker`, or `api`."""
+        return [each for each in self.children() if _command(each) == command]
 
     def children(self) -> list[psutil.Process]:
         """The processes that the supervisor has started."""
@@ -186,8 +194,12 @@ class Server:
 
     def close(self) -> None:
         """End it, however it is."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
             self.kill()
+        else:
+            self._close()
 
     def _close(self) -> None:
         assert self.process
@@ -195,9 +207,10 @@ class Server:
         self.process.stdout.close()
         self.process = None
 
-    def call(self, method: str, path: str, key: str = KEY, **more: Any) -> httpx.Response:
-        """One call under /3.0."""
-        return httpx.request(method, f"{self.url}/3.0{path}", auth=("any", key), timeout=60, **more)
+    def call(self, method: str, path: str, key: str | None = None, **more: Any) -> httpx.Response:
+        """One call under /3.0, with this server's key or another one."""
+        url, auth = f"{self.url}/3.0{path}", ("any", key or self.key)
+        return httpx.request(method, url, auth=auth, timeout=60, verify=_TLS, **more)
 
     def get(self, path: str, **params: Any) -> Any:
         """The body of a GET that succeeds."""
@@ -241,7 +254,7 @@ class Server:
 
     def archive(self, batch_id: str) -> bytes:
         """The archive of a finished batch, by a fresh link and without a key."""
-        reply = httpx.get(self.finished(batch_id)["response_body_url"], timeout=60)
+        reply = httpx.get(self.finished(batch_id)["response_body_url"], timeout=60, verify=_TLS)
         assert 200 == reply.status_code, reply.text
         return reply.content
 
@@ -284,6 +297,21 @@ def check_invariants(server: Server, batch_id: str, operations: list[Operation])
 def _successful(reply: httpx.Response) -> Any:
     assert reply.status_code in {200, 204}, f"{reply.status_code} {reply.text}"
     return reply.json() if reply.content else None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still runs; one that waits to be reaped does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return process.cmdline()[-1]
+    except (psutil.NoSuchProcess, IndexError):  # it has just died
+        return ""
 
 
 def _kill(process: psutil.Process) -> None:

@@ -10,6 +10,7 @@ from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
+from batchway.model.step import Step
 from batchway.store import batches as store
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.scenario import Operation, Server
@@ -67,11 +68,15 @@ def test_the_sweep_leaves_held_batches_alone_while_there_is_no_room(hand: ByHand
     asked: list[int] = []
     hand.clock.now += int(2 * limits.overdue_seconds * 1_000_000)
 
-    sweep(hand.parts, lambda _step, batch_id, _number: bool(asked.append(batch_id)) or True)
+    def note(_step: Step, batch_id: int, _number: int) -> bool:
+        asked.append(batch_id)
+        return True
+
+    sweep(hand.parts, note)
     assert held.id not in asked
     assert RUNNING == len(set(asked))
     assert cancel(hand.parts, held.account_id, _running(hand).public_id)
-    sweep(hand.parts, lambda _step, batch_id, _number: bool(asked.append(batch_id)) or True)
+    sweep(hand.parts, note)
     assert held.id in asked
 
 

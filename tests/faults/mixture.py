@@ -1,0 +1,198 @@
+"""Operations of many kinds, on which it would show if one of them took effect twice, or never.
+
+They come in groups of ten. A group lies within one chunk, so that its order is kept; the answer to
+each of its operations is known, and so is what it leaves behind:
+
+- a member is added, and added once more: 400; a first addition done twice would be a 400, too
+- a member is upserted, then updated, then tagged
+- a member is added and moves to another address: done twice, it would stand there already
+- a member that was there is archived: done twice, 405
+- a member that was there is deleted for good: done twice, 404
+- something that is bad in one way or another, or something that reads
+
+A chunk without calls that are answered one by one (reads, lists) is worked out before its
+transaction, any other within it. Large batches have chunks of both sorts, small ones have all.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from batchway import limits
+from batchway.kit.ids import subscriber_hash
+from batchway.model.batch import is_small
+from tests.scenario import Operation, Result, Server, add_member, check_invariants
+
+GROUP_OPERATION_COUNT = 10
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The groups of one batch on one list; `name` makes their addresses its own."""
+
+    list_id: str
+    name: str
+    group_count: int
+
+    def prepare(self, server: Server) -> None:
+        """Put the members on the list that the operations take for granted."""
+        operations = [
+            add_member(self.list_id, self._address(kind, number))
+            for number in range(self.group_count)
+            for kind in ("archived", "forgotten")
+        ]
+        server.finished(server.submit(operations))
+
+    def operations(self) -> list[Operation]:
+        """The batch, with operation ids that tell an operation's place."""
+        return [
+            operation | {"operation_id": f"{self.name}-{position}"}
+            for position, (operation, _) in enumerate(self._expected())
+        ]
+
+    def check(self, server: Server, batch_id: str) -> None:
+        """Each operation took effect exactly once, and its one result says so."""
+        results = check_invariants(server, batch_id, self.operations())
+        wanted = [status_code for _, status_code in self._expected()]
+        wrong = {
+            result.operation_id: (status_code, result)
+            for status_code, result in zip(wanted, results, strict=True)
+            if status_code != result.status_code
+        }
+        assert {} == dict(list(wrong.items())[:10])
+        self._check_members(server, results)
+        self._check_stats(server)
+        self._check_lists(server, results)
+
+    def _check_members(self, server: Server, results: list[Result]) -> None:
+        """The list holds what the results say, member by member."""
+        members = [each for each in server.members(self.list_id) if self._is_ours(each)]
+        held = [(each["email_address"], each["status"]) for each in members]
+
+        assert Counter(self._members_after()) == Counter(held)
+        assert self._tags_after() == _tags(members)
+        told = {each.response["web_id"] for each in results if "email_address" in each.response}
+        archived = {each["web_id"] for each in members if each["status"] == "archived"}
+        assert told == {each["web_id"] for each in members} - archived
+
+    def _check_stats(self, server: Server) -> None:
+        """The list's counters, which are written by adding to them, equal its members."""
+        statuses = Counter(each["status"] for each in server.members(self.list_id))
+        stats = server.get(f"/lists/{self.list_id}")["stats"]
+
+        assert (statuses["subscribed"], statuses["unsubscribed"]) == (
+            stats["member_count"],
+            stats["unsubscribe_count"],
+        )
+
+    def _check_lists(self, server: Server, results: list[Result]) -> None:
+        """Lists bear no unique name: one made twice would be there twice."""
+        made = server.get("/lists", count=1000)["lists"]
+        told = {each.response["id"] for each in results if "permission_reminder" in each.response}
+
+        assert told == {each["id"] for each in made if each["name"] == self.name}
+
+    def _expected(self) -> list[tuple[Operation, int]]:
+        return [
+            expected
+            for number in range(self.group_count)
+            for expected in [*self._of_members(number), self._last_of(number)]
+        ]
+
+    def _of_members(self, number: int) -> list[tuple[Operation, int]]:
+        new, upserted, moving, moved, archived, forgotten = (
+            self._address(kind, number)
+            for kind in ("new", "upserted", "moving", "moved", "archived", "forgotten")
+        )
+        fields = {"FNAME": f"Ann {number}"}
+        tags = [{"name": self.name, "status": "active"}, {"name": "none", "status": "inactive"}]
+        return [
+            (add_member(self.list_id, new, merge_fields=fields), 200),
+            (add_member(self.list_id, new), 400),
+            (self._on("PUT", upserted, email_address=upserted, status_if_new="subscribed"), 200),
+            (self._on("PATCH", upserted, status="unsubscribed", merge_fields=fields), 200),
+            (self._on("POST", upserted, "/tags", tags=tags), 204),
+            (add_member(self.list_id, moving), 200),
+            (self._on("PATCH", moving, email_address=moved), 200),
+            (self._on("DELETE", archived), 204),
+            (self._on("POST", forgotten, "/actions/delete-permanent"), 204),
+        ]
+
+    def _last_of(self, number: int) -> tuple[Operation, int]:
+        """Something bad, or a call that is answered alone, if the chunk may have such calls."""
+        member = f"/lists/{self.list_id}/members"
+        new = subscriber_hash(self._address("new", number))
+        bad: list[tuple[Operation, int]] = [
+            (add_member(self.list_id, "not an address"), 400),
+            ({"method": "POST", "path": member, "body": '{"status": "subscribed"}'}, 400),
+            ({"method": "POST", "path": member, "body": "{"}, 400),
+            ({"method": "GET", "path": "/no-such-resource"}, 404),
+            ({"method": "POST", "path": "/batches", "body": "{}"}, 400),
+            ({"method": "PATCH", "path": f"{member}/nobody", "body": "{}"}, 404),
+        ]
+        alone: list[tuple[Operation, int]] = [
+            ({"method": "GET", "path": f"{member}/{new}"}, 200),
+            ({"method": "GET", "path": "/ping"}, 200),
+            ({"method": "GET", "path": f"{member}/nobody"}, 404),
+        ]
+        if number == self.group_count - 1:
+            return add_list(self.name), 200
+        kinds = bad + alone if self._is_mixed(number) else bad
+        return kinds[number % len(kinds)]
+
+    def _is_mixed(self, number: int) -> bool:
+        chunk = number * GROUP_OPERATION_COUNT // limits.chunk_operations_max
+        return is_small(self.group_count * GROUP_OPERATION_COUNT) or chunk % 2 == 1
+
+    def _on(self, method: str, address: str, below: str = "", **body: Any) -> Operation:
+        path = f"/lists/{self.list_id}/members/{subscriber_hash(address)}{below}"
+        operation: Operation = {"method": method, "path": path}
+        return operation | {"body": json.dumps(body)} if body else operation
+
+    def _address(self, kind: str, number: int) -> str:
+        return f"{self.name}.{kind}.{number}@example.com"
+
+    def _is_ours(self, member: dict[str, Any]) -> bool:
+        return str(member["email_address"]).startswith(f"{self.name}.")
+
+    def _members_after(self) -> list[tuple[str, str]]:
+        after = {
+            "new": "subscribed",
+            "upserted": "unsubscribed",
+            "moved": "subscribed",
+            "archived": "archived",
+        }
+        return [
+            (self._address(kind, number), status)
+            for number in range(self.group_count)
+            for kind, status in after.items()
+        ]
+
+    def _tags_after(self) -> Counter[tuple[str, str]]:
+        return Counter(
+            (self._address("upserted", number), self.name) for number in range(self.group_count)
+        )
+
+
+def _tags(members: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    return Counter(
+        (member["email_address"], tag["name"]) for member in members for tag in member["tags"]
+    )
+
+
+def add_list(name: str) -> Operation:
+    """An operation that makes a list; nothing keeps it from making a second of that name."""
+    body = {
+        "name": name,
+        "contact": {"company": "Acme", "address1": "1 Main St", "city": "Bern", "country": "CH"},
+        "permission_reminder": "You signed up with us.",
+        "email_type_option": False,
+        "campaign_defaults": {
+            "from_name": "Acme",
+            "from_email": "acme@example.com",
+            "subject": "News",
+            "language": "en",
+        },
+    }
+    return {"method": "POST", "path": "/lists", "body": json.dumps(body)}

@@ -1,0 +1,141 @@
+"""`kill -9` of anything at any moment, while batches run.
+
+The moments come from a seed, which a failure prints; BATCHWAY_FAULT_SEED repeats it, as far as
+processes can be made to repeat themselves.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from batchway import limits
+from tests.faults.mixture import GROUP_OPERATION_COUNT, Mixture
+from tests.faults.watch import Watch, look_at
+from tests.scenario import Server, until
+
+LARGE_OPERATION_COUNT = 20_000
+SMALL_OPERATION_COUNT = 300
+SPARE_OPERATION_COUNT = 10_000
+SECONDS_BETWEEN_BLOWS_MAX = 0.8  # less than a large batch runs
+PAUSE_SECONDS = limits.lease_seconds + 2 * limits.sweep_seconds
+
+ROUNDS = int(os.environ.get("BATCHWAY_FAULT_ROUNDS", "40"))
+
+
+@dataclass
+class Campaign:
+    """Batches on one server, and the blows that it gets meanwhile."""
+
+    server: Server
+    chance: random.Random
+    prepared: list[tuple[Server, Mixture]] = field(default_factory=list)
+    submitted: list[tuple[Mixture, Watch]] = field(default_factory=list)
+
+    def prepare(self, owner: Server, name: str, operation_count: int) -> None:
+        """One more batch that can be submitted, of the account as which `owner` calls."""
+        mixture = Mixture(owner.new_list(), name, operation_count // GROUP_OPERATION_COUNT)
+        mixture.prepare(owner)
+        self.prepared.append((owner, mixture))
+
+    def submit(self) -> None:
+        """Submit the next batch that is prepared."""
+        owner, mixture = self.prepared.pop(0)
+        batch_id = owner.submit(mixture.operations())
+        self.submitted.append((mixture, Watch(owner, batch_id)))
+
+    def strike(self, blow: str) -> None:
+        """One blow, after a while; if no batch runs that it could hit, the next one is begun."""
+        if self.prepared and not self.is_running:
+            until(self.server.is_ready, "a worker could begin")
+            self.submit()
+        self._look(self.chance.uniform(0, SECONDS_BETWEEN_BLOWS_MAX))
+        print("blow:", blow, "while batches run" if self.is_running else "when all is done")
+        match blow:
+            case "tree":
+                self.server.kill()
+                self.server.start()
+            case "pause":
+                self._pause()
+            case "one worker":
+                for worker in self.chance.sample(self.server.running("worker"), k=1):
+                    worker.kill()
+            case _:
+                self.server.kill_child(blow)
+
+    def finish(self) -> None:
+        """Wait for all batches; then each has done what it had to, exactly once."""
+        for _, watch in self.submitted:
+            watch.until_finished()
+        for mixture, watch in self.submitted:
+            mixture.check(watch.server, watch.batch_id)
+        self.prepared, self.submitted = [], []
+
+    @property
+    def is_running(self) -> bool:
+        """Whether some batch was not finished when last seen."""
+        return any(watch.is_running for _, watch in self.submitted)
+
+    def _look(self, seconds: float) -> None:
+        look_at([watch for _, watch in self.submitted], seconds)
+
+    def _pause(self) -> None:
+        """A worker is away for longer than its lease, and comes back."""
+        workers = self.server.running("worker")
+        for worker in self.chance.sample(workers, k=min(1, len(workers))):
+            worker.suspend()
+            self._look(PAUSE_SECONDS)
+            worker.resume()
+
+
+@pytest.fixture
+def campaign(server: Server) -> Iterator[Campaign]:
+    """A campaign against two workers, its moments chosen by chance."""
+    seed = int(os.environ.get("BATCHWAY_FAULT_SEED") or random.getrandbits(32))
+    print(f"repeat with: BATCHWAY_FAULT_SEED={seed}")
+    server.workers = 2
+    server.start().ready()
+    yield Campaign(server, random.Random(seed))
+    print(server.log()[-8_000:])
+
+
+def test_a_large_batch_survives_kills(campaign: Campaign) -> None:
+    """Workers, the API and the whole tree die while 20,000 operations run."""
+    campaign.prepare(campaign.server, "short", LARGE_OPERATION_COUNT)
+    campaign.submit()
+    campaign.server.kill_child("worker")
+    assert campaign.is_running
+
+    for blow in campaign.chance.sample(["one worker", "api", "tree"], k=3):
+        campaign.strike(blow)
+
+    campaign.finish()
+
+
+@pytest.mark.long
+def test_campaign(campaign: Campaign) -> None:
+    """Round after round, with several batches of two accounts at once."""
+    other = second_account(campaign.server)
+    blows = ["worker", "one worker", "one worker", "one worker", "api", "api", "tree", "pause"]
+    for number in range(ROUNDS):
+        print("round", number)
+        chosen = campaign.chance.choices(blows, k=campaign.chance.randint(2, 5))
+        campaign.prepare(campaign.server, f"large-{number}", LARGE_OPERATION_COUNT)
+        campaign.prepare(other, f"other-{number}", LARGE_OPERATION_COUNT)
+        campaign.prepare(other, f"small-{number}", SMALL_OPERATION_COUNT)
+        for spare, _ in enumerate(chosen):
+            campaign.prepare(other, f"spare-{number}-{spare}", SPARE_OPERATION_COUNT)
+        for _ in range(3):
+            campaign.submit()
+        for blow in chosen:
+            campaign.strike(blow)
+        campaign.finish()
+
+
+def second_account(server: Server) -> Server:
+    """The same server, called by another account."""
+    printed = server.command("accounts", "create", "Second").stdout
+    key = printed.split("API key", 1)[1].split()[0]
+    return replace(server, key=key)

@@ -1,0 +1,125 @@
+"""Nothing poisons a batch: an operation that ends every process that touches it is set apart."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from batchway import limits
+from batchway.faults import FaultPoint
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.run import run
+from batchway.lifecycle.split import split
+from batchway.model.batch import Batch
+from batchway.model.operation import Operation
+from tests.faults.by_hand import ByHand, opened_by_hand
+from tests.faults.watch import Watch
+from tests.scenario import Server, add_member, check_invariants
+
+POISON = "13"  # the operation id of the one that is at fault
+LARGE = 6_000  # operations: two chunks
+SMALL = 20
+
+
+class Poisoned(Exception):
+    """Ends the step, as a dying process would: nothing of it is kept."""
+
+
+@pytest.fixture
+def hand(server: Server) -> Iterator[ByHand]:
+    """The steps, on each database in turn."""
+    with opened_by_hand(server) as opened:
+        yield opened
+
+
+def test_one_poisonous_operation_in_a_large_batch(hand: ByHand) -> None:
+    """Its chunk is halved until it stands alone and gets a 500; all others take effect."""
+    batch = hand.submit(hand.additions(LARGE))
+    parts = hand.interrupted(poison)
+    split(parts, batch.id)
+    steps = 0
+
+    while waiting := hand.waiting(batch):
+        for number in waiting:
+            steps += 1
+            endured(lambda number=number: execute(parts, batch.id, number))  # type: ignore[misc]
+    finalize(parts, batch.id)
+
+    assert steps < attempts_max(LARGE)
+    check_only_poison_failed(hand, batch)
+
+
+def test_one_poisonous_operation_in_a_small_batch(hand: ByHand) -> None:
+    """The same in one hop."""
+    batch = hand.submit(hand.additions(SMALL))
+    parts = hand.interrupted(poison)
+    runs = 0
+
+    while hand.status(batch) != "finished":
+        runs += 1
+        assert runs < attempts_max(SMALL)
+        endured(lambda: run(parts, batch.id))
+
+    check_only_poison_failed(hand, batch)
+
+
+def test_an_operation_that_kills(server: Server) -> None:
+    """A worker that dies of it each time is started again, until the operation gets its 500."""
+    check_all_killed(server, 1, seconds=60)
+
+
+@pytest.mark.long
+def test_operations_that_kill(server: Server) -> None:
+    """A batch in which each operation kills ends like any other."""
+    check_all_killed(server, 3, seconds=600)
+
+
+def check_all_killed(server: Server, count: int, seconds: float) -> None:
+    """Each operation ends with a 500 of its own, and what comes afterwards runs as ever."""
+    server.start(BATCHWAY_FAULT=FaultPoint.EXECUTE_BEFORE_ANSWER).ready()
+    list_id = server.new_list()
+    operations = [add_member(list_id, f"{number}@example.com") for number in range(count)]
+
+    batch_id = server.submit(operations)
+    server.finished(batch_id, seconds)
+
+    results = check_invariants(server, batch_id, operations)
+    assert [500] * count == [result.status_code for result in results]
+    assert [] == server.members(list_id)
+    assert 0 == server.stop()
+    server.start()
+    watch = Watch(server, server.submit(operations))
+    watch.until_finished()
+    assert count == len(server.members(list_id))
+
+
+def poison(operations: Sequence[Operation]) -> None:
+    """End the step if the one is among the operations."""
+    if any(operation.operation_id == POISON for operation in operations):
+        raise Poisoned
+
+
+def endured(step: Callable[[], None]) -> None:
+    """Run a step, as an engine would that starts it again after its process has died."""
+    try:
+        step()
+    except Poisoned:
+        return
+
+
+def attempts_max(operation_count: int) -> int:
+    """More steps than it takes to find one operation by halving."""
+    return (limits.chunk_attempts_max + 2) * (operation_count.bit_length() + 2)
+
+
+def check_only_poison_failed(hand: ByHand, batch: Batch) -> None:
+    """One 500, in its place; the others were added."""
+    results = hand.results(batch)
+    found = hand.batch(batch)
+    assert found
+
+    assert [POISON] == [each.operation_id for each in results if each.status_code != 200]
+    assert [500] == [each.status_code for each in results if each.operation_id == POISON]
+    assert list(range(len(results))) == [int(each.operation_id or "") for each in results]
+    assert (len(results), 1) == (found.finished_operations, found.errored_operations)
+    assert len(results) - 1 == hand.member_count()

@@ -1,0 +1,190 @@
+"""The process tree of `serve` lives and dies together, and its parts come back."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from batchway import limits
+from tests.faults.mixture import Mixture
+from tests.faults.watch import Watch
+from tests.scenario import Server, add_member, is_alive, until
+
+GROUP_COUNT = 2_000  # 20,000 operations
+FOLLOW_SECONDS_MAX = 5.0  # until the children of a dead supervisor are gone
+
+
+def test_sigterm_leaves_no_batch_behind(server: Server) -> None:
+    """SIGTERM in the middle of a batch exits with 0 in time; the next start finishes the batch."""
+    server.start().ready()
+    mixture = Mixture(server.new_list(), "stopped", GROUP_COUNT)
+    mixture.prepare(server)
+    watch = Watch(server, server.submit(mixture.operations()))
+    until(lambda: watch.look() or watch.seen[-1]["status"] == "started", "the batch is started")
+
+    begun = time.monotonic()
+    assert 0 == server.stop()
+
+    assert time.monotonic() - begun < limits.shutdown_grace_seconds
+    assert watch.is_running
+    server.start()
+    watch.until_finished()
+    mixture.check(server, watch.batch_id)
+
+
+def test_children_follow_their_supervisor(server: Server) -> None:
+    """When the supervisor alone is killed, API and workers end by themselves."""
+    server.workers = 2
+    server.start().ready()
+    children = server.children()
+    assert server.process
+
+    server.process.kill()
+    server.process.wait()
+
+    assert 3 == len(children)
+    until(lambda: not any(map(is_alive, children)), "all end", FOLLOW_SECONDS_MAX)
+
+
+def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
+    """A second `serve` on the same folder is refused with the first one's process id."""
+    with running(Server(tmp_path)) as server:
+        assert server.process
+
+        second = server.command("serve", "--port", "0", check=False)
+
+        assert 1 == second.returncode
+        assert f"in use by process {server.process.pid}" in second.stderr
+        assert "--data-dir" in second.stderr
+        assert server.is_ready()
+
+
+def test_a_data_folder_is_free_after_a_kill(tmp_path: Path) -> None:
+    """The lock dies with its holder: nothing has to be removed by hand."""
+    with running(Server(tmp_path)) as server:
+        server.kill()
+
+        server.start().ready()
+
+        assert "Everything's Chimpy!" == server.get("/ping")["health_status"]
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_a_dead_child_is_started_again(server: Server, command: str) -> None:
+    """Another process takes its place, and work goes on."""
+    server.start().ready()
+    list_id = server.new_list()
+    [before] = server.running(command)
+
+    before.kill()
+    [after] = until(lambda: server.running(command), f"another {command} runs")
+
+    assert before.pid != after.pid
+    server.finished(server.submit([add_member(list_id, "ann@example.com")]))
+    assert 1 == len(server.members(list_id))
+
+
+def test_callers_wait_for_a_new_api(server: Server) -> None:
+    """While no API process runs, a call waits at the supervisor's socket instead of failing."""
+    server.start().ready()
+    [api] = server.running("api")
+
+    api.kill()
+    until(lambda: not is_alive(api), "the API is dead")
+
+    assert "Everything's Chimpy!" == server.get("/ping")["health_status"]
+
+
+def test_a_worker_alone(server: Server) -> None:
+    """Without a worker the server is not ready, but accepts; a worker started beside it works.
+
+    SIGTERM ends that worker with 0, and then the server is not ready any more.
+    """
+    server.workers = 0
+    server.start()
+    until(lambda: health(server) == 503, "the API answers that it is not ready")
+    batch_id = server.submit([add_member(server.new_list(), "ann@example.com")])
+    assert "pending" == server.batch(batch_id)["status"]
+
+    with worker(server) as process:
+        server.ready()
+        assert [200] == [each.status_code for each in server.results(batch_id)]
+        process.terminate()
+        assert 0 == process.wait(limits.shutdown_grace_seconds)
+
+    assert 503 == health(server)
+
+
+def test_an_outage_of_the_database(postgres_url: str, tmp_path: Path) -> None:
+    """The tree outlives a database that is away, even if a worker dies meanwhile."""
+    with running(Server(tmp_path, postgres_url)) as server:
+        mixture = Mixture(server.new_list(), "outage", GROUP_COUNT)
+        mixture.prepare(server)
+        watch = Watch(server, server.submit(mixture.operations()))
+
+        with outage(postgres_url):
+            server.kill_child("worker")
+            until(lambda: server.log().count("child_died") > 1, "a worker finds no database")
+
+        watch.until_finished()
+        mixture.check(server, watch.batch_id)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """A server of this test's own."""
+    try:
+        yield server.start().ready()
+    finally:
+        server.close()
+
+
+@contextmanager
+def worker(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    """`batchway worker` beside a server."""
+    with (server.folder / "worker.log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "batchway", "worker"], env=server.environment(), stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def outage(database_url: str) -> Iterator[None]:
+    """Every connection to the database is cut, and none is taken, within the block."""
+    name = make_url(database_url).database
+    engine = create_engine(
+        make_url(database_url).set(database="postgres"), isolation_level="AUTOCOMMIT"
+    )
+    _administer(engine, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    _administer(
+        engine, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    )
+    try:
+        yield
+    finally:
+        _administer(engine, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        engine.dispose()
+
+
+def _administer(engine: Engine, statement: str) -> None:
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+
+
+def health(server: Server) -> int:
+    """The status code of /healthz, or 0 while there is no answer."""
+    try:
+        return httpx.get(f"{server.url}/healthz").status_code
+    except httpx.TransportError:
+        return 0

@@ -1,0 +1,358 @@
+"""Random calls on a small world: two lists, a handful of addresses, a few tags and merge fields.
+
+A path says `<A>` and `<B>` for the lists of the world, and `<A:ann>` for the contact id of a member
+that it began with.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, Literal
+from urllib.parse import quote
+
+from hypothesis import strategies as st
+
+from batchway.kit.ids import subscriber_hash
+
+Kind = Literal["member", "read", "write", "unread", "barred"]
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call. `kind` says what its order depends on.
+
+    `member`: a call on members or the tags of one. `read`: any other read. `write`: any other
+    change. `unread`: what no handler sees. `barred`: what is refused only in a batch.
+    """
+
+    kind: Kind
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    has_query_in_path: bool = False
+
+
+PEOPLE = ("ann", "bob", "cid", "dee", "eve", "fay", "gus", "hal", "ida")
+_ROLES = tuple(f"<{number}>" for number in range(6))  # who plays them is chosen for all calls at once
+ADDRESSES = (
+    *_ROLES,
+    *_ROLES,
+    "Ann@Example.com",
+    "FAY@EXAMPLE.COM",
+    "josé@example.com",
+    "JOSÉ@EXAMPLE.COM",
+    "İpek@example.com",  # its lower case is longer
+    '"a b"@example.com',
+)
+ODD_ADDRESSES = ("", " ", "nobody", "a..b@example.com", " fay@example.com ", None, 5, ["x"])
+TAGS = ("VIP", "VIP", "vip", "old", "old", "new", "Été", "ÉTÉ", "İ")
+ODD_TAGS = (" vip ", "", "x" * 101, "x" * 100, "nul\0", 5, None)
+STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
+ODD_STATUSES = ("archived", "Subscribed", "", None, 1)
+UNKNOWN_LIST = "0000000000"
+UNKNOWN_HASH = "f" * 32
+BAD_BODIES = ('{"email_address": ', "[]", "null", "", None, '"text"', "5", "{}", "[" * 2_000, "\0")
+
+
+def rarely(odd: Sequence[Any], valid: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Mostly valid, now and then odd."""
+    # Not at an end of the range, which would come up far more often.
+    return st.integers(0, 30).flatmap(lambda n: st.sampled_from(odd) if n == 17 else valid)
+
+
+def of(*values: Any, odd: Sequence[Any] = ()) -> st.SearchStrategy[Any]:
+    """One of the values, rarely an odd one."""
+    valid = st.sampled_from(values)
+    return rarely(odd, valid) if odd else valid
+
+
+# --- What stands in bodies -----------------------------------------------------------------------
+
+_merge_fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "FNAME": of("Ann", "Bea", "", "Zoë", odd=(5, True, None, ["x"], "x" * 256, "nul\0")),
+        "fname": of("Cleo", ""),
+        "LTV": of(12, 1.5, "7", "", odd=("much", 1e308, None, {})),
+        "NEED": of("here", "here", "", odd=(None, 0)),
+        "EXTRA": of("more", ""),
+        "BIRTHDAY": of("02/29", "", odd=("31/12", "13/13")),
+        "ADDRESS": of(
+            {"addr1": "1 Hive", "city": "Kyiv", "state": "K", "zip": "01001"},
+            "1 Hive  Kyiv  K  01001",
+            odd=({"addr1": "1 Hive"}, {"addr1": None}, [1], "1 Hive"),
+        ),
+        "UNKNOWN": of("dropped"),
+    },
+)
+_details = st.fixed_dictionaries(
+    {},
+    optional={
+        "merge_fields": rarely(([], [1], None, "x"), _merge_fields),
+        "email_type": of("html", "text", "", odd=("HTML", 1)),
+        "language": of("en", "", odd=("nul\0", 5)),
+        "vip": of(True, False, odd=(None, "yes", 1)),
+        "location": of(
+            {"latitude": 1.5, "longitude": -2},
+            {},
+            odd=({"latitude": 91}, {"latitude": "x"}, [], None),
+        ),
+        "ip_signup": of("10.0.0.1", "", odd=("::1", "300.0.0.1")),
+        "timestamp_signup": of("2020-01-02T03:04:05Z", "", odd=("soon", "9999-12-31")),
+        "ip_opt": of("::1", odd=("x",)),
+        "timestamp_opt": of("2021-01-02 03:04:05", "", odd=("0001-01-01",)),
+        "interests": of({}, [], odd=({"0123456789": True}, [1])),
+        "marketing_permissions": of([], odd=([{}],)),
+        "surprise": of(1),
+    },
+)
+_tags = st.lists(of(*TAGS, odd=ODD_TAGS), max_size=3)
+_addresses = of(*ADDRESSES, odd=ODD_ADDRESSES)
+_statuses = of(*STATUSES, odd=ODD_STATUSES)
+
+
+def _with(strategy: st.SearchStrategy[Body], optional: Mapping[str, Any]) -> Any:
+    more = st.fixed_dictionaries({}, optional=dict(optional))
+    return st.tuples(more, strategy).map(lambda both: both[0] | both[1])
+
+
+_needs = of({"NEED": "here"}, {"NEED": "here", "LTV": 3}, {})
+_add_bodies = _with(
+    st.fixed_dictionaries({"email_address": _addresses, "status": _statuses}),
+    {"tags": rarely(("VIP", None, {}), _tags), "merge_fields": _needs},
+)
+_new_members = st.tuples(_details, _add_bodies).map(lambda both: both[0] | both[1])
+_upsert_bodies = _with(
+    _details,
+    {"email_address": _addresses, "status_if_new": _statuses, "status": _statuses},
+)
+_update_bodies = st.one_of(
+    _details,
+    _with(_details, {"status": _statuses}),
+    _with(_details, {"email_address": _addresses, "status": _statuses}),
+)
+_tag_changes = st.fixed_dictionaries(
+    {
+        "tags": st.lists(
+            st.fixed_dictionaries(
+                {"name": of(*TAGS, odd=ODD_TAGS), "status": of("active", "inactive", odd=("on",))}
+            ),
+            max_size=4,
+        )
+    },
+    optional={"is_syncing": of(True, odd=("x",))},
+)
+_subscriptions = st.fixed_dictionaries(
+    {"members": st.lists(rarely(({}, [], None), _new_members), max_size=4)},
+    optional={"update_existing": st.booleans(), "sync_tags": of(True, False, odd=("x",))},
+)
+_fields = st.fixed_dictionaries(
+    {"name": of("Extra", odd=("", "x" * 1_001, None)), "type": of("text", "number", odd=("blob",))},
+    optional={
+        "tag": of("EXTRA", "", "extra", odd=("FNAME", "no tag")),
+        "required": st.booleans(),
+        "default_value": of("", "9", odd=("x",)),
+        "display_order": of(1, 3, odd=(-1, "x")),
+        "options": of({}, {"size": 30}, odd=({"size": 0}, [])),
+    },
+)
+_field_changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": of("Renamed", odd=("", 5)),
+        "required": st.booleans(),
+        "default_value": of("", "4", odd=("x",)),
+        "tag": of("GIVEN", "FNAME", odd=("EMAIL",)),
+        "type": of("number", odd=("blob",)),
+    },
+)
+_list_changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": of("Renamed", odd=("", None)),
+        "contact": of({"city": "Lviv"}, odd=({"city": None}, "x")),
+        "email_type_option": st.booleans(),
+        "visibility": of("prv", odd=("all",)),
+    },
+)
+
+
+# --- Where, with which parameters ----------------------------------------------------------------
+
+_lists = of("<A>", "<A>", "<A>", "<B>", odd=(UNKNOWN_LIST, "<A>x", "%00"))
+_HASHES = tuple(f"<hash {role}>" for role in _ROLES)
+_keys = rarely(
+    (UNKNOWN_HASH, "x", "%00", "%ff", "ann@example.com%20"),
+    st.one_of(
+        st.sampled_from(_HASHES),
+        st.sampled_from(_HASHES),
+        st.sampled_from(_HASHES),
+        st.sampled_from(ADDRESSES).map(lambda address: quote(address, safe="<>")),
+        of(subscriber_hash("ann@example.com").upper(), "Fay@example.com", "bob%40example.com"),
+        of(subscriber_hash("josé@example.com"), "<A:ann>", "<A:bob>", "<A:dee>", "<B:ann>"),
+    ),
+)
+_merge_ids = of("1", "6", "7", odd=("0", "06", "x", "9" * 30))
+_selections = {
+    "fields": of("email_address,status,tags", "members.email_address,total_items", "nope,id"),
+    "exclude_fields": of("_links", "_links,members._links,tags"),
+}
+_member_params = rarely(
+    ({"fields": "id", "exclude_fields": "_links"}, {"x": "\0"}),
+    st.one_of(
+        st.just({}),
+        st.just({}),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "skip_merge_validation": of("true", "1", "no"),
+                "skip_duplicate_check": of("true", "false"),
+            }
+            | _selections,
+        ),
+    ),
+)
+_collection_params = st.fixed_dictionaries(
+    {},
+    optional={
+        "count": of("1", "2", "1000", "", odd=("-1", "x")),
+        "offset": of("0", "1", "99", odd=("x",)),
+        "status": of(*STATUSES, "archived", odd=("on",)),
+        "vip_only": of("true", "0"),
+        "since_last_changed": of("2026-11-23T12:00:00+00:00", "2000-01-01", odd=("soon",)),
+        "sort_field": of("last_changed", "timestamp_opt", odd=("email",)),
+        "sort_dir": of("ASC", "desc", odd=("up",)),
+        "email": of("ann@example.com", "JOSÉ@example.com"),
+        "include_total_contacts": of("true"),
+        "required": of("true", "false"),
+    }
+    | _selections,
+)
+
+
+@st.composite
+def _calls(
+    draw: st.DrawFn,
+    kind: Kind,
+    method: str,
+    template: str,
+    bodies: st.SearchStrategy[Any] | None = None,
+    params: st.SearchStrategy[Any] = _member_params,
+) -> Call:
+    path = template.format(list=draw(_lists), key=draw(_keys), merge_id=draw(_merge_ids))
+    given = draw(params)
+    if kind != "barred" and _is_refused(given):
+        kind = "unread"
+    body = draw(_texts(bodies))
+    return Call(kind, method, path, given, body, draw(st.booleans()))
+
+
+def _is_refused(params: Mapping[str, str]) -> bool:
+    """Whether no handler sees a call with these."""
+    both = params.get("fields") and params.get("exclude_fields")
+    return bool(both) or any("\0" in value for value in params.values())
+
+
+def _texts(bodies: st.SearchStrategy[Any] | None) -> st.SearchStrategy[str | None]:
+    return st.none() if bodies is None else rarely(BAD_BODIES, bodies.map(json.dumps))
+
+
+_MEMBERS = "/lists/{list}/members"
+_MEMBER = "/lists/{list}/members/{key}"
+_FIELDS = "/lists/{list}/merge-fields"
+_FIELD = "/lists/{list}/merge-fields/{merge_id}"
+
+on_members = st.one_of(
+    _calls("member", "POST", _MEMBERS, _new_members),
+    _calls("member", "PUT", _MEMBER, _upsert_bodies),
+    _calls("member", "PATCH", _MEMBER, _update_bodies),
+    _calls("member", "POST", f"{_MEMBER}/tags", _tag_changes),
+    _calls("member", "GET", _MEMBER),
+    _calls("member", "DELETE", _MEMBER),
+    _calls("member", "POST", f"{_MEMBER}/actions/delete-permanent"),
+    _calls("member", "GET", f"{_MEMBER}/tags", params=_collection_params),
+    _calls("member", "POST", "/lists/{list}", _subscriptions),
+)
+_reads = st.one_of(
+    _calls("read", "GET", _MEMBERS, params=_collection_params),
+    _calls("read", "GET", "/lists", params=_collection_params),
+    _calls("read", "GET", "/lists/{list}", params=_collection_params),
+    _calls("read", "GET", _FIELDS, params=_collection_params),
+    _calls("read", "GET", _FIELD),
+    _calls("read", "GET", "/"),
+    _calls("read", "GET", "/ping"),
+)
+
+
+def _new_list(name: str) -> Body:
+    contact = {"company": "Bees", "address1": "1 Hive", "city": "Kyiv", "country": "UA"}
+    texts = {"from_name": "Ann", "from_email": "ann@example.com", "subject": "", "language": "en"}
+    return {
+        "name": name,
+        "contact": contact,
+        "permission_reminder": "You asked for it.",
+        "campaign_defaults": texts,
+        "email_type_option": True,
+    }
+
+
+NEW_LIST = _new_list("Readers")
+_writes = st.one_of(
+    _calls("write", "POST", _FIELDS, _fields),
+    _calls("write", "PATCH", _FIELD, _field_changes),
+    _calls("write", "DELETE", _FIELD),
+    _calls("write", "PATCH", "/lists/{list}", _list_changes),
+    _calls("write", "POST", "/lists", of(NEW_LIST, NEW_LIST | {"name": ""}, {})),
+)
+_deletions = _calls("write", "DELETE", "/lists/{list}")
+_elsewhere = st.one_of(
+    _calls("unread", "DELETE", _MEMBERS),
+    _calls("unread", "PUT", "/lists", _list_changes),
+    _calls("unread", "GET", f"{_MEMBER}/nowhere"),
+    _calls("unread", "GET", "/nowhere"),
+    _calls("unread", "GET", "/x" * 13),
+    _calls("barred", "GET", "/batches"),
+    _calls("barred", "POST", "//batch-webhooks/x"),
+    _calls("barred", "DELETE", "https://example.com/3.0/lists/{list}"),
+    _calls("barred", "DELETE", "/lists/x/../{list}"),
+)
+
+
+
+# So many of each kind out of a hundred.
+any_call = st.sampled_from(
+    [on_members] * 34
+    + [_reads] * 16
+    + [_writes] * 10
+    + [_elsewhere] * 5
+    + [_deletions]
+    + [on_members] * 34
+).flatmap(lambda calls: calls)
+
+
+_part = st.lists(any_call, max_size=10)
+_cast = st.one_of(
+    st.sampled_from(PEOPLE).map(lambda one: [one] * len(_ROLES)),
+    st.lists(st.sampled_from(PEOPLE), min_size=len(_ROLES), max_size=len(_ROLES)),
+)
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> list[Call]:
+    """Up to forty calls, at least one; often most of them are about the same few people."""
+    # Four short lists are longer on average than a single one.
+    calls = [*chain(*(draw(_part) for _ in range(4)))] or [draw(any_call)]
+    cast = draw(_cast)
+    return [_played(call, cast) for call in calls]
+
+
+def _played(call: Call, cast: Sequence[str]) -> Call:
+    path, body = call.path, call.body
+    for role, person in zip(_ROLES, cast, strict=True):
+        address = f"{person}@example.com"
+        path = path.replace(f"<hash {role}>", subscriber_hash(address)).replace(role, address)
+        body = body and body.replace(role, address)
+    return replace(call, path=path, body=body)

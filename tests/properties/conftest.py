@@ -1,0 +1,35 @@
+"""Databases that last for a whole module: each example makes an account of its own in them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.postgres import Postgres
+from tests.properties.world import Place, opened_place
+
+Places = tuple[Place, Place]
+
+
+@pytest.fixture(scope="module")
+def sqlite_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    """Two SQLite databases, in which the same accounts are made."""
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(opened_place(tmp_path_factory.mktemp("place"))) for _ in range(2)
+        )
+        yield first, second
+
+
+@pytest.fixture(scope="module")
+def postgres_places(
+    postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Places]:
+    """The same with PostgreSQL."""
+    with ExitStack() as stack:
+        urls = [stack.enter_context(postgres.database()) for _ in range(2)]
+        first, second = (
+            stack.enter_context(opened_place(tmp_path_factory.mktemp("place"), url))
+            for url in urls
+        )
+        yield first, second

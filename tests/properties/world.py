@@ -1,0 +1,416 @@
+"""Small worlds that can be called in several ways, looked into and compared.
+
+A world is an account of its own, so that one database serves any number of them.
+"""
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from batchway.app import App, migrate_all, open_app
+from batchway.contract.batch_request import read_batch
+from batchway.contract.links import Links
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import EMPTY_OBJECT, encode_body
+from batchway.errors import Stale
+from batchway.kit import ids
+from batchway.kit.clock import SECOND, Microseconds
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.split import split
+from batchway.lifecycle.submit import submit
+from batchway.model.account import Identity
+from batchway.model.operation import Operation
+from batchway.settings import load
+from batchway.store import accounts
+from batchway.store.database import run
+from batchway.targets.builtin import BuiltinTarget
+from tests.properties.calls import NEW_LIST, PEOPLE, Call
+from tests.scenario import SECRET_KEY
+
+BASE = "http://127.0.0.1:8080"
+BEFORE: Microseconds = 1_790_000_000 * SECOND
+NOW: Microseconds = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00+00:00
+_FIRST_MEMBER = 1_000_000  # so that the key of a member is never that of a list
+
+
+class Answered(NamedTuple):
+    """What a call came to."""
+
+    status: int
+    text: str
+
+
+class StillClock:
+    """It is always the same moment, until the test says otherwise."""
+
+    def __init__(self) -> None:
+        self.now = BEFORE
+
+    def __call__(self) -> Microseconds:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database in which worlds are made, and all that works on it but the engine."""
+
+    app: App = field(repr=False)
+    clock: StillClock = field(repr=False)
+
+
+@contextmanager
+def opened_place(folder: Path, database_url: str = "") -> Iterator[Place]:
+    """A new database; on SQLite by default."""
+    settings = load(data_dir=folder, database_url=database_url, secret_key=SECRET_KEY)
+    migrate_all(settings)
+    clock = StillClock()
+    app = open_app(settings, clock)
+    with app.database.write() as connection:
+        run(
+            connection,
+            "INSERT INTO id_sequences (name, next_id) VALUES ('members', :first)",
+            first=_FIRST_MEMBER,
+        )
+    try:
+        yield Place(app, clock)
+    finally:
+        app.close()
+
+
+class World:
+    """Two lists with some members in every state; everything in them was made at BEFORE."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.target = place.app.parts.target
+        self.database = place.app.database
+        self.identity = self._new_account()
+        self.account_id = self.identity.account.id
+        self.names: dict[str, str] = {}
+        self._furnish()
+
+    def _new_account(self) -> Identity:
+        with self.database.write() as connection:
+            account = accounts.create(connection, "Bees", BEFORE)
+            key = ids.api_key()
+            accounts.add_key(connection, account.id, key, "", BEFORE)
+            identity = accounts.identify(connection, key)
+        assert identity
+        return identity
+
+    def _furnish(self) -> None:
+        for name, field in (("A", _LTV), ("B", _NEED)):
+            made = self._done("POST", "/lists", NEW_LIST | {"name": name})
+            self.names[f"<{name}>"] = path = made["id"]
+            self._done("POST", f"/lists/{path}/merge-fields", field)
+            members = self._done("POST", f"/lists/{path}", _MEMBERS[name])["new_members"]
+            for each in members:
+                person = each["email_address"].partition("@")[0]
+                self.names[f"<{name}:{person}>"] = each["contact_id"]
+        first = f"/lists/{self.names['<A>']}/members/{{}}"
+        self._done("DELETE", first.format("dee@example.com"))
+        self._done("POST", first.format("eve@example.com/actions/delete-permanent"))
+        self._run(_BY_OWN_WISH, hash=ids.subscriber_hash("bob@example.com"))
+
+    def _done(self, method: str, path: str, body: Any = None) -> Any:
+        call = Call("write", method, path, {}, json.dumps(body))
+        status, text = self._answer_one(call, BEFORE)
+        assert status in {200, 204}, text
+        return json.loads(text)
+
+    # --- The same calls, in several ways ---------------------------------------------------------
+
+    def answer_alone(self, calls: Sequence[Call], now: Microseconds) -> list[Answered]:
+        """One by one, each as a call of its own, in the order that a batch documents."""
+        answered = {index: self._answer_one(calls[index], now) for index in as_in_a_batch(calls)}
+        return [answered[index] for index in range(len(calls))]
+
+    def _answer_one(self, call: Call, now: Microseconds) -> Answered:
+        if call.kind == "barred":
+            return BARRED
+        request = Request(call.method, self._path(call), call.params, _bytes(call.body))
+        response = self.target.answer_single(self.caller(now), request)
+        return Answered(response.status, (encode_body(response) or EMPTY_OBJECT).decode())
+
+    def answer_as_batch(self, calls: Sequence[Call], now: Microseconds) -> list[Answered]:
+        """As one batch, from its request to its archive."""
+        parts = self.place.app.parts
+        self.place.clock.now = now
+        batch = submit(parts, self.identity, BASE, self.operations(calls))
+        split(parts, batch.id)
+        execute(parts, batch.id, 0)
+        finalize(parts, batch.id)
+        with (
+            parts.archive.open(batch.public_id) as file,
+            tarfile.open(fileobj=file, mode="r:gz") as tar,
+        ):
+            files = [tar.extractfile(member) for member in tar]
+            results = [each for file in files if file for each in json.load(file)]
+        assert [str(number) for number in range(len(calls))] == [
+            each["operation_id"] for each in results
+        ]
+        return [
+            _answered(call, each["status_code"], each["response"])
+            for call, each in zip(calls, results, strict=True)
+        ]
+
+    def answer_as_chunk(
+        self, calls: Sequence[Call], now: Microseconds, *, is_crowded: bool
+    ) -> list[Answered]:
+        """As a chunk that a worker of its own executes; others disturb it if it is crowded."""
+        target = BuiltinTarget(self.database, refuses_fake_addresses=False)
+        operations, caller = self.operations(calls), self.caller(now)
+        try:
+            if is_crowded:
+                raise Stale
+            answer = target.answer(caller, operations)
+            with self.database.write() as connection:
+                answer.write(connection)
+            results = answer.results
+        except Stale:
+            with self.database.write() as connection:
+                results = target.answer_within(connection, caller, operations)
+        return [
+            _answered(call, each.status_code, each.body.decode())
+            for call, each in zip(calls, results, strict=True)
+        ]
+
+    def operations(self, calls: Sequence[Call]) -> list[Operation]:
+        """The calls as a client would put them into a batch."""
+        given = [self._operation(call, number) for number, call in enumerate(calls)]
+        return read_batch(json.dumps({"operations": given}).encode()) if given else []
+
+    def _operation(self, call: Call, number: int) -> dict[str, Any]:
+        path, params = self._path(call), dict(call.params)
+        if call.has_query_in_path and params:
+            path, params = f"{path}?{urlencode(params)}", {}
+        operation = {"method": call.method, "path": path, "operation_id": str(number)}
+        if params:
+            operation["params"] = params
+        return operation if call.body is None else operation | {"body": call.body}
+
+    def _path(self, call: Call) -> str:
+        return re.sub("<[^>]+>", lambda found: self.names[found[0]], call.path)
+
+    def caller(self, now: Microseconds) -> Caller:
+        """Who asks, whether alone or in a batch."""
+        return Caller(self.account_id, self.identity.account.name, now, Links(BASE))
+
+    # --- What has become of it -------------------------------------------------------------------
+
+    def state(self) -> Iterator[str]:
+        """Every row of the account's audience, as JSON."""
+        for table, statement in _STATE.items():
+            for row in self._run(statement):
+                yield f"{table} {_json(dict(row._mapping))}"  # noqa: SLF001 - its public way
+
+    def list_names(self) -> dict[str, str]:
+        """The public ids of all lists, oldest first, deleted ones included, with names for them."""
+        rows = self._run("SELECT public_id FROM lists WHERE account_id = :account_id ORDER BY id")
+        ids_now = [self.names["<A>"], self.names["<B>"], *(row[0] for row in rows)]
+        return {each: f"<list {n}>" for n, each in enumerate(dict.fromkeys(ids_now))}
+
+    def assert_sound(self) -> None:
+        """What holds of an audience whatever was done to it."""
+        for what, statement in _UNSOUND.items():
+            assert [] == [tuple(row) for row in self._run(statement)], what
+        for address, hashed in self._run(_ADDRESSES):
+            assert ids.subscriber_hash(address) == hashed
+
+    def _run(self, statement: str, **values: Any) -> list[Any]:
+        with self.database.write() as connection:
+            found = run(connection, statement, account_id=self.account_id, **values)
+            return list(found) if found.returns_rows else []
+
+
+def as_in_a_batch(calls: Sequence[Call]) -> Iterator[int]:
+    """The order of answers that `audience/answers.py` promises, as indexes of calls.
+
+    Calls on members keep their order, and so do plain reads, which come behind them; a plain
+    write is a border between what stands before and behind it.
+    """
+    held: list[int] = []
+    for index, call in enumerate(calls):
+        if call.kind == "read":
+            held.append(index)
+            continue
+        if call.kind == "write":
+            yield from held
+            held = []
+        yield index
+    yield from held
+
+
+def shown(world: World, answers: Sequence[Answered]) -> list[str]:
+    """Answers and state with names for ids, so that two worlds can be compared.
+
+    Ids that are random or come from a sequence are named in the order of their first appearance.
+    """
+    lists = world.list_names()
+    list_id = re.compile("|".join(lists))
+    lines = [list_id.sub(lambda found: lists[found[0]], line) for line in _lines(world, answers)]
+    # Each row begins with what tells it from others, so that it stands in the same place.
+    lines = lines[: len(answers)] + sorted(lines[len(answers) :])
+    names: dict[str, str] = {}
+    return [
+        _KEY.sub(lambda found: names.setdefault(found[0], f"<{len(names)}>"), line)
+        for line in lines
+    ]
+
+
+def _lines(world: World, answers: Sequence[Answered]) -> Iterator[str]:
+    for status, text in answers:
+        yield f"{status} {text}"
+    yield from world.state()
+
+
+BARRED = Answered(400, "")
+_KEY = re.compile(r'"(?:web_id|id)":[0-9]+|"contact_id":"[0-9a-f]{32}"')
+
+
+def _answered(call: Call, status: int, text: str) -> Answered:
+    """The result of an operation that only a batch refuses needs no more than its status."""
+    return Answered(status, "" if call.kind == "barred" else text)
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _json(row: Any) -> str:
+    return json.dumps(row, separators=(",", ":"))
+
+
+_LTV = {"tag": "LTV", "name": "Lifetime value", "type": "number"}
+_NEED = {"tag": "NEED", "name": "Needed", "type": "text", "required": True}
+
+
+def _member(name: str, status: str, *tags: str) -> dict[str, Any]:
+    return {
+        "email_address": f"{name}@example.com",
+        "status": status,
+        "tags": list(tags),
+        "merge_fields": {"NEED": "here", "FNAME": name.title()},
+    }
+
+
+_MEMBERS = {
+    "A": {
+        "members": [
+            _member("ann", "subscribed", "VIP", "old"),
+            _member("bob", "unsubscribed", "old"),
+            _member("cid", "pending"),
+            _member("dee", "subscribed", "old"),
+            _member("eve", "cleaned"),
+        ]
+    },
+    "B": {"members": [_member("ann", "subscribed", "new"), _member("bob", "cleaned")]},
+}
+assert {each["email_address"] for each in _MEMBERS["A"]["members"]} < {
+    f"{name}@example.com" for name in PEOPLE
+}
+_BY_OWN_WISH = """
+    UPDATE members SET unsubscribe_reason = 'NORMAL'
+    WHERE account_id = :account_id AND subscriber_hash = :hash AND status = 'unsubscribed'
+"""
+_STATE = {
+    "lists": """
+        SELECT public_id, id, name, settings, created_at, revision FROM lists
+        WHERE account_id = :account_id
+    """,
+    "list_stats": """
+        SELECT lists.public_id, list_stats.subscribed_count, list_stats.unsubscribed_count,
+            list_stats.cleaned_count, list_stats.pending_count, list_stats.transactional_count,
+            list_stats.archived_count, list_stats.last_subscribed_at,
+            list_stats.last_unsubscribed_at
+        FROM list_stats LEFT JOIN lists ON lists.id = list_stats.list_id
+        WHERE list_stats.account_id = :account_id
+    """,
+    "merge_fields": """
+        SELECT lists.public_id, f.merge_id, f.tag, f.name, f.type, f.required, f.default_value,
+            f.public, f.display_order, f.options, f.help_text
+        FROM merge_fields AS f LEFT JOIN lists ON lists.id = f.list_id
+        WHERE f.account_id = :account_id
+    """,
+    "members": """
+        SELECT lists.public_id, m.subscriber_hash, m.id AS web_id, m.email_address,
+            m.unique_email_id, m.status, m.email_type, m.merge_fields, m.language, m.vip,
+            m.latitude, m.longitude, m.ip_signup, m.timestamp_signup, m.ip_opt, m.timestamp_opt,
+            m.source, m.unsubscribe_reason, m.last_changed
+        FROM members AS m LEFT JOIN lists ON lists.id = m.list_id
+        WHERE m.account_id = :account_id
+    """,
+    "list_segments": """
+        SELECT lists.public_id, s.name_key, s.name, s.id, s.type, s.created_at, s.updated_at
+        FROM list_segments AS s LEFT JOIN lists ON lists.id = s.list_id
+        WHERE s.account_id = :account_id
+    """,
+    "list_segment_members": """
+        SELECT lists.public_id, s.name_key, m.subscriber_hash, sm.added_at
+        FROM list_segment_members AS sm
+        LEFT JOIN list_segments AS s ON s.id = sm.list_segment_id
+        LEFT JOIN members AS m ON m.id = sm.member_id AND m.list_id = s.list_id
+        LEFT JOIN lists ON lists.id = s.list_id
+        WHERE sm.account_id = :account_id
+    """,
+    "forgotten_members": """
+        SELECT lists.public_id, f.subscriber_hash, f.forgotten_at
+        FROM forgotten_members AS f LEFT JOIN lists ON lists.id = f.list_id
+        WHERE f.account_id = :account_id
+    """,
+}
+_ADDRESSES = """
+    SELECT email_address, subscriber_hash FROM members
+    WHERE account_id = :account_id
+"""
+_COUNTED = " OR ".join(
+    f"""
+    {status}_count <> (
+        SELECT COUNT(*) FROM members
+        WHERE members.list_id = list_stats.list_id AND members.status = '{status}'
+    )
+    """
+    for status in (
+        "subscribed",
+        "unsubscribed",
+        "cleaned",
+        "pending",
+        "transactional",
+        "archived",
+    )
+)
+_UNSOUND = {
+    "counters differ from a recount": f"""
+        SELECT list_id FROM list_stats
+        WHERE account_id = :account_id AND ({_COUNTED})
+    """,
+    "an address is on a list twice": """
+        SELECT list_id, subscriber_hash FROM members
+        WHERE account_id = :account_id
+        GROUP BY list_id, subscriber_hash HAVING COUNT(*) > 1
+    """,
+    "a tag of no member": """
+        SELECT member_id FROM list_segment_members
+        WHERE account_id = :account_id AND member_id NOT IN (SELECT id FROM members)
+    """,
+    "a member of no tag": """
+        SELECT member_id FROM list_segment_members
+        WHERE account_id = :account_id AND list_segment_id NOT IN (SELECT id FROM list_segments)
+    """,
+    "a member of no list": """
+        SELECT id FROM members
+        WHERE account_id = :account_id AND list_id NOT IN (SELECT id FROM lists)
+    """,
+    "a forgotten contact is on the list": """
+        SELECT members.id FROM members JOIN forgotten_members AS f
+        ON f.list_id = members.list_id AND f.subscriber_hash = members.subscriber_hash
+        WHERE members.account_id = :account_id
+    """,
+}
