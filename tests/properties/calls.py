@@ -36,7 +36,8 @@ class Call:
 
 
 PEOPLE = ("ann", "bob", "cid", "dee", "eve", "fay", "gus", "hal", "ida")
-_ROLES = tuple(f"<{number}>" for number in range(6))  # who plays them is chosen for all calls at once
+# Who plays these is chosen for all calls at once.
+_ROLES = tuple(f"<{number}>" for number in range(6))
 ADDRESSES = (
     *_ROLES,
     *_ROLES,
@@ -234,7 +235,7 @@ _collection_params = st.fixed_dictionaries(
 
 
 @st.composite
-def _calls(
+def _calls(  # noqa: PLR0913 - what a call is made of
     draw: st.DrawFn,
     kind: Kind,
     method: str,
@@ -319,7 +320,6 @@ _elsewhere = st.one_of(
     _calls("barred", "DELETE", "https://example.com/3.0/lists/{list}"),
     _calls("barred", "DELETE", "/lists/x/../{list}"),
 )
-
 
 
 # So many of each kind out of a hundred.

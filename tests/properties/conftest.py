@@ -29,7 +29,6 @@ def postgres_places(
     with ExitStack() as stack:
         urls = [stack.enter_context(postgres.database()) for _ in range(2)]
         first, second = (
-            stack.enter_context(opened_place(tmp_path_factory.mktemp("place"), url))
-            for url in urls
+            stack.enter_context(opened_place(tmp_path_factory.mktemp("place"), url)) for url in urls
         )
         yield first, second

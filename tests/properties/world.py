@@ -54,6 +54,7 @@ class StillClock:
         self.now = BEFORE
 
     def __call__(self) -> Microseconds:
+        """The moment that it is for everyone."""
         return self.now
 
 
@@ -106,10 +107,10 @@ class World:
         return identity
 
     def _furnish(self) -> None:
-        for name, field in (("A", _LTV), ("B", _NEED)):
+        for name, merge_field in (("A", _LTV), ("B", _NEED)):
             made = self._done("POST", "/lists", NEW_LIST | {"name": name})
             self.names[f"<{name}>"] = path = made["id"]
-            self._done("POST", f"/lists/{path}/merge-fields", field)
+            self._done("POST", f"/lists/{path}/merge-fields", merge_field)
             members = self._done("POST", f"/lists/{path}", _MEMBERS[name])["new_members"]
             for each in members:
                 person = each["email_address"].partition("@")[0]
@@ -169,7 +170,7 @@ class World:
         operations, caller = self.operations(calls), self.caller(now)
         try:
             if is_crowded:
-                raise Stale
+                raise Stale  # noqa: TRY301 - as if another had written meanwhile
             answer = target.answer(caller, operations)
             with self.database.write() as connection:
                 answer.write(connection)
@@ -191,7 +192,11 @@ class World:
         path, params = self._path(call), dict(call.params)
         if call.has_query_in_path and params:
             path, params = f"{path}?{urlencode(params)}", {}
-        operation = {"method": call.method, "path": path, "operation_id": str(number)}
+        operation: dict[str, Any] = {
+            "method": call.method,
+            "path": path,
+            "operation_id": str(number),
+        }
         if params:
             operation["params"] = params
         return operation if call.body is None else operation | {"body": call.body}
