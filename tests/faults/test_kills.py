@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import psutil
 import pytest
 
 from batchway import limits
@@ -60,8 +61,7 @@ class Campaign:
             case "pause":
                 self._pause()
             case "one worker":
-                for worker in self.chance.sample(self.server.running("worker"), k=1):
-                    worker.kill()
+                self._some_worker().kill()
             case _:
                 self.server.kill_child(blow)
 
@@ -83,11 +83,15 @@ class Campaign:
 
     def _pause(self) -> None:
         """A worker is away for longer than its lease, and comes back."""
-        workers = self.server.running("worker")
-        for worker in self.chance.sample(workers, k=min(1, len(workers))):
-            worker.suspend()
-            self._look(PAUSE_SECONDS)
-            worker.resume()
+        worker = self._some_worker()
+        worker.suspend()
+        self._look(PAUSE_SECONDS)
+        worker.resume()
+
+    def _some_worker(self) -> psutil.Process:
+        """One that lives; all may just be starting again after the last blow."""
+        workers = until(lambda: self.server.running("worker"), "a worker is there to be hit")
+        return self.chance.choice(workers)
 
 
 @pytest.fixture
