@@ -35,7 +35,7 @@ test: lint ## Everything that a change must pass, on SQLite and PostgreSQL
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 faults: setup-dev ## Kill processes at random and at every fault point, for long
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long -o faulthandler_timeout=3600
 	$(if $(wildcard tests/properties),$(BIN)/python -m pytest tests/properties --hypothesis-profile=long)
 
 bench: setup ## Time a batch against the same calls one by one

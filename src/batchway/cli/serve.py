@@ -174,7 +174,7 @@ def _prepare(settings: Settings) -> Database:
     migrate.check(database)
     if settings.is_embedded:
         with database.write() as connection:
-            leases.release_all(connection)  # the folder is ours: whoever had one is dead
+            leases.release_all(connection)  # our children are dead; who is not renews its own
     return database
 
 
