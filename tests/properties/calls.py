@@ -35,7 +35,7 @@ class Call:
     has_query_in_path: bool = False
 
 
-PEOPLE = ("ann", "bob", "cid", "dee", "eve", "fay", "gus", "hal", "ida")
+PEOPLE = ("ann", "bob", "cid", "dee", "eve", "fay", "gus")
 # Who plays these is chosen for all calls at once.
 _ROLES = tuple(f"<{number}>" for number in range(6))
 ADDRESSES = (
@@ -49,7 +49,7 @@ ADDRESSES = (
     '"a b"@example.com',
 )
 ODD_ADDRESSES = ("", " ", "nobody", "a..b@example.com", " fay@example.com ", None, 5, ["x"])
-TAGS = ("VIP", "VIP", "vip", "old", "old", "new", "Été", "ÉTÉ", "İ")
+TAGS = ("VIP", "VIP", "vip", "old", "old", "new", "Été", "ÉTÉ")
 ODD_TAGS = (" vip ", "", "x" * 101, "x" * 100, "nul\0", 5, None)
 STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
 ODD_STATUSES = ("archived", "Subscribed", "", None, 1)
@@ -245,16 +245,16 @@ def _calls(  # noqa: PLR0913 - what a call is made of
 ) -> Call:
     path = template.format(list=draw(_lists), key=draw(_keys), merge_id=draw(_merge_ids))
     given = draw(params)
-    if kind != "barred" and _is_refused(given):
+    if kind != "barred" and _is_refused(path, given):
         kind = "unread"
     body = draw(_texts(bodies))
     return Call(kind, method, path, given, body, draw(st.booleans()))
 
 
-def _is_refused(params: Mapping[str, str]) -> bool:
+def _is_refused(path: str, params: Mapping[str, str]) -> bool:
     """Whether no handler sees a call with these."""
     both = params.get("fields") and params.get("exclude_fields")
-    return bool(both) or any("\0" in value for value in params.values())
+    return bool(both) or "%00" in path or any("\0" in value for value in params.values())
 
 
 def _texts(bodies: st.SearchStrategy[Any] | None) -> st.SearchStrategy[str | None]:
@@ -266,7 +266,7 @@ _MEMBER = "/lists/{list}/members/{key}"
 _FIELDS = "/lists/{list}/merge-fields"
 _FIELD = "/lists/{list}/merge-fields/{merge_id}"
 
-on_members = st.one_of(
+_ON_MEMBERS = [
     _calls("member", "POST", _MEMBERS, _new_members),
     _calls("member", "PUT", _MEMBER, _upsert_bodies),
     _calls("member", "PATCH", _MEMBER, _update_bodies),
@@ -276,7 +276,7 @@ on_members = st.one_of(
     _calls("member", "POST", f"{_MEMBER}/actions/delete-permanent"),
     _calls("member", "GET", f"{_MEMBER}/tags", params=_collection_params),
     _calls("member", "POST", "/lists/{list}", _subscriptions),
-)
+]
 _reads = st.one_of(
     _calls("read", "GET", _MEMBERS, params=_collection_params),
     _calls("read", "GET", "/lists", params=_collection_params),
@@ -322,30 +322,32 @@ _elsewhere = st.one_of(
 )
 
 
-# So many of each kind out of a hundred.
-any_call = st.sampled_from(
-    [on_members] * 34
-    + [_reads] * 16
-    + [_writes] * 10
-    + [_elsewhere] * 5
-    + [_deletions]
-    + [on_members] * 34
-).flatmap(lambda calls: calls)
-
-
-_part = st.lists(any_call, max_size=10)
-_cast = st.one_of(
+_ELSE = [_reads] * 5 + [_writes] * 3 + [_elsewhere] * 2
+_casts = st.one_of(
     st.sampled_from(PEOPLE).map(lambda one: [one] * len(_ROLES)),
     st.lists(st.sampled_from(PEOPLE), min_size=len(_ROLES), max_size=len(_ROLES)),
+)
+_kinds = st.one_of(
+    st.just(_ON_MEMBERS),
+    st.lists(st.sampled_from(_ON_MEMBERS), min_size=1, max_size=3),
 )
 
 
 @st.composite
 def sequences(draw: st.DrawFn) -> list[Call]:
-    """Up to forty calls, at least one; often most of them are about the same few people."""
+    """Up to forty calls, at least one.
+
+    Often most of them are of the same few kinds, and about the same few people: this is how
+    they meet.
+    """
+    kinds = draw(_kinds)
+    # Two thirds on members; lists are rarely deleted, as nothing is left to be done then.
+    others = [*_ELSE * len(kinds), _deletions]
+    one = st.sampled_from(kinds * 10 + others + kinds * 10).flatmap(lambda calls: calls)
     # Four short lists are longer on average than a single one.
-    calls = [*chain(*(draw(_part) for _ in range(4)))] or [draw(any_call)]
-    cast = draw(_cast)
+    part = st.lists(one, max_size=10)
+    calls = [*chain(*(draw(part) for _ in range(4)))] or [draw(one)]
+    cast = draw(_casts)
     return [_played(call, cast) for call in calls]
 
 

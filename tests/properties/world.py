@@ -6,7 +6,7 @@ A world is an account of its own, so that one database serves any number of them
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +27,11 @@ from batchway.lifecycle.split import split
 from batchway.lifecycle.submit import submit
 from batchway.model.account import Identity
 from batchway.model.operation import Operation
+from batchway.model.result import Result
 from batchway.settings import load
 from batchway.store import accounts
 from batchway.store.database import run
+from batchway.targets.base import Answer
 from batchway.targets.builtin import BuiltinTarget
 from tests.properties.calls import NEW_LIST, PEOPLE, Call
 from tests.scenario import SECRET_KEY
@@ -163,25 +165,46 @@ class World:
         ]
 
     def answer_as_chunk(
-        self, calls: Sequence[Call], now: Microseconds, *, is_crowded: bool
+        self,
+        calls: Sequence[Call],
+        now: Microseconds,
+        *,
+        is_crowded: bool = False,
+        meet: Callable[[], object] = bool,
     ) -> list[Answered]:
-        """As a chunk that a worker of its own executes; others disturb it if it is crowded."""
+        """As a chunk that a worker of its own executes.
+
+        If it is crowded, others have disturbed it; `meet` is called when all but the write is done.
+        """
         target = BuiltinTarget(self.database, refuses_fake_addresses=False)
         operations, caller = self.operations(calls), self.caller(now)
         try:
-            if is_crowded:
-                raise Stale  # noqa: TRY301 - as if another had written meanwhile
-            answer = target.answer(caller, operations)
-            with self.database.write() as connection:
-                answer.write(connection)
-            results = answer.results
+            answer = None if is_crowded else target.answer(caller, operations)
         except Stale:
-            with self.database.write() as connection:
-                results = target.answer_within(connection, caller, operations)
+            answer = None
+        meet()
+        results = self._written(target, operations, caller, answer)
         return [
             _answered(call, each.status_code, each.body.decode())
             for call, each in zip(calls, results, strict=True)
         ]
+
+    def _written(
+        self,
+        target: BuiltinTarget,
+        operations: Sequence[Operation],
+        caller: Caller,
+        answer: Answer | None,
+    ) -> Sequence[Result]:
+        try:
+            if answer is not None:
+                with self.database.write() as connection:
+                    answer.write(connection)
+                return answer.results
+        except Stale:
+            pass
+        with self.database.write() as connection:
+            return target.answer_within(connection, caller, operations)
 
     def operations(self, calls: Sequence[Call]) -> list[Operation]:
         """The calls as a client would put them into a batch."""
@@ -310,9 +333,9 @@ _MEMBERS = {
     "A": {
         "members": [
             _member("ann", "subscribed", "VIP", "old"),
-            _member("bob", "unsubscribed", "old"),
-            _member("cid", "pending"),
-            _member("dee", "subscribed", "old"),
+            _member("bob", "unsubscribed", "VIP", "old"),
+            _member("cid", "pending", "VIP", "old"),
+            _member("dee", "subscribed", "VIP"),
             _member("eve", "cleaned"),
         ]
     },

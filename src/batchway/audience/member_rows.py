@@ -161,15 +161,19 @@ class MemberRows:
         )
 
     def change_tags(self, before: Members, members: Iterable[Member]) -> None:
-        """Put members into tags and take them out, as their tags differ from before."""
+        """Put members into tags and take them out, as their tags differ from before.
+
+        A tag that was taken away and given again is one that was added anew.
+        """
         added, removed = [], []
         for member in members:
             old_tags = before[member.id].tags if member.id in before else ()
             if old_tags is member.tags:
                 continue
-            old, new = {tag.id for tag in old_tags}, {tag.id for tag in member.tags}
-            removed += [(member.id, tag_id, self.account_id) for tag_id in old - new]
-            added += [(member.id, tag_id, self.account_id, self.now) for tag_id in new - old]
+            old = {(tag.id, tag.added_at) for tag in old_tags}
+            new = {(tag.id, tag.added_at) for tag in member.tags}
+            removed += [(member.id, tag_id, self.account_id) for tag_id, _ in old - new]
+            added += [(member.id, tag_id, self.account_id, at) for tag_id, at in new - old]
         execute_many(
             self.connection,
             "DELETE FROM list_segment_members "
