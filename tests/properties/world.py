@@ -225,7 +225,7 @@ class World:
         return operation if call.body is None else operation | {"body": call.body}
 
     def _path(self, call: Call) -> str:
-        return re.sub("<[^>]+>", lambda found: self.names[found[0]], call.path)
+        return re.sub("<[^>]+>", lambda found: self.names.get(found[0], found[0]), call.path)
 
     def caller(self, now: Microseconds) -> Caller:
         """Who asks, whether alone or in a batch."""
