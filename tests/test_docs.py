@@ -17,10 +17,10 @@ import pytest
 from starlette.routing import Route
 
 from batchway import limits
-from batchway.api.batches import BatchCalls
 from batchway.api.calls import PREFIX, Calls
 from batchway.api.health import Health
-from batchway.api.results import Results
+from batchway.api.own_calls import own_calls
+from batchway.api.results import ResultDownloads
 from batchway.api.server import asgi_app
 from batchway.audience.routes import table
 from batchway.faults import FaultPoint
@@ -217,10 +217,11 @@ def test_the_api_page_has_every_route() -> None:
 def _own() -> Iterator[str]:
     """The calls that the audience does not answer."""
     nothing: Any = None  # nobody calls them here
-    batch_calls = BatchCalls(nothing, nothing)
-    results = Results(nothing, nothing, nothing, nothing)
-    app = asgi_app(Calls(nothing, nothing, batch_calls, nothing, ""), results, Health(nothing))
-    for method, path, _ in batch_calls.routes.routes:
+    own = own_calls(nothing, nothing, nothing, nothing)
+    results = ResultDownloads(nothing, nothing, nothing, nothing, nothing)
+    calls = Calls(nothing, nothing, own, nothing, "", nothing, nothing)
+    app = asgi_app(calls, results, Health(nothing))
+    for method, path, _ in own.routes:
         yield f"{method} {PREFIX}{path}"
     for route in app.routes:
         assert isinstance(route, Route)

@@ -9,19 +9,23 @@ from pathlib import Path
 from sqlalchemy import make_url
 from starlette.applications import Starlette
 
-from batchway import engine
-from batchway.api.batches import BatchCalls
+from batchway import engine, limits
 from batchway.api.calls import Calls
+from batchway.api.connections import Connections
 from batchway.api.health import Health
-from batchway.api.links import ResultLinks
-from batchway.api.results import Results
+from batchway.api.own_calls import own_calls
+from batchway.api.results import ResultDownloads
 from batchway.api.server import asgi_app
 from batchway.archives.disk import DiskArchive
+from batchway.contract.result_links import ResultLinks
 from batchway.engine import HandOvers, StepName, Worker
 from batchway.errors import SettingsError
 from batchway.kit.clock import Clock, system_clock
+from batchway.kit.egress import Egress
 from batchway.kit.ids import process_name
+from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
+from batchway.lifecycle.deliver import Deliver
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
@@ -46,16 +50,21 @@ class App:
 
     def asgi(self) -> Starlette:
         """The HTTP surface."""
-        clock = self.parts.clock
-        result_links = ResultLinks(Signer(self.settings.secret_keys()), clock)
+        parts = self.parts
+        result_links = self._result_links()
+        connections = Connections(limits.requests_per_key_max, "requests of an API key")
         calls = Calls(
             self.database,
-            self.parts.target,
-            BatchCalls(self.parts, result_links),
-            clock,
+            parts.target,
+            own_calls(parts, result_links, self._egress(), self._sealer()),
+            parts.clock,
             self.settings.public_url,
+            connections,
+            Connections(limits.event_streams_per_key_max, "event streams of an API key"),
         )
-        results = Results(self.database, self.parts.archive, result_links, clock)
+        results = ResultDownloads(
+            self.database, parts.archive, result_links, parts.clock, connections
+        )
         return asgi_app(calls, results, Health(self.database))
 
     def worker(self, name: str | None = None) -> Worker:
@@ -63,7 +72,7 @@ class App:
         return Worker(
             self.database,
             self.hand_overs,
-            _steps(self.parts),
+            self._steps(),
             name=name or process_name("worker"),
             clock=self.parts.clock,
         )
@@ -72,6 +81,27 @@ class App:
         """Let a worker take work, and take its turn as caretaker."""
         drop_orphans(self.parts)
         worker.start(partial(_care, self.parts))
+
+    def _steps(self) -> dict[Step, Callable[[int, int], None]]:
+        parts = self.parts
+        base_url = self.settings.public_url or _base_url(self.settings)
+        deliver = Deliver(parts, self._egress(), self._sealer(), self._result_links(), base_url)
+        return {
+            Step.RUN: lambda batch_id, _number: run(parts, batch_id),
+            Step.SPLIT: lambda batch_id, _number: split(parts, batch_id),
+            Step.EXECUTE: partial(execute, parts),
+            Step.FINALIZE: lambda batch_id, _number: finalize(parts, batch_id),
+            Step.DELIVER: lambda delivery_id, _number: deliver(delivery_id),
+        }
+
+    def _result_links(self) -> ResultLinks:
+        return ResultLinks(Signer(self.settings.secret_keys()), self.parts.clock)
+
+    def _sealer(self) -> Sealer:
+        return Sealer(self.settings.secret_keys())
+
+    def _egress(self) -> Egress:
+        return Egress(self.settings.egress_allow)
 
     def close(self) -> None:
         """Close the database."""
@@ -82,6 +112,7 @@ class App:
 def open_app(settings: Settings, clock: Clock = system_clock) -> App:
     """Open the database of an existing installation; raises SchemaError if it is not migrated."""
     _check_data_folder(settings)
+    limits.set_limits(settings.limits)
     database = open_database(settings)
     migrate.check(database)
     hand_overs = HandOvers(database)
@@ -91,6 +122,7 @@ def open_app(settings: Settings, clock: Clock = system_clock) -> App:
         target=BuiltinTarget(database, refuses_fake_addresses=settings.refuse_fake_addresses),
         clock=clock,
         hand_over=hand_overs,
+        layout=settings.result_files,
     )
     return App(settings, database, hand_overs, parts)
 
@@ -133,13 +165,9 @@ def migrate_all(settings: Settings) -> None:
         database.close()
 
 
-def _steps(parts: Parts) -> dict[Step, Callable[[int, int], None]]:
-    return {
-        Step.RUN: lambda batch_id, _number: run(parts, batch_id),
-        Step.SPLIT: lambda batch_id, _number: split(parts, batch_id),
-        Step.EXECUTE: partial(execute, parts),
-        Step.FINALIZE: lambda batch_id, _number: finalize(parts, batch_id),
-    }
+def _base_url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
 
 
 def _care(parts: Parts, worker: Worker) -> None:

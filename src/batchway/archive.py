@@ -29,6 +29,7 @@ FIRST_SEGMENT_OFFSET = len(_GZIP_HEADER)  # where the first segment stands in a 
 
 _NAMES_MAX = 2**40  # ten hex digits
 _PLACE_FACTOR = 0x9E3779B97F  # odd, so that no two places of a batch share a name
+_PLACE_INVERSE = pow(_PLACE_FACTOR, -1, _NAMES_MAX)
 _BATCH_FACTOR = 0xD6E8FEB867
 assert POSITIONS_MAX * PAGES_MAX <= _NAMES_MAX
 
@@ -36,7 +37,7 @@ _encode_json = msgspec.json.Encoder().encode
 
 
 class SegmentWriter:
-    """Makes segments of result files, one after the other; not for several threads at once."""
+    """Makes segments, one after the other; not for several threads at once."""
 
     def __init__(self, *, mtime_seconds: int) -> None:
         """`mtime_seconds` since the epoch becomes the time of every file."""
@@ -46,12 +47,17 @@ class SegmentWriter:
 
     def add(self, name: str, results_json: bytes) -> None:
         """Add one file of the archive. Raises ValueError for what a USTAR entry cannot hold."""
-        entry = ustar.entry(name, results_json, self._mtime_seconds)
-        self._waiting.append(entry)
-        self._waiting_bytes += len(entry)
+        self._add_bytes(ustar.entry(name, results_json, self._mtime_seconds))
         self._file_count += 1
-        if self._waiting_bytes >= _COMPRESSED_AT_ONCE_BYTES:
-            self._compress_waiting()
+
+    def add_bare(self, results_json: bytes) -> None:
+        """Add the results of a file without the file, for a segment of bare results."""
+        self._add_bytes(b"," + results_json[1:-1] if self._has_any else results_json[1:-1])
+
+    @property
+    def raw_bytes(self) -> int:
+        """The size of the segment so far, before compression."""
+        return self._raw_bytes + self._waiting_bytes
 
     def finish(self) -> Segment:
         """The segment of all files added since the last one; the next `add` begins another."""
@@ -63,6 +69,13 @@ class SegmentWriter:
         self._start_segment()
         return segment
 
+    def _add_bytes(self, raw: bytes) -> None:
+        self._waiting.append(raw)
+        self._waiting_bytes += len(raw)
+        self._has_any = True
+        if self._waiting_bytes >= _COMPRESSED_AT_ONCE_BYTES:
+            self._compress_waiting()
+
     def _start_segment(self) -> None:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -70,6 +83,7 @@ class SegmentWriter:
         self._crc32 = 0
         self._raw_bytes = 0
         self._file_count = 0
+        self._has_any = False
 
     def _compress_waiting(self) -> None:
         raw = b"".join(self._waiting)
@@ -78,6 +92,29 @@ class SegmentWriter:
         self._compressed.append(self._compressor.compress(raw))
         self._waiting.clear()
         self._waiting_bytes = 0
+
+
+def bracketed(
+    segments: Iterable[Segment], name: str, raw_bytes: int, mtime_seconds: int
+) -> Iterator[Segment]:
+    """One file with the bare results of these segments, each passed on unchanged.
+
+    `raw_bytes` is their size in all, before compression, with a comma between two segments.
+    Raises ValueError for what a USTAR entry cannot hold.
+    """
+    size = raw_bytes + 2
+    before = ustar.header(name, size, mtime_seconds) + b"["
+    for segment in segments:
+        yield _glue(before)
+        yield segment
+        before = b","
+    yield _glue(b"]" + bytes(ustar.padded(size) - size))
+
+
+def _glue(raw: bytes) -> Segment:
+    compressor = isal_zlib.compressobj(_LEVEL, wbits=_RAW_DEFLATE)
+    data = compressor.compress(raw) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
+    return Segment(data, isal_zlib.crc32(raw), len(raw), 0)
 
 
 def result_file_name(batch_key: int, position: int, page: int) -> str:
@@ -139,6 +176,18 @@ def archive_parts(segments: Iterable[Segment]) -> Iterator[bytes]:
 def _deflated_end_of_archive() -> bytes:
     compressor = isal_zlib.compressobj(_LEVEL, wbits=_RAW_DEFLATE)
     return compressor.compress(ustar.END_OF_ARCHIVE) + compressor.flush(isal_zlib.Z_FINISH)
+
+
+def result_place(batch_key: int, name: str) -> tuple[int, int]:
+    """The position and the page that a result's file is named for."""
+    number = int(name.removesuffix(".json"), 16) - batch_key * _BATCH_FACTOR
+    page, position = divmod(number * _PLACE_INVERSE % _NAMES_MAX, POSITIONS_MAX)
+    return position, page
+
+
+def read_bare(data: bytes) -> bytes:
+    """The results of a segment of bare results, as one JSON array."""
+    return b"[%b]" % _RawReader(data).read(_NAMES_MAX)
 
 
 def read_segment(data: bytes) -> Iterator[tuple[str, bytes]]:

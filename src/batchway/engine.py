@@ -8,6 +8,7 @@ change that it follows from. Nothing else imports DBOS.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import structlog
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 _APPLICATION = "batchway"
 _QUEUE = "batchway"
+_DELIVERIES = "batchway-deliveries"  # apart: a slow receiver must not keep a chunk waiting
 _WORKFLOW = "step"
 # Changes only with a workflow that cannot continue what an older version began.
 _VERSION = "1"
@@ -43,11 +45,16 @@ StepFunction = Callable[[int, int], None]
 
 
 class StepName(NamedTuple):
-    """One step of one batch, or of one of its chunks."""
+    """One step of one batch, of one of its chunks, or of one delivery."""
 
     step: Step
-    batch_id: int
+    key: int
     number: int
+
+    @property
+    def queue(self) -> str:
+        """Where it waits."""
+        return _DELIVERIES if self.step is Step.DELIVER else _QUEUE
 
 
 def prepare(database: Database) -> None:
@@ -60,17 +67,21 @@ def prepare(database: Database) -> None:
 
 
 def _launch_for_migration(database: Database) -> None:
-    """On SQLite the engine migrates when it is launched; everywhere this registers the queue."""
+    """On SQLite the engine migrates when it is launched; everywhere this registers the queues."""
     DBOS(config=_config(database, "migrate"))
     DBOS.listen_queues([])
     DBOS.launch()
     try:
-        DBOS.register_queue(
-            _QUEUE,
-            worker_concurrency=limits.dequeued_per_worker_max,
-            polling_interval_sec=limits.queue_poll_seconds,
-            on_conflict="always_update",
-        )
+        for queue, concurrency, poll_seconds in (
+            (_QUEUE, limits.dequeued_per_worker_max, limits.queue_poll_seconds),
+            (_DELIVERIES, limits.deliveries_per_worker_max, limits.delivery_poll_seconds),
+        ):
+            DBOS.register_queue(
+                queue,
+                worker_concurrency=concurrency,
+                polling_interval_sec=poll_seconds,
+                on_conflict="always_update",
+            )
     finally:
         DBOS.destroy()
 
@@ -97,18 +108,26 @@ class HandOvers:
             lazy=True,
         )
 
-    def __call__(self, connection: Connection, step: Step, batch_id: int, number: int = 0) -> None:
+    def __call__(
+        self,
+        connection: Connection,
+        step: Step,
+        key: int,
+        number: int = 0,
+        *,
+        delay_seconds: float = 0,
+    ) -> None:
         """Ask for a step to be run, if it has work left, when the transaction commits."""
-        self.later(connection, StepName(step, batch_id, number), delay_seconds=0)
+        self.later(connection, StepName(step, key, number), delay_seconds)
 
     def later(self, connection: Connection, name: StepName, delay_seconds: float) -> None:
-        """The same, but not before a delay (of about a second's precision)."""
+        """The same, by the step's name."""
         hand_over_number = hand_overs.next_number(connection, *name)
         if hand_over_number is None:
             return
         options = EnqueueOptions(
             workflow_name=_WORKFLOW,
-            queue_name=_QUEUE,
+            queue_name=name.queue,
             workflow_id=_workflow_id(name, hand_over_number),
             app_version=_VERSION,
             priority=_priority(name),
@@ -124,14 +143,14 @@ class HandOvers:
 
 def _priority(name: StepName) -> int:
     """Chunks queue by their number: a large batch does not keep a small one waiting."""
-    if name.number < 0 or name.batch_id < 1:
+    if name.number < 0 or name.key < 1:
         message = f"No step can have the name {name}."
         raise HandOverRefused(message)
     return 1 + name.number
 
 
 def _workflow_id(name: StepName, hand_over_number: int) -> str:
-    return f"{name.batch_id}/{name.step}/{name.number}/{hand_over_number}"
+    return f"{name.key}/{name.step}/{name.number}/{hand_over_number}"
 
 
 class Worker:
@@ -164,7 +183,7 @@ class Worker:
         self._renew()  # before the first work is claimed, or a caretaker would take it away
         DBOS(config=_config(self._database, self.name))
         self._register()
-        DBOS.listen_queues([_QUEUE])
+        DBOS.listen_queues([_QUEUE, _DELIVERIES])
         DBOS.launch()
         self._is_ready = True
         self._renew()
@@ -208,23 +227,24 @@ class Worker:
             DBOS.delete_workflows([each.workflow_id for each in over])
 
     def _register(self) -> None:
-        def run_step(step: str, batch_id: int, number: int, hand_over_number: int) -> None:
-            self._run(step, batch_id, number, hand_over_number)
+        def run_step(step: str, key: int, number: int, hand_over_number: int) -> None:
+            self._run(StepName(Step(step), key, number), hand_over_number)
 
         DBOS.workflow(name=_WORKFLOW)(run_step)
 
-    def _run(self, step: str, batch_id: int, number: int, hand_over_number: int) -> None:
+    def _run(self, name: StepName, hand_over_number: int) -> None:
         """The one workflow: runs a step, and hands it over again if it fails."""
-        name = StepName(Step(step), batch_id, number)
-        with self._one_at_a_time:
+        # Deliveries wait for others most of the time, so that many may run at once.
+        turn = nullcontext() if name.step is Step.DELIVER else self._one_at_a_time
+        with turn:
             if self._stopping.is_set():
                 self._give_back(name, delay_seconds=0)
                 return
             try:
-                self._steps[name.step](batch_id, number)
+                self._steps[name.step](name.key, name.number)
             except Exception:
                 delay = _retry_delay(hand_over_number)
-                log.exception("step_failed", batch=batch_id, step=step, number=number, retry=delay)
+                log.exception("step_failed", **name._asdict(), retry=delay)
                 self._give_back(name, delay)
 
     def _give_back(self, name: StepName, delay_seconds: float) -> None:
@@ -247,14 +267,19 @@ class Worker:
     def _take_over(self) -> None:
         """Resume what dead processes held. PENDING first, leases second: see the guarantees."""
         pending = DBOS.list_workflows(
-            status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
+            status="PENDING", load_input=False, load_output=False
         )
         with self._database.read() as connection:
             alive = leases.live(connection)
-        lost = [each.workflow_id for each in pending if each.executor_id not in alive]
-        if lost:
-            log.warning("taken_over", hand_overs=len(lost))
-            _resume(lost)
+        for queue in (_QUEUE, _DELIVERIES):
+            lost = [
+                each.workflow_id
+                for each in pending
+                if each.queue_name == queue and each.executor_id not in alive
+            ]
+            if lost:
+                log.warning("taken_over", hand_overs=len(lost))
+                _resume(lost, queue)
 
     def _repeat(self, seconds: float, task: Callable[[], Any]) -> None:
         def loop() -> None:
@@ -270,13 +295,13 @@ class Worker:
         self._threads.append(thread)
 
 
-def _resume(workflow_ids: Sequence[str]) -> None:
+def _resume(workflow_ids: Sequence[str], queue: str) -> None:
     try:
-        DBOS.resume_workflows(list(workflow_ids), queue_name=_QUEUE)
+        DBOS.resume_workflows(list(workflow_ids), queue_name=queue)
     except error.DBOSNonExistentWorkflowError:
         if len(workflow_ids) > 1:  # one of them is gone, which fails all
             for each in workflow_ids:
-                _resume([each])
+                _resume([each], queue)
 
 
 def _retry_delay(hand_over_number: int) -> float:

@@ -22,10 +22,17 @@ class FaultPoint(StrEnum):
     EXECUTE_BEFORE_TRANSACTION = "execute.before_transaction"
     EXECUTE_BEFORE_COMMIT = "execute.before_commit"
     EXECUTE_AFTER_COMMIT = "execute.after_commit"
+    PAGES_BEFORE_TRANSACTION = "pages.before_transaction"
+    PAGES_BEFORE_COMMIT = "pages.before_commit"
+    PAGES_AFTER_COMMIT = "pages.after_commit"
     FINALIZE_AFTER_STATUS = "finalize.after_status"
     FINALIZE_AFTER_WRITE = "finalize.after_write"
     FINALIZE_BEFORE_COMMIT = "finalize.before_commit"
     FINALIZE_AFTER_COMMIT = "finalize.after_commit"
+    DELIVER_BEFORE_SEND = "deliver.before_send"
+    DELIVER_AFTER_SEND = "deliver.after_send"
+    DELIVER_BEFORE_COMMIT = "deliver.before_commit"
+    DELIVER_AFTER_COMMIT = "deliver.after_commit"
 
 
 _armed = os.environ.get("BATCHWAY_FAULT", "")

@@ -1,8 +1,20 @@
-"""Every bound, with its unit, its value and the reason. Relations are asserted where they stand."""
+"""Every bound, with its unit, its value and the reason. Relations are asserted where they stand.
+
+Those that `SETTABLE` names can be set by the operator (the setting `limits`).
+"""
+
+from collections.abc import Mapping
 
 # One request
-request_body_bytes_max = 256 * 1024 * 1024  # 100,000 operations are about 29 MB
+requests_per_key_max = 10  # at once; the guide's limit, more is answered 429; batches are exempt
+request_seconds_max = 120  # the guide's limit for a single request, never for an operation
+batch_request_seconds_max = 600  # to send and check a batch: a large body may come slowly
+request_body_bytes_max = 512 * 1024 * 1024  # of a batch, inflated; 1,000,000 operations fit
+call_body_bytes_max = 16 * 1024 * 1024  # of any other call, inflated
+body_read_bytes = 1024 * 1024  # of a batch, taken up at once
 operations_per_batch_max = 1_000_000
+incoming_memory_bytes_max = 16 * 1024 * 1024  # of a batch that comes in, compressed; then on disk
+idempotency_key_characters_max = 255
 operation_path_characters_max = 2_048  # as long as a URL may safely be
 operation_id_characters_max = 1_000
 path_segments_max = 12  # the deepest path of the contract has 8; more is answered 414
@@ -15,7 +27,15 @@ page_count_max = 1_000  # larger counts are answered with this many, as Mailchim
 pending_batches_per_account_max = 500  # the guide's limit; more is answered 429
 running_batches_per_account_max = 10  # further batches wait as `pending`
 result_days = 7  # from `submitted_at`
+idempotency_key_seconds = 24 * 60 * 60  # the same key and body give the same batch
 result_link_seconds = 600  # a link is good for ten minutes
+
+event_streams_per_key_max = 10  # that follow batches; more is answered 429
+event_poll_seconds = 0.25  # between two looks at a batch that is followed
+event_silence_seconds_max = 15  # then a comment keeps the line open
+event_stream_seconds_max = 3_600  # then the client must ask again
+error_groups_max = 1_000  # of the failures of a batch; the rest is one more group
+error_samples_max = 5  # operations named in a group
 
 # Pieces, chunks, segments
 piece_operations_max = 1_000  # operations stored as one compressed piece of input
@@ -23,13 +43,20 @@ piece_bytes_max = 4 * 1024 * 1024
 chunk_operations_max = 5_000  # holds the database's lock for about 50 ms on SQLite
 chunk_bytes_max = 16 * 1024 * 1024
 small_batch_operations_max = 500  # at most this many run in one hop instead of three
+step_seconds_max = 2.0  # then what is left of a chunk is handed over, so that others get a turn
+answer_bytes_max = 8 * 1024 * 1024  # of pages answered at once; becomes one segment
+pages_at_once_max = 5  # of collections, each up to about 2 MB, read within one transaction
 chunk_attempts_max = 5  # then it is cut in half; a single operation gets a 500 result
 assert piece_operations_max <= chunk_operations_max
 assert small_batch_operations_max <= piece_operations_max
 
+results_file_bytes_max = 4 * 1024**3  # of the one file of "per-batch"; then another one begins
+
 # The engine
 queue_poll_seconds = 0.05  # the latency of a hop
 dequeued_per_worker_max = 2  # one runs, the next is ready: no poll between chunks
+delivery_poll_seconds = 0.1  # the latency of a webhook's first attempt
+deliveries_per_worker_max = 16  # attempts of one worker under way at once
 lease_seconds = 10.0  # a process silent for longer is taken for dead
 lease_renewal_seconds = 2.0
 sweep_seconds = 2.0  # between two rounds of the caretaker
@@ -44,6 +71,22 @@ assert lease_renewal_seconds * 3 < lease_seconds
 restart_wait_seconds_first = 0.1  # before a dead child is started again; doubles up to the maximum
 restart_wait_seconds_max = 10.0
 workers_max = 64
+
+# Batch webhooks
+batch_webhooks_per_account_max = 20  # the guide's limit; more is answered 400
+undelivered_events_per_account_max = 500  # the guide's limit: then POST /batches is answered 429
+delivery_seconds_max = 10.0  # an attempt, from the look-up of the name to the end of the answer
+delivery_answer_bytes_max = 16 * 1024  # what is read of an answer
+delivery_answer_shown_characters_max = 500  # what the log keeps of it
+# Waits between attempts, in seconds: nine attempts in about 26 hours.
+delivery_waits_seconds = (5.0, 60.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 28_800.0, 36_000.0)
+delivery_jitter = 0.1  # each wait is longer or shorter by up to this part of it
+retry_after_seconds_max = 6 * 3600.0  # the longest wait that a receiver may ask for
+webhook_failing_days_max = 5  # a webhook that has only failed for so long is disabled
+webhook_attempts_at_once_max = 4  # of one worker to one webhook; further ones wait a second
+webhook_recovered_max = 1_000  # deliveries that one call sends again
+webhook_secret_overlap_hours = 24  # an old secret goes on signing beside the new one
+webhook_url_characters_max = 2_048
 
 # The database
 busy_timeout_seconds = 30.0  # how long a writer waits for SQLite's lock
@@ -61,3 +104,48 @@ merge_display_order_max = 1_000_000
 tags_shown_per_member_max = 50  # contract: `tags` shows 50, `tags_count` counts all
 tag_name_characters_max = 100
 email_address_characters_max = 254
+
+SETTABLE = (
+    "requests_per_key_max",
+    "request_seconds_max",
+    "batch_request_seconds_max",
+    "request_body_bytes_max",
+    "call_body_bytes_max",
+    "operations_per_batch_max",
+    "pending_batches_per_account_max",
+    "running_batches_per_account_max",
+    "result_days",
+    "result_link_seconds",
+    "idempotency_key_seconds",
+    "event_streams_per_key_max",
+    "batch_webhooks_per_account_max",
+    "undelivered_events_per_account_max",
+    "delivery_seconds_max",
+    "webhook_failing_days_max",
+)
+_SET_MAX = 1 << 40
+_MOST = {"operations_per_batch_max": 1 << 28}  # positions that have a file name in the archive
+
+
+def settable_values() -> dict[str, float]:
+    """The limits in force that an operator can set."""
+    return {name: globals()[name] for name in SETTABLE}
+
+
+def set_limits(values: Mapping[str, float]) -> None:
+    """Put other values into force for this process; raises ValueError for what cannot be set."""
+    check_settable(values)
+    for name, value in values.items():
+        globals()[name] = type(globals()[name])(value)
+
+
+def check_settable(values: Mapping[str, float]) -> None:
+    """Raise ValueError, with what to do, unless `set_limits` would take the values."""
+    for name, value in values.items():
+        if name not in SETTABLE:
+            message = f"{name} is no limit that can be set. These can: {', '.join(SETTABLE)}"
+            raise ValueError(message)
+        most = _MOST.get(name, _SET_MAX)
+        if not 0 < value <= most:
+            message = f"{name} must be greater than 0 and at most {most}, not {value}"
+            raise ValueError(message)

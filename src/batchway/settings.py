@@ -5,15 +5,22 @@ The reference page and the commands' `--help` take each description from here.
 
 import os
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from batchway import limits
 from batchway.errors import SettingsError
 from batchway.kit.ids import secret
+from batchway.model.batch import Layout
 
 _SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of the file
 _SECRET_KEY_CHARACTERS_MIN = 32
@@ -54,7 +61,35 @@ class Settings(BaseSettings):
         default=False,
         description="Refuse addresses at domains reserved for examples, such as example.com.",
     )
+    result_files: Layout = Field(
+        Layout.PER_OPERATION,
+        description="Files of a result archive: per-operation, one for each result; per-batch, one "
+        "for all results but those of GETs, for readers that parse everything as one document.",
+    )
+    egress_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (),
+        description="Private networks that webhooks may be on, separated by commas, such as "
+        "127.0.0.0/8,::1/128. Empty: public addresses only.",
+    )
+    limits: dict[str, float] = Field(
+        {},
+        description="Other values for limits, as JSON, such as "
+        '{"pending_batches_per_account_max": 1000}; in the file, a table.',
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @field_validator("egress_allow", mode="before")
+    @classmethod
+    def _are_separated(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("limits")
+    @classmethod
+    def _can_be_set(cls, value: dict[str, float]) -> dict[str, float]:
+        limits.check_settable(value)
+        return value
 
     @field_validator("public_url")
     @classmethod

@@ -12,6 +12,7 @@ from mailchimp3.mailchimpclient import MailChimpError, MailChimpOAuth
 
 from tests.audience import CONTACT, NEW_LIST
 from tests.contract.running import Api, entries
+from tests.receiver import Receiver, Reply
 from tests.scenario import KEY, Server, until
 
 ANN = "ann@example.com"
@@ -21,9 +22,9 @@ MEMBER = {"email_address": ANN, "status": "subscribed"}
 LIST = NEW_LIST | {"contact": CONTACT | {"state": "", "zip": ""}}
 
 
-def client_of(server: Server, key: str = KEY) -> Any:
+def client_of(server: Server, key: str = "") -> Any:
     """A client with its address changed, as one has to."""
-    client = MailChimp(mc_api=key, mc_user="somebody")
+    client = MailChimp(mc_api=key or server.key, mc_user="somebody")
     client.base_url = f"{server.url}/3.0/"
     return client
 
@@ -172,6 +173,55 @@ def test_batches(client: Any, list_id: str) -> None:
     assert {"id": batch_id} in listed["batches"]
     assert client.batches.delete(batch_id) is None
     assert 404 == refusal(lambda: client.batches.get(batch_id))["status"]
+
+
+def test_batch_pages(client: Any) -> None:
+    """The list of batches goes by pages, the newest first; the older name works as well."""
+    ids = [client.batch_operations.create({"operations": []})["id"] for _ in range(3)]
+
+    first = client.batches.all(count=2, fields="batches.id")
+    rest = client.batches.all(count=1, offset=2, exclude_fields="batches._links")
+
+    assert [{"id": ids[2]}, {"id": ids[1]}] == first["batches"]
+    assert (ids[0], False) == (rest["batches"][0]["id"], "_links" in rest["batches"][0])
+    assert {"id": ids[0]} == client.batches.get(ids[0], fields="id")
+
+
+def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
+    """Create, get, list, update, delete."""
+    hooks = client_of(hooked).batch_webhooks
+
+    made = hooks.create({"url": receiver.url})
+    assert (receiver.url, True) == (made["url"], made["enabled"])
+    assert made["id"] == hooks.get(made["id"])["id"]
+    assert {"url": receiver.url} == hooks.get(made["id"], fields="url")
+    second = hooks.create({"url": f"{receiver.url}/second"})
+    found = hooks.all(get_all=True, fields="webhooks.id")
+    assert ({made["id"], second["id"]}, 2) == (
+        {each["id"] for each in found["webhooks"]},
+        found["total_items"],
+    )
+    assert 1 == len(hooks.all(count=1, offset=1)["webhooks"])
+    body = {"url": f"{receiver.url}/other", "enabled": False}
+    changed = hooks.update(made["id"], body)
+    assert (body["url"], False) == (changed["url"], changed["enabled"])
+    assert hooks.delete(made["id"]) is None
+
+    assert 404 == refusal(lambda: hooks.get(made["id"]))["status"]
+    assert [second["id"]] == [each["id"] for each in hooks.all()["webhooks"]]
+
+
+def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
+    """A URL that does not answer GET is refused, when made and when changed."""
+    hooks = client_of(hooked).batch_webhooks
+    made = hooks.create({"url": receiver.url})
+    receiver.answer_gets(Reply(403))
+
+    problem = refusal(lambda: hooks.create({"url": f"{receiver.url}/other"}))
+    assert (400, ["url"]) == (problem["status"], [each["field"] for each in problem["errors"]])
+    problem = refusal(lambda: hooks.update(made["id"], {"url": f"{receiver.url}/other"}))
+    assert (400, ["url"]) == (problem["status"], [each["field"] for each in problem["errors"]])
+    assert receiver.url == hooks.get(made["id"])["url"]
 
 
 def test_errors(server: Server, client: Any, list_id: str) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from hashlib import md5
 from typing import Any
+from urllib.parse import parse_qsl
 
 import mailchimp_marketing
 import pytest
@@ -12,6 +13,7 @@ from mailchimp_marketing.api_client import ApiClientError
 
 from tests.audience import NEW_LIST
 from tests.contract.running import Api, entries
+from tests.receiver import Receiver, Reply
 from tests.scenario import KEY, Server, until
 
 ANN = "Ann@example.com"
@@ -21,7 +23,7 @@ MEMBER = {"email_address": ANN, "status": "subscribed"}
 
 def client_of(server: Server, **config: str) -> Any:
     """A client with its address changed, as one has to."""
-    client = mailchimp_marketing.Client(config or {"api_key": KEY})
+    client = mailchimp_marketing.Client(config or {"api_key": server.key})
     client.api_client.host = f"{server.url}/3.0"
     return client
 
@@ -168,6 +170,71 @@ def test_batches(client: Any, api: Api, list_id: str) -> None:
     assert 404 == refusal(lambda: client.batches.status(batch_id))[0]
     assert 404 == requests.get(batch["response_body_url"], timeout=60).status_code
     assert 2 == api.done("GET", path)["total_items"]
+
+
+def test_batch_pages(client: Any) -> None:
+    """The list of batches goes by pages, the newest first, and can leave things out."""
+    ids = [client.batches.start({"operations": []})["id"] for _ in range(3)]
+
+    first = client.batches.list(count=2, fields=["batches.id", "total_items"])
+    rest = client.batches.list(count=1, offset=2, exclude_fields=["batches._links", "_links"])
+
+    assert [{"id": ids[2]}, {"id": ids[1]}] == first["batches"]
+    assert first["total_items"] >= 3
+    assert ids[0] == rest["batches"][0]["id"]
+    assert "_links" not in rest["batches"][0]
+    whole = client.batches.status(ids[0], exclude_fields=["_links"])
+    assert (ids[0], False) == (whole["id"], "_links" in whole)
+
+
+def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
+    """Create, get, list, update, remove."""
+    hooks = client_of(hooked).batch_webhooks
+
+    made = hooks.create({"url": receiver.url})
+    assert (receiver.url, True) == (made["url"], made["enabled"])
+    assert made["id"] == hooks.get(made["id"])["id"]
+    assert {"enabled": True} == hooks.get(made["id"], fields=["enabled"])
+    page = hooks.list(count=5, offset=0)
+    assert ([made["id"]], 1) == ([each["id"] for each in page["webhooks"]], page["total_items"])
+    changed = hooks.update(made["id"], {"url": f"{receiver.url}/other", "enabled": False})
+    assert (f"{receiver.url}/other", False) == (changed["url"], changed["enabled"])
+    assert {"total_items": 1} == hooks.list(exclude_fields=["webhooks", "_links"])
+    assert 204 == hooks.remove(made["id"]).status_code
+
+    assert 404 == refusal(lambda: hooks.get(made["id"]))[0]
+    assert 0 == hooks.list()["total_items"]
+
+
+def test_batch_webhook_is_called(hooked: Server, receiver: Receiver) -> None:
+    """What it gets leads to the results."""
+    client = client_of(hooked)
+    client.batch_webhooks.create({"url": receiver.url})
+    batch_id = client.batches.start({"operations": [{"method": "GET", "path": "/ping"}]})["id"]
+
+    [delivery] = receiver.wait_for(1)
+
+    fields = dict(parse_qsl(delivery.body.decode(), strict_parsing=True))
+    assert ("batch_operation_completed", batch_id) == (fields["type"], fields["data[id]"])
+    archive = requests.get(fields["data[response_body_url]"], timeout=60)
+    assert [200] == [each["status_code"] for each in entries(archive.content)]
+
+
+def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
+    """A URL must be given, and answer GET; the twenty-first webhook is refused."""
+    hooks = client_of(hooked).batch_webhooks
+    receiver.answer_gets(Reply(500))
+    status, document = refusal(lambda: hooks.create({"url": receiver.url}))
+    assert (400, ["url"]) == (status, [each["field"] for each in document["errors"]])
+    status, document = refusal(lambda: hooks.create({}))
+    assert (400, "Invalid Resource") == (status, document["title"])
+
+    receiver.answer_gets(Reply(200))
+    for number in range(20):
+        hooks.create({"url": f"{receiver.url}/{number}"})
+
+    assert 400 == refusal(lambda: hooks.create({"url": f"{receiver.url}/20"}))[0]
+    assert 20 == hooks.list()["total_items"]
 
 
 def test_errors(client: Any, list_id: str) -> None:

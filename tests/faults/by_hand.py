@@ -16,7 +16,7 @@ from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.submit import submit
+from batchway.lifecycle.submit import Incoming, submit
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
@@ -86,7 +86,8 @@ class ByHand:
     def submit(self, operations: Sequence[Operation]) -> Batch:
         """A new batch; its first hand-over is written, but nobody runs it."""
         body = json.dumps({"operations": list(operations)}).encode()
-        return submit(self.parts, self.identity, BASE, read_batch(body))
+        with Incoming.of(read_batch(body)) as incoming:
+            return submit(self.parts, self.identity, BASE, incoming)
 
     def batch(self, batch: Batch) -> Batch | None:
         """The batch as it is now, if its rows are still there."""
@@ -154,6 +155,18 @@ class Interrupted:
         """As the target behind it."""
         self.interrupt(operations)
         return self.target.answer_within(connection, caller, operations)
+
+    def answer_page(
+        self, caller: Caller, operation: StoredOperation, continuation: str
+    ) -> TargetResult:
+        """As the target behind it."""
+        return self.target.answer_page(caller, operation, continuation)
+
+    def check(
+        self, caller: Caller, operations: Sequence[StoredOperation]
+    ) -> Sequence[TargetResult]:
+        """As the target behind it."""
+        return self.target.check(caller, operations)
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
         """As the target behind it."""

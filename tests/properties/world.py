@@ -24,7 +24,7 @@ from batchway.kit.clock import SECOND, Microseconds
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.split import split
-from batchway.lifecycle.submit import submit
+from batchway.lifecycle.submit import Incoming, submit
 from batchway.model.account import Identity
 from batchway.model.operation import Operation
 from batchway.model.result import Result
@@ -146,7 +146,8 @@ class World:
         """As one batch, from its request to its archive."""
         parts = self.place.app.parts
         self.place.clock.now = now
-        batch = submit(parts, self.identity, BASE, self.operations(calls))
+        with Incoming.of(self.operations(calls)) as incoming:
+            batch = submit(parts, self.identity, BASE, incoming)
         split(parts, batch.id)
         execute(parts, batch.id, 0)
         finalize(parts, batch.id)

@@ -1,84 +1,55 @@
-"""`/batches`: submit, look, list, delete."""
+"""`/batches`: look, list, delete; `intake.py` takes new ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import msgspec
 
-from batchway.api.links import ResultLinks
-from batchway.contract.batch_request import read_batch
+from batchway.contract.batch_body import BatchBody, batch_body
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
 from batchway.contract.problems import not_found
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
-from batchway.contract.routing import RouteTable
-from batchway.kit.clock import iso
+from batchway.contract.result_links import ResultLinks
 from batchway.lifecycle.cancel import cancel
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.submit import submit
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.store import batches
 
 
-class _Batch(msgspec.Struct, rename={"links": "_links"}):
-    id: str
-    status: str
-    total_operations: int
-    finished_operations: int
-    errored_operations: int
-    submitted_at: str
-    completed_at: str
-    response_body_url: str
-    links: list[Link]
+class BatchList(msgspec.Struct, rename={"links": "_links"}):
+    """A page of batches."""
 
-
-class _Batches(msgspec.Struct, rename={"links": "_links"}):
-    batches: list[_Batch]
+    batches: list[BatchBody]
     total_items: int
     links: list[Link]
 
 
-BatchAnswer = Callable[[Request, Identity, Links], Response]
+OwnAnswer = Callable[[Request, Identity, Links], Response]
+Routes = tuple[tuple[str, str, OwnAnswer], ...]
 
 
 @dataclass(frozen=True)
 class BatchCalls:
-    """Answers the calls on batches of one server."""
+    """Answers the contract's calls on batches."""
 
     parts: Parts
     result_links: ResultLinks
 
-    @cached_property
-    def routes(self) -> RouteTable[BatchAnswer]:
-        """The route table."""
-        table: RouteTable[BatchAnswer] = RouteTable()
-        table.add("POST", "/batches", self.create)
-        table.add("GET", "/batches", self.list)
-        table.add("GET", "/batches/{batch_id}", self.get)
-        table.add("DELETE", "/batches/{batch_id}", self.delete)
-        return table
-
-    def create(self, request: Request, identity: Identity, links: Links) -> Response:
-        """Accept a batch whole, or refuse it whole."""
-        operations = read_batch(request.body)
-        batch = submit(self.parts, identity, links.base, operations)
-        return Response(200, self._body(batch, links))
+    def routes(self) -> Routes:
+        """Method, path and answer of each call."""
+        return (
+            ("GET", "/batches", self.list),
+            ("GET", "/batches/{batch_id}", self.get),
+            ("DELETE", "/batches/{batch_id}", self.delete),
+        )
 
     def get(self, request: Request, identity: Identity, links: Links) -> Response:
         """The status of one batch, with a fresh link when it is finished."""
-        with self.parts.database.read() as connection:
-            batch = batches.find(
-                connection,
-                identity.account.id,
-                request.path_params["batch_id"],
-                self.parts.clock(),
-            )
-        if batch is None:
-            raise not_found()
-        return Response(200, self._body(batch, links))
+        batch = find_batch(self.parts, request, identity)
+        return Response(200, batch_body(batch, links, self.result_links))
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
         """The batches of the last seven days, newest first."""
@@ -93,8 +64,8 @@ class BatchCalls:
             )
         return Response(
             200,
-            _Batches(
-                [self._body(batch, links) for batch in found],
+            BatchList(
+                [batch_body(batch, links, self.result_links) for batch in found],
                 total,
                 links.collection("Batches", "/", "/batches", create=True),
             ),
@@ -106,31 +77,13 @@ class BatchCalls:
             raise not_found()
         return NO_CONTENT
 
-    def _body(self, batch: Batch, links: Links) -> _Batch:
-        return _Batch(
-            id=batch.public_id,
-            status=batch.status,
-            total_operations=batch.total_operations,
-            finished_operations=batch.finished_operations,
-            errored_operations=batch.errored_operations,
-            submitted_at=iso(batch.submitted_at),
-            completed_at=iso(batch.completed_at),
-            response_body_url=self.result_links.url(batch, links.base),
-            links=batch_links(links, batch.public_id),
+
+def find_batch(parts: Parts, request: Request, identity: Identity) -> Batch:
+    """The batch that a path names; raises 404."""
+    with parts.database.read() as connection:
+        batch = batches.find(
+            connection, identity.account.id, request.path_params["batch_id"], parts.clock()
         )
-
-
-def batch_links(links: Links, public_id: str) -> list[Link]:
-    """The three links of a batch, in the contract's order."""
-    itself = f"/batches/{public_id}"
-    return [
-        links.link(
-            "parent",
-            "GET",
-            "/batches",
-            "Definitions/Batches/CollectionResponse.json",
-            "CollectionLinks/Batches.json",
-        ),
-        links.link("self", "GET", itself, "Definitions/Batches/Response.json"),
-        links.link("delete", "DELETE", itself),
-    ]
+    if batch is None:
+        raise not_found()
+    return batch

@@ -3,28 +3,40 @@
 The only place where a call becomes HTTP. Batches are answered here, all else by the target.
 """
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
-from starlette.concurrency import run_in_threadpool
+from anyio import fail_after
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from batchway import limits
 from batchway.api.auth import authenticate
-from batchway.api.batches import BatchCalls
+from batchway.api.batches import OwnAnswer
+from batchway.api.connections import Connections
+from batchway.api.intake import Intake
+from batchway.api.own_calls import OwnCalls
+from batchway.api.threads import in_thread
 from batchway.contract.fields import check_params, select_fields
+from batchway.contract.inflate import Inflater
 from batchway.contract.links import Links
 from batchway.contract.problems import (
     Problem,
     Refused,
     internal_error,
     invalid_method_override,
+    request_timeout,
     too_large,
 )
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body, refusal
+from batchway.contract.stream import Stream
 from batchway.kit.clock import Clock
 from batchway.kit.ids import request_id
 from batchway.model.account import Identity
@@ -37,7 +49,9 @@ PREFIX = "/3.0"
 _JSON = "application/json; charset=utf-8"
 _PROBLEM = "application/problem+json; charset=utf-8"
 _OVERRIDES = ("PUT", "PATCH", "DELETE")
-_OWN = "batches"
+_BATCHES = "batches"
+_OWN = frozenset({_BATCHES, "batch-webhooks", "limits"})
+_HEADERS = ("accept", "content-encoding", "content-type", "idempotency-key")
 
 
 @dataclass(frozen=True)
@@ -46,26 +60,49 @@ class Calls:
 
     database: Database
     target: Target
-    batch_calls: BatchCalls
+    own_calls: OwnCalls
     clock: Clock
     public_url: str
+    connections: Connections
+    event_streams: Connections
 
-    async def answer(self, http: HttpRequest) -> HttpResponse:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises for what a client can do."""
+        http = HttpRequest(scope, receive)
         called = request_id()
-        try:
-            request, identity = await run_in_threadpool(self._begin, http)
-            request.body = await _body(http)  # a large one is read for those who have a key
-            links = Links(base_url(http, self.public_url))
-            response = await run_in_threadpool(self._answer, request, identity, links)
-        except Refused as refused:
-            response = refusal(refused)
-        except ClientDisconnect:
-            response = Response(400)  # nobody is there to read it
-        except Exception:
-            log.exception("request_failed", request=called, path=http.url.path)
-            response = refusal(internal_error())
-        return _reply(response, called, base_url(http, self.public_url))
+        with ExitStack() as held:  # until the last byte is sent
+            try:
+                response = await self._answer(http, held)
+            except Refused as refused:
+                response = refusal(refused)
+            except ClientDisconnect:
+                return  # nobody is there to read an answer
+            except Exception:
+                log.exception("request_failed", request=called, path=http.url.path)
+                response = refusal(internal_error())
+            reply = _reply(response, called, base_url(http, self.public_url))
+            await reply(scope, receive, send)
+
+    async def _answer(self, http: HttpRequest, held: ExitStack) -> Response:
+        request, identity = await in_thread(partial(self._begin, http))
+        links = Links(base_url(http, self.public_url))
+        family = _family(request)
+        if family != _BATCHES:
+            held.enter_context(self.connections.one(identity.api_key_id))
+        elif request.path.rstrip("/").endswith("/events"):
+            held.enter_context(self.event_streams.one(identity.api_key_id))
+        answer: OwnAnswer | Intake = self._answer_by_target
+        if family in _OWN:
+            check_params(request.params)
+            answer, request.path_params = self.own_calls.match(request.method, request.path)
+        if isinstance(answer, Intake):
+            with _limited(limits.batch_request_seconds_max):
+                response = await answer.answer(request, identity, links, http.stream())
+        else:
+            with _limited(limits.request_seconds_max):
+                request.body = await _body(http)
+                response = await in_thread(partial(answer, request, identity, links))
+        return select_fields(response, request.params) if family in _OWN else response
 
     def _begin(self, http: HttpRequest) -> tuple[Request, Identity]:
         """All of a request but its body, and who it comes from."""
@@ -73,18 +110,21 @@ class Calls:
         method = _method(http)
         identity = authenticate(self.database, http.headers.get("authorization"), method, params)
         params.pop("apikey", None)
-        return Request(method, _path(http), params), identity
+        headers = {name: http.headers[name] for name in _HEADERS if name in http.headers}
+        return Request(method, _path(http), params, headers=headers), identity
 
-    def _answer(self, request: Request, identity: Identity, links: Links) -> Response:
-        if request.path.strip("/").split("/", 1)[0] == _OWN:
-            return self._answer_own(request, identity, links)
+    def _answer_by_target(self, request: Request, identity: Identity, links: Links) -> Response:
         caller = Caller(identity.account.id, identity.account.name, self.clock(), links)
         return self.target.answer_single(caller, request)
 
-    def _answer_own(self, request: Request, identity: Identity, links: Links) -> Response:
-        check_params(request.params)
-        answer, request.path_params = self.batch_calls.routes.match(request.method, request.path)
-        return select_fields(answer(request, identity, links), request.params)
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    try:
+        with fail_after(seconds):
+            yield
+    except TimeoutError:
+        raise request_timeout(seconds) from None
 
 
 def base_url(http: HttpRequest, public_url: str) -> str:
@@ -92,19 +132,26 @@ def base_url(http: HttpRequest, public_url: str) -> str:
     return public_url or f"{http.url.scheme}://{http.url.netloc}"
 
 
+def _family(request: Request) -> str:
+    return request.path.strip("/").split("/", 1)[0]
+
+
 async def _body(http: HttpRequest) -> bytes:
     """The whole body; raises 413 as soon as it is known to be too large."""
-    most = limits.request_body_bytes_max
+    most = limits.call_body_bytes_max
     declared = http.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > most:
-        raise too_large(_TOO_LARGE)
-    parts, size = [], 0
-    async for part in http.stream():
-        size += len(part)
-        if size > most:
-            raise too_large(_TOO_LARGE)
-        parts.append(part)
-    return b"".join(parts)
+        raise too_large(f"The body of a request may have {most} bytes.")
+    inflater = Inflater(http.headers.get("content-encoding"), most)
+    body = b"".join([piece async for piece in _inflated(http.stream(), inflater)])
+    inflater.finish()
+    return body
+
+
+async def _inflated(stream: AsyncIterator[bytes], inflater: Inflater) -> AsyncIterator[bytes]:
+    async for data in stream:
+        for piece in inflater.feed(data):
+            yield piece
 
 
 def _method(http: HttpRequest) -> str:
@@ -130,15 +177,13 @@ def _reply(response: Response, called: str, base: str) -> HttpResponse:
         schema = f"{base}/schema/3.0/Definitions/ProblemDetailDocument.json"
         headers["Link"] = f'<{schema}>; rel="describedBy"'
     headers.update(response.headers)
+    if isinstance(response.body, Stream):
+        headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        stream = response.body
+        return StreamingResponse(stream.pieces, headers=headers, media_type=stream.media_type)
     return HttpResponse(
         content=encode_body(response, called),
         status_code=response.status,
         headers=headers,
         media_type=_PROBLEM if is_problem else _JSON,
     )
-
-
-_TOO_LARGE = (
-    f"The body of a request may have {limits.request_body_bytes_max} bytes. Send the operations "
-    "in several batches."
-)

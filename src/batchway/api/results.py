@@ -1,18 +1,25 @@
 """The download of a result archive: no key is asked for, the link is the permission."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 import structlog
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from batchway.api.links import ResultLinks
+from batchway.api.connections import Connections
+from batchway.api.threads import in_thread
 from batchway.archives.base import Archive
+from batchway.contract.problems import Refused
+from batchway.contract.result_links import ResultLinks
 from batchway.errors import ArchiveMissing
 from batchway.kit.clock import Clock
 from batchway.kit.signing import Verdict
+from batchway.model.batch import Batch
 from batchway.store import batches
 from batchway.store.database import Database
 
@@ -22,16 +29,31 @@ _BLOCK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultDownloads:
     """Serves result archives."""
 
     database: Database
     archive: Archive
     result_links: ResultLinks
     clock: Clock
+    connections: Connections
 
-    def get(self, http: HttpRequest) -> Response:
-        """The archive, as it is: its gzip is the payload, not a transfer encoding."""
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request. A download counts as a request of the batch's API key."""
+        http = HttpRequest(scope, receive)
+        with ExitStack() as held:
+            found = await in_thread(partial(self._find, http))
+            if isinstance(found, Batch):
+                try:
+                    held.enter_context(self.connections.one(found.api_key_id))
+                    found = await in_thread(partial(self._download, found))
+                except Refused as refused:
+                    found = _too_many(refused)
+            await found(scope, receive, send)
+
+    def _find(self, http: HttpRequest) -> Batch | Response:
+        if http.method not in {"GET", "HEAD"}:
+            return PlainTextResponse("Only GET.\n", 405, headers={"Allow": "GET"})
         public_id = http.path_params["batch_id"]
         verdict = self.result_links.check(public_id, http.query_params.get("t", ""))
         if verdict is not Verdict.VALID:
@@ -40,8 +62,13 @@ class Results:
             batch = batches.find_by_public_id(connection, public_id, self.clock())
         if batch is None or batch.archive_key is None:
             return PlainTextResponse(_GONE, status_code=404)
+        return batch
+
+    def _download(self, batch: Batch) -> Response:
+        """The archive, as it is: its gzip is the payload, not a transfer encoding."""
+        public_id = batch.public_id
         try:
-            size, file = self.archive.size(batch.archive_key), self.archive.open(batch.archive_key)
+            size, file = self.archive.size(public_id), self.archive.open(public_id)
         except ArchiveMissing:
             log.exception("archive_missing", batch=batch.id)
             return PlainTextResponse(_GONE, status_code=404)
@@ -54,6 +81,12 @@ class Results:
                 "Cache-Control": "private, no-store",
             },
         )
+
+
+def _too_many(refused: Refused) -> Response:
+    return PlainTextResponse(
+        f"{refused.problem.detail}\n", refused.problem.status, headers=dict(refused.headers)
+    )
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -1,35 +1,34 @@
 """The ASGI application: which path is answered by what."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
-from starlette.requests import Request as HttpRequest
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from batchway.api.calls import PREFIX, Calls
 from batchway.api.health import Health
-from batchway.api.results import Results
+from batchway.api.results import ResultDownloads
 
 
 @dataclass(frozen=True)
-class _AnyMethod:
+class _Endpoint:
     """An endpoint for every method, even one that nobody has heard of: it gets a problem, too."""
 
-    calls: Calls
+    answer: Callable[[Scope, Receive, Send], Awaitable[None]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self.calls.answer(HttpRequest(scope, receive))
-        await response(scope, receive, send)
+        await self.answer(scope, receive, send)
 
 
-def asgi_app(calls: Calls, results: Results, health: Health) -> Starlette:
+def asgi_app(calls: Calls, results: ResultDownloads, health: Health) -> Starlette:
     """Everything that is served over HTTP."""
-    answer = _AnyMethod(calls)
+    answer = _Endpoint(calls.answer)
     return Starlette(
         routes=[
             Route("/healthz", health.get, methods=["GET"]),
-            Route("/results/{batch_id:str}-response.tar.gz", results.get, methods=["GET"]),
+            Route("/results/{batch_id:str}-response.tar.gz", _Endpoint(results.answer)),
             Route(PREFIX, answer),
             Route(PREFIX + "/{path:path}", answer),
         ]

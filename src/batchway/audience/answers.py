@@ -1,29 +1,34 @@
 """Answers a set of requests: those on members together, all others one by one.
 
+A set may be answered in part: its first requests only, when their responses are large together.
+
 The order on one resource is kept. Calls on members and plain reads in between are independent of
 each other and run as one set, reads last; a plain write (a list, a merge field) is a border that
 nothing crosses.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from batchway import limits
 from batchway.audience.base import Plain
 from batchway.audience.member_calls import MemberCall, Misread, OnMembers
+from batchway.audience.pages import ask_for_page, next_page, with_count
 from batchway.audience.routes import table
 from batchway.audience.working_set import Needs, NextKey, WorkingSet
 from batchway.contract.fields import check_params, select_fields
 from batchway.contract.problems import Refused, internal_error
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import Response, refusal
+from batchway.contract.response import Response, encode, refusal
 from batchway.errors import Stale
 from batchway.store.database import Database, for_update, is_conflict
 
@@ -38,7 +43,10 @@ Prepared = MemberCall | Plain | Response  # to be applied, to be answered, or an
 
 @dataclass(frozen=True)
 class Plan:
-    """Responses that are true once `write` has committed."""
+    """Responses to the first requests (to all, if they change anything).
+
+    They are true once `write` has committed.
+    """
 
     responses: Sequence[Response]
     working: WorkingSet
@@ -57,7 +65,10 @@ class Plan:
 def plan(
     database: Database, caller: Caller, requests: Sequence[Request], next_key: NextKey
 ) -> Plan:
-    """Answer without holding a write transaction; raises Stale if that cannot be done."""
+    """Answer without holding a write transaction; raises Stale if that cannot be done.
+
+    Answers at least one request, and no further ones once the responses are large.
+    """
     calls = [_prepare(request, caller) for request in requests]
     plain = [call.prepared for call in calls if isinstance(call.prepared, Plain)]
     if any(handler.writes for handler in plain):
@@ -67,19 +78,24 @@ def plan(
         responses = _apply(working, calls)
         if plain and working.has_changes:
             raise Stale  # the reads are to see what the others have written
-        return Plan(_completed(connection, caller, calls, responses), working)
+        return Plan(list(_bounded(_completed(connection, caller, calls, responses))), working)
 
 
 def answer_within(
     connection: Connection, caller: Caller, requests: Sequence[Request], next_key: NextKey
 ) -> list[Response]:
-    """Answer and write within a transaction, whatever the requests are."""
+    """Answer and write within a transaction, whatever the requests are.
+
+    Answers at least one request, and no further ones once the responses are large.
+    """
     calls = [_prepare(request, caller) for request in requests]
-    return [
-        response
-        for run in _runs(calls)
-        for response in _answer_run(connection, caller, run, next_key)
-    ]
+    responses: list[Response] = []
+    for run in _runs(calls):
+        answered = _answer_run(connection, caller, run, next_key)
+        responses += answered
+        if sum(map(_size, responses)) >= limits.answer_bytes_max:
+            break
+    return responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,7 @@ class _Call:
 
     request: Request
     prepared: Prepared
+    items: str = ""  # the field with the items of a page
 
     @property
     def is_border(self) -> bool:
@@ -101,9 +118,10 @@ def _prepare(request: Request, caller: Caller) -> _Call:
         handler, request.path_params = _routes.match(request.method, request.path)
     except Refused as refused:
         return _Call(request, refusal(refused))
+    ask_for_page(request, handler.items)
     if isinstance(handler, Plain):
-        return _Call(request, handler)
-    return _Call(request, _fenced(lambda: _read(handler, request, caller)))
+        return _Call(request, handler, handler.items)
+    return _Call(request, _fenced(lambda: _read(handler, request, caller)), handler.items)
 
 
 def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
@@ -114,12 +132,24 @@ def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
 
 
 def _runs(calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
-    """Consecutive calls that may be answered as one set."""
+    """Consecutive calls that may be answered as one set; few of them have large responses."""
     for is_border, run in groupby(calls, key=lambda call: call.is_border):
         if is_border:
             yield from ([call] for call in run)
         else:
-            yield list(run)
+            yield from _with_few_pages(run)
+
+
+def _with_few_pages(calls: Iterable[_Call]) -> Iterator[Sequence[_Call]]:
+    run: list[_Call] = []
+    page_count = 0
+    for call in calls:
+        if call.items and page_count == limits.pages_at_once_max:
+            yield run
+            run, page_count = [], 0
+        run.append(call)
+        page_count += bool(call.items)
+    yield run
 
 
 def _answer_run(
@@ -149,7 +179,7 @@ def _answer_set(
     working = _load(connection, caller, calls, next_key, for_update(connection))
     responses = _apply(working, calls)
     working.save(connection)
-    return _completed(connection, caller, calls, responses)
+    return list(_completed(connection, caller, calls, responses))
 
 
 def _load(
@@ -180,7 +210,7 @@ def _apply(working: WorkingSet, calls: Sequence[_Call]) -> list[Response | None]
             responses.append(None)
         else:
             response = _fenced(lambda prepared=prepared: prepared.apply(working))  # type: ignore[misc]
-            responses.append(select_fields(response, call.request.params))
+            responses.append(_shown(call, response))
     return responses
 
 
@@ -189,16 +219,40 @@ def _completed(
     caller: Caller,
     calls: Sequence[_Call],
     responses: Sequence[Response | None],
-) -> list[Response]:
+) -> Iterator[Response]:
     """The responses, with those of the plain handlers in their places."""
-    completed = []
     for call, response in zip(calls, responses, strict=True):
         if response is None and isinstance(call.prepared, Plain):
             answered = _answer_alone(connection, caller, call.request, call.prepared)
-            completed.append(select_fields(answered, call.request.params))
+            yield _shown(call, answered)
         elif response is not None:
-            completed.append(response)
-    return completed
+            yield response
+
+
+def _bounded(responses: Iterable[Response]) -> Iterator[Response]:
+    """The first responses, until they are large together."""
+    size = 0
+    for response in responses:
+        yield response
+        size += _size(response)
+        if size >= limits.answer_bytes_max:
+            return
+
+
+def _size(response: Response) -> int:
+    """The bytes of a page; other responses are small, and there are not more than in a chunk."""
+    return len(response.body) if isinstance(response.body, msgspec.Raw) else 0
+
+
+def _shown(call: _Call, response: Response) -> Response:
+    """The fields that were asked for; a page is encoded, so that many need little memory."""
+    request = call.request
+    shown = select_fields(response, request.params)
+    if not call.items or response.status != 200:  # noqa: PLR2004
+        return shown
+    if not request.is_paged:
+        return msgspec.structs.replace(shown, body=msgspec.Raw(encode(shown.body)))
+    return with_count(shown, *next_page(request, call.items, response))
 
 
 def _answer_alone(

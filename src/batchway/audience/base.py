@@ -21,15 +21,17 @@ class Plain:
     """Answers one call within a transaction.
 
     It raises `Refused` for a problem. `writes` says whether it needs the write transaction.
+    `items` is the field with the items, if it answers with a page of a collection.
     """
 
     answer: Answer
     writes: bool
+    items: str = ""
 
 
-def reads(answer: Answer) -> Plain:
-    """A handler that only reads."""
-    return Plain(answer, writes=False)
+def reads(answer: Answer, *, items: str = "") -> Plain:
+    """A handler that only reads; `items` names the field of a collection's items."""
+    return Plain(answer, writes=False, items=items)
 
 
 def writes(answer: Answer) -> Plain:

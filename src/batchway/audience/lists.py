@@ -255,7 +255,7 @@ def _order(params: Mapping[str, str]) -> str:
 
 
 ROUTES = (
-    ("GET", "/lists", reads(_show_all)),
+    ("GET", "/lists", reads(_show_all, items="lists")),
     ("POST", "/lists", writes(_create)),
     ("GET", "/lists/{list_id}", reads(_show)),
     ("PATCH", "/lists/{list_id}", writes(_update)),

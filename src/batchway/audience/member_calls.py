@@ -49,9 +49,13 @@ class MemberCall(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OnMembers:
-    """The handler of a route on members: reads a request into a call; raises Refused."""
+    """The handler of a route on members: reads a request into a call; raises Refused.
+
+    `items` is the field with the items, if it answers with a page of a collection.
+    """
 
     read: Callable[[Request, Caller], MemberCall]
+    items: str = ""
 
 
 @dataclass(frozen=True, slots=True)

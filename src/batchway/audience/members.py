@@ -32,6 +32,7 @@ from batchway.kit.clock import Microseconds, parse_iso
 from batchway.store.database import run
 
 _SORTABLE = ("timestamp_opt", "timestamp_signup", "last_changed")
+_BY_KEY = "id"
 _TRUE = frozenset({"true", "1"})
 
 
@@ -49,15 +50,12 @@ def get_members(request: Request, caller: Caller, connection: Connection) -> Res
     filters, values = _filters(request.params)
     values |= {"account_id": caller.account_id, "list_id": row.id}
     where = " AND ".join(["TRUE", *filters])
-    total = run(
-        connection,
-        f"""
-        SELECT count(*) FROM members
-        WHERE account_id = :account_id AND list_id = :list_id AND {where}
-        """,
-        **values,
-    ).scalar_one()
-    found = _select(connection, where, _order(request.params), wanted, values)
+    order = _order(request.params)
+    total = _total(connection, request, where, values)
+    if request.continuation and request.continuation.after_key is not None and order == _BY_KEY:
+        where, wanted = f"{where} AND id > :after_key", Page(wanted.count, 0)
+        values["after_key"] = request.continuation.after_key
+    found = _select(connection, where, order, wanted, values)
     fields = merge_fields.of_lists(connection, caller.account_id, [row.id])
     rules = MergeRules(fields.get(row.id, ()))
     render = MemberRenderer(row.public_id, rules, caller.links).body
@@ -74,6 +72,23 @@ def get_members(request: Request, caller: Caller, connection: Connection) -> Res
                 create=True,
             ),
         ),
+        last_key=found[-1].id if found and order == _BY_KEY else None,
+    )
+
+
+def _total(connection: Connection, request: Request, where: str, values: Mapping[str, Any]) -> int:
+    """Counted once for all pages: counting a large list takes longer than reading a page."""
+    if request.continuation is not None:
+        return request.continuation.total_items
+    return int(
+        run(
+            connection,
+            f"""
+            SELECT count(*) FROM members
+            WHERE account_id = :account_id AND list_id = :list_id AND {where}
+            """,
+            **values,
+        ).scalar_one()
     )
 
 
@@ -113,7 +128,7 @@ def _order(params: Mapping[str, str]) -> str:
         raise invalid_field("sort_field", f"Value should be one of {', '.join(_SORTABLE)}.")
     if direction not in {"ASC", "DESC"}:
         raise invalid_field("sort_dir", "Value should be one of ASC, DESC.")
-    return f"{column} {direction}, id {direction}" if column else "id"
+    return f"{column} {direction}, id {direction}" if column else _BY_KEY
 
 
 def _moment(name: str, text: str) -> Microseconds:
@@ -148,7 +163,7 @@ _ALL = "/lists/{list_id}/members"
 _ONE = "/lists/{list_id}/members/{subscriber_hash}"
 
 ROUTES = (
-    ("GET", _ALL, reads(get_members)),
+    ("GET", _ALL, reads(get_members, items="members")),
     ("POST", _ALL, OnMembers(read_add)),
     ("GET", _ONE, on_one(get_member)),
     ("PUT", _ONE, OnMembers(read_upsert)),

@@ -302,7 +302,7 @@ def _stored(field: MergeField) -> dict[str, Any]:
 
 
 ROUTES = (
-    ("GET", "/lists/{list_id}/merge-fields", reads(_show_all)),
+    ("GET", "/lists/{list_id}/merge-fields", reads(_show_all, items="merge_fields")),
     ("POST", "/lists/{list_id}/merge-fields", writes(_create)),
     ("GET", "/lists/{list_id}/merge-fields/{merge_id}", reads(_show)),
     ("PATCH", "/lists/{list_id}/merge-fields/{merge_id}", writes(_update)),

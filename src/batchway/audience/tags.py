@@ -108,6 +108,6 @@ def _read_get(request: Request, _caller: Caller) -> MemberCall:
 
 
 ROUTES = (
-    ("GET", _PATH, OnMembers(_read_get)),
+    ("GET", _PATH, OnMembers(_read_get, items="tags")),
     ("POST", _PATH, OnMembers(_read_update)),
 )

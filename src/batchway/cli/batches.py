@@ -1,9 +1,12 @@
-"""`batchway batches`: submit, list, watch, download and delete batches."""
+"""`batchway batches`: submit, follow, look into, retry, cancel and delete batches.
+
+Beside it `batchway limits`: how many an account may have, and how many it has.
+"""
 
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated
@@ -11,8 +14,10 @@ from typing import IO, Annotated
 import msgspec
 import typer
 
-from batchway.cli.connection import Connection, as_segment
+from batchway import limits
+from batchway.cli.connection import JSON, Connection, Params, advice, as_segment
 from batchway.cli.options import (
+    COUNT_MAX,
     DEFAULT_URL,
     CountOption,
     KeyOption,
@@ -21,15 +26,22 @@ from batchway.cli.options import (
     UrlOption,
 )
 from batchway.cli.results import Tally, download, read_results, replace_file, unpack
-from batchway.cli.terminal import printable, say, show_rest, table
+from batchway.cli.terminal import OUT, printable, say, show_rest, table, warn
 from batchway.cli.watching import Batch, Pace, find_batch, watch
 
 COUNT_DEFAULT = 20
 ARCHIVE_NAME = "results.tar.gz"
+NDJSON = "application/x-ndjson"
+NDJSON_SUFFIX = ".ndjson"
+NOT_FOUND, CONFLICT, BAD_REQUEST = 404, 409, 400
 
 SUBMIT_EXAMPLES = """Examples:
 
   batchway batches submit operations.json --watch
+
+  batchway batches submit operations.ndjson --validate-only
+
+  batchway batches submit operations.json --idempotency-key night-of-2026-03-01
 
   echo '{"operations": [{"method": "GET", "path": "/lists"}]}' | batchway batches submit -"""
 LIST_EXAMPLES = """Examples:
@@ -45,11 +57,76 @@ RESULTS_EXAMPLES = """Examples:
   batchway batches results 5cfa0d22b8
 
   batchway batches results 5cfa0d22b8 --out results"""
+ERRORS_EXAMPLES = """Example:
+
+  batchway batches errors 5cfa0d22b8"""
+OPERATIONS_EXAMPLES = """Examples:
+
+  batchway batches operations 5cfa0d22b8 --errored
+
+  batchway batches operations 5cfa0d22b8 --operation-id crm-7
+
+  batchway batches operations 5cfa0d22b8 --status-code 404 --json | jq -r .operation_id"""
+RETRY_EXAMPLES = """Examples:
+
+  batchway batches retry 5cfa0d22b8
+
+  batchway batches retry 5cfa0d22b8 --status-code 500 --watch"""
+CANCEL_EXAMPLES = """Examples:
+
+  batchway batches cancel 5cfa0d22b8
+
+  batchway batches cancel 5cfa0d22b8 --watch"""
+LIMITS_EXAMPLES = """Example:
+
+  batchway limits"""
 DELETE_EXAMPLES = """Example:
 
   batchway batches delete 5cfa0d22b8"""
 
 BatchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", envvar="BATCHWAY_WATCH", help="Follow it until finished.")
+]
+ErroredOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--errored/--succeeded",
+        envvar="BATCHWAY_ERRORED",
+        help="Only operations that errored; --succeeded: only those that did not.",
+        show_default="both",
+    ),
+]
+RetriedOption = Annotated[
+    bool,
+    typer.Option(
+        "--errored/--succeeded",
+        envvar="BATCHWAY_ERRORED",
+        help="Operations that errored; --succeeded: those that did not.",
+        show_default="errored",
+    ),
+]
+StatusCodeOption = Annotated[
+    int | None,
+    typer.Option(
+        envvar="BATCHWAY_STATUS_CODE",
+        min=100,
+        max=599,
+        metavar="N",
+        help="Only operations with this status code.",
+        show_default="any",
+    ),
+]
+OperationIdOption = Annotated[
+    str,
+    typer.Option(envvar="BATCHWAY_OPERATION_ID", help="Only operations with this operation_id."),
+]
+PathOption = Annotated[
+    str,
+    typer.Option(
+        "--path", envvar="BATCHWAY_OPERATION_PATH", help="Only operations with this path."
+    ),
+]
 
 
 class Batches(msgspec.Struct, frozen=True):
@@ -59,6 +136,74 @@ class Batches(msgspec.Struct, frozen=True):
     total_items: int
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """One operation of a group of errors."""
+
+    position: int
+    operation_id: str | None
+    path: str
+    detail: str
+
+    @property
+    def name(self) -> str:
+        """What its owner calls it, or else its place in the batch."""
+        return f"number {self.position}" if self.operation_id is None else self.operation_id
+
+
+class ErrorGroup(msgspec.Struct, frozen=True):
+    """Operations that failed for one reason."""
+
+    status_code: int
+    title: str
+    field: str
+    message: str
+    count: int
+    samples: list[Sample]
+
+
+class BatchErrors(msgspec.Struct, frozen=True):
+    """Why operations of a batch failed, the most frequent reason first."""
+
+    errored_operations: int
+    groups: list[ErrorGroup]
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """What would become of a batch."""
+
+    valid: bool
+    total_operations: int
+    checked_operations: int
+    errored_operations: int
+    groups: list[ErrorGroup]
+
+
+class OperationResult(msgspec.Struct, frozen=True):
+    """An operation with its result, as far as it is shown."""
+
+    position: int
+    page: int
+    operation_id: str | None
+    method: str
+    path: str
+    status_code: int | None
+    response: msgspec.Raw
+
+
+class OperationResults(msgspec.Struct, frozen=True):
+    """A page of results."""
+
+    operations: list[OperationResult]
+    total_items: int
+
+
+class LimitsInForce(msgspec.Struct, frozen=True):
+    """What an account may have, and what it has."""
+
+    limits: dict[str, float]
+    usage: dict[str, int]
+
+
 def register(app: typer.Typer) -> None:
     """Add `batchway batches`."""
     batches = typer.Typer(no_args_is_help=True, help="Submit, follow and delete batches.")
@@ -66,8 +211,13 @@ def register(app: typer.Typer) -> None:
     batches.command("list", epilog=LIST_EXAMPLES)(list_command)
     batches.command("watch", epilog=WATCH_EXAMPLES)(watch_command)
     batches.command("results", epilog=RESULTS_EXAMPLES)(results_command)
+    batches.command("errors", epilog=ERRORS_EXAMPLES)(errors_command)
+    batches.command("operations", epilog=OPERATIONS_EXAMPLES)(operations_command)
+    batches.command("retry", epilog=RETRY_EXAMPLES)(retry_command)
+    batches.command("cancel", epilog=CANCEL_EXAMPLES)(cancel_command)
     batches.command("delete", epilog=DELETE_EXAMPLES)(delete_command)
     app.add_typer(batches, name="batches")
+    app.command("limits", epilog=LIMITS_EXAMPLES)(limits_command)
 
 
 def submit_command(

@@ -2,8 +2,8 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from time import sleep as _sleep
 from types import TracebackType
 from typing import IO, Self, TypeVar
@@ -17,11 +17,14 @@ from batchway.cli.terminal import CommandError, printable
 
 Answer = TypeVar("Answer")
 Sleep = Callable[[float], None]
+Params = Mapping[str, str | int]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 130.0  # a single request may take 120 s by contract
 PIECE_BYTES = 64 * 1024  # of a file, sent at a time
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
+LINE_BYTES_MAX = ANSWER_BYTES_MAX  # of a streamed answer
+SILENCE_SECONDS_MAX = 60.0  # of a stream; the server sends a sign of life every 15 s
 ARCHIVE_BYTES_MAX = 16 * 1024**3
 RETRY_AFTER_SECONDS_MAX = 60.0
 SHOWN_CHARACTERS_MAX = 300
@@ -30,6 +33,9 @@ SEE_ERRORS = "For field-specific details, see the 'errors' array."  # they are s
 FIRST_WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8)
 LATER_WAITS_SECONDS = (*FIRST_WAITS_SECONDS, 1.6, *(2.0,) * 14)
 assert ANSWER_SECONDS > RETRY_AFTER_SECONDS_MAX
+
+JSON = "application/json"
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _BUSY = frozenset({429})  # refused before anything was done: safe to send again, whatever it was
 _BUSY_OR_ABSENT = frozenset({429, 502, 503, 504})  # for calls that change nothing
@@ -65,19 +71,32 @@ class ProblemDocument(msgspec.Struct, frozen=True):
 
 
 class Refusal(CommandError):
-    """The server answered with a problem."""
+    """The server answered with a problem; `fields` are those that it found wrong."""
 
-    def __init__(self, status_code: int, message: str, next_step: str) -> None:
+    def __init__(
+        self, status_code: int, message: str, next_step: str, fields: Sequence[str] = ()
+    ) -> None:
         super().__init__(message, next_step)
         self.status_code = status_code
+        self.fields = fields
+
+
+@contextmanager
+def advice(next_steps: Mapping[int, str]) -> Iterator[None]:
+    """Tell what to do next about refusals with these status codes within the block."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.next_step = next_steps.get(refusal.status_code, refusal.next_step)
+        raise
 
 
 class Connection:
     """Calls one server's /3.0 with one key; for one thread.
 
-    GET is sent again after a lost connection, 429, 502, 503 or 504. Other calls are sent again
-    only if they had no effect: no connection was made, or the answer was 429. Everything that
-    fails in the end is a CommandError.
+    GET, and POST with an idempotency key, are sent again after a lost connection, 429, 502, 503
+    or 504. Other calls are sent again only if they had no effect: no connection was made, or the
+    answer was 429. Everything that fails in the end is a CommandError.
     """
 
     def __init__(self, url: str, key: str, *, sleep: Sleep = _sleep) -> None:
@@ -101,21 +120,68 @@ class Connection:
     ) -> None:
         self._client.close()
 
-    def get(
-        self, path: str, answer: type[Answer], params: Mapping[str, str | int] | None = None
-    ) -> Answer:
+    def get(self, path: str, answer: type[Answer], params: Params | None = None) -> Answer:
         """The decoded answer to GET of a path below /3.0."""
         request = self._client.build_request("GET", self._api(path), params=params)
         return self._call(request, lambda response: self._decoded(response, answer), self._auth)
 
-    def post(self, path: str, content: bytes | IO[bytes], answer: type[Answer]) -> Answer:
-        """The decoded answer to POST of JSON; a file is sent from its beginning."""
-        headers = {"Content-Type": "application/json"}
+    def post(
+        self,
+        path: str,
+        content: bytes | IO[bytes],
+        answer: type[Answer],
+        *,
+        params: Params | None = None,
+        media_type: str = JSON,
+        idempotency_key: str = "",
+    ) -> Answer:
+        """The decoded answer to POST; a file is sent from its beginning, no bytes as no body.
+
+        With the same idempotency key the same body has its effect once, however often it is sent.
+        """
+        headers = {"Content-Type": media_type} if content else {}
         body = content if isinstance(content, bytes) else _FileBody(content)
         if isinstance(body, _FileBody):
             headers["Content-Length"] = str(body.length)
-        request = self._client.build_request("POST", self._api(path), headers=headers, content=body)
+        if idempotency_key:
+            headers[IDEMPOTENCY_KEY] = idempotency_key
+        request = self._client.build_request(
+            "POST", self._api(path), headers=headers, content=body, params=params
+        )
         return self._call(request, lambda response: self._decoded(response, answer), self._auth)
+
+    def patch(self, path: str, content: bytes, answer: type[Answer]) -> Answer:
+        """The decoded answer to PATCH of a path below /3.0 with JSON."""
+        headers = {"Content-Type": JSON}
+        request = self._client.build_request(
+            "PATCH", self._api(path), headers=headers, content=content
+        )
+        return self._call(request, lambda response: self._decoded(response, answer), self._auth)
+
+    def stream(
+        self,
+        path: str,
+        media_type: str,
+        read: Callable[[Iterator[bytes]], Answer],
+        *,
+        params: Params | None = None,
+        waits: Sequence[float] | None = None,
+    ) -> Answer:
+        """What `read` makes of the lines of a streamed answer to GET, each as it comes.
+
+        Once the stream has begun it is not asked for again: it may have been read in part.
+        `waits` are the seconds between attempts to begin, instead of the usual ones.
+        """
+        headers = {"Accept": media_type, "Accept-Encoding": "identity"}
+        timeout = httpx.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS)
+        request = self._client.build_request(
+            "GET", self._api(path), headers=headers, params=params, timeout=timeout
+        )
+
+        def read_lines(response: httpx.Response) -> Answer:
+            return read(self._lines(self._checked(response), media_type))
+
+        return self._call(request, read_lines, self._auth, waits)
 
     def delete(self, path: str) -> None:
         """DELETE a path below /3.0."""
@@ -144,10 +210,12 @@ class Connection:
         request: httpx.Request,
         read: Callable[[httpx.Response], Answer],
         auth: httpx.Auth | None,
+        waits: Sequence[float] | None = None,
     ) -> Answer:
-        waits = iter(LATER_WAITS_SECONDS if self._has_answered else FIRST_WAITS_SECONDS)
+        usual = LATER_WAITS_SECONDS if self._has_answered else FIRST_WAITS_SECONDS
+        left = iter(usual if waits is None else waits)
         while True:
-            wait = next(waits, None)
+            wait = next(left, None)
             try:
                 with closing(self._client.send(request, auth=auth, stream=True)) as response:
                     self._has_answered = True
@@ -172,14 +240,38 @@ class Connection:
             message = f"{self.url} answered something that is not the Batch API: {error}"
             raise CommandError(message, "Check the address that --url gives.") from None
 
+    def _lines(self, response: httpx.Response, media_type: str) -> Iterator[bytes]:
+        """Without their ends; the last one, too, if it has none."""
+        if response.headers.get("content-type", "").partition(";")[0].strip() != media_type:
+            message = f"{self.url} did not answer with a stream of {media_type}."
+            raise CommandError(message, "Is the server older than this command? Upgrade it.")
+        waiting = bytearray()
+        try:
+            for piece in response.iter_bytes():
+                waiting += piece
+                *whole, rest = waiting.split(b"\n") if b"\n" in piece else [waiting]
+                yield from (bytes(line.removesuffix(b"\r")) for line in whole)
+                waiting = rest
+                if len(waiting) > LINE_BYTES_MAX:
+                    message = f"A line of the answer is longer than {LINE_BYTES_MAX} bytes."
+                    raise CommandError(message)
+        except httpx.RequestError as error:
+            message = f"The answer broke off before its end ({_cause(error)})."
+            raise CommandError(message, "Try again, and look at the server's log.") from None
+        if waiting:
+            yield bytes(waiting)
+
     def _refusal(self, response: httpx.Response) -> Refusal:
         status_code = response.status_code
         if response.is_redirect:
             where = printable(response.headers.get("location", ""))
             message = f"{self.url} answered {status_code} and sends us to {where}"
             return Refusal(status_code, message, "If that is the server, give it with --url.")
-        message = f"The server answered {status_code} {_reason(response)}"
-        return Refusal(status_code, message, self._next_step(response))
+        body = _body(response)
+        problem = _problem(body)
+        message = f"The server answered {status_code} {_reason(response, problem, body)}"
+        fields = [each.field for each in problem.errors]
+        return Refusal(status_code, message, self._next_step(response), fields)
 
     def _next_step(self, response: httpx.Response) -> str:
         if response.status_code == httpx.codes.UNAUTHORIZED and self._auth is None:
@@ -194,11 +286,12 @@ class Connection:
                 message += f" ({printable(error)})"
             return CommandError(message, "Start one with: batchway serve")
         message = f"The connection to {where} broke before the answer came ({_cause(error)})."
-        if request.method == "GET":
+        if _is_repeatable(request):
             return CommandError(message, "Try again, and look at the server's log.")
         return CommandError(
             f"{message} The server may have taken the request or not.",
-            "Look before you send it again: batchway batches list, batchway lists list",
+            "Look before you send it again: batchway batches list, batchway lists list, "
+            "batchway webhooks list",
         )
 
 
@@ -223,6 +316,7 @@ _NEXT_STEPS = {
     429: "Wait until some batches have finished, then try again. See them: batchway batches list",
     503: "The server cannot take this now; try again later, and look at its log.",
 }
+_COMMANDS = {"lists": "lists", "batches": "batches", "batch-webhooks": "webhooks"}
 
 
 def _next_step_by_path(response: httpx.Response) -> str:
@@ -230,9 +324,9 @@ def _next_step_by_path(response: httpx.Response) -> str:
         return "Try again, and look at the server's log."
     if response.status_code != httpx.codes.NOT_FOUND:
         return ""
-    for noun in ("lists", "batches"):
+    for noun, command in _COMMANDS.items():
         if f"/3.0/{noun}/" in response.request.url.path:
-            return f"Check the id. See what there is with: batchway {noun} list"
+            return f"Check the id. See what there is with: batchway {command} list"
     return "Check the address that --url gives."
 
 
@@ -258,13 +352,19 @@ def _is_loopback(url: str) -> bool:
 
 
 def _is_worth_a_retry(request: httpx.Request, status_code: int) -> bool:
-    return status_code in (_BUSY_OR_ABSENT if request.method == "GET" else _BUSY)
+    return status_code in (_BUSY_OR_ABSENT if _is_repeatable(request) else _BUSY)
 
 
 def _had_no_effect(request: httpx.Request, error: httpx.RequestError) -> bool:
     if isinstance(error, httpx.UnsupportedProtocol):
         return False  # will not get better
-    return request.method == "GET" or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    never_arrived = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    return never_arrived or _is_repeatable(request)
+
+
+def _is_repeatable(request: httpx.Request) -> bool:
+    """Whether sending it twice has the effect of sending it once."""
+    return request.method == "GET" or IDEMPOTENCY_KEY in request.headers
 
 
 def _retry_after(response: httpx.Response, wait: float) -> float:
@@ -294,15 +394,17 @@ def _store(response: httpx.Response, file: IO[bytes]) -> None:
     file.flush()
 
 
-def _reason(response: httpx.Response) -> str:
-    """The problem document in words, or the beginning of whatever came instead."""
-    body = _body(response)
+def _problem(body: bytes) -> ProblemDocument:
+    """What the body says, if it is a problem document."""
     try:
-        text = str(msgspec.json.decode(body, type=ProblemDocument))
+        return msgspec.json.decode(body, type=ProblemDocument)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        text = ""
-    if not text:
-        text = f"{response.reason_phrase}: {body.decode(errors='replace').strip()}"
+        return ProblemDocument()
+
+
+def _reason(response: httpx.Response, problem: ProblemDocument, body: bytes) -> str:
+    """The problem in words, or the beginning of whatever came instead."""
+    text = str(problem) or f"{response.reason_phrase}: {body.decode(errors='replace').strip()}"
     return printable(text.strip(": "))[:SHOWN_CHARACTERS_MAX]
 
 

@@ -1,5 +1,6 @@
 """What the operator's commands share: settings from options, logs, and making keys."""
 
+import json
 import os
 import re
 from typing import Any
@@ -39,6 +40,9 @@ def variables(loaded: Settings) -> dict[str, str]:
         "BATCHWAY_DATABASE_URL": loaded.database_url,
         "BATCHWAY_PUBLIC_URL": loaded.public_url,
         "BATCHWAY_REFUSE_FAKE_ADDRESSES": str(loaded.refuse_fake_addresses).lower(),
+        "BATCHWAY_RESULT_FILES": loaded.result_files,
+        "BATCHWAY_EGRESS_ALLOW": ",".join(map(str, loaded.egress_allow)),
+        "BATCHWAY_LIMITS": json.dumps(loaded.limits),
         "BATCHWAY_LOG_LEVEL": loaded.log_level,
     }
     if loaded.secret_key is not None:

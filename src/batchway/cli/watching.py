@@ -1,16 +1,24 @@
-"""Follows a batch until it is finished: a bar on a terminal, a line for each change elsewhere."""
+"""Follows a batch until it is finished: a bar on a terminal, a line for each change elsewhere.
 
-from collections.abc import Callable, Iterator
+The server tells of changes as they come; where it does not, it is asked again and again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, sleep
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
 
 from batchway.cli.connection import Connection, Sleep, as_segment
-from batchway.cli.terminal import OUT, printable, say, warn
+from batchway.cli.terminal import OUT, CommandError, printable, say, warn
+from batchway.kit.clock import iso, parse_iso
 
+EVENTS = "text/event-stream"
+EVENT_BYTES_MAX = 1024 * 1024
+LINE_SECONDS_MIN = 2.0  # between two lines that tell of nothing but numbers
 POLL_SECONDS_MIN = 0.1
 POLL_SECONDS_MAX = 2.0
 POLL_GROWTH = 1.5
@@ -34,6 +42,26 @@ class Batch(msgspec.Struct, frozen=True):
     def is_finished(self) -> bool:
         """Whether it will not change any more."""
         return self.status == "finished"
+
+
+class Progress(Batch, frozen=True):
+    """A batch and how it goes on, as far as the server tells."""
+
+    operations_per_second: float | None = None
+    estimated_end: str = ""
+    waiting_for: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A server-sent event."""
+
+    name: str
+    data: bytes
+
+
+class BatchDeleted(CommandError):
+    """The batch that was followed is gone."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +89,8 @@ class Pace:
         return round(done / seconds) if seconds > 0 else 0
 
 
-Show = Callable[[Batch, Pace], None]
+Take = Callable[[Progress], None]
+Show = Callable[[Progress, Pace], None]
 
 
 def find_batch(connection: Connection, batch_id: str) -> Batch:
@@ -69,11 +98,48 @@ def find_batch(connection: Connection, batch_id: str) -> Batch:
     return connection.get(f"/batches/{as_segment(batch_id)}", Batch)
 
 
-def poll(connection: Connection, batch_id: str, wait: Sleep = sleep) -> Iterator[Batch]:
+def watch(connection: Connection, batch_id: str, pace: Pace | None = None) -> Batch:
+    """Show a batch's progress until it is finished, and return it."""
+
+    def take(progress: Progress) -> None:
+        nonlocal pace
+        pace = pace or Pace.of(progress)
+        show(progress, pace)
+
+    try:
+        with _bar_display() if OUT.is_terminal else line_display() as show:
+            return follow(connection, batch_id, take)
+    except KeyboardInterrupt:
+        name = printable(batch_id)
+        warn(f"Batch {name} goes on at the server. Follow it: batchway batches watch {name}")
+        raise
+
+
+def follow(connection: Connection, batch_id: str, take: Take, wait: Sleep = sleep) -> Progress:
+    """Pass on how the batch is, now and at each change, and return it when it is finished.
+
+    By the server's stream of events; by asking again and again if there is none, or if it breaks.
+    """
+    try:
+        while (last := _streamed(connection, batch_id, take)) is not None:
+            if last.is_finished:
+                return last
+            wait(POLL_SECONDS_MAX)  # a stream ends after a while; then it is asked for again
+    except BatchDeleted:
+        raise
+    except CommandError:
+        pass  # if it was more than a missing stream, the polling tells
+    for progress in poll(connection, batch_id, wait):
+        take(progress)
+    return progress
+
+
+def poll(connection: Connection, batch_id: str, wait: Sleep = sleep) -> Iterator[Progress]:
     """The batch now and again, ever less often, ending with the finished one."""
     seconds = POLL_SECONDS_MIN
+    path = f"/batches/{as_segment(batch_id)}"
     while True:
-        batch = find_batch(connection, batch_id)
+        batch = connection.get(path, Progress)
         yield batch
         if batch.is_finished:
             return
@@ -81,39 +147,91 @@ def poll(connection: Connection, batch_id: str, wait: Sleep = sleep) -> Iterator
         seconds = min(seconds * POLL_GROWTH, POLL_SECONDS_MAX)
 
 
-def watch(connection: Connection, batch_id: str, pace: Pace | None = None) -> Batch:
-    """Show a batch's progress until it is finished, and return it."""
-    try:
-        with _bar_display() if OUT.is_terminal else _line_display() as show:
-            for batch in poll(connection, batch_id):
-                pace = pace or Pace.of(batch)
-                show(batch, pace)
-    except KeyboardInterrupt:
-        name = printable(batch_id)
-        warn(f"Batch {name} goes on at the server. Follow it: batchway batches watch {name}")
-        raise
-    return batch
+def events(lines: Iterable[bytes]) -> Iterator[Event]:
+    """The events of a stream: `event` and `data` count, comments and all else are passed over.
+
+    A carriage return alone ends no line here: our servers write none.
+    """
+    name, data = "", list[bytes]()
+    for line in lines:
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if not line:
+            if data:
+                yield Event(name or "message", b"\n".join(data))
+            name, data = "", []
+        elif field == b"event":
+            name = value.decode(errors="replace")
+        elif field == b"data":
+            data.append(value)
+            if sum(map(len, data)) > EVENT_BYTES_MAX:
+                message = f"An event of the server is longer than {EVENT_BYTES_MAX} bytes."
+                raise CommandError(message)
 
 
-def line(batch: Batch, pace: Pace) -> str:
+def line(progress: Progress, pace: Pace) -> str:
     """A batch's progress in words."""
     return (
-        f"{batch.status}: {batch.finished_operations} of {batch.total_operations} operations, "
-        f"{batch.errored_operations} errored, {pace.per_second(batch)} per second"
+        f"{progress.status}: {progress.finished_operations} of {progress.total_operations} "
+        f"operations, {progress.errored_operations} errored, {_rate(progress, pace)} per second"
+        f"{_outlook(progress)}"
     )
 
 
-@contextmanager
-def _line_display() -> Iterator[Show]:
-    """A line for each change."""
-    last = ""
+def _streamed(connection: Connection, batch_id: str, take: Take) -> Progress | None:
+    """Pass on what the stream tells; the last of it, or None if it told nothing."""
 
-    def show(batch: Batch, pace: Pace) -> None:
-        nonlocal last
-        state = f"{batch.status} {batch.finished_operations} {batch.errored_operations}"
-        if state != last:
-            say(line(batch, pace))
-        last = state
+    def read(lines: Iterator[bytes]) -> Progress | None:
+        last = None
+        for event in events(lines):
+            if event.name == "deleted":
+                message = f"Batch {printable(batch_id)} was deleted."
+                raise BatchDeleted(message, "What it has done stays done.")
+            if event.name in {"progress", "finished"}:
+                last = _progress(event)
+                take(last)
+                if last.is_finished:
+                    break
+        return last
+
+    path = f"/batches/{as_segment(batch_id)}/events"
+    return connection.stream(path, EVENTS, read, waits=())
+
+
+def _progress(event: Event) -> Progress:
+    try:
+        return msgspec.json.decode(event.data, type=Progress)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"An event of the server cannot be read: {error}"
+        raise CommandError(message) from None
+
+
+def _rate(progress: Progress, pace: Pace) -> int:
+    """As the server has measured it, or else as it was seen from here."""
+    measured = progress.operations_per_second
+    return pace.per_second(progress) if measured is None else round(measured)
+
+
+def _outlook(progress: Progress) -> str:
+    """When it will end, and what it waits for, each if that is known."""
+    end = iso(parse_iso(progress.estimated_end))[:19].replace("T", " ")
+    text = f", estimated end {end} UTC" if end else ""
+    return f"{text}. {progress.waiting_for}" if progress.waiting_for else text
+
+
+@contextmanager
+def line_display(now: Callable[[], float] = monotonic) -> Iterator[Show]:
+    """A line for each new status; for other changes one now and then."""
+    last_status, last_state, shown_at = "", "", 0.0
+
+    def show(progress: Progress, pace: Pace) -> None:
+        nonlocal last_status, last_state, shown_at
+        counts = f"{progress.finished_operations} {progress.errored_operations}"
+        state = f"{progress.status} {counts} {progress.waiting_for}"
+        is_due = now() - shown_at >= LINE_SECONDS_MIN
+        if progress.status != last_status or (state != last_state and is_due):
+            say(line(progress, pace))
+            last_status, last_state, shown_at = progress.status, state, now()
 
     yield show
 
@@ -125,19 +243,20 @@ def _bar_display() -> Iterator[Show]:
         TextColumn("{task.description:<13}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[errored]} errored  {task.fields[pace]}/s"),
+        TextColumn("{task.fields[errored]} errored  {task.fields[pace]}/s{task.fields[outlook]}"),
     )
-    with Progress(*columns, console=OUT) as progress:
-        task = progress.add_task("", total=None, errored=0, pace=0)
+    with Bars(*columns, console=OUT) as bars:
+        task = bars.add_task("", total=None, errored=0, pace=0, outlook="")
 
-        def show(batch: Batch, pace: Pace) -> None:
-            progress.update(
+        def show(progress: Progress, pace: Pace) -> None:
+            bars.update(
                 task,
-                description=printable(batch.status),
-                total=batch.total_operations,
-                completed=batch.finished_operations,
-                errored=batch.errored_operations,
-                pace=pace.per_second(batch),
+                description=printable(progress.status),
+                total=progress.total_operations,
+                completed=progress.finished_operations,
+                errored=progress.errored_operations,
+                pace=_rate(progress, pace),
+                outlook=printable(_outlook(progress)),
             )
 
         yield show

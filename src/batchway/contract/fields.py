@@ -7,6 +7,7 @@ import msgspec
 
 from batchway.contract.problems import bad_request, invalid_field
 from batchway.contract.response import Response, encode
+from batchway.contract.stream import Stream
 
 _Tree = dict[str, Any]
 
@@ -17,11 +18,12 @@ def select_fields(response: Response, params: Mapping[str, str]) -> Response:
     Unknown paths match nothing and are no error. Both parameters together are refused.
     """
     keep, drop = params.get("fields", ""), params.get("exclude_fields", "")
-    if not (keep or drop) or response.body is None or response.status >= 300:  # noqa: PLR2004
+    is_stream = isinstance(response.body, Stream)
+    if not (keep or drop) or response.body is None or is_stream or response.status >= 300:  # noqa: PLR2004
         return response
     body = msgspec.json.decode(encode(response.body))
     chosen = _kept(body, _tree(keep)) if keep else _without(body, _tree(drop))
-    return Response(response.status, chosen, response.headers)
+    return msgspec.structs.replace(response, body=chosen)
 
 
 def check_params(params: Mapping[str, str]) -> None:

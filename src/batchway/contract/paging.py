@@ -17,6 +17,18 @@ class Page(msgspec.Struct, frozen=True):
     offset: int
 
 
+class Continuation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the next page of a collection begins that is being paged through.
+
+    `total_items` is what the first page said. Where a collection is in the order of its keys,
+    `after_key` is the last one that was shown: neither slow nor mistaken when others come and go.
+    """
+
+    offset: int
+    total_items: int
+    after_key: int | None = None
+
+
 def page(params: Mapping[str, str]) -> Page:
     """The page that a query string asks for; a count over the maximum is answered with it."""
     count = _number(params, "count", limits.page_count_default)

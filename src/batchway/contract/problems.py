@@ -105,6 +105,15 @@ def too_large(detail: str) -> Refused:
     return Refused(problem(413, "Request Entity Too Large", detail))
 
 
+def request_timeout(seconds: float) -> Refused:
+    """504: a single request took too long."""
+    detail = (
+        f"The request took longer than {seconds:g} seconds, and may still take effect. Send long "
+        "requests as operations of a batch."
+    )
+    return Refused(problem(504, "Request Timed Out", detail))
+
+
 def nested_too_deep() -> Refused:
     """414: the path has too many segments."""
     return Refused(
@@ -125,6 +134,26 @@ def too_many_requests(detail: str, retry_after_seconds: int = 5) -> Refused:
     return Refused(
         problem(429, "Too Many Requests", detail), (("Retry-After", str(retry_after_seconds)),)
     )
+
+
+def operation_cancelled() -> Refused:
+    """499: the batch was told to stop before the operation was run."""
+    detail = "The batch was cancelled before this operation was run. It had no effect."
+    return Refused(problem(499, "Operation Cancelled", detail))
+
+
+def too_many_pages(pages_max: int) -> Refused:
+    """400: a collection has more pages than an archive can hold of one operation."""
+    detail = (
+        f"The collection has more than {pages_max} pages. Read it with several operations that "
+        "name a count and an offset."
+    )
+    return Refused(problem(400, "Bad Request", detail))
+
+
+def conflict(detail: str) -> Refused:
+    """409: what is asked for does not fit the state of things."""
+    return Refused(problem(409, "Conflict", detail))
 
 
 def internal_error() -> Refused:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from batchway.contract.links import Links
+from batchway.contract.paging import Continuation
 from batchway.kit.clock import Microseconds
 
 _TRUE = frozenset({"true", "1"})
@@ -23,7 +24,9 @@ class Caller(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, gc=False):
     """`path` is relative to /3.0 and begins with a slash; `params` is the query string.
 
-    `path_params` are filled in by the route table.
+    `headers` have lower-case names. `path_params` are filled in by the route table. A GET of a
+    batch that does not name a `count` `is_paged`: it is answered with a page as large as may be,
+    and goes on at its `continuation`.
     """
 
     method: str
@@ -31,6 +34,9 @@ class Request(msgspec.Struct, gc=False):
     params: Mapping[str, str]
     body: bytes | None = None
     path_params: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    is_paged: bool = False
+    continuation: Continuation | None = None
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter: `true` and `1` are true, anything else is false."""

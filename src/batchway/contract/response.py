@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from batchway.contract.paging import Continuation
 from batchway.contract.problems import Problem, Refused
 
 Headers = tuple[tuple[str, str], ...]
@@ -15,11 +16,17 @@ EMPTY_OBJECT = b"{}"
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """`body` is anything that `encode` takes; None (with 204) is no body."""
+    """`body` is anything that `encode` takes; None (with 204) is no body.
+
+    `last_key` is the key of the last item of a collection in the order of its keys;
+    `continuation` is where the next page begins of one that is being paged through.
+    """
 
     status: int
     body: Any = None
     headers: Headers = ()
+    last_key: int | None = None
+    continuation: Continuation | None = None
 
 
 NO_CONTENT = Response(204)

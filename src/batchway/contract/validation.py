@@ -20,6 +20,8 @@ T = TypeVar("T")
 _WHERE = re.compile(r" - at `\$(?P<path>.*)`$", re.DOTALL)
 _WRONG_TYPE = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<found>\w+)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
+_INDEX = re.compile(r"\A\[(\d+)\]")
+_BYTE = re.compile(r"\(byte (\d+)\)")
 _ENUM = re.compile(r"Invalid enum value (?P<value>.*)", re.DOTALL)
 _NAMES = {
     "str": "string",
@@ -31,6 +33,8 @@ _NAMES = {
     "null": "NULL",
 }
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# What decoding may raise for a body that is wrong.
+WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_BODY = frozenset({b"", b"null"})
 
 
@@ -45,29 +49,55 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), decoder, raw) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise json_parse_exception(f"The body is not valid JSON: {error}") from None
-    except RecursionError:
-        raise json_parse_exception("The body is nested too deeply.") from None
+    except WRONG as error:
+        raise refusal(error, within="") from None
+
+
+def refusal(
+    error: Exception, *, within: str, first: int = 0, what: str = "The body", first_byte: int = 0
+) -> Refused:
+    """What is wrong with a part of a body that was decoded alone; `error` is one of `WRONG`.
+
+    `within` is the field path of the part. If the part is a run of the elements of an array,
+    `within` is that of the array, and `first` the position of the run's first element. If the part
+    is no JSON, `what` is the subject of that sentence, and the part begins at its `first_byte`.
+    """
+    if isinstance(error, RecursionError):
+        return json_parse_exception("The body is nested too deeply.")
+    if not isinstance(error, msgspec.ValidationError):
+        told = _BYTE.sub(lambda byte: f"(byte {int(byte[1]) + first_byte})", str(error))
+        return json_parse_exception(f"{what} is not valid JSON: {told}")
+    message, path = _told(str(error))
+    path = _INDEX.sub(lambda index: f"[{int(index[1]) + first}]", path)
+    missing = _MISSING.search(message)
+    return _refusal(_field(within + path), message, [missing["name"]] if missing else [])
 
 
 def _invalid(text: str, decoder: msgspec.json.Decoder[T], raw: bytes) -> Refused:
-    where = _WHERE.search(text)
-    message = text[: where.start()] if where else text
-    field = _field(where["path"]) if where else ""
+    message, path = _told(text)
+    field = _field(path)
     missing = _MISSING.search(message)
-    if missing:
-        names = _missing_names(decoder, raw) if not field else [missing["name"]]
-        return invalid_fields(
-            FieldError(field, f"Required fields were not provided: {', '.join(names)}")
-        )
-    return invalid_fields(FieldError(field, _message(message)))
+    if not missing:
+        return _refusal(field, message, [])
+    return _refusal(field, message, [missing["name"]] if field else _missing_names(decoder, raw))
+
+
+def _told(text: str) -> tuple[str, str]:
+    where = _WHERE.search(text)
+    return (text[: where.start()], where["path"]) if where else (text, "")
 
 
 def _missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
     given = decode(_objects, raw)  # behind the fault, the body may be no JSON at all
     fields = msgspec.structs.fields(decoder.type)  # type: ignore[arg-type]
     return [each.encode_name for each in fields if each.required and each.encode_name not in given]
+
+
+def _refusal(field: str, message: str, missing: list[str]) -> Refused:
+    if missing:
+        message = f"Required fields were not provided: {', '.join(missing)}"
+        return invalid_fields(FieldError(field, message))
+    return invalid_fields(FieldError(field, _message(message)))
 
 
 def _message(text: str) -> str:

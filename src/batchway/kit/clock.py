@@ -13,6 +13,7 @@ Microseconds = int
 Clock = Callable[[], Microseconds]
 
 SECOND: Microseconds = 1_000_000
+DAY: Microseconds = 24 * 60 * 60 * SECOND
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

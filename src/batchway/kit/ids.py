@@ -30,6 +30,11 @@ def public_id() -> str:
     return secrets.token_hex(5)
 
 
+def delivery_id() -> str:
+    """What all attempts of one delivery share, for receivers that want each event once."""
+    return f"msg_{secrets.token_hex(12)}"
+
+
 def api_key() -> str:
     """32 random hexadecimal digits and the data centre that client libraries want to see."""
     return f"{secrets.token_hex(16)}-us1"

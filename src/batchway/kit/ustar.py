@@ -35,7 +35,7 @@ def entry(name: str, body: bytes, mtime_seconds: int) -> bytes:
     the end), the size or the time (at most `NUMBER_MAX`).
     """
     size = len(body)
-    return b"%b%b%b" % (_header(name, size, mtime_seconds), body, _PADDINGS[size % BLOCK_BYTES])
+    return b"%b%b%b" % (header(name, size, mtime_seconds), body, _PADDINGS[size % BLOCK_BYTES])
 
 
 def read_header(block: bytes) -> tuple[str, int]:
@@ -57,7 +57,11 @@ def padded(size: int) -> int:
     return size + -size % BLOCK_BYTES
 
 
-def _header(name: str, size: int, mtime_seconds: int) -> bytes:
+def header(name: str, size: int, mtime_seconds: int) -> bytes:
+    """The header of a file whose `size` bytes, and zeros up to a full block, are to follow it.
+
+    Raises ValueError as `entry` does.
+    """
     name_field = _name_field(name)
     if size > NUMBER_MAX:
         message = f"A file of {size} bytes is too large for USTAR (at most {NUMBER_MAX})."

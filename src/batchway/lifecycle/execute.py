@@ -5,6 +5,9 @@
 3. In one transaction: what the operations do, their results, the counters, "chunk done", and
    the hand-over to finalize if no chunk is left. If the ground has moved since 2, work the
    results out again inside it.
+
+A target may answer in part: what is left becomes a chunk of its own, in the same transaction, and
+so do the further pages of each GET that goes on (`pages.py`). It is begun at once.
 """
 
 from collections.abc import Sequence
@@ -13,33 +16,30 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.archive import SegmentWriter, encode_result, result_file_name
 from batchway.contract.links import Links
-from batchway.contract.problems import Refused, api_key_invalid, internal_error
+from batchway.contract.problems import (
+    Refused,
+    api_key_invalid,
+    internal_error,
+    operation_cancelled,
+)
 from batchway.contract.request import Caller
 from batchway.contract.response import encode
 from batchway.errors import Stale
 from batchway.faults import FaultPoint, fault
 from batchway.kit.clock import SECOND
+from batchway.lifecycle.pages import execute_pages
 from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.record import NotRunning, Work, pack, record
 from batchway.model.batch import Batch, Chunk, Status
-from batchway.model.operation import Operation, unpack
+from batchway.model.operation import operations_between
 from batchway.model.result import Result
-from batchway.model.segment import Segment
 from batchway.model.step import Step
-from batchway.store import accounts, batches, chunks, inputs, segments
+from batchway.store import accounts, batches, chunks, inputs
 from batchway.store.chunks import Attempt
 from batchway.targets.base import Answer
 
-
-@dataclass(frozen=True)
-class _Work:
-    """A chunk that is being executed."""
-
-    batch: Batch
-    chunk: Chunk
-    caller: Caller
-    operations: Sequence[Operation]
+_NO_NUMBER = -1  # until the batch has counted the chunk
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,37 @@ class _Fixed:
         """Nothing to write."""
 
 
-class _NotRunning(Exception):
-    """Rolls a chunk back."""
-
-
 def execute(parts: Parts, batch_id: int, number: int) -> None:
-    """Execute a chunk. May run twice and die anywhere; takes effect once."""
+    """Execute a chunk, for a while. May run twice and die anywhere; takes effect once."""
+    turn_ends_at = parts.clock() + int(limits.step_seconds_max * SECOND)
+    next_number: int | None = number
+    while next_number is not None:
+        next_number = _execute_once(parts, batch_id, next_number)
+        if parts.clock() >= turn_ends_at:
+            return  # what is left was handed over, too
+
+
+def _execute_once(parts: Parts, batch_id: int, number: int) -> int | None:
+    """Execute what the target answers at once; the number of the chunk to go on with."""
     begun = _begin(parts, batch_id, number)
     if begun is None:
-        return
+        return None
     batch, attempt, is_key_revoked = begun
     fault(FaultPoint.EXECUTE_AFTER_ATTEMPT)
     if attempt.number > limits.chunk_attempts_max and attempt.chunk.operation_count > 1:
         _halve(parts, batch, attempt.chunk)
-        return
+        return None
     work = _load(parts, batch, attempt.chunk)
-    answer = _answer(parts, work, attempt, is_key_revoked=is_key_revoked)
+    refused = _refused(batch, attempt, is_key_revoked=is_key_revoked)
+    if attempt.chunk.continuation is not None:
+        return execute_pages(parts, work, refused)
+    answer = _answer(parts, work, refused)
     try:
-        _record(parts, work, answer)
+        left = _record(parts, work, answer)
     except Stale:
-        _record(parts, work, None)
+        left = _record(parts, work, None)
     fault(FaultPoint.EXECUTE_AFTER_COMMIT)
+    return left
 
 
 def _begin(parts: Parts, batch_id: int, number: int) -> tuple[Batch, Attempt, bool] | None:
@@ -102,30 +112,36 @@ def _halve(parts: Parts, batch: Batch, chunk: Chunk) -> None:
         parts.hand_over(connection, Step.EXECUTE, batch.id, rest.number)
 
 
-def _load(parts: Parts, batch: Batch, chunk: Chunk) -> _Work:
-    operations: list[Operation] = []
+def _load(parts: Parts, batch: Batch, chunk: Chunk) -> Work:
     with parts.database.read() as connection:
         account = accounts.find(connection, batch.account_id)
-        pieces = inputs.of_chunk(connection, batch, chunk)
-    for first_position, data in pieces:
-        held = unpack(data)
-        first = max(chunk.first_position - first_position, 0)
-        operations += held[first : chunk.end_position - first_position]
+        pieces = inputs.between(connection, batch, chunk.first_position, chunk.end_position)
+    operations = operations_between(pieces, chunk.first_position, chunk.end_position)
     caller = Caller(
         account_id=batch.account_id,
         account_name=account.name if account else "",
         now=parts.clock(),
         links=Links(batch.base_url),
     )
-    return _Work(batch, chunk, caller, operations)
+    return Work(batch, chunk, caller, operations)
 
 
-def _answer(parts: Parts, work: _Work, attempt: Attempt, *, is_key_revoked: bool) -> Answer | None:
-    """What the operations come to, or None if that can only be told within the transaction."""
+def _refused(batch: Batch, attempt: Attempt, *, is_key_revoked: bool) -> Refused | None:
+    """Why no operation of the chunk is to be run, if so."""
+    if batch.is_cancelling:
+        return operation_cancelled()
     if is_key_revoked:
-        return _all_refused(work, api_key_invalid())
+        return api_key_invalid()
     if attempt.number > limits.chunk_attempts_max:
-        return _all_refused(work, internal_error())
+        return internal_error()
+    return None
+
+
+def _answer(parts: Parts, work: Work, refused: Refused | None) -> Answer | None:
+    """What the operations come to, or None if that can only be told within the transaction."""
+    if refused is not None:
+        result = Result(refused.problem.status, encode(refused.problem))
+        return _Fixed([result] * len(work.operations))
     fault(FaultPoint.EXECUTE_BEFORE_ANSWER)
     try:
         return parts.target.answer(work.caller, work.operations)
@@ -133,54 +149,38 @@ def _answer(parts: Parts, work: _Work, attempt: Attempt, *, is_key_revoked: bool
         return None
 
 
-def _all_refused(work: _Work, refused: Refused) -> Answer:
-    result = Result(refused.problem.status, encode(refused.problem))
-    return _Fixed([result] * len(work.operations))
-
-
-def _record(parts: Parts, work: _Work, answer: Answer | None) -> None:
-    """Everything that makes the chunk done, or nothing."""
-    packed = None if answer is None else _pack(work, answer.results)
+def _record(parts: Parts, work: Work, answer: Answer | None) -> int | None:
+    """Everything that makes the chunk done, or nothing; the number of a chunk to go on with."""
+    packed = None if answer is None else pack(work, answer.results)
     fault(FaultPoint.EXECUTE_BEFORE_TRANSACTION)
+    batch, chunk = work.batch, work.chunk
     try:
         with parts.database.write() as connection:
-            if not chunks.finish(connection, work.batch, work.chunk):
-                return
+            if not chunks.finish(connection, batch, chunk):
+                return None
             if answer is None or packed is None:
                 results = parts.target.answer_within(connection, work.caller, work.operations)
-                packed = _pack(work, results)
+                packed = pack(work, results)
             else:
                 answer.write(connection)
-            _count(parts, connection, work, packed)
+            if len(packed.results) < chunk.operation_count:
+                chunks.cut(connection, batch, chunk, len(packed.results))
+            numbers = record(parts, connection, work, packed, left=_left(chunk, packed.results))
             fault(FaultPoint.EXECUTE_BEFORE_COMMIT)
-    except _NotRunning:
-        return
+    except NotRunning:
+        return chunk.number
+    return next(iter(numbers), None)
 
 
-def _count(parts: Parts, connection: Connection, work: _Work, packed: tuple[Segment, int]) -> None:
-    segment, errored_count = packed
-    batch = work.batch
-    segments.insert(connection, batch, work.chunk, segment, errored_count)
-    # Last, because it holds the one row that all chunks of the batch write.
-    chunks_left = batches.record_chunk(
-        connection, batch, work.chunk.operation_count, errored_count, parts.clock()
-    )
-    if chunks_left is None:
-        raise _NotRunning
-    if chunks_left == 0 and batches.begin_finalizing(connection, batch, parts.clock()):
-        parts.hand_over(connection, Step.FINALIZE, batch.id)
-
-
-def _pack(work: _Work, results: Sequence[Result]) -> tuple[Segment, int]:
-    """The chunk's segment, and how many of its results are errored."""
-    batch, position = work.batch, work.chunk.first_position
-    writer = SegmentWriter(mtime_seconds=batch.submitted_at // SECOND)
-    errored_count = 0
-    for operation, result in zip(work.operations, results, strict=True):
-        writer.add(
-            result_file_name(batch.id, position, 0),
-            encode_result(result.status_code, operation.operation_id, result.body),
-        )
-        position += 1
-        errored_count += result.is_errored
-    return writer.finish(), errored_count
+def _left(chunk: Chunk, results: Sequence[Result]) -> list[Chunk]:
+    """What the results leave to be done, in chunks that have no number yet."""
+    answered = len(results)
+    left = [
+        Chunk(_NO_NUMBER, position, 1, result.continuation, next_page=1)
+        for position, result in enumerate(results, chunk.first_position)
+        if result.continuation is not None
+    ]
+    if answered < chunk.operation_count:
+        first = chunk.first_position + answered
+        left.append(Chunk(_NO_NUMBER, first, chunk.operation_count - answered))
+    return left

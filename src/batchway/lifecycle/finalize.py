@@ -3,12 +3,29 @@
 The archive is written under the batch's own key, so that a second run writes the same again.
 """
 
-from batchway.archive import FIRST_SEGMENT_OFFSET, archive_parts
+from collections.abc import Callable, Iterator, Sequence
+
+from batchway import limits
+from batchway.archive import (
+    FIRST_SEGMENT_OFFSET,
+    PAGES_MAX,
+    POSITIONS_MAX,
+    archive_parts,
+    bracketed,
+    result_file_name,
+)
+from batchway.errors import Stale
 from batchway.faults import FaultPoint, fault
+from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import admit_next
+from batchway.lifecycle.announce import announce
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
+from batchway.model.segment import Kind, Segment
 from batchway.store import accounts, batches, segments
+from batchway.store.segments import SegmentKey
+
+Offsets = list[tuple[SegmentKey, int]]
 
 
 def finalize(parts: Parts, batch_id: int) -> None:
@@ -19,32 +36,85 @@ def finalize(parts: Parts, batch_id: int) -> None:
             return
         keys = segments.keys(connection, batch)
     fault(FaultPoint.FINALIZE_AFTER_STATUS)
-    archive_bytes = _write(parts, batch, keys)
-    if not _finish(parts, batch, keys, archive_bytes):
+    offsets: Offsets = []
+    archive_bytes = _write(parts, batch, keys, offsets)
+    if not _finish(parts, batch, offsets, archive_bytes):
         _drop_if_gone(parts, batch)
     fault(FaultPoint.FINALIZE_AFTER_COMMIT)
 
 
-def _write(parts: Parts, batch: Batch, keys: list[segments.SegmentKey]) -> int:
-    """The archive's size; a batch without operations has none."""
+def _write(parts: Parts, batch: Batch, keys: Sequence[SegmentKey], offsets: Offsets) -> int:
+    """The archive's size; a batch without operations has none. Fills in `offsets`."""
     if not keys:
         return 0
-    loaded = segments.load(parts.database, batch, keys)
-    size = parts.archive.write(batch.public_id, archive_parts(loaded))
+    joined = _joined(parts, batch, keys, offsets)
+    size = parts.archive.write(batch.public_id, archive_parts(joined))
     fault(FaultPoint.FINALIZE_AFTER_WRITE)
     return size
 
 
-def _finish(
-    parts: Parts, batch: Batch, keys: list[segments.SegmentKey], archive_bytes: int
-) -> bool:
-    archive_key = batch.public_id if keys else None
+def _joined(
+    parts: Parts, batch: Batch, keys: Sequence[SegmentKey], offsets: Offsets
+) -> Iterator[Segment]:
+    """What the archive is made of, one segment in memory at a time; notes where each stands."""
+    offsets.clear()
+    offset = FIRST_SEGMENT_OFFSET
+
+    def loaded(some: Sequence[SegmentKey]) -> Iterator[Segment]:
+        for key in some:
+            offsets.append((key, offset))
+            yield _load(parts, batch, key)
+
+    for segment in _arranged(batch, keys, loaded):
+        yield segment
+        offset += len(segment.data)
+
+
+def _arranged(
+    batch: Batch,
+    keys: Sequence[SegmentKey],
+    loaded: Callable[[Sequence[SegmentKey]], Iterator[Segment]],
+) -> Iterator[Segment]:
+    """Bare results in files together, then the segments that hold files."""
+    for number, group in enumerate(_groups([key for key in keys if key.kind is Kind.RESULTS])):
+        name = result_file_name(batch.id, POSITIONS_MAX - 1 - number, PAGES_MAX - 1)
+        raw_bytes = sum(key.raw_bytes for key in group) + len(group) - 1
+        yield from bracketed(loaded(group), name, raw_bytes, batch.submitted_at // SECOND)
+    yield from loaded([key for key in keys if key.kind is Kind.FILES])
+
+
+def _groups(keys: Sequence[SegmentKey]) -> Iterator[list[SegmentKey]]:
+    """One group, unless it is larger than a file in an archive may be."""
+    group: list[SegmentKey] = []
+    size = 0
+    for key in keys:
+        if group and size + key.raw_bytes > limits.results_file_bytes_max:
+            yield group
+            group, size = [], 0
+        group.append(key)
+        size += key.raw_bytes + 1
+    if group:
+        yield group
+
+
+def _load(parts: Parts, batch: Batch, key: SegmentKey) -> Segment:
+    with parts.database.read() as connection:
+        data = segments.data(connection, batch, key)
+    if data is None:
+        raise Stale  # another run has finished meanwhile
+    return Segment(data, key.crc32, key.raw_bytes, key.file_count)
+
+
+def _finish(parts: Parts, batch: Batch, offsets: Offsets, archive_bytes: int) -> bool:
+    archive_key = batch.public_id if offsets else None
     with parts.database.write() as connection:
         accounts.lock(connection, batch.account_id)
-        if not batches.finish(connection, batch, archive_key, archive_bytes, parts.clock()):
+        now = parts.clock()
+        if not batches.finish(connection, batch, archive_key, archive_bytes, now):
             return False
-        segments.locate(connection, batch, keys, FIRST_SEGMENT_OFFSET)
+        segments.locate(connection, batch, offsets)
         segments.drop_data(connection, batch)
+        announce(parts, connection, batch, now)
         admit_next(parts, connection, batch.account_id)
         fault(FaultPoint.FINALIZE_BEFORE_COMMIT)
     return True

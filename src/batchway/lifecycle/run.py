@@ -1,9 +1,11 @@
 """Run: a small batch from beginning to end in one hop, by the same steps as a large one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from batchway import limits
+from batchway.kit.clock import SECOND
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
@@ -14,15 +16,21 @@ from batchway.store import batches, chunks
 
 
 def run(parts: Parts, batch_id: int) -> None:
-    """Do all the steps of a batch. May run twice and die anywhere: each step may."""
-    here = Parts(
-        parts.database, parts.archive, parts.target, parts.clock, _Here(batch_id, parts.hand_over)
-    )
+    """Do all the steps of a batch. May run twice and die anywhere: each step may.
+
+    One that takes long is handed over again, so that others get a turn.
+    """
+    turn_ends_at = parts.clock() + int(limits.step_seconds_max * SECOND)
+    here = replace(parts, hand_over=_Here(batch_id, parts.hand_over))
     split(here, batch_id)
     batch = _batch(here, batch_id)
     while batch is not None and (numbers := _waiting(here, batch)):
         for number in numbers:
             execute(here, batch_id, number)
+            if parts.clock() >= turn_ends_at:
+                with parts.database.write() as connection:
+                    parts.hand_over(connection, Step.RUN, batch_id)
+                return
         batch = _batch(here, batch_id)
     finalize(here, batch_id)
 
@@ -34,9 +42,17 @@ class _Here:
     batch_id: int
     hand_over: HandOver
 
-    def __call__(self, connection: Connection, step: Step, batch_id: int, number: int = 0) -> None:
-        if batch_id != self.batch_id:
-            self.hand_over(connection, step, batch_id, number)
+    def __call__(
+        self,
+        connection: Connection,
+        step: Step,
+        key: int,
+        number: int = 0,
+        *,
+        delay_seconds: float = 0,
+    ) -> None:
+        if step is Step.DELIVER or key != self.batch_id:
+            self.hand_over(connection, step, key, number, delay_seconds=delay_seconds)
 
 
 def _batch(parts: Parts, batch_id: int) -> Batch | None:

@@ -4,58 +4,177 @@ Everything that takes time (checking, compressing) is done before the transactio
 has committed, the batch is accepted and will finish.
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.contract.problems import too_many_requests
+from batchway.contract.problems import conflict, too_many_requests
 from batchway.faults import FaultPoint, fault
+from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
-from batchway.model.batch import Batch, Piece
+from batchway.model.batch import Batch, Piece, Status
 from batchway.model.operation import Operation, pack
-from batchway.store import accounts, batches, inputs
+from batchway.store import accounts, batches, deliveries, idempotency_keys, inputs
+from batchway.store.idempotency_keys import Use
+
+_PIECES_AT_ONCE = 16
 
 
-def submit(
-    parts: Parts, identity: Identity, base_url: str, operations: Sequence[Operation]
+class Incoming(AbstractContextManager["Incoming"]):
+    """The operations of a batch to be, compressed as they come in; large ones wait on disk."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting: list[Operation] = []
+        self._kept_count = 0
+        self._pieces: list[tuple[Piece, int]] = []
+        self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by `__exit__`
+            limits.incoming_memory_bytes_max
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._spool.close()
+
+    @classmethod
+    def of(cls, operations: Sequence[Operation]) -> Self:
+        """All operations at once."""
+        incoming = cls()
+        incoming.add(operations)
+        return incoming
+
+    def add(self, operations: Sequence[Operation]) -> None:
+        """Take the next operations."""
+        self._waiting += operations
+        self.count += len(operations)
+        while len(self._waiting) >= limits.piece_operations_max:
+            self._keep_piece()
+
+    def pieces(self) -> Iterator[tuple[Piece, bytes]]:
+        """All of them, one in memory at a time; nothing can be added any more."""
+        while self._waiting:
+            self._keep_piece()
+        self._spool.seek(0)
+        for piece, size in self._pieces:
+            yield piece, self._spool.read(size)
+
+    def _keep_piece(self) -> None:
+        held = self._waiting[: limits.piece_operations_max]
+        data, byte_count = pack(held)
+        while byte_count > limits.piece_bytes_max and len(held) > 1:
+            held = held[: len(held) // 2]
+            data, byte_count = pack(held)
+        piece = Piece(len(self._pieces), self._kept_count, len(held), byte_count)
+        self._pieces.append((piece, len(data)))
+        self._spool.write(data)
+        self._kept_count += len(held)
+        del self._waiting[: len(held)]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """The client's word for this request: sent again with the same body, it makes no new batch."""
+
+    key_hash: bytes
+    body_hash: bytes
+
+
+def check_room(parts: Parts, account_id: int) -> None:
+    """Raise 429 if the account may not submit now; so early that no large body is read in vain."""
+    with parts.database.read() as connection:
+        _check_room(connection, account_id)
+
+
+def submit(  # noqa: PLR0913 - the parts, who, and what
+    parts: Parts,
+    identity: Identity,
+    base_url: str,
+    incoming: Incoming,
+    *,
+    once: Once | None = None,
+    retry_of: Batch | None = None,
 ) -> Batch:
-    """Accept a batch; raises 429 if too many of the account's batches are pending."""
-    pieces = list(_pieces(operations))
+    """Accept a batch; raises 429 if too many of the account's are pending.
+
+    With the same `once` it gives the batch that it has given before; raises 409 if the body
+    differs, or if that batch was deleted.
+    """
     account_id = identity.account.id
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
-        if batches.count_pending(connection, account_id) >= limits.pending_batches_per_account_max:
-            raise too_many_requests(_TOO_MANY)
+        known = once and _known(parts, connection, account_id, once)
+        if known:
+            return known
+        _check_room(connection, account_id)
         batch = batches.insert(
             connection,
             account_id=account_id,
             api_key_id=identity.api_key_id,
             base_url=base_url,
-            total_operations=len(operations),
+            operation_count=incoming.count,
+            layout=parts.layout,
+            retry_of=None if retry_of is None else retry_of.id,
             now=parts.clock(),
         )
-        inputs.insert(connection, batch, pieces)
+        pieces = incoming.pieces()
+        while some := list(islice(pieces, _PIECES_AT_ONCE)):
+            inputs.insert(connection, batch, some)
+        if once:
+            use = Use(once.body_hash, batch.id)
+            idempotency_keys.save(connection, account_id, once.key_hash, use, parts.clock())
         parts.hand_over(connection, first_step(batch), batch.id)
         fault(FaultPoint.SUBMIT_BEFORE_COMMIT)
     fault(FaultPoint.SUBMIT_AFTER_COMMIT)
     return batch
 
 
-def _pieces(operations: Sequence[Operation]) -> Iterator[tuple[Piece, bytes]]:
-    number = position = 0
-    while position < len(operations):
-        held = operations[position : position + limits.piece_operations_max]
-        data, byte_count = pack(held)
-        while byte_count > limits.piece_bytes_max and len(held) > 1:
-            held = held[: len(held) // 2]
-            data, byte_count = pack(held)
-        yield Piece(number, position, len(held), byte_count), data
-        number += 1
-        position += len(held)
+def _known(parts: Parts, connection: Connection, account_id: int, once: Once) -> Batch | None:
+    """The batch that a key has made, for the same body."""
+    since = parts.clock() - limits.idempotency_key_seconds * SECOND
+    use = idempotency_keys.find(connection, account_id, once.key_hash, since)
+    if use is None:
+        return None
+    if use.body_hash != once.body_hash:
+        detail = (
+            "This Idempotency-Key was used for a request with another body. Send each new batch "
+            "under a new key."
+        )
+        raise conflict(detail)
+    batch = batches.get(connection, use.batch_id)
+    if batch is None or batch.status is Status.CANCELLED:
+        detail = (
+            "The batch that this Idempotency-Key has made was deleted. To run it again, send it "
+            "under a new key."
+        )
+        raise conflict(detail)
+    return batch
 
 
-_TOO_MANY = (
-    f"You have more than {limits.pending_batches_per_account_max} pending batches. Please wait "
-    "for some to complete before adding any more batches."
-)
+def _check_room(connection: Connection, account_id: int) -> None:
+    most = limits.pending_batches_per_account_max
+    if batches.count_pending(connection, account_id) >= most:
+        detail = (
+            f"You have more than {most} pending batches. Please wait for some to complete before "
+            "adding any more batches."
+        )
+        raise too_many_requests(detail)
+    most = limits.undelivered_events_per_account_max
+    if deliveries.count_undelivered(connection, account_id) >= most:
+        detail = (
+            f"You have more than {most} pending batch webhook requests. Please wait for some to "
+            "be delivered before adding any more batches."
+        )
+        raise too_many_requests(detail)

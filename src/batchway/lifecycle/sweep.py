@@ -6,12 +6,12 @@ Runs in one process at a time, but nothing breaks if it runs in two.
 from collections.abc import Callable, Iterator
 
 from batchway import limits
-from batchway.kit.clock import SECOND
+from batchway.kit.clock import DAY, SECOND
 from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
 from batchway.model.step import Step
-from batchway.store import batches, chunks
+from batchway.store import batches, chunks, deliveries, idempotency_keys
 
 IsUnderWay = Callable[[Step, int, int], bool]
 
@@ -22,7 +22,9 @@ _TEMPORARY_SECONDS = 60 * 60.0
 def sweep(parts: Parts, is_under_way: IsUnderWay) -> None:
     """One round. `is_under_way` tells whether the engine still means to run a step."""
     _redrive(parts, is_under_way)
+    _redrive_deliveries(parts, is_under_way)
     _dispose(parts)
+    _forget(parts)
     parts.archive.sweep_temporary(_TEMPORARY_SECONDS)
 
 
@@ -40,6 +42,29 @@ def _redrive(parts: Parts, is_under_way: IsUnderWay) -> None:
         if len(found) < _BATCHES_AT_ONCE:
             return
         last = found[-1].id
+
+
+def _redrive_deliveries(parts: Parts, is_under_way: IsUnderWay) -> None:
+    due_before = parts.clock() - int(limits.overdue_seconds * SECOND)
+    last = 0
+    while True:
+        with parts.database.read() as connection:
+            found = deliveries.overdue(connection, due_before, last, _BATCHES_AT_ONCE)
+        for delivery_id in found:
+            if not is_under_way(Step.DELIVER, delivery_id, 0):
+                with parts.database.write() as connection:
+                    parts.hand_over(connection, Step.DELIVER, delivery_id)
+        if len(found) < _BATCHES_AT_ONCE:
+            return
+        last = found[-1]
+
+
+def _forget(parts: Parts) -> None:
+    """Drop what is kept for a while only."""
+    now = parts.clock()
+    with parts.database.write() as connection:
+        idempotency_keys.remove_old(connection, now - limits.idempotency_key_seconds * SECOND)
+        deliveries.remove_tests(connection, now - limits.result_days * DAY)
 
 
 def _awaited(parts: Parts, batch: Batch) -> Iterator[tuple[Step, int]]:

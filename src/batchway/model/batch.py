@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchway import limits
-from batchway.kit.clock import SECOND, Microseconds
-
-_DAY = 24 * 60 * 60 * SECOND
+from batchway.kit.clock import DAY, Microseconds
 
 
 class Status(StrEnum):
@@ -21,12 +19,22 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Layout(StrEnum):
+    """How results become the files of an archive; fixed when a batch is submitted."""
+
+    PER_OPERATION = "per-operation"  # a file for each, and for each page of a paged GET
+    PER_BATCH = "per-batch"  # one file for all results, but those of GETs as above
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One row of `batches`.
 
+    `operation_count` is what was submitted; `total_operations` grows by the pages that are found.
     `chunks_left` counts the chunks that are not done. A pending batch `is_held` if it was turned
-    away because as many batches of its account run as may.
+    away because as many batches of its account run as may. One that `is_cancelling` runs its
+    operations no more, but still ends `finished`. `retry_of` is the batch whose errored operations
+    it runs again.
     """
 
     id: int
@@ -44,11 +52,16 @@ class Batch:
     completed_at: Microseconds | None
     archive_key: str | None
     is_held: bool
+    operation_count: int
+    is_cancelling: bool
+    layout: Layout
+    retry_of: int | None
+    began_at: Microseconds | None
 
     @property
     def is_small(self) -> bool:
         """Whether it is run in one hop."""
-        return is_small(self.total_operations)
+        return is_small(self.operation_count)
 
     @property
     def is_running(self) -> bool:
@@ -63,7 +76,7 @@ class Batch:
     @property
     def expires_at(self) -> Microseconds:
         """When its results are dropped."""
-        return self.submitted_at + limits.result_days * _DAY
+        return self.submitted_at + limits.result_days * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +91,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive operations of a batch that one worker executes at once."""
+    """Consecutive operations of a batch that one worker executes at once.
+
+    Or the rest of one GET's pages: then `continuation` says, in the target's words, where it goes
+    on, and `next_page` is the number of the page to be answered next.
+    """
 
     number: int
     first_position: int
     operation_count: int
+    continuation: str | None = None
+    next_page: int = 0
 
     @property
     def end_position(self) -> int:

@@ -1,6 +1,6 @@
 """An operation: one HTTP request inside a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from isal import isal_zlib
@@ -31,6 +31,17 @@ def pack(operations: Sequence[Operation]) -> tuple[bytes, int]:
     """Operations as one compressed piece, and how many bytes they have when it is unpacked."""
     raw = _encoder.encode(operations)
     return isal_zlib.compress(raw, 1), len(raw)
+
+
+def operations_between(
+    pieces: Iterable[tuple[int, bytes]], first_position: int, end_position: int
+) -> list[Operation]:
+    """The operations at these positions, from pieces (each with its first position) in order."""
+    operations: list[Operation] = []
+    for piece_position, data in pieces:
+        first = max(first_position - piece_position, 0)
+        operations += unpack(data)[first : end_position - piece_position]
+    return operations
 
 
 def unpack(piece: bytes) -> list[Operation]:

@@ -1,14 +1,22 @@
 """A segment: the compressed results of one committed part of a chunk."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a segment is made of."""
+
+    FILES = "files"  # tar entries, one a result
+    RESULTS = "results"  # bare results, separated by commas: a part of one file of all results
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of files of the archive, to be joined with others as it is.
+    """A run of bytes of the archive, to be joined with others as it is.
 
     `data` is raw deflate, ends on a byte with a full flush and holds no final block. `crc32` and
-    `raw_bytes` describe the tar entries before compression.
+    `raw_bytes` describe the bytes before compression; `file_count` counts the tar entries.
     """
 
     data: bytes

@@ -13,10 +13,23 @@ class Step(StrEnum):
     SPLIT = "split"
     EXECUTE = "execute"  # one chunk, named by its number
     FINALIZE = "finalize"
+    DELIVER = "deliver"  # one attempt of a delivery
 
 
 class HandOver(Protocol):
     """Asks for a step to be run, in the transaction of the state change it follows from."""
 
-    def __call__(self, connection: Connection, step: Step, batch_id: int, number: int = 0) -> None:
-        """Commits, or is rolled back, with the connection's transaction."""
+    def __call__(
+        self,
+        connection: Connection,
+        step: Step,
+        key: int,
+        number: int = 0,
+        *,
+        delay_seconds: float = 0,
+    ) -> None:
+        """Commits, or is rolled back, with the connection's transaction.
+
+        `key` is that of the batch, or of the delivery, that the step works on. A delay has a
+        precision of about a second.
+        """

@@ -1,22 +1,47 @@
 """Batches: every change of status is one guarded statement that tells whether it took place."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
-from batchway.kit.clock import Microseconds
+from batchway import limits
+from batchway.kit.clock import DAY, Microseconds
 from batchway.kit.ids import public_id
-from batchway.limits import result_days
-from batchway.model.batch import Batch, Status
-from batchway.store.database import run
+from batchway.model.batch import Batch, Layout, Status
+from batchway.store.database import any_of, run, values_for
 
 _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_operations,
     finished_operations, errored_operations, chunk_count, chunks_left, submitted_at,
-    completed_at, archive_key, is_held"""
-_RESULT_SPAN: Microseconds = result_days * 24 * 60 * 60 * 1_000_000
+    completed_at, archive_key, is_held, operation_count, is_cancelling, layout, retry_of,
+    began_at"""
 # Seven days run from the POST; a batch that is not finished does not expire.
 _VISIBLE = """status <> 'cancelled'
           AND (status <> 'finished' OR submitted_at > :now - :span)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a committed part of a chunk adds to the counters of its batch.
+
+    `found` are pages beyond the operations that were submitted, `new_chunks` what is yet to be
+    done of them and of a chunk that was answered in part.
+    """
+
+    finished: int
+    errored: int
+    found: int = 0
+    new_chunks: int = 0
+    is_chunk_done: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """How many chunks a batch has, and how many of them are not done."""
+
+    count: int
+    left: int
 
 
 def insert(  # noqa: PLR0913 - one argument a column
@@ -25,7 +50,9 @@ def insert(  # noqa: PLR0913 - one argument a column
     account_id: int,
     api_key_id: int,
     base_url: str,
-    total_operations: int,
+    operation_count: int,
+    layout: Layout,
+    retry_of: int | None,
     now: Microseconds,
 ) -> Batch:
     """A new pending batch under a public id of its own."""
@@ -34,9 +61,10 @@ def insert(  # noqa: PLR0913 - one argument a column
             connection,
             f"""
             INSERT INTO batches (account_id, public_id, api_key_id, base_url, status,
-                                 total_operations, submitted_at, touched_at)
+                                 operation_count, total_operations, layout, retry_of,
+                                 submitted_at, touched_at)
             VALUES (:account_id, :public_id, :api_key_id, :base_url, 'pending',
-                    :total_operations, :now, :now)
+                    :operation_count, :operation_count, :layout, :retry_of, :now, :now)
             ON CONFLICT (public_id) DO NOTHING
             RETURNING {_COLUMNS}
             """,
@@ -44,7 +72,9 @@ def insert(  # noqa: PLR0913 - one argument a column
             public_id=public_id(),
             api_key_id=api_key_id,
             base_url=base_url,
-            total_operations=total_operations,
+            operation_count=operation_count,
+            layout=layout,
+            retry_of=retry_of,
             now=now,
         ).one_or_none()
         if row is not None:
@@ -64,7 +94,7 @@ def find(
         account_id=account_id,
         public_id=public_id,
         now=now,
-        span=_RESULT_SPAN,
+        span=_result_span(),
     ).one_or_none()
     return None if row is None else _batch(row)
 
@@ -80,9 +110,23 @@ def find_by_public_id(connection: Connection, public_id: str, now: Microseconds)
         """,
         public_id=public_id,
         now=now,
-        span=_RESULT_SPAN,
+        span=_result_span(),
     ).one_or_none()
     return None if row is None else _batch(row)
+
+
+def public_ids(connection: Connection, account_id: int, batch_ids: Iterable[int]) -> dict[int, str]:
+    """The public ids of an account's batches, by their keys."""
+    rows = run(
+        connection,
+        f"""
+        SELECT id, public_id FROM batches
+        WHERE account_id = :account_id AND id {any_of(connection, "ids")}
+        """,
+        account_id=account_id,
+        ids=values_for(connection, batch_ids),
+    )
+    return {row.id: row.public_id for row in rows}
 
 
 def exists(connection: Connection, public_id: str) -> bool:
@@ -102,7 +146,7 @@ def page_of(
     connection: Connection, account_id: int, count: int, offset: int, now: Microseconds
 ) -> tuple[list[Batch], int]:
     """One page of an account's batches, newest first, and how many there are."""
-    values: dict[str, Any] = {"account_id": account_id, "now": now, "span": _RESULT_SPAN}
+    values: dict[str, Any] = {"account_id": account_id, "now": now, "span": _result_span()}
     total = run(
         connection,
         f"SELECT count(*) FROM batches WHERE account_id = :account_id AND {_VISIBLE}",
@@ -166,12 +210,12 @@ def begin(connection: Connection, batch: Batch, running_max: int, now: Microseco
     begun = run(
         connection,
         """
-        UPDATE batches SET status = 'preprocessing', touched_at = :now
+        UPDATE batches SET status = 'preprocessing', began_at = :now, touched_at = :now
         WHERE id = :batch_id AND account_id = :account_id AND status = 'pending'
-          AND :running_max > (
+          AND (is_cancelling OR :running_max > (
             SELECT count(*) FROM batches
             WHERE account_id = :account_id
-              AND status IN ('preprocessing', 'started', 'finalizing'))
+              AND status IN ('preprocessing', 'started', 'finalizing')))
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
@@ -198,31 +242,34 @@ def start(connection: Connection, batch: Batch, chunk_count: int, now: Microseco
     return bool(started.rowcount)
 
 
-def record_chunk(
-    connection: Connection,
-    batch: Batch,
-    operation_count: int,
-    errored_count: int,
-    now: Microseconds,
-) -> int | None:
-    """Count a chunk's results; the number of chunks left, or None if the batch does not run."""
-    left = run(
+def record(
+    connection: Connection, batch: Batch, progress: Progress, now: Microseconds
+) -> Chunks | None:
+    """Count results; None if the batch does not run as it did when they were worked out."""
+    row = run(
         connection,
         """
         UPDATE batches
-        SET finished_operations = finished_operations + :operations,
+        SET finished_operations = finished_operations + :finished,
             errored_operations = errored_operations + :errored,
-            chunks_left = chunks_left - 1, touched_at = :now
+            total_operations = total_operations + :found,
+            chunk_count = chunk_count + :new_chunks,
+            chunks_left = chunks_left + :new_chunks - :done_chunks, touched_at = :now
         WHERE id = :batch_id AND account_id = :account_id AND status = 'started'
-        RETURNING chunks_left
+          AND is_cancelling = :is_cancelling
+        RETURNING chunk_count, chunks_left
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
-        operations=operation_count,
-        errored=errored_count,
+        is_cancelling=batch.is_cancelling,
+        finished=progress.finished,
+        errored=progress.errored,
+        found=progress.found,
+        new_chunks=progress.new_chunks,
+        done_chunks=int(progress.is_chunk_done),
         now=now,
-    ).scalar_one_or_none()
-    return None if left is None else int(left)
+    ).one_or_none()
+    return None if row is None else Chunks(*row)
 
 
 def add_chunk(connection: Connection, batch: Batch, now: Microseconds) -> int | None:
@@ -281,6 +328,25 @@ def finish(
         now=now,
     )
     return bool(finished.rowcount)
+
+
+def stop(connection: Connection, batch: Batch, now: Microseconds) -> bool:
+    """Run no more operations of a batch whose results are not complete; it still ends `finished`.
+
+    False if it is stopping already, or has nothing to stop.
+    """
+    stopped = run(
+        connection,
+        """
+        UPDATE batches SET is_cancelling = TRUE, is_held = FALSE, touched_at = :now
+        WHERE id = :batch_id AND account_id = :account_id AND NOT is_cancelling
+          AND status IN ('pending', 'preprocessing', 'started')
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+        now=now,
+    )
+    return bool(stopped.rowcount)
 
 
 def cancel(connection: Connection, batch: Batch, now: Microseconds) -> bool:
@@ -358,7 +424,7 @@ def disposable(connection: Connection, now: Microseconds, count: int) -> list[Ba
         -- no account: the sweep works for all accounts
         """,
         now=now,
-        span=_RESULT_SPAN,
+        span=_result_span(),
         count=count,
     )
     return [_batch(row) for row in rows]
@@ -366,7 +432,17 @@ def disposable(connection: Connection, now: Microseconds, count: int) -> list[Ba
 
 def remove(connection: Connection, batch: Batch) -> None:
     """Delete a batch and all that belongs to it."""
-    for table in ("segment_data", "segments", "chunks", "batch_inputs"):
+    run(
+        connection,
+        """
+        DELETE FROM delivery_attempts
+        WHERE account_id = :account_id AND delivery_id IN (
+            SELECT id FROM deliveries WHERE account_id = :account_id AND batch_id = :batch_id)
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+    )
+    for table in ("segment_data", "segments", "chunks", "batch_inputs", "deliveries"):
         run(
             connection,
             f"DELETE FROM {table} WHERE batch_id = :batch_id AND account_id = :account_id",
@@ -384,5 +460,15 @@ def remove(connection: Connection, batch: Batch) -> None:
 def _batch(row: Any) -> Batch:  # noqa: ANN401 - a database row
     values = row._asdict()
     return Batch(
-        **values | {"status": Status(values["status"]), "is_held": bool(values["is_held"])}
+        **values
+        | {
+            "status": Status(values["status"]),
+            "layout": Layout(values["layout"]),
+            "is_held": bool(values["is_held"]),
+            "is_cancelling": bool(values["is_cancelling"]),
+        }
     )
+
+
+def _result_span() -> Microseconds:
+    return limits.result_days * DAY

@@ -22,7 +22,16 @@ def insert(connection: Connection, batch: Batch, new: Sequence[Chunk]) -> None:
     insert_many(
         connection,
         "chunks",
-        ("batch_id", "number", "account_id", "first_position", "operation_count", "state"),
+        (
+            "batch_id",
+            "number",
+            "account_id",
+            "first_position",
+            "operation_count",
+            "state",
+            "continuation",
+            "next_page",
+        ),
         [
             (
                 batch.id,
@@ -31,6 +40,8 @@ def insert(connection: Connection, batch: Batch, new: Sequence[Chunk]) -> None:
                 chunk.first_position,
                 chunk.operation_count,
                 "waiting",
+                chunk.continuation,
+                chunk.next_page,
             )
             for chunk in new
         ],
@@ -46,7 +57,7 @@ def attempt(connection: Connection, batch: Batch, number: int) -> Attempt | None
         UPDATE chunks SET attempt_count = attempt_count + 1
         WHERE batch_id = :batch_id AND account_id = :account_id
           AND number = :number AND state = 'waiting'
-        RETURNING number, first_position, operation_count, attempt_count
+        RETURNING number, first_position, operation_count, continuation, next_page, attempt_count
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
@@ -54,7 +65,8 @@ def attempt(connection: Connection, batch: Batch, number: int) -> Attempt | None
     ).one_or_none()
     if row is None:
         return None
-    return Attempt(Chunk(row.number, row.first_position, row.operation_count), row.attempt_count)
+    *chunk, attempt_count = row
+    return Attempt(Chunk(*chunk), attempt_count)
 
 
 def finish(connection: Connection, batch: Batch, chunk: Chunk) -> bool:
@@ -72,6 +84,45 @@ def finish(connection: Connection, batch: Batch, chunk: Chunk) -> bool:
         operation_count=chunk.operation_count,
     )
     return bool(done.rowcount)
+
+
+def cut(connection: Connection, batch: Batch, chunk: Chunk, operation_count: int) -> None:
+    """Keep only the first operations of a chunk that is `finish`ed in this transaction."""
+    run(
+        connection,
+        """
+        UPDATE chunks SET operation_count = :operation_count
+        WHERE batch_id = :batch_id AND account_id = :account_id AND number = :number
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+        number=chunk.number,
+        operation_count=operation_count,
+    )
+
+
+def advance(
+    connection: Connection, batch: Batch, chunk: Chunk, page_count: int, continuation: str | None
+) -> bool:
+    """Move a chunk of pages on, with a clean record; it is `done` when no page is left."""
+    advanced = run(
+        connection,
+        """
+        UPDATE chunks
+        SET next_page = next_page + :page_count, continuation = :continuation,
+            state = :state, attempt_count = 0
+        WHERE batch_id = :batch_id AND account_id = :account_id
+          AND number = :number AND state = 'waiting' AND next_page = :next_page
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+        number=chunk.number,
+        next_page=chunk.next_page,
+        page_count=page_count,
+        continuation=continuation,
+        state="done" if continuation is None else "waiting",
+    )
+    return bool(advanced.rowcount)
 
 
 def shrink(connection: Connection, batch: Batch, chunk: Chunk, operation_count: int) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from batchway.model.batch import Batch, Chunk, Piece
+from batchway.model.batch import Batch, Piece
 from batchway.store.database import insert_many, run
 
 _COLUMNS = (
@@ -50,8 +50,10 @@ def pieces(connection: Connection, batch: Batch) -> list[Piece]:
     return [Piece(*row) for row in rows]
 
 
-def of_chunk(connection: Connection, batch: Batch, chunk: Chunk) -> list[tuple[int, bytes]]:
-    """The pieces that a chunk touches, in order: the first position of each, and its data."""
+def between(
+    connection: Connection, batch: Batch, first_position: int, end_position: int
+) -> list[tuple[int, bytes]]:
+    """The pieces that touch these positions, in order: the first position of each, and its data."""
     rows = run(
         connection,
         """
@@ -63,7 +65,7 @@ def of_chunk(connection: Connection, batch: Batch, chunk: Chunk) -> list[tuple[i
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
-        first_position=chunk.first_position,
-        end_position=chunk.end_position,
+        first_position=first_position,
+        end_position=end_position,
     )
     return [(row.first_position, bytes(row.data)) for row in rows]

@@ -1,59 +1,113 @@
 """Segments: the compressed results of chunks, and the index that finds them in the archive."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 from sqlalchemy import Connection
 
-from batchway.model.batch import Batch, Chunk
-from batchway.model.segment import Segment
-from batchway.store.database import Database, execute_many, run
+from batchway.model.batch import Batch
+from batchway.model.segment import Kind, Segment
+from batchway.store.database import execute_many, run
+
+_KEYS = """
+    SELECT s.chunk_number, s.number, s.kind, s.first_position,
+           c.first_position + c.operation_count AS end_position, s.first_page,
+           s.operation_count AS result_count, s.errored_count, s.status_counts, s.file_count,
+           s.raw_bytes, s.byte_count, s.crc32, s.archive_offset
+    FROM segments AS s JOIN chunks AS c
+      ON c.batch_id = s.batch_id AND c.number = s.chunk_number
+    WHERE s.batch_id = :batch_id AND s.account_id = :account_id"""
+
+_status_counts = msgspec.json.Decoder(dict[int, int])
+
+
+@dataclass(frozen=True, slots=True)
+class NewSegment:
+    """A segment to be kept: where its results stand in the batch, and what they come to.
+
+    Within a chunk, `number` tells its segments apart. The results are those of consecutive
+    operations, or of consecutive pages of one operation from `first_page` on.
+    """
+
+    chunk_number: int
+    number: int
+    kind: Kind
+    first_position: int
+    first_page: int
+    status_counts: Mapping[int, int]
+    errored_count: int
+    segment: Segment
+
+    @property
+    def result_count(self) -> int:
+        """How many results it holds."""
+        return sum(self.status_counts.values())
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentKey:
-    """Where a segment stands in its batch, and how long it is."""
+    """A segment without its data.
+
+    It holds results of operations from `first_position` to before `end_position`.
+    `status_counts` is None for segments of an older version; `archive_offset` is where the data
+    stands in the finished archive, None before that.
+    """
 
     chunk_number: int
     number: int
+    kind: Kind
+    first_position: int
+    end_position: int
+    first_page: int
+    result_count: int
+    errored_count: int
+    status_counts: Mapping[int, int] | None
+    file_count: int
+    raw_bytes: int
     byte_count: int
+    crc32: int
+    archive_offset: int | None
 
 
-def insert(
-    connection: Connection, batch: Batch, chunk: Chunk, segment: Segment, errored_count: int
-) -> None:
-    """Keep the results of a chunk that is done in this transaction."""
+def insert(connection: Connection, batch: Batch, new: NewSegment) -> None:
+    """Keep results of a chunk, in the transaction that records them."""
     key = {
         "batch_id": batch.id,
         "account_id": batch.account_id,
-        "chunk_number": chunk.number,
+        "chunk_number": new.chunk_number,
+        "number": new.number,
     }
     run(
         connection,
         """
-        INSERT INTO segments (batch_id, account_id, chunk_number, number, first_position,
-                              operation_count, errored_count, file_count, raw_bytes,
-                              byte_count, crc32)
-        VALUES (:batch_id, :account_id, :chunk_number, 0, :first_position,
-                :operation_count, :errored_count, :file_count, :raw_bytes,
-                :byte_count, :crc32)
+        INSERT INTO segments (batch_id, account_id, chunk_number, number, kind, first_position,
+                              first_page, operation_count, errored_count, status_counts,
+                              file_count, raw_bytes, byte_count, crc32)
+        VALUES (:batch_id, :account_id, :chunk_number, :number, :kind, :first_position,
+                :first_page, :result_count, :errored_count, :status_counts,
+                :file_count, :raw_bytes, :byte_count, :crc32)
         """,
-        first_position=chunk.first_position,
-        operation_count=chunk.operation_count,
-        errored_count=errored_count,
-        file_count=segment.file_count,
-        raw_bytes=segment.raw_bytes,
-        byte_count=len(segment.data),
-        crc32=segment.crc32,
+        kind=new.kind,
+        first_position=new.first_position,
+        first_page=new.first_page,
+        result_count=new.result_count,
+        errored_count=new.errored_count,
+        status_counts=msgspec.json.encode(new.status_counts).decode(),
+        file_count=new.segment.file_count,
+        raw_bytes=new.segment.raw_bytes,
+        byte_count=len(new.segment.data),
+        crc32=new.segment.crc32,
         **key,
     )
     run(
         connection,
         """
         INSERT INTO segment_data (batch_id, account_id, chunk_number, number, data)
-        VALUES (:batch_id, :account_id, :chunk_number, 0, :data)
+        VALUES (:batch_id, :account_id, :chunk_number, :number, :data)
         """,
-        data=segment.data,
+        data=new.segment.data,
         **key,
     )
 
@@ -62,60 +116,55 @@ def keys(connection: Connection, batch: Batch) -> list[SegmentKey]:
     """The segments of a batch in the order of their operations."""
     rows = run(
         connection,
-        """
-        SELECT chunk_number, number, byte_count FROM segments
-        WHERE batch_id = :batch_id AND account_id = :account_id
-        ORDER BY first_position, number
-        """,
+        f"{_KEYS} ORDER BY s.first_position, s.first_page, s.number",
         batch_id=batch.id,
         account_id=batch.account_id,
     )
-    return [SegmentKey(*row) for row in rows]
+    return [_key(row) for row in rows]
 
 
-def load(database: Database, batch: Batch, wanted: list[SegmentKey]) -> Iterator[Segment]:
-    """The segments themselves, one in memory at a time."""
-    for key in wanted:
-        with database.read() as connection:
-            row = run(
-                connection,
-                """
-                SELECT d.data, s.crc32, s.raw_bytes, s.file_count
-                FROM segments AS s JOIN segment_data AS d
-                  ON d.batch_id = s.batch_id AND d.chunk_number = s.chunk_number
-                 AND d.number = s.number
-                WHERE s.batch_id = :batch_id AND s.account_id = :account_id
-                  AND s.chunk_number = :chunk_number AND s.number = :number
-                """,
-                batch_id=batch.id,
-                account_id=batch.account_id,
-                chunk_number=key.chunk_number,
-                number=key.number,
-            ).one()
-        yield Segment(
-            data=bytes(row.data),
-            crc32=row.crc32,
-            raw_bytes=row.raw_bytes,
-            file_count=row.file_count,
-        )
+def again(connection: Connection, batch: Batch, key: SegmentKey) -> SegmentKey:
+    """The same segment, as it is now."""
+    row = run(
+        connection,
+        f"{_KEYS} AND s.chunk_number = :chunk_number AND s.number = :number",
+        batch_id=batch.id,
+        account_id=batch.account_id,
+        chunk_number=key.chunk_number,
+        number=key.number,
+    ).one()
+    return _key(row)
 
 
-def locate(
-    connection: Connection, batch: Batch, wanted: list[SegmentKey], first_offset: int
-) -> None:
+def data(connection: Connection, batch: Batch, key: SegmentKey) -> bytes | None:
+    """The compressed results of a segment; None once they are in the archive."""
+    found = run(
+        connection,
+        """
+        SELECT data FROM segment_data
+        WHERE batch_id = :batch_id AND account_id = :account_id
+          AND chunk_number = :chunk_number AND number = :number
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+        chunk_number=key.chunk_number,
+        number=key.number,
+    ).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def locate(connection: Connection, batch: Batch, offsets: Iterable[tuple[SegmentKey, int]]) -> None:
     """Note where each segment begins in the archive."""
-    rows = []
-    offset = first_offset
-    for key in wanted:
-        rows.append((offset, batch.id, batch.account_id, key.chunk_number, key.number))
-        offset += key.byte_count
     execute_many(
         connection,
         """
         UPDATE segments SET archive_offset = ?
         WHERE batch_id = ? AND account_id = ? AND chunk_number = ? AND number = ?
         """,
-        rows,
+        [
+            (offset, batch.id, batch.account_id, key.chunk_number, key.number)
+            for key, offset in offsets
+        ],
     )
 
 
@@ -126,4 +175,15 @@ def drop_data(connection: Connection, batch: Batch) -> None:
         "DELETE FROM segment_data WHERE batch_id = :batch_id AND account_id = :account_id",
         batch_id=batch.id,
         account_id=batch.account_id,
+    )
+
+
+def _key(row: Any) -> SegmentKey:  # noqa: ANN401 - a database row
+    counts = row.status_counts
+    return SegmentKey(
+        **row._asdict()
+        | {
+            "kind": Kind(row.kind),
+            "status_counts": None if counts is None else _status_counts.decode(counts),
+        }
     )

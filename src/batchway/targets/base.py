@@ -16,7 +16,11 @@ class Answer(Protocol):
 
     @property
     def results(self) -> Sequence[Result]:
-        """One result for each operation, in order."""
+        """One result for each operation, in order: for all, or at least one of the first ones.
+
+        A target answers in part when the results are large together. One that pages gives the
+        first page of a GET without a `count`, with its continuation.
+        """
 
     def write(self, connection: Connection) -> None:
         """Write, in the transaction that records the results.
@@ -38,7 +42,16 @@ class Target(Protocol):
     def answer_within(
         self, connection: Connection, caller: Caller, operations: Sequence[Operation]
     ) -> Sequence[Result]:
-        """Work out the results and write them within the caller's transaction. Never Stale."""
+        """Work out the results and write them within the caller's transaction. Never Stale.
+
+        For all operations, or at least one of the first ones; only those take effect.
+        """
+
+    def answer_page(self, caller: Caller, operation: Operation, continuation: str) -> Result:
+        """The next page of a GET, where its last page said that it goes on."""
+
+    def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
+        """What all the operations would come to, each as far as that can be told without effect."""
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
         """Answer one call that came alone, by the same rules, in transactions of its own."""

@@ -1,6 +1,7 @@
 """The built-in target: the audience API of this server answers the operations."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -10,9 +11,10 @@ from batchway import limits
 from batchway.audience import answers
 from batchway.audience.answers import Plan
 from batchway.contract.batch_request import mistake_in
+from batchway.contract.paging import Continuation
 from batchway.contract.problems import Refused, bad_request, invalid_fields
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import EMPTY_OBJECT, Response, encode_body, refusal
+from batchway.contract.response import EMPTY_OBJECT, Response, encode, encode_body, refusal
 from batchway.errors import Stale
 from batchway.model.operation import Operation
 from batchway.model.result import Result
@@ -21,6 +23,7 @@ from batchway.store.ids import IdBlocks, reserve
 
 _NOT_IN_A_BATCH = ("batches", "batch-webhooks")
 _WITH_KEYS = ("members", "list_segments")
+_continuations = msgspec.json.Decoder(Continuation)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,34 @@ class BuiltinTarget:
         responses = answers.answer_within(connection, caller, requests, next_key)
         return _results(len(operations), refused, responses)
 
+    def answer_page(self, caller: Caller, operation: Operation, continuation: str) -> Result:
+        """The next page of a collection."""
+        [request] = _requests([operation], {})
+        request.continuation = _continuations.decode(continuation)
+        plan = answers.plan(self._database, self._informed(caller), [request], self._next_key)
+        return _result(plan.responses[0])
+
+    def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
+        """What the operations would come to, tried and then undone; GETs show no items."""
+        caller = self._informed(caller)
+        refused = _refused(operations)
+        requests = _requests(operations, refused)
+        for request in requests:
+            if request.method == "GET":
+                request.params = {**request.params, "count": "0"}
+        try:
+            plan = answers.plan(self._database, caller, requests, self._next_key)
+            return _results(len(operations), refused, plan.responses)
+        except Stale:
+            return _results(len(operations), refused, self._tried(caller, requests))
+
+    def _tried(self, caller: Caller, requests: Sequence[Request]) -> Sequence[Response]:
+        with suppress(_Undone), self._database.write() as connection:
+            next_key = _Reserved(connection, len(requests))
+            responses = answers.answer_within(connection, caller, requests, next_key)
+            raise _Undone
+        return responses
+
     def answer_single(self, caller: Caller, request: Request) -> Response:
         """Answer one call in transactions of its own."""
         caller = self._informed(caller)
@@ -79,6 +110,10 @@ class BuiltinTarget:
 
     def _next_key(self, name: str) -> int:
         return self._blocks[name].next()
+
+
+class _Undone(Exception):
+    """Rolls back what was only tried."""
 
 
 class _Reserved:
@@ -127,6 +162,7 @@ def _requests(operations: Sequence[Operation], refused: dict[int, Response]) -> 
             each.path,
             each.params,
             None if each.body is None else each.body.encode("utf-8", "surrogatepass"),
+            is_paged=each.method == "GET",
         )
         for index, each in enumerate(operations)
         if index not in refused
@@ -136,9 +172,21 @@ def _requests(operations: Sequence[Operation], refused: dict[int, Response]) -> 
 def _results(
     count: int, refused: dict[int, Response], responses: Sequence[Response]
 ) -> list[Result]:
+    """As many results as there are responses, with those of refused operations in between."""
+    results = []
     answered = iter(responses)
-    return [_result(refused.get(index) or next(answered)) for index in range(count)]
+    for index in range(count):
+        response = refused.get(index) or next(answered, None)
+        if response is None:
+            break
+        results.append(_result(response))
+    return results
 
 
 def _result(response: Response) -> Result:
-    return Result(response.status, encode_body(response) or EMPTY_OBJECT)
+    on = response.continuation
+    return Result(
+        response.status,
+        encode_body(response) or EMPTY_OBJECT,
+        None if on is None else encode(on).decode(),
+    )

@@ -1,4 +1,4 @@
-"""The address that clients reach us by, and the signed links to results."""
+"""The signed, expiring links to result archives."""
 
 from dataclasses import dataclass
 

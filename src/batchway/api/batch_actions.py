@@ -1,0 +1,45 @@
+"""What can be done with a batch besides deleting it: cancel, retry. An extension."""
+
+from dataclasses import dataclass
+
+from batchway.api.batch_results import filter_of
+from batchway.api.batches import Routes, find_batch
+from batchway.contract.batch_body import batch_body
+from batchway.contract.links import Links
+from batchway.contract.problems import not_found
+from batchway.contract.request import Request
+from batchway.contract.response import Response
+from batchway.contract.result_links import ResultLinks
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.retry import retry
+from batchway.lifecycle.stop import stop
+from batchway.model.account import Identity
+
+
+@dataclass(frozen=True)
+class BatchActionCalls:
+    """Answers the calls that act on a batch."""
+
+    parts: Parts
+    result_links: ResultLinks
+
+    def routes(self) -> Routes:
+        """Method, path and answer of each call."""
+        return (
+            ("POST", "/batches/{batch_id}/actions/cancel", self.cancel),
+            ("POST", "/batches/{batch_id}/actions/retry", self.retry),
+        )
+
+    def cancel(self, request: Request, identity: Identity, links: Links) -> Response:
+        """Run no more operations; keep and compile what is done."""
+        batch = stop(self.parts, identity.account.id, request.path_params["batch_id"])
+        if batch is None:
+            raise not_found()
+        return Response(200, batch_body(batch, links, self.result_links))
+
+    def retry(self, request: Request, identity: Identity, links: Links) -> Response:
+        """Run the operations that failed again, in a new batch."""
+        batch = find_batch(self.parts, request, identity)
+        wanted = filter_of(request.params, errored=True)
+        again = retry(self.parts, identity, links.base, batch, wanted)
+        return Response(200, batch_body(again, links, self.result_links))

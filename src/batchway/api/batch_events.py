@@ -1,0 +1,158 @@
+"""`GET /batches/{id}/events`: how a batch goes on, as server-sent events. An extension."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
+from anyio import current_time, sleep
+
+from batchway import limits
+from batchway.api.batches import Routes, find_batch
+from batchway.api.threads import in_thread
+from batchway.contract.links import Links
+from batchway.contract.request import Request
+from batchway.contract.response import Response, encode
+from batchway.contract.stream import EVENTS, Stream
+from batchway.kit.clock import SECOND, Microseconds, iso
+from batchway.lifecycle.parts import Parts
+from batchway.model.account import Identity
+from batchway.model.batch import Batch, Status
+from batchway.store import batches, leases
+
+
+class BatchProgress(msgspec.Struct, frozen=True):
+    """A batch as it is now, and how it goes on."""
+
+    id: str
+    status: str
+    total_operations: int
+    finished_operations: int
+    errored_operations: int
+    operations_per_second: float | None
+    estimated_end: str
+    waiting_for: str
+    retry_of: str
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A batch at a moment; None when it is gone."""
+
+    at: Microseconds
+    batch: Batch | None
+    waiting_for: str = ""
+    retry_of: str = ""
+
+
+@dataclass(frozen=True)
+class BatchEventCalls:
+    """Answers the call that follows a batch."""
+
+    parts: Parts
+
+    def routes(self) -> Routes:
+        """Method, path and answer of each call."""
+        return (("GET", "/batches/{batch_id}/events", self.get),)
+
+    def get(self, request: Request, identity: Identity, _links: Links) -> Response:
+        """A stream that ends with the batch; or one look at it, for who accepts only JSON."""
+        batch = find_batch(self.parts, request, identity)
+        look = partial(self._look, identity.account.id, batch.public_id)
+        if "application/json" in request.headers.get("accept", ""):
+            sample = look()
+            return Response(200, _progress(sample.batch or batch, sample, None))
+        return Response(200, Stream(EVENTS, _events(look)))
+
+    def _look(self, account_id: int, public_id: str) -> _Sample:
+        now = self.parts.clock()
+        with self.parts.database.read() as connection:
+            batch = batches.find(connection, account_id, public_id, now)
+            if batch is None:
+                return _Sample(now, None)
+            retried = batch.retry_of and batches.get(connection, batch.retry_of)
+            sample = _Sample(now, batch, retry_of=retried.public_id if retried else "")
+            running = batches.count_running(connection, account_id)
+            is_any_ready = leases.is_any_ready(connection)
+        return replace(sample, waiting_for=_waiting_for(batch, running, is_any_ready=is_any_ready))
+
+
+async def _events(look: Callable[[], _Sample]) -> AsyncIterator[bytes]:
+    """An event for each change, and a comment now and then, so that nobody cuts the line."""
+    ends_at = current_time() + limits.event_stream_seconds_max
+    earlier: list[_Sample] = []
+    silent_since = current_time()
+    while current_time() < ends_at:
+        sample = await in_thread(look)
+        if sample.batch is None:
+            yield b"event: deleted\ndata: {}\n\n"
+            return
+        data = encode(_progress(sample.batch, sample, earlier[0] if earlier else None))
+        is_finished = sample.batch.status is Status.FINISHED
+        if is_finished or _changed(sample, earlier):
+            name = b"finished" if is_finished else b"progress"
+            yield b"event: %b\ndata: %b\n\n" % (name, data)
+            silent_since = current_time()
+        elif current_time() - silent_since > limits.event_silence_seconds_max:
+            yield b": still here\n\n"
+            silent_since = current_time()
+        if is_finished:
+            return
+        earlier = [*earlier, sample][-_SAMPLES:]
+        await sleep(limits.event_poll_seconds)
+
+
+_SAMPLES = 20  # the rate is that of the time between the first and the last
+
+
+def _changed(sample: _Sample, earlier: list[_Sample]) -> bool:
+    return not earlier or (sample.batch, sample.waiting_for) != (
+        earlier[-1].batch,
+        earlier[-1].waiting_for,
+    )
+
+
+def _progress(batch: Batch, sample: _Sample, since: _Sample | None) -> BatchProgress:
+    rate = _rate(batch, sample, since)
+    left = batch.total_operations - batch.finished_operations
+    is_running = batch.status is Status.STARTED
+    end = sample.at + int(left / rate * SECOND) if rate and is_running else None
+    return BatchProgress(
+        id=batch.public_id,
+        status=batch.status,
+        total_operations=batch.total_operations,
+        finished_operations=batch.finished_operations,
+        errored_operations=batch.errored_operations,
+        operations_per_second=rate,
+        estimated_end=iso(end),
+        waiting_for=sample.waiting_for,
+        retry_of=sample.retry_of,
+    )
+
+
+def _rate(batch: Batch, sample: _Sample, since: _Sample | None) -> float | None:
+    """Operations a second since an earlier sample, or else since the batch began."""
+    done, began_at, ended_at = batch.finished_operations, batch.began_at, sample.at
+    if batch.completed_at is not None:
+        ended_at = batch.completed_at
+    elif since is not None and since.batch is not None and since.batch.finished_operations < done:
+        done, began_at = done - since.batch.finished_operations, since.at
+    if began_at is None or ended_at <= began_at:
+        return None
+    return round(done * SECOND / (ended_at - began_at), 1)
+
+
+def _waiting_for(batch: Batch, running: int, *, is_any_ready: bool) -> str:
+    """A sentence about what must happen before the batch is finished."""
+    if batch.status is Status.FINISHED:
+        return ""
+    if not is_any_ready:
+        return "No worker is ready; one starts with `batchway serve` or `batchway worker`."
+    if batch.status is Status.PENDING:
+        most = limits.running_batches_per_account_max
+        held = f"{running} batches of this account are running, at most {most} may."
+        return held if batch.is_held else "A worker will begin it."
+    if batch.is_cancelling and batch.status is not Status.FINALIZING:
+        return "What was not done is being recorded as cancelled."
+    chunks = f"{batch.chunks_left} of {batch.chunk_count} chunks are to be executed."
+    return chunks if batch.chunks_left else "The results are being compiled."

@@ -1,0 +1,176 @@
+"""The results of a batch without its archive, while it runs and after. An extension."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from batchway.api.batches import Routes, find_batch
+from batchway.contract.error_groups import ErrorGroup, ErrorGroups
+from batchway.contract.links import Link, Links
+from batchway.contract.paging import page
+from batchway.contract.problems import invalid_field, not_found
+from batchway.contract.request import Request
+from batchway.contract.response import Response, encode
+from batchway.contract.stream import NDJSON, Stream
+from batchway.lifecycle.parts import Parts
+from batchway.model.account import Identity
+from batchway.model.batch import Batch
+from batchway.model.operation import Operation
+from batchway.results import Filter, Recorded, Results
+
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class OperationResult(msgspec.Struct):
+    """One result with its operation; without a status code there is none yet."""
+
+    position: int
+    page: int
+    operation_id: str | None
+    method: str
+    path: str
+    status_code: int | None
+    response: Any
+
+
+class OperationResults(msgspec.Struct, rename={"links": "_links"}):
+    """A page of results."""
+
+    operations: list[OperationResult]
+    batch_id: str
+    total_items: int
+    links: list[Link]
+
+
+class BatchErrors(msgspec.Struct, rename={"links": "_links"}):
+    """Why operations of a batch failed."""
+
+    batch_id: str
+    errored_operations: int
+    groups: list[ErrorGroup]
+    links: list[Link]
+
+
+@dataclass(frozen=True)
+class BatchResultCalls:
+    """Answers the calls on single results of a batch."""
+
+    parts: Parts
+
+    def routes(self) -> Routes:
+        """Method, path and answer of each call."""
+        return (
+            ("GET", "/batches/{batch_id}/operations", self.list),
+            ("GET", "/batches/{batch_id}/operations/{position}", self.get),
+            ("GET", "/batches/{batch_id}/errors", self.errors),
+        )
+
+    def list(self, request: Request, identity: Identity, links: Links) -> Response:
+        """The results recorded so far, in the order of the operations."""
+        batch = find_batch(self.parts, request, identity)
+        results = self._results(batch, filter_of(request.params))
+        if NDJSON in request.headers.get("accept", ""):
+            return Response(200, Stream(NDJSON, _lines(request, results)))
+        wanted = page(request.params)
+        found, total = results.page(wanted.count, wanted.offset)
+        itself = f"/batches/{batch.public_id}"
+        return Response(
+            200,
+            OperationResults(
+                [_result(each) for each in found],
+                batch.public_id,
+                total,
+                links.collection(
+                    "Batches/Operations", itself, f"{itself}/operations", create=False
+                ),
+            ),
+        )
+
+    def get(self, request: Request, identity: Identity, _links: Links) -> Response:
+        """One operation, with its result if there is one yet."""
+        batch = find_batch(self.parts, request, identity)
+        position = _number(request.path_params["position"])
+        if position is None or position >= batch.operation_count:
+            raise not_found()
+        wanted_page = _number(request.params.get("page", "0"))
+        if wanted_page is None:
+            raise invalid_field("page", "This value should be a whole number of 0 or more.")
+        found = self._results(batch).at(position, wanted_page)
+        if found is None:
+            raise not_found()
+        operation, recorded = found
+        return Response(
+            200, _result(recorded) if recorded else _pending(position, wanted_page, operation)
+        )
+
+    def errors(self, request: Request, identity: Identity, links: Links) -> Response:
+        """The failures so far, grouped by what went wrong."""
+        batch = find_batch(self.parts, request, identity)
+        groups = ErrorGroups()
+        for each in self._results(batch, Filter(errored=True)).all():
+            groups.add(each.position, each.operation, each.status_code, each.response)
+        itself = f"/batches/{batch.public_id}"
+        return Response(
+            200,
+            BatchErrors(
+                batch.public_id,
+                groups.count,
+                groups.groups(),
+                links.collection("Batches/Errors", itself, f"{itself}/errors", create=False),
+            ),
+        )
+
+    def _results(self, batch: Batch, wanted: Filter | None = None) -> Results:
+        return Results(self.parts.database, self.parts.archive, batch, wanted or Filter())
+
+
+def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filter:
+    """The results that a query string asks for; `errored` is the default of that parameter."""
+    status_code = params.get("status_code", "").strip()
+    number = _number(status_code)
+    if status_code and number is None:
+        raise invalid_field("status_code", "This value should be a status code, such as 404.")
+    flag = params.get("errored", "").strip().lower()
+    if flag and flag not in _FLAGS:
+        raise invalid_field("errored", "This value should be true or false.")
+    return Filter(
+        status_code=number,
+        errored=_FLAGS[flag] if flag else errored,
+        operation_id=params.get("operation_id"),
+        path=params.get("path"),
+    )
+
+
+def _lines(request: Request, results: Results) -> Iterator[bytes]:
+    """All results, or a page of them if one is asked for."""
+    if "count" in request.params or "offset" in request.params:
+        wanted = page(request.params)
+        found: Iterator[Recorded] = iter(results.page(wanted.count, wanted.offset)[0])
+    else:
+        found = results.all()
+    return (encode(_result(each)) + b"\n" for each in found)
+
+
+def _result(recorded: Recorded) -> OperationResult:
+    return OperationResult(
+        recorded.position,
+        recorded.page,
+        recorded.operation.operation_id,
+        recorded.operation.method,
+        recorded.operation.path,
+        recorded.status_code,
+        msgspec.Raw(recorded.response),
+    )
+
+
+def _pending(position: int, wanted_page: int, operation: Operation) -> OperationResult:
+    return OperationResult(
+        position, wanted_page, operation.operation_id, operation.method, operation.path, None, None
+    )
+
+
+def _number(text: str) -> int | None:
+    is_number = text.isascii() and text.isdigit() and len(text) < 10  # noqa: PLR2004 - 32 bits
+    return int(text) if is_number else None

@@ -1,0 +1,261 @@
+"""`/batch-webhooks`: who wants to hear of finished batches."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from batchway import limits
+from batchway.api.batches import Routes
+from batchway.contract.links import Link, Links
+from batchway.contract.paging import page
+from batchway.contract.problems import bad_request, invalid_field, not_found
+from batchway.contract.request import Request
+from batchway.contract.response import NO_CONTENT, Response
+from batchway.contract.validation import decode
+from batchway.kit import webhook_signatures
+from batchway.kit.clock import SECOND
+from batchway.kit.egress import Answered, Egress, check_url
+from batchway.kit.sealing import Sealer
+from batchway.lifecycle.deliver import SECRET_PURPOSE
+from batchway.lifecycle.parts import Parts
+from batchway.model.account import Identity
+from batchway.model.webhook import BatchWebhook
+from batchway.store import accounts, batch_webhooks, deliveries
+
+T = TypeVar("T")
+
+_ONE = "/batch-webhooks/{batch_webhook_id}"
+_SUCCESS = range(200, 300)
+_UNVERIFIED = "We couldn't verify the URL is working. Please double check and try again. {what}"
+
+
+class BatchWebhookBody(msgspec.Struct, rename={"links": "_links"}, kw_only=True):
+    """A batch webhook. A secret is shown in the reply of the call that made it, never again."""
+
+    id: str
+    url: str
+    enabled: bool
+    signing_enabled: bool
+    signing_secret: str | msgspec.UnsetType = msgspec.UNSET
+    links: list[Link]
+
+
+class BatchWebhookList(msgspec.Struct, rename={"links": "_links"}):
+    """A page of batch webhooks."""
+
+    webhooks: list[BatchWebhookBody]
+    total_items: int
+    links: list[Link]
+
+
+class NewBatchWebhook(msgspec.Struct):
+    """What a client says of a new one."""
+
+    url: str
+    enabled: bool = True
+    signing_enabled: bool = True
+
+
+class BatchWebhookChanges(msgspec.Struct):
+    """What a client changes."""
+
+    url: str | msgspec.UnsetType = msgspec.UNSET
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    signing_enabled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+_new = msgspec.json.Decoder(NewBatchWebhook)
+_changes = msgspec.json.Decoder(BatchWebhookChanges)
+
+
+@dataclass(frozen=True)
+class BatchWebhookCalls:
+    """Answers the calls on batch webhooks."""
+
+    parts: Parts
+    egress: Egress
+    sealer: Sealer
+
+    def routes(self) -> Routes:
+        """Method, path and answer of each call."""
+        return (
+            ("GET", "/batch-webhooks", self.list),
+            ("POST", "/batch-webhooks", self.create),
+            ("GET", _ONE, self.get),
+            ("PATCH", _ONE, self.update),
+            ("DELETE", _ONE, self.delete),
+            (
+                "POST",
+                "/batch-webhooks/{batch_webhook_id}/actions/rotate-secret",
+                self.rotate_secret,
+            ),
+        )
+
+    def list(self, request: Request, identity: Identity, links: Links) -> Response:
+        """The account's webhooks, oldest first."""
+        wanted = page(request.params)
+        account_id = identity.account.id
+        with self.parts.database.read() as connection:
+            total = batch_webhooks.count(connection, account_id)
+            found = batch_webhooks.page_of(connection, account_id, wanted.count, wanted.offset)
+        return Response(
+            200,
+            BatchWebhookList(
+                [webhook_body(webhook, links) for webhook in found],
+                total,
+                links.collection("BatchWebhooks", "/", "/batch-webhooks", create=True),
+            ),
+        )
+
+    def create(self, request: Request, identity: Identity, links: Links) -> Response:
+        """A new webhook, whose URL must answer a GET."""
+        given = decode(_new, request.body)
+        account_id = identity.account.id
+        self._check_url(given.url)
+        with self.parts.database.read() as connection:
+            _check_room(connection, account_id)  # before anything is fetched
+        self._verify(given.url)
+        secret = webhook_signatures.new_secret() if given.signing_enabled else None
+        with self.parts.database.write() as connection:
+            accounts.lock(connection, account_id)
+            _check_room(connection, account_id)
+            webhook = batch_webhooks.insert(
+                connection,
+                account_id=account_id,
+                url=given.url,
+                enabled=given.enabled,
+                signing_enabled=given.signing_enabled,
+                secret=self._sealed(secret),
+                now=self.parts.clock(),
+            )
+        return Response(200, webhook_body(webhook, links, secret))
+
+    def get(self, request: Request, identity: Identity, links: Links) -> Response:
+        """One webhook."""
+        with self.parts.database.read() as connection:
+            webhook = find_webhook(connection, request, identity)
+        return Response(200, webhook_body(webhook, links))
+
+    def update(self, request: Request, identity: Identity, links: Links) -> Response:
+        """Change a webhook; another URL must answer a GET. Disabled, it loses what is pending."""
+        changes = decode(_changes, request.body)
+        if changes.url is not msgspec.UNSET:
+            with self.parts.database.read() as connection:
+                is_new = find_webhook(connection, request, identity).url != changes.url
+            if is_new:
+                self._check_url(changes.url)
+                self._verify(changes.url)
+        with self._locked(request, identity) as (connection, webhook):
+            secret = None
+            if changes.signing_enabled is True and webhook.secret is None:
+                secret = webhook_signatures.new_secret()
+            changed = replace(
+                webhook,
+                url=_or(changes.url, webhook.url),
+                enabled=_or(changes.enabled, webhook.enabled),
+                signing_enabled=_or(changes.signing_enabled, webhook.signing_enabled),
+                secret=self._sealed(secret) or webhook.secret,
+            )
+            if changed.enabled and not webhook.enabled:
+                changed = replace(changed, failing_since=None, disabled_reason=None)
+            batch_webhooks.save(connection, changed)
+            if not changed.enabled:
+                deliveries.exhaust_all(connection, changed, self.parts.clock())
+        return Response(200, webhook_body(changed, links, secret))
+
+    def rotate_secret(self, request: Request, identity: Identity, links: Links) -> Response:
+        """A new secret; the old one goes on signing beside it for a while. An extension."""
+        secret = webhook_signatures.new_secret()
+        overlap = limits.webhook_secret_overlap_hours * 60 * 60 * SECOND
+        with self._locked(request, identity) as (connection, webhook):
+            changed = replace(
+                webhook,
+                signing_enabled=True,
+                secret=self._sealed(secret),
+                old_secret=webhook.secret,
+                old_secret_until=self.parts.clock() + overlap,
+            )
+            batch_webhooks.save(connection, changed)
+        return Response(200, webhook_body(changed, links, secret))
+
+    def delete(self, request: Request, identity: Identity, _links: Links) -> Response:
+        """Delete a webhook with its log and what is pending."""
+        with self._locked(request, identity) as (connection, webhook):
+            batch_webhooks.delete(connection, webhook)
+        return NO_CONTENT
+
+    @contextmanager
+    def _locked(
+        self, request: Request, identity: Identity
+    ) -> Iterator[tuple[Connection, BatchWebhook]]:
+        with self.parts.database.write() as connection:
+            yield connection, find_webhook(connection, request, identity, locked=True)
+
+    def _check_url(self, url: str) -> None:
+        mistake = check_url(url)
+        if mistake is not None:
+            raise invalid_field("url", f"Invalid URL. {mistake}")
+
+    def _verify(self, url: str) -> None:
+        """GET the URL, as the guide says; raises 400 with what it answered."""
+        answer = self.egress.send(
+            "GET",
+            url,
+            headers=(),
+            body=b"",
+            seconds=limits.delivery_seconds_max,
+            answer_bytes_max=limits.delivery_answer_bytes_max,
+        )
+        if not isinstance(answer, Answered):
+            raise invalid_field("url", _UNVERIFIED.format(what=answer.reason))
+        if answer.status_code not in _SUCCESS:
+            what = f"HTTP Code: {answer.status_code}"
+            raise invalid_field("url", _UNVERIFIED.format(what=what))
+
+    def _sealed(self, secret: str | None) -> bytes | None:
+        return None if secret is None else self.sealer.seal(secret, SECRET_PURPOSE)
+
+
+def find_webhook(
+    connection: Connection, request: Request, identity: Identity, *, locked: bool = False
+) -> BatchWebhook:
+    """The webhook that a path names; raises 404."""
+    public_id = request.path_params["batch_webhook_id"]
+    webhook = batch_webhooks.find(connection, identity.account.id, public_id, locked=locked)
+    if webhook is None:
+        raise not_found()
+    return webhook
+
+
+def webhook_body(
+    webhook: BatchWebhook, links: Links, secret: str | None = None
+) -> BatchWebhookBody:
+    """A webhook as the contract shows it; with its secret only where that was made."""
+    return BatchWebhookBody(
+        id=webhook.public_id,
+        url=webhook.url,
+        enabled=webhook.enabled,
+        signing_enabled=webhook.signing_enabled,
+        signing_secret=msgspec.UNSET if secret is None else secret,
+        links=links.instance(
+            "BatchWebhooks",
+            "/batch-webhooks",
+            f"/batch-webhooks/{webhook.public_id}",
+            methods=("PATCH", "DELETE"),
+        ),
+    )
+
+
+def _check_room(connection: Connection, account_id: int) -> None:
+    most = limits.batch_webhooks_per_account_max
+    if batch_webhooks.count(connection, account_id) >= most:
+        detail = f"An account can have {most} batch webhooks at a time. Delete one first."
+        raise bad_request(detail)
+
+
+def _or(given: T | msgspec.UnsetType, kept: T) -> T:
+    return kept if given is msgspec.UNSET else given

@@ -1,0 +1,234 @@
+"""`/batch-webhooks/{id}/deliveries`: what was sent, what came back, and sending again.
+
+An extension.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection
+
+from batchway import limits
+from batchway.api.batch_webhooks import find_webhook
+from batchway.api.batches import Routes
+from batchway.contract.links import Link, Links
+from batchway.contract.paging import page
+from batchway.contract.problems import conflict, invalid_field, not_found
+from batchway.contract.request import Request
+from batchway.contract.response import Response
+from batchway.contract.validation import decode
+from batchway.contract.webhook_event import FINISHED, TEST
+from batchway.kit.clock import iso, parse_iso
+from batchway.lifecycle.parts import Parts
+from batchway.model.account import Identity
+from batchway.model.step import Step
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.store import batches, deliveries
+
+_ONE = "/batch-webhooks/{batch_webhook_id}"
+_MILLISECOND = 1_000
+
+
+class AttemptBody(msgspec.Struct):
+    """One request; without a status code there was no answer, for the reason."""
+
+    number: int
+    attempted_at: str
+    duration_ms: int
+    status_code: int | None
+    reason: str
+    answer_start: str
+
+
+class DeliveryBody(msgspec.Struct, rename={"links": "_links"}):
+    """One event for one webhook."""
+
+    id: str
+    type: str
+    batch_id: str
+    state: str
+    fired_at: str
+    attempt_count: int
+    next_attempt_at: str
+    attempts: list[AttemptBody]
+    links: list[Link]
+
+
+class DeliveryList(msgspec.Struct, rename={"links": "_links"}):
+    """A page of deliveries, and how the webhook is."""
+
+    deliveries: list[DeliveryBody]
+    total_items: int
+    failing_since: str
+    disabled_reason: str
+    links: list[Link]
+
+
+class Since(msgspec.Struct):
+    """From when on."""
+
+    since: str
+
+
+class Recovered(msgspec.Struct):
+    """How many deliveries are sent again."""
+
+    recovered: int
+
+
+_since = msgspec.json.Decoder(Since)
+
+
+@dataclass(frozen=True)
+class DeliveryCalls:
+    """Answers the calls on deliveries."""
+
+    parts: Parts
+
+    def routes(self) -> Routes:
+        """Method, path and answer of each call."""
+        return (
+            ("GET", f"{_ONE}/deliveries", self.list),
+            ("GET", f"{_ONE}/deliveries/{{delivery_id}}", self.get),
+            ("POST", f"{_ONE}/deliveries/{{delivery_id}}/actions/resend", self.resend),
+            ("POST", f"{_ONE}/actions/recover", self.recover),
+            ("POST", f"{_ONE}/actions/test", self.test),
+        )
+
+    def list(self, request: Request, identity: Identity, links: Links) -> Response:
+        """The deliveries to a webhook, newest first."""
+        wanted, state = page(request.params), _state(request.params.get("state", "").strip())
+        with self.parts.database.read() as connection:
+            webhook = find_webhook(connection, request, identity)
+            found, total = deliveries.page_of(
+                connection, webhook, state, wanted.count, wanted.offset
+            )
+            bodies = _bodies(connection, webhook, found, links)
+        itself = f"/batch-webhooks/{webhook.public_id}"
+        return Response(
+            200,
+            DeliveryList(
+                bodies,
+                total,
+                iso(webhook.failing_since),
+                webhook.disabled_reason or "",
+                links.collection(
+                    "BatchWebhooks/Deliveries", itself, f"{itself}/deliveries", create=False
+                ),
+            ),
+        )
+
+    def get(self, request: Request, identity: Identity, links: Links) -> Response:
+        """One delivery with its attempts."""
+        with self.parts.database.read() as connection:
+            webhook = find_webhook(connection, request, identity)
+            delivery = _find(connection, request, webhook)
+            [body] = _bodies(connection, webhook, [delivery], links)
+        return Response(200, body)
+
+    def resend(self, request: Request, identity: Identity, links: Links) -> Response:
+        """Begin the schedule of a delivery anew, under the same id."""
+        with self.parts.database.write() as connection:
+            webhook = find_webhook(connection, request, identity, locked=True)
+            delivery = _find(connection, request, webhook)
+            _check_enabled(webhook)
+            if not deliveries.resend(connection, delivery, self.parts.clock()):
+                detail = "The delivery is pending: it is tried again by itself."
+                raise conflict(detail)
+            self.parts.hand_over(connection, Step.DELIVER, delivery.id)
+            [body] = _bodies(connection, webhook, [_find(connection, request, webhook)], links)
+        return Response(200, body)
+
+    def recover(self, request: Request, identity: Identity, _links: Links) -> Response:
+        """Send everything again that was given up since a moment."""
+        since = parse_iso(decode(_since, request.body).since)
+        if since is None:
+            raise invalid_field("since", "This value should be a date and time in ISO 8601.")
+        with self.parts.database.write() as connection:
+            webhook = find_webhook(connection, request, identity, locked=True)
+            _check_enabled(webhook)
+            most = limits.webhook_recovered_max
+            found = deliveries.recover(connection, webhook, since, most, self.parts.clock())
+            for delivery_id in found:
+                self.parts.hand_over(connection, Step.DELIVER, delivery_id)
+        return Response(200, Recovered(len(found)))
+
+    def test(self, request: Request, identity: Identity, links: Links) -> Response:
+        """Send a test event."""
+        with self.parts.database.write() as connection:
+            webhook = find_webhook(connection, request, identity, locked=True)
+            delivery = deliveries.insert(connection, webhook, None, self.parts.clock())
+            if delivery is None:
+                raise not_found()
+            self.parts.hand_over(connection, Step.DELIVER, delivery.id)
+            [body] = _bodies(connection, webhook, [delivery], links)
+        return Response(200, body)
+
+
+def _state(text: str) -> State | None:
+    if not text:
+        return None
+    if text not in set(State):
+        raise invalid_field("state", f"Value should be one of {', '.join(State)}.")
+    return State(text)
+
+
+def _find(connection: Connection, request: Request, webhook: BatchWebhook) -> Delivery:
+    delivery = deliveries.find(connection, webhook, request.path_params["delivery_id"])
+    if delivery is None:
+        raise not_found()
+    return delivery
+
+
+def _check_enabled(webhook: BatchWebhook) -> None:
+    if not webhook.enabled:
+        detail = "The webhook is disabled. Enable it first: PATCH it with enabled set to true."
+        raise conflict(detail)
+
+
+def _bodies(
+    connection: Connection, webhook: BatchWebhook, found: Sequence[Delivery], links: Links
+) -> list[DeliveryBody]:
+    attempts = deliveries.attempts(connection, webhook.account_id, [each.id for each in found])
+    names = batches.public_ids(
+        connection, webhook.account_id, [each.batch_id for each in found if each.batch_id]
+    )
+    return [_body(webhook, each, attempts[each.id], names, links) for each in found]
+
+
+def _body(
+    webhook: BatchWebhook,
+    delivery: Delivery,
+    attempts: Sequence[Attempt],
+    names: dict[int, str],
+    links: Links,
+) -> DeliveryBody:
+    collection = f"/batch-webhooks/{webhook.public_id}/deliveries"
+    return DeliveryBody(
+        id=delivery.public_id,
+        type=TEST if delivery.batch_id is None else FINISHED,
+        batch_id=names.get(delivery.batch_id or 0, ""),
+        state=delivery.state,
+        fired_at=iso(delivery.fired_at),
+        attempt_count=delivery.attempt_count,
+        next_attempt_at=iso(delivery.next_attempt_at),
+        attempts=[_attempt_body(each) for each in attempts],
+        links=links.instance(
+            "BatchWebhooks/Deliveries",
+            collection,
+            f"{collection}/{delivery.public_id}",
+            methods=(),
+        ),
+    )
+
+
+def _attempt_body(attempt: Attempt) -> AttemptBody:
+    return AttemptBody(
+        number=attempt.number,
+        attempted_at=iso(attempt.attempted_at),
+        duration_ms=attempt.duration // _MILLISECOND,
+        status_code=attempt.status_code,
+        reason=attempt.reason or "",
+        answer_start=attempt.answer_start,
+    )

@@ -1,0 +1,146 @@
+"""`POST /batches`: reads the operations as they arrive, then submits them, or only checks them."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from batchway import limits
+from batchway.api.threads import in_thread
+from batchway.contract.batch_body import batch_body
+from batchway.contract.batch_request import BatchReader
+from batchway.contract.error_groups import ErrorGroup, ErrorGroups
+from batchway.contract.inflate import Inflater
+from batchway.contract.links import Link, Links
+from batchway.contract.problems import bad_request
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response
+from batchway.contract.result_links import ResultLinks
+from batchway.contract.stream import NDJSON
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.submit import Incoming, Once, check_room, submit
+from batchway.model.account import Identity
+from batchway.model.operation import unpack
+
+
+class Validation(msgspec.Struct, rename={"links": "_links"}):
+    """What would become of a batch."""
+
+    valid: bool
+    total_operations: int
+    checked_operations: int
+    errored_operations: int
+    groups: list[ErrorGroup]
+    links: list[Link]
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes new batches."""
+
+    parts: Parts
+    result_links: ResultLinks
+
+    async def answer(
+        self, request: Request, identity: Identity, links: Links, body: AsyncIterator[bytes]
+    ) -> Response:
+        """Accept a batch whole, or refuse it whole."""
+        key = _idempotency_key(request)
+        is_check = request.flag("validate_only")
+        if not is_check:
+            await in_thread(partial(check_room, self.parts, identity.account.id))
+        with Incoming() as incoming:
+            body_hash = await _read(request, body, incoming)
+            if is_check:
+                return await in_thread(partial(self._check, identity, links, incoming))
+            once = None if key is None else Once(_hash(key.encode()), body_hash)
+            batch = await in_thread(
+                partial(submit, self.parts, identity, links.base, incoming, once=once)
+            )
+        return Response(200, batch_body(batch, links, self.result_links))
+
+    def _check(self, identity: Identity, links: Links, incoming: Incoming) -> Response:
+        """Try all operations without effect. They see what is there, not what others would do."""
+        account = identity.account
+        caller = Caller(account.id, account.name, self.parts.clock(), links)
+        groups = ErrorGroups()
+        for piece, data in incoming.pieces():
+            operations = unpack(data)
+            results = self.parts.target.check(caller, operations)
+            for position, (operation, result) in enumerate(
+                zip(operations, results, strict=True), piece.first_position
+            ):
+                if result.is_errored:
+                    groups.add(position, operation, result.status_code, result.body)
+        return Response(
+            200,
+            Validation(
+                valid=groups.count == 0,
+                total_operations=incoming.count,
+                checked_operations=incoming.count,
+                errored_operations=groups.count,
+                groups=groups.groups(),
+                links=links.collection("Batches", "/", "/batches", create=True),
+            ),
+        )
+
+
+async def _read(request: Request, body: AsyncIterator[bytes], incoming: Incoming) -> bytes:
+    """Take the operations of a body; its digest."""
+    reading = _Reading(request, incoming)
+    waiting, size = [], 0
+    async for data in body:
+        waiting.append(data)
+        size += len(data)
+        if size >= limits.body_read_bytes:
+            await in_thread(partial(reading.take, b"".join(waiting)))
+            waiting, size = [], 0
+    await in_thread(partial(reading.end, b"".join(waiting)))
+    return reading.digest.digest()
+
+
+@dataclass
+class _Reading:
+    """A body on its way into a batch."""
+
+    request: Request
+    incoming: Incoming
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def __post_init__(self) -> None:
+        headers = self.request.headers
+        encoding = headers.get("content-encoding")
+        self._inflater = Inflater(encoding, limits.request_body_bytes_max)
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._reader = BatchReader(is_lines=media_type == NDJSON)
+
+    def take(self, data: bytes) -> None:
+        """The next bytes, as they were sent."""
+        for piece in self._inflater.feed(data):
+            self.digest.update(piece)
+            for operations in self._reader.feed(piece):
+                self.incoming.add(operations)
+
+    def end(self, data: bytes) -> None:
+        """The last bytes."""
+        self.take(data)
+        self._inflater.finish()
+        for operations in self._reader.finish():
+            self.incoming.add(operations)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    most = limits.idempotency_key_characters_max
+    if not (0 < len(key) <= most and key.isascii() and key.isprintable()):
+        detail = f"An Idempotency-Key has 1 to {most} printable ASCII characters."
+        raise bad_request(detail)
+    return key
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

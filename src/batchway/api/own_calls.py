@@ -1,0 +1,35 @@
+"""The calls under /3.0 that are answered whatever the target is."""
+
+from batchway.api.batch_actions import BatchActionCalls
+from batchway.api.batch_events import BatchEventCalls
+from batchway.api.batch_results import BatchResultCalls
+from batchway.api.batch_webhooks import BatchWebhookCalls
+from batchway.api.batches import BatchCalls, OwnAnswer
+from batchway.api.deliveries import DeliveryCalls
+from batchway.api.intake import Intake
+from batchway.api.usage import LimitCalls
+from batchway.contract.result_links import ResultLinks
+from batchway.contract.routing import RouteTable
+from batchway.kit.egress import Egress
+from batchway.kit.sealing import Sealer
+from batchway.lifecycle.parts import Parts
+
+OwnCalls = RouteTable[OwnAnswer | Intake]
+
+
+def own_calls(parts: Parts, result_links: ResultLinks, egress: Egress, sealer: Sealer) -> OwnCalls:
+    """Their route table. `Intake` reads its request's body by itself, the others get it read."""
+    table: OwnCalls = RouteTable()
+    table.add("POST", "/batches", Intake(parts, result_links))
+    for calls in (
+        BatchCalls(parts, result_links),
+        BatchResultCalls(parts),
+        BatchActionCalls(parts, result_links),
+        BatchEventCalls(parts),
+        BatchWebhookCalls(parts, egress, sealer),
+        DeliveryCalls(parts),
+        LimitCalls(parts),
+    ):
+        for method, template, answer in calls.routes():
+            table.add(method, template, answer)
+    return table

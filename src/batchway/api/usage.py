@@ -1,0 +1,61 @@
+"""`GET /limits`: every limit that a client can meet, and how much of it is used. An extension."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from batchway import limits
+from batchway.api.batches import Routes
+from batchway.contract.links import Link, Links
+from batchway.contract.request import Request
+from batchway.contract.response import Response
+from batchway.lifecycle.parts import Parts
+from batchway.model.account import Identity
+from batchway.store import batch_webhooks, batches, deliveries
+
+
+class Usage(msgspec.Struct):
+    """What an account has under way."""
+
+    pending_batches: int
+    running_batches: int
+    undelivered_events: int
+    batch_webhooks: int
+
+
+class LimitsBody(msgspec.Struct, rename={"links": "_links"}):
+    """Limits by name (units are in the names), and what counts against them."""
+
+    limits: dict[str, float]
+    usage: Usage
+    links: list[Link]
+
+
+@dataclass(frozen=True)
+class LimitCalls:
+    """Answers the call on limits."""
+
+    parts: Parts
+
+    def routes(self) -> Routes:
+        """Method, path and answer of each call."""
+        return (("GET", "/limits", self.get),)
+
+    def get(self, _request: Request, identity: Identity, links: Links) -> Response:
+        """The limits of this server, and the account's use of them."""
+        account_id = identity.account.id
+        with self.parts.database.read() as connection:
+            usage = Usage(
+                batches.count_pending(connection, account_id),
+                batches.count_running(connection, account_id),
+                deliveries.count_undelivered(connection, account_id),
+                batch_webhooks.count(connection, account_id),
+            )
+        return Response(
+            200,
+            LimitsBody(
+                limits.settable_values(),
+                usage,
+                links.collection("Limits", "/", "/limits", create=False),
+            ),
+        )

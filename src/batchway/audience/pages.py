@@ -1,0 +1,37 @@
+"""Paging through a whole collection, as a GET of a batch does that does not name a `count`."""
+
+import msgspec
+
+from batchway import limits
+from batchway.contract.paging import Continuation, page
+from batchway.contract.request import Request
+from batchway.contract.response import EMPTY_OBJECT, Response, encode
+
+
+def ask_for_page(request: Request, items: str) -> None:
+    """Make a request one for the page that it goes on with; one with a `count` stays as it is."""
+    request.is_paged = request.is_paged and bool(items) and not request.params.get("count", "")
+    if not request.is_paged:
+        return
+    params = {**request.params, "count": str(limits.page_count_max)}
+    if request.continuation is not None:
+        params["offset"] = str(request.continuation.offset)
+    request.params = params
+
+
+def next_page(request: Request, items: str, response: Response) -> tuple[int, Continuation | None]:
+    """How many items a response holds, and where the next page begins, if there is one."""
+    returned = len(getattr(response.body, items))
+    offset = page(request.params).offset + returned
+    total: int = response.body.total_items
+    if not returned or offset >= total:
+        return returned, None
+    return returned, Continuation(offset, total, response.last_key)
+
+
+def with_count(response: Response, returned: int, continuation: Continuation | None) -> Response:
+    """The page with `returned_item_count` as its last key, encoded: many may wait for their end."""
+    body = encode(response.body)
+    comma = b"" if body == EMPTY_OBJECT else b","
+    counted = b'%b%b"returned_item_count":%d}' % (body[:-1], comma, returned)
+    return msgspec.structs.replace(response, body=msgspec.Raw(counted), continuation=continuation)

@@ -1,0 +1,91 @@
+"""Failures grouped by what went wrong: status, title and field, each with a count and samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from batchway import limits
+from batchway.contract.problems import FieldError
+from batchway.model.operation import Operation
+
+_OTHERS = "Other errors"
+
+
+class ErrorSample(msgspec.Struct, frozen=True):
+    """One operation that failed."""
+
+    position: int
+    operation_id: str | None
+    path: str
+    detail: str
+
+
+class ErrorGroup(msgspec.Struct, frozen=True):
+    """Operations that failed for the same reason. `message` is what the first one was told."""
+
+    status_code: int
+    title: str
+    field: str
+    message: str
+    count: int
+    samples: Sequence[ErrorSample]
+
+
+class _Answer(msgspec.Struct):
+    """As much of a problem document as an upstream may have sent."""
+
+    title: str = ""
+    detail: str = ""
+    errors: list[FieldError] = []
+
+
+@dataclass
+class _Group:
+    message: str
+    count: int = 0
+    samples: list[ErrorSample] = field(default_factory=list)
+
+
+_answers = msgspec.json.Decoder(_Answer)
+
+
+class ErrorGroups:
+    """Collects failures; its size does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[int, str, str], _Group] = {}
+        self.count = 0
+
+    def add(self, position: int, operation: Operation, status_code: int, response: bytes) -> None:
+        """Take an operation that failed. One with several wrong fields counts in several groups."""
+        self.count += 1
+        answer = _read(response)
+        errors = answer.errors or [FieldError("", answer.detail)]
+        for name, message in {each.field: each.message for each in errors}.items():
+            group = self._group((status_code, answer.title, name), message)
+            group.count += 1
+            if len(group.samples) < limits.error_samples_max:
+                group.samples.append(
+                    ErrorSample(position, operation.operation_id, operation.path, message)
+                )
+
+    def groups(self) -> list[ErrorGroup]:
+        """The groups, the largest first."""
+        found = [
+            ErrorGroup(status_code, title, name, group.message, group.count, group.samples)
+            for (status_code, title, name), group in self._groups.items()
+        ]
+        return sorted(found, key=lambda group: (-group.count, group.status_code, group.field))
+
+    def _group(self, key: tuple[int, str, str], message: str) -> _Group:
+        if key not in self._groups and len(self._groups) >= limits.error_groups_max:
+            key, message = (key[0], _OTHERS, ""), ""
+        return self._groups.setdefault(key, _Group(message))
+
+
+def _read(response: bytes) -> _Answer:
+    try:
+        return _answers.decode(response)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Answer()  # an upstream's own way to say it

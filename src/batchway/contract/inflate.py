@@ -1,0 +1,104 @@
+"""The body of a request as it was before `Content-Encoding`: in pieces, and never beyond a bound.
+
+A small body can inflate to a thousand times its size. So nothing is inflated before the piece
+before it was taken, and no piece is large.
+"""
+
+from collections.abc import Iterator
+
+from isal import igzip_lib
+
+from batchway.contract.problems import Refused, json_parse_exception, problem, too_large
+
+inflated_piece_bytes_max = 1024 * 1024
+gzip_members_max = 65_536  # bgzip makes one for each 64 kB; each costs some microseconds
+
+# What stands behind the end of a member is copied when the next one begins. Short inputs keep
+# that cheap, however many members there are.
+_INPUT_BYTES = 16 * 1024
+_GZIP = frozenset({"gzip", "x-gzip"})
+_PLAIN = frozenset({"", "identity"})
+
+
+class Inflater:
+    """Inflates a body that comes in pieces; not for several threads at once.
+
+    `encoding` is the header's value, None if there is none; any but gzip and identity is a 415.
+    A body of more than `bytes_max` bytes, inflated, is a 413.
+    """
+
+    def __init__(self, encoding: str | None, bytes_max: int) -> None:
+        name = (encoding or "").strip().lower()
+        if name not in _GZIP | _PLAIN:
+            raise _unsupported(name)
+        self._is_plain = name in _PLAIN
+        self._bytes_max = bytes_max
+        self._bytes_left = bytes_max
+        self._member: igzip_lib.IgzipDecompressor | None = None
+        self._member_count = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What `data` inflates to, in pieces of at most 1 MiB; take all before the next call.
+
+        Raises 413 when the bound is passed, 400 when the data are damaged.
+        """
+        step = inflated_piece_bytes_max if self._is_plain else _INPUT_BYTES
+        for start in range(0, len(data), step):
+            part = data[start : start + step]
+            yield from (self._counted(part),) if self._is_plain else self._inflated(part)
+
+    def finish(self) -> None:
+        """Say that nothing follows; raises 400 if the data are cut off."""
+        if self._member is not None:
+            raise _damaged("it ends too early")
+
+    def _inflated(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            member = self._member = self._member or self._next_member()
+            yield from self._pieces(member, data)
+            data = member.unused_data
+            if member.eof:
+                self._member = None
+
+    def _next_member(self) -> igzip_lib.IgzipDecompressor:
+        self._member_count += 1
+        if self._member_count > gzip_members_max:
+            raise too_large(f"The body has more than {gzip_members_max} gzip members. Send one.")
+        return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+
+    def _pieces(self, member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
+        while True:
+            # One byte more than may be shows that the bound is passed.
+            most = min(inflated_piece_bytes_max, self._bytes_left + 1)
+            try:
+                piece = member.decompress(data, most)
+            except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub calls it a value
+                raise _damaged(str(error)) from None
+            if piece:
+                yield self._counted(piece)
+            if member.eof or member.needs_input:
+                return
+            data = b""
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._bytes_left -= len(piece)
+        if self._bytes_left < 0:
+            most = self._bytes_max
+            raise too_large(
+                f"The body may have {most} bytes, and has more. Send it in several requests."
+            )
+        return piece
+
+
+def _damaged(reason: str) -> Refused:
+    return json_parse_exception(f"The body is not valid gzip: {reason}.")
+
+
+def _unsupported(encoding: str) -> Refused:
+    detail = (
+        f"The content encoding {encoding[:100]!r} is not supported. "
+        "Send the body with gzip, or as it is."
+    )
+    return Refused(
+        problem(415, "Unsupported Media Type", detail), (("Accept-Encoding", "gzip, identity"),)
+    )

@@ -1,0 +1,58 @@
+"""The body of a batch webhook: form-encoded, with PHP-style bracket keys, as the guide shows it."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from batchway.contract.batch_body import BatchBody, batch_links
+from batchway.contract.links import Links
+from batchway.kit.clock import Microseconds, iso
+
+CONTENT_TYPE = "application/x-www-form-urlencoded"
+FINISHED = "batch_operation_completed"
+TEST = "test"
+
+_NO_BATCH = "0000000000"
+
+
+def event_form(event_type: str, fired_at: Microseconds, body: BatchBody) -> bytes:
+    """The event as it is sent. All is percent-encoded, spaces too, so that every parser agrees."""
+    pairs = [
+        ("type", event_type),
+        ("fired_at", iso(fired_at)[:19].replace("T", " ")),
+        *_flattened("data", msgspec.to_builtins(body)),
+    ]
+    return "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in pairs).encode("ascii")
+
+
+def no_batch(links: Links, fired_at: Microseconds) -> BatchBody:
+    """What a test event tells of: a finished batch that does not exist."""
+    moment = iso(fired_at)
+    return BatchBody(
+        id=_NO_BATCH,
+        status="finished",
+        total_operations=0,
+        finished_operations=0,
+        errored_operations=0,
+        submitted_at=moment,
+        completed_at=moment,
+        response_body_url="",
+        links=batch_links(links, _NO_BATCH),
+    )
+
+
+def _flattened(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _flattened(f"{name}[{key}]", each)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _flattened(f"{name}[{index}]", each)
+    else:
+        yield name, str(value)
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")

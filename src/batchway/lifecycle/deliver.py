@@ -1,0 +1,236 @@
+"""Deliver: one attempt to tell a webhook of an event, and what follows from it.
+
+1. Read the delivery, its webhook and its batch; send nothing for what is over.
+2. Send, with a fresh link to the results. No transaction is open meanwhile.
+3. In one transaction: the attempt, and `delivered`, or the next one handed over with a delay, or
+   `exhausted`. Who dies before that sends again: at least once, always under the same id.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+from sqlalchemy import Connection
+
+from batchway import limits
+from batchway.contract.batch_body import batch_body
+from batchway.contract.links import Links
+from batchway.contract.result_links import ResultLinks
+from batchway.contract.webhook_event import CONTENT_TYPE, FINISHED, TEST, event_form, no_batch
+from batchway.faults import FaultPoint, fault
+from batchway.kit import webhook_signatures
+from batchway.kit.backoff import clamped_retry_after, jittered
+from batchway.kit.clock import SECOND, Microseconds, iso
+from batchway.kit.egress import Answered, Egress, Unreached
+from batchway.kit.sealing import Sealer
+from batchway.lifecycle.parts import Parts
+from batchway.model.batch import Batch, Status
+from batchway.model.step import Step
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.store import batch_webhooks, batches, deliveries
+
+log = structlog.get_logger(__name__)
+
+SECRET_PURPOSE = "batch webhook secret"  # noqa: S105 - what the secret is for
+_GONE = 410
+_ANOTHER_SECOND = 1.0
+_EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may be so much too early
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A delivery that is due."""
+
+    delivery: Delivery
+    webhook: BatchWebhook
+    batch: Batch | None
+
+
+class Deliver:
+    """The step, for one process: it sees to it that one slow receiver does not take all turns."""
+
+    def __init__(
+        self, parts: Parts, egress: Egress, sealer: Sealer, result_links: ResultLinks, base_url: str
+    ) -> None:
+        """`base_url` is where links point that no client's request has named."""
+        self._parts = parts
+        self._egress = egress
+        self._sealer = sealer
+        self._result_links = result_links
+        self._base_url = base_url
+        self._lock = threading.Lock()
+        self._under_way: Counter[int] = Counter()
+
+    def __call__(self, delivery_id: int) -> None:
+        """Make one attempt, if one is due. May run twice and die anywhere."""
+        work = self._begin(delivery_id)
+        if work is None:
+            return
+        with self._turn(work.webhook) as is_free:
+            if not is_free:
+                self._hand_over_later(work.delivery)
+                return
+            now = self._parts.clock()
+            fault(FaultPoint.DELIVER_BEFORE_SEND)
+            answer = self._send(work, now)
+            fault(FaultPoint.DELIVER_AFTER_SEND)
+            self._record(work, _attempt(work.delivery, answer, now), answer)
+            fault(FaultPoint.DELIVER_AFTER_COMMIT)
+
+    def _begin(self, delivery_id: int) -> _Work | None:
+        with self._parts.database.read() as connection:
+            delivery = deliveries.get(connection, delivery_id)
+            if delivery is None or delivery.state is not State.PENDING:
+                return None
+            if (delivery.next_attempt_at or 0) > self._parts.clock() + _EARLY:
+                return None  # a hand-over for that time is written
+            webhook = batch_webhooks.get(connection, delivery.account_id, delivery.batch_webhook_id)
+            batch = delivery.batch_id and batches.get(connection, delivery.batch_id)
+        is_over = delivery.batch_id and (not batch or batch.status is Status.CANCELLED)
+        if webhook is None or is_over:
+            return None  # deleted, and the delivery with it
+        return _Work(delivery, webhook, batch or None)
+
+    @contextmanager
+    def _turn(self, webhook: BatchWebhook) -> Iterator[bool]:
+        """Whether another attempt to this webhook may be under way."""
+        with self._lock:
+            is_free = self._under_way[webhook.id] < limits.webhook_attempts_at_once_max
+            self._under_way[webhook.id] += 1
+        try:
+            yield is_free
+        finally:
+            with self._lock:
+                self._under_way[webhook.id] -= 1
+                self._under_way += Counter()  # forgets those that have come to zero
+
+    def _hand_over_later(self, delivery: Delivery) -> None:
+        with self._parts.database.write() as connection:
+            self._parts.hand_over(
+                connection, Step.DELIVER, delivery.id, delay_seconds=_ANOTHER_SECOND
+            )
+
+    def _send(self, work: _Work, now: Microseconds) -> Answered | Unreached:
+        body = self._body(work)
+        return self._egress.send(
+            "POST",
+            work.webhook.url,
+            headers=(("Content-Type", CONTENT_TYPE), *self._signed(work, body, now)),
+            body=body,
+            seconds=limits.delivery_seconds_max,
+            answer_bytes_max=limits.delivery_answer_bytes_max,
+        )
+
+    def _body(self, work: _Work) -> bytes:
+        fired_at = work.delivery.fired_at
+        if work.batch is None:
+            return event_form(TEST, fired_at, no_batch(Links(self._base_url), fired_at))
+        links = Links(work.batch.base_url)
+        return event_form(FINISHED, fired_at, batch_body(work.batch, links, self._result_links))
+
+    def _signed(self, work: _Work, body: bytes, now: Microseconds) -> list[tuple[str, str]]:
+        delivery_id, seconds = work.delivery.public_id, now // SECOND
+        headers = [("webhook-id", delivery_id), ("webhook-timestamp", str(seconds))]
+        secrets = self._secrets(work.webhook, now)
+        if secrets:
+            standard = webhook_signatures.standard(secrets, delivery_id, seconds, body)
+            mailchimp = webhook_signatures.mailchimp(secrets, seconds, body)
+            headers.append(("webhook-signature", standard))
+            headers.append(("X-Mailchimp-Signature", mailchimp))
+        return headers
+
+    def _secrets(self, webhook: BatchWebhook, now: Microseconds) -> list[str]:
+        """Newest first; none if the webhook does not want signatures."""
+        if not webhook.signing_enabled:
+            return []
+        sealed = [webhook.secret]
+        if (webhook.old_secret_until or 0) > now:
+            sealed.append(webhook.old_secret)
+        return [self._sealer.open(each, SECRET_PURPOSE) for each in sealed if each is not None]
+
+    def _record(self, work: _Work, attempt: Attempt, answer: Answered | Unreached) -> None:
+        with self._parts.database.write() as connection:
+            webhook = batch_webhooks.get(
+                connection, work.webhook.account_id, work.webhook.id, locked=True
+            )
+            if webhook is None:
+                return
+            if not (webhook.enabled or work.batch is None):
+                return  # disabled meanwhile: what was pending is exhausted
+            state, wait_seconds = _next(work.delivery, attempt, answer)
+            next_at = None if wait_seconds is None else _after(attempt, wait_seconds)
+            if not deliveries.record(connection, work.delivery, attempt, state, next_at):
+                return
+            if wait_seconds is not None:
+                self._parts.hand_over(
+                    connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
+                )
+            _note(connection, webhook, attempt)
+            fault(FaultPoint.DELIVER_BEFORE_COMMIT)
+
+
+def _attempt(delivery: Delivery, answer: Answered | Unreached, now: Microseconds) -> Attempt:
+    attempt = Attempt(
+        delivery_id=delivery.id,
+        number=delivery.attempt_count + 1,
+        attempted_at=now,
+        duration=int(answer.seconds * SECOND),
+    )
+    if isinstance(answer, Unreached):
+        return replace(attempt, reason=answer.reason)
+    start = answer.body_start.decode("utf-8", "replace").replace("\0", "\ufffd")
+    return replace(
+        attempt,
+        status_code=answer.status_code,
+        answer_start=start[: limits.delivery_answer_shown_characters_max],
+    )
+
+
+def _next(
+    delivery: Delivery, attempt: Attempt, answer: Answered | Unreached
+) -> tuple[State, float | None]:
+    """The state after an attempt and, if another one is to follow, the wait before it."""
+    if attempt.is_success:
+        return State.DELIVERED, None
+    planned = delivery.planned_wait_seconds
+    if planned is None or attempt.status_code == _GONE:
+        return State.EXHAUSTED, None
+    headers = answer.headers if isinstance(answer, Answered) else {}
+    wait_seconds = clamped_retry_after(
+        headers.get("retry-after"),
+        jittered(planned, limits.delivery_jitter),
+        limits.retry_after_seconds_max,
+        attempt.attempted_at / SECOND,
+    )
+    return State.PENDING, wait_seconds
+
+
+def _after(attempt: Attempt, wait_seconds: float) -> Microseconds:
+    return attempt.attempted_at + attempt.duration + int(wait_seconds * SECOND)
+
+
+def _note(connection: Connection, webhook: BatchWebhook, attempt: Attempt) -> None:
+    """What an attempt says about its webhook, which is locked."""
+    if attempt.is_success:
+        if webhook.failing_since is not None:
+            batch_webhooks.save(connection, replace(webhook, failing_since=None))
+        return
+    failing = replace(webhook, failing_since=webhook.failing_since or attempt.attempted_at)
+    reason = _reason_to_disable(failing, attempt)
+    if reason is not None and webhook.enabled:
+        log.warning("webhook_disabled", webhook=webhook.public_id, reason=reason)
+        failing = replace(failing, enabled=False, disabled_reason=reason)
+        deliveries.exhaust_all(connection, webhook, attempt.attempted_at)
+    if failing != webhook:
+        batch_webhooks.save(connection, failing)
+
+
+def _reason_to_disable(webhook: BatchWebhook, attempt: Attempt) -> str | None:
+    if attempt.status_code == _GONE:
+        return "It answered 410 Gone."
+    if webhook.has_failed_for_days(attempt.attempted_at):
+        return f"Every attempt has failed since {iso(webhook.failing_since)}."
+    return None

@@ -1,0 +1,61 @@
+"""Execute the rest of a GET's pages: as many at once as make one segment, then the next ones.
+
+Each turn is one transaction: a segment, the counters, and where it goes on. A turn that dies is
+made again from there.
+"""
+
+from collections.abc import Iterator
+
+from batchway import limits
+from batchway.archive import PAGES_MAX
+from batchway.contract.problems import Refused, too_many_pages
+from batchway.contract.response import encode
+from batchway.faults import FaultPoint, fault
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.record import NotRunning, Work, pack, record
+from batchway.model.result import Result
+from batchway.model.step import Step
+from batchway.store import chunks
+
+
+def execute_pages(parts: Parts, work: Work, refused: Refused | None) -> int | None:
+    """Answer and record the next pages; the chunk's number if more are left.
+
+    If the operation is `refused`, that is its last page.
+    """
+    results = [_error(refused)] if refused else list(_pages(parts, work))
+    continuation = results[-1].continuation
+    packed = pack(work, results)
+    batch, chunk = work.batch, work.chunk
+    fault(FaultPoint.PAGES_BEFORE_TRANSACTION)
+    try:
+        with parts.database.write() as connection:
+            if not chunks.advance(connection, batch, chunk, len(results), continuation):
+                return None
+            record(parts, connection, work, packed, is_chunk_done=continuation is None)
+            if continuation is not None:
+                parts.hand_over(connection, Step.EXECUTE, batch.id, chunk.number)
+            fault(FaultPoint.PAGES_BEFORE_COMMIT)
+    except NotRunning:
+        return chunk.number
+    fault(FaultPoint.PAGES_AFTER_COMMIT)
+    return None if continuation is None else chunk.number
+
+
+def _pages(parts: Parts, work: Work) -> Iterator[Result]:
+    [operation] = work.operations
+    continuation = work.chunk.continuation
+    page, size = work.chunk.next_page, 0
+    while continuation is not None and size < limits.answer_bytes_max:
+        if page == PAGES_MAX - 1:
+            yield _error(too_many_pages(PAGES_MAX))
+            return
+        result = parts.target.answer_page(work.caller, operation, continuation)
+        yield result
+        continuation = result.continuation
+        page += 1
+        size += len(result.body)
+
+
+def _error(refused: Refused) -> Result:
+    return Result(refused.problem.status, encode(refused.problem))

@@ -1,0 +1,31 @@
+"""Retry: a new batch of those operations of a finished one whose results are asked for."""
+
+from batchway.contract.problems import bad_request, conflict
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.submit import Incoming, check_room, submit
+from batchway.model.account import Identity
+from batchway.model.batch import Batch, Status
+from batchway.results import Filter, Results
+
+
+def retry(parts: Parts, identity: Identity, base_url: str, batch: Batch, wanted: Filter) -> Batch:
+    """Submit the operations again, in their order; raises 400 if there are none.
+
+    Raises 409 while the batch is not finished, 429 as `submit` does.
+    """
+    if batch.status is not Status.FINISHED:
+        detail = "The batch is not finished yet. Retry its operations when it is."
+        raise conflict(detail)
+    check_room(parts, identity.account.id)
+    with Incoming() as incoming:
+        paged: set[int] = set()  # an operation comes once, however many of its pages are wanted
+        for each in Results(parts.database, parts.archive, batch, wanted).all():
+            if each.operation.method == "GET":
+                if each.position in paged:
+                    continue
+                paged.add(each.position)
+            incoming.add([each.operation])
+        if not incoming.count:
+            detail = "No operation of the batch has such a result, so there is nothing to retry."
+            raise bad_request(detail)
+        return submit(parts, identity, base_url, incoming, retry_of=batch)

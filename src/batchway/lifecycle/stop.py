@@ -1,0 +1,25 @@
+"""Stop: run no more operations of a batch, but keep and compile what is done.
+
+What has not committed is recorded as cancelled, and the batch ends `finished` as any other.
+"""
+
+from batchway.lifecycle.admit import first_step
+from batchway.lifecycle.parts import Parts
+from batchway.model.batch import Batch, Status
+from batchway.store import accounts, batches
+
+
+def stop(parts: Parts, account_id: int, public_id: str) -> Batch | None:
+    """The batch, stopping; None if the account has no such batch. May be called many times.
+
+    One whose results are already being compiled, or are there, stays as it is.
+    """
+    with parts.database.write() as connection:
+        accounts.lock(connection, account_id)
+        now = parts.clock()
+        batch = batches.find(connection, account_id, public_id, now)
+        if batch is None:
+            return None
+        if batches.stop(connection, batch, now) and batch.status is Status.PENDING:
+            parts.hand_over(connection, first_step(batch), batch.id)  # it may be held
+        return batches.get(connection, batch.id)

@@ -1,0 +1,90 @@
+"""Batch webhooks, the deliveries to them, and when a delivery is tried again."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from batchway import limits
+from batchway.kit.clock import DAY, Microseconds
+
+_SUCCESS = range(200, 300)
+
+
+class State(StrEnum):
+    """Of a delivery. An exhausted one can be sent again."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"  # all attempts are used up, or the webhook was disabled
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWebhook:
+    """One row of `batch_webhooks`. The secrets are sealed.
+
+    `failing_since` is when the first attempt failed after the last one that did not.
+    """
+
+    id: int
+    account_id: int
+    public_id: str
+    url: str
+    enabled: bool
+    signing_enabled: bool
+    secret: bytes | None
+    old_secret: bytes | None
+    old_secret_until: Microseconds | None
+    failing_since: Microseconds | None
+    disabled_reason: str | None
+    created_at: Microseconds
+
+    def has_failed_for_days(self, now: Microseconds) -> bool:
+        """Whether it has answered nothing but failures for so long that it is to be disabled."""
+        since = self.failing_since
+        return since is not None and now - since >= limits.webhook_failing_days_max * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one webhook: "this batch is finished", or a test if there is no batch.
+
+    `attempts_before` are those of earlier rounds: sending again begins the schedule anew.
+    """
+
+    id: int
+    account_id: int
+    public_id: str
+    batch_webhook_id: int
+    batch_id: int | None
+    state: State
+    fired_at: Microseconds
+    attempt_count: int
+    attempts_before: int
+    next_attempt_at: Microseconds | None
+
+    @property
+    def planned_wait_seconds(self) -> float | None:
+        """The wait after the attempt that is due now, should it fail; None if it is the last."""
+        waits = limits.delivery_waits_seconds
+        made = self.attempt_count - self.attempts_before
+        return waits[made] if made < len(waits) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request of a delivery, never changed afterwards.
+
+    Without `status_code` there was no answer, for the `reason`. `duration` is in microseconds.
+    """
+
+    delivery_id: int
+    number: int
+    attempted_at: Microseconds
+    duration: Microseconds
+    status_code: int | None = None
+    reason: str | None = None
+    answer_start: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the receiver took the event: it answered 2xx. A redirect is a failure."""
+        return self.status_code in _SUCCESS

@@ -1,0 +1,278 @@
+"""Deliveries of events to batch webhooks, and their attempts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from batchway.kit.clock import Microseconds
+from batchway.kit.ids import delivery_id
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.store.database import any_of, run, values_for
+
+_COLUMNS = """id, account_id, public_id, batch_webhook_id, batch_id, state, fired_at,
+    attempt_count, attempts_before, next_attempt_at"""
+
+
+def insert(
+    connection: Connection, webhook: BatchWebhook, batch_id: int | None, now: Microseconds
+) -> Delivery | None:
+    """A new delivery that is due at once; None if the webhook has one for this batch already."""
+    row = run(
+        connection,
+        f"""
+        INSERT INTO deliveries (account_id, public_id, batch_webhook_id, batch_id, state,
+                                fired_at, next_attempt_at, touched_at)
+        VALUES (:account_id, :public_id, :webhook_id, :batch_id, 'pending', :now, :now, :now)
+        ON CONFLICT (batch_id, batch_webhook_id) DO NOTHING
+        RETURNING {_COLUMNS}
+        """,
+        account_id=webhook.account_id,
+        public_id=delivery_id(),
+        webhook_id=webhook.id,
+        batch_id=batch_id,
+        now=now,
+    ).one_or_none()
+    return None if row is None else _delivery(row)
+
+
+def get(connection: Connection, delivery_id: int) -> Delivery | None:
+    """A delivery by its internal key, for the step."""
+    row = run(
+        connection,
+        f"""
+        SELECT {_COLUMNS} FROM deliveries WHERE id = :delivery_id
+        -- no account: steps work for all accounts
+        """,
+        delivery_id=delivery_id,
+    ).one_or_none()
+    return None if row is None else _delivery(row)
+
+
+def find(connection: Connection, webhook: BatchWebhook, public_id: str) -> Delivery | None:
+    """A delivery to a webhook."""
+    row = run(
+        connection,
+        f"""
+        SELECT {_COLUMNS} FROM deliveries
+        WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
+          AND public_id = :public_id
+        """,
+        account_id=webhook.account_id,
+        webhook_id=webhook.id,
+        public_id=public_id,
+    ).one_or_none()
+    return None if row is None else _delivery(row)
+
+
+def page_of(
+    connection: Connection, webhook: BatchWebhook, state: State | None, count: int, offset: int
+) -> tuple[list[Delivery], int]:
+    """One page of the deliveries to a webhook, newest first, and how many there are."""
+    condition = "" if state is None else "AND state = :state"
+    values: dict[str, Any] = {"account_id": webhook.account_id, "webhook_id": webhook.id}
+    if state is not None:
+        values["state"] = state
+    total = run(
+        connection,
+        f"""
+        SELECT count(*) FROM deliveries
+        WHERE account_id = :account_id AND batch_webhook_id = :webhook_id {condition}
+        """,
+        **values,
+    ).scalar_one()
+    rows = run(
+        connection,
+        f"""
+        SELECT {_COLUMNS} FROM deliveries
+        WHERE account_id = :account_id AND batch_webhook_id = :webhook_id {condition}
+        ORDER BY id DESC LIMIT :count OFFSET :offset
+        """,
+        count=count,
+        offset=offset,
+        **values,
+    )
+    return [_delivery(row) for row in rows], int(total)
+
+
+def attempts(
+    connection: Connection, account_id: int, delivery_ids: Sequence[int]
+) -> dict[int, list[Attempt]]:
+    """The attempts of some deliveries, in order, by the delivery's key."""
+    rows = run(
+        connection,
+        f"""
+        SELECT delivery_id, number, attempted_at, duration, status_code, reason, answer_start
+        FROM delivery_attempts
+        WHERE account_id = :account_id AND delivery_id {any_of(connection, "ids")}
+        ORDER BY delivery_id, number
+        """,
+        account_id=account_id,
+        ids=values_for(connection, delivery_ids),
+    )
+    found: dict[int, list[Attempt]] = {each: [] for each in delivery_ids}
+    for row in rows:
+        found[row.delivery_id].append(Attempt(*row))
+    return found
+
+
+def count_undelivered(connection: Connection, account_id: int) -> int:
+    """How many events of an account have not been tried yet."""
+    statement = """
+        SELECT count(*) FROM deliveries
+        WHERE account_id = :account_id AND state = 'pending' AND attempt_count = 0
+        """
+    return int(run(connection, statement, account_id=account_id).scalar_one())
+
+
+def record(
+    connection: Connection,
+    delivery: Delivery,
+    attempt: Attempt,
+    state: State,
+    next_attempt_at: Microseconds | None,
+) -> bool:
+    """Keep an attempt and what follows from it; False if another one has been kept meanwhile."""
+    kept = run(
+        connection,
+        """
+        UPDATE deliveries
+        SET state = :state, attempt_count = :number, next_attempt_at = :next_attempt_at,
+            touched_at = :now
+        WHERE id = :delivery_id AND account_id = :account_id
+          AND state = 'pending' AND attempt_count = :number - 1
+        """,
+        delivery_id=delivery.id,
+        account_id=delivery.account_id,
+        state=state,
+        number=attempt.number,
+        next_attempt_at=next_attempt_at,
+        now=attempt.attempted_at + attempt.duration,
+    )
+    if not kept.rowcount:
+        return False
+    run(
+        connection,
+        """
+        INSERT INTO delivery_attempts (delivery_id, number, account_id, attempted_at, duration,
+                                       status_code, reason, answer_start)
+        VALUES (:delivery_id, :number, :account_id, :attempted_at, :duration,
+                :status_code, :reason, :answer_start)
+        """,
+        delivery_id=delivery.id,
+        number=attempt.number,
+        account_id=delivery.account_id,
+        attempted_at=attempt.attempted_at,
+        duration=attempt.duration,
+        status_code=attempt.status_code,
+        reason=attempt.reason,
+        answer_start=attempt.answer_start,
+    )
+    return True
+
+
+def resend(connection: Connection, delivery: Delivery, now: Microseconds) -> bool:
+    """Begin the schedule of a delivery anew, at once; False if it is still pending."""
+    changed = run(
+        connection,
+        """
+        UPDATE deliveries
+        SET state = 'pending', attempts_before = attempt_count, next_attempt_at = :now,
+            touched_at = :now
+        WHERE id = :delivery_id AND account_id = :account_id AND state <> 'pending'
+        """,
+        delivery_id=delivery.id,
+        account_id=delivery.account_id,
+        now=now,
+    )
+    return bool(changed.rowcount)
+
+
+def recover(
+    connection: Connection,
+    webhook: BatchWebhook,
+    since: Microseconds,
+    count: int,
+    now: Microseconds,
+) -> list[int]:
+    """Begin the oldest exhausted deliveries of events since a moment anew; their keys."""
+    rows = run(
+        connection,
+        """
+        UPDATE deliveries
+        SET state = 'pending', attempts_before = attempt_count, next_attempt_at = :now,
+            touched_at = :now
+        WHERE account_id = :account_id AND id IN (
+            SELECT id FROM deliveries
+            WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
+              AND state = 'exhausted' AND fired_at >= :since
+            ORDER BY id LIMIT :count)
+        RETURNING id
+        """,
+        account_id=webhook.account_id,
+        webhook_id=webhook.id,
+        since=since,
+        count=count,
+        now=now,
+    )
+    return sorted(rows.scalars())
+
+
+def exhaust_all(connection: Connection, webhook: BatchWebhook, now: Microseconds) -> None:
+    """Try no more of what is pending for a webhook, because it is disabled."""
+    run(
+        connection,
+        """
+        UPDATE deliveries SET state = 'exhausted', next_attempt_at = NULL, touched_at = :now
+        WHERE account_id = :account_id AND batch_webhook_id = :webhook_id AND state = 'pending'
+        """,
+        account_id=webhook.account_id,
+        webhook_id=webhook.id,
+        now=now,
+    )
+
+
+def overdue(
+    connection: Connection, due_before: Microseconds, after_id: int, count: int
+) -> list[int]:
+    """The keys of deliveries of all accounts that should have been tried by now."""
+    rows = run(
+        connection,
+        """
+        SELECT id FROM deliveries
+        WHERE state = 'pending' AND next_attempt_at < :due_before AND touched_at < :due_before
+          AND id > :after_id
+        ORDER BY id LIMIT :count
+        -- no account: the sweep works for all accounts
+        """,
+        due_before=due_before,
+        after_id=after_id,
+        count=count,
+    )
+    return list(rows.scalars())
+
+
+def remove_tests(connection: Connection, fired_before: Microseconds) -> None:
+    """Delete old test events; the others go with their batches."""
+    run(
+        connection,
+        """
+        DELETE FROM delivery_attempts WHERE delivery_id IN (
+            SELECT id FROM deliveries WHERE batch_id IS NULL AND fired_at < :fired_before)
+        -- no account: the sweep works for all accounts
+        """,
+        fired_before=fired_before,
+    )
+    run(
+        connection,
+        """
+        DELETE FROM deliveries WHERE batch_id IS NULL AND fired_at < :fired_before
+        -- no account: the sweep works for all accounts
+        """,
+        fired_before=fired_before,
+    )
+
+
+def _delivery(row: Any) -> Delivery:  # noqa: ANN401 - a database row
+    values = row._asdict()
+    return Delivery(**values | {"state": State(values["state"])})

@@ -1,0 +1,155 @@
+"""Bodies that come compressed: inflated in pieces, bounded, and refused when they are damaged."""
+
+import gzip
+import zlib
+
+import pytest
+
+from batchway.contract.inflate import Inflater, gzip_members_max, inflated_piece_bytes_max
+from batchway.contract.problems import Problem, Refused
+
+TEXT = b'{"operations":[{"method":"GET","path":"/ping"}]}' * 5_000
+PACKED = gzip.compress(TEXT)
+BOUND = 2**30
+
+
+def inflated(
+    data: bytes, encoding: str | None = "gzip", bytes_max: int = BOUND, step: int = 1_000
+) -> bytes:
+    """The whole body, when it came `step` bytes at a time."""
+    inflater = Inflater(encoding, bytes_max)
+    found = []
+    for start in range(0, len(data), step):
+        found += inflater.feed(data[start : start + step])
+    inflater.finish()
+    return b"".join(found)
+
+
+def refusal(data: bytes, encoding: str | None = "gzip", bytes_max: int = BOUND) -> Problem:
+    """The problem that a body is refused with, in pieces and at once."""
+    problems = []
+    for step in (7, 1_000, max(1, len(data))):
+        with pytest.raises(Refused) as refused:
+            inflated(data, encoding, bytes_max, step)
+        problems.append(refused.value.problem)
+    assert {problem.status for problem in problems} == {problems[0].status}
+    return problems[0]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZip "])
+@pytest.mark.parametrize("step", [1, 100, 10_000_000])
+def test_gzip(encoding: str, step: int) -> None:
+    """It is inflated, however it is cut into pieces."""
+    assert TEXT == inflated(PACKED, encoding, step=step)
+
+
+@pytest.mark.parametrize("encoding", [None, "", "identity", "Identity"])
+def test_plain_body(encoding: str | None) -> None:
+    """It comes out as it went in."""
+    assert TEXT == inflated(TEXT, encoding)
+
+
+def test_several_members() -> None:
+    """They are one body, those without content too, wherever they are cut."""
+    members = PACKED + gzip.compress(b"") + gzip.compress(b"end") + gzip.compress(b"")
+
+    for step in (1, 17, len(members)):
+        assert TEXT + b"end" == inflated(members, step=step)
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_empty_body(encoding: str | None) -> None:
+    """Nothing inflates to nothing."""
+    assert b"" == inflated(b"", encoding)
+
+
+@pytest.mark.parametrize("level", [0, 9])
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_pieces_are_small(encoding: str | None, level: int) -> None:
+    """However much comes at once, and however well it was compressed."""
+    body = bytes(3 * inflated_piece_bytes_max + 5)
+    data = gzip.compress(body, level) if encoding else body
+
+    pieces = list(Inflater(encoding, BOUND).feed(data))
+
+    assert inflated_piece_bytes_max >= max(map(len, pieces))
+    assert body == b"".join(pieces)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(PACKED[:size] for size in (1, 2, 9, 10, 11, 100, len(PACKED) - 8, len(PACKED) - 1)),
+        PACKED + PACKED[:5],
+        PACKED + b"\0",
+        PACKED + b"garbage",
+        PACKED[:-8] + b"\0" * 8,
+        PACKED[:-4] + b"\0" * 4,
+        PACKED[:50] + b"\xff" * 50 + PACKED[100:],
+        TEXT,
+        zlib.compress(TEXT),
+    ],
+)
+def test_damaged_gzip(data: bytes) -> None:
+    """A body that is cut off, changed, followed by garbage, or something else, is refused."""
+    problem = refusal(data)
+
+    assert (400, "JSON Parse Exception") == (problem.status, problem.title)
+    assert problem.detail.startswith("The body is not valid gzip: ")
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_bound(encoding: str | None) -> None:
+    """As many bytes as the bound are taken, one more is refused."""
+    data = PACKED if encoding else TEXT
+
+    assert TEXT == inflated(data, encoding, len(TEXT))
+    problem = refusal(data, encoding, len(TEXT) - 1)
+    assert (413, "Request Entity Too Large") == (problem.status, problem.title)
+    assert str(len(TEXT) - 1) in problem.detail
+
+
+def test_bound_counts_all_members() -> None:
+    """A body cannot pass the bound member by member."""
+    assert 413 == refusal(PACKED * 3, bytes_max=3 * len(TEXT) - 1).status
+
+
+def test_bomb() -> None:
+    """No more is inflated than the bound and one byte."""
+    zeros = bytes(1_000_000)
+    compressor = zlib.compressobj(9, wbits=31)
+    bomb = b"".join([*(compressor.compress(zeros) for _ in range(200)), compressor.flush()])
+    seen = 0
+
+    def feed() -> None:
+        nonlocal seen
+        for piece in Inflater("gzip", 5_000_000).feed(bomb):
+            seen += len(piece)
+
+    with pytest.raises(Refused) as refused:
+        feed()
+    assert 413 == refused.value.problem.status
+    assert 5_000_000 - inflated_piece_bytes_max <= seen <= 5_000_000
+
+
+def test_many_members() -> None:
+    """Members without content add no bytes, so their number has a bound of its own."""
+    empty = gzip.compress(b"")
+    inflater = Inflater("gzip", 10)
+
+    assert [] == list(inflater.feed(empty * gzip_members_max))
+    with pytest.raises(Refused) as refused:
+        list(inflater.feed(empty))
+    assert 413 == refused.value.problem.status
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip", "x" * 5_000, "é"])
+def test_unknown_encoding(encoding: str) -> None:
+    """It is refused before the body comes, and the reply says what is taken."""
+    with pytest.raises(Refused) as refused:
+        Inflater(encoding, BOUND)
+
+    problem = refused.value.problem
+    assert (415, "Unsupported Media Type") == (problem.status, problem.title)
+    assert encoding[:100] in problem.detail
+    assert (("Accept-Encoding", "gzip, identity"),) == refused.value.headers
