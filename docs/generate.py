@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from batchway import limits
 from batchway.cli.main import build
+from batchway.settable_limits import SETTABLE
 from batchway.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -47,8 +48,18 @@ public_url = "https://batch.example.com"
 """
 _LIMITS = """# Limits
 
-Everything has a bound. The bounds are constants in
-[`limits.py`](../../src/batchway/limits.py), not settings. A name ends in its unit.
+Everything has a bound, in [`limits.py`](../../src/batchway/limits.py). A name ends in its unit.
+
+Those marked *settable* are the operator's to change, by the setting [`limits`](settings.md):
+`BATCHWAY_LIMITS='{"pending_batches_per_account_max": 1000}'`, or in the file
+
+```toml
+[limits]
+pending_batches_per_account_max = 1000
+```
+
+The others are constants. A client sees what is in force, and how much of it is used, with
+`GET /3.0/limits` ([API](api.md#limits)).
 """
 _COMMANDS = """# Commands
 
@@ -121,7 +132,9 @@ def limits_page() -> str:
             title, rows = found["title"], []
         elif found := _LIMIT.fullmatch(line):
             name = found["name"]
-            rows.append((f"`{name}`", _value(name, getattr(limits, name)), found["why"] or ""))
+            settable = "*settable*" if name in SETTABLE else ""
+            note = "; ".join(filter(None, (found["why"], settable)))
+            rows.append((f"`{name}`", _value(name, getattr(limits, name)), note))
     return "\n".join([*parts, *_section(title, rows)])
 
 
@@ -130,7 +143,9 @@ def _section(title: str, rows: Sequence[Row]) -> Iterator[str]:
         yield f"## {title}\n\n{_table(('limit', 'value', 'note'), rows)}"
 
 
-def _value(name: str, value: float) -> str:
+def _value(name: str, value: float | tuple[float, ...]) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_value(name, each) for each in value)
     if "_bytes" in name:
         return _size(int(value))
     unit = next((unit for word, unit in _UNITS if word in name), "")

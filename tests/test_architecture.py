@@ -29,11 +29,13 @@ MAY_IMPORT = {
     "errors": "",
     "faults": "",
     "limits": "",
+    "settable_limits": "limits",
     "kit": "",
     "model": "kit limits",
-    "settings": "kit errors limits",
+    "settings": "kit model errors limits settable_limits",
     "contract": "kit model errors limits",
     "store": "kit model errors limits faults",
+    "results": "kit model store archive archives.base",
     "archive": "kit model errors limits",
     "archives": "kit model errors limits archive",
     "targets": "",
@@ -41,10 +43,11 @@ MAY_IMPORT = {
     "targets.builtin": "kit model contract store.database store.ids errors limits targets.base "
     "audience",
     "audience": "kit model contract store.database errors limits",
-    "lifecycle": "kit model contract store archive archives.base targets.base "
+    "lifecycle": "kit model contract store results archive archives.base targets.base "
     "errors faults limits settings",
     "engine": "kit model store errors faults limits",
-    "api": "kit model contract store lifecycle archives.base targets.base errors limits settings",
+    "api": "kit model contract store results lifecycle archives.base targets.base errors limits "
+    "settable_limits settings",
     "app": "*",
     "supervisor": "kit limits",
     "cli": "cli kit errors limits settings",
@@ -64,6 +67,9 @@ DOORS = {
     "uvicorn": "api app cli",
     "alembic": "store",
     "httpx": "cli",
+    "httpcore": "kit.egress",
+    "cryptography": "kit.sealing",
+    "anyio": "api",
     "rich": "cli",
     "typer": "cli",
 }

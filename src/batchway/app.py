@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from starlette.applications import Starlette
 
-from batchway import engine, limits
+from batchway import engine, limits, settable_limits
 from batchway.api.calls import Calls
 from batchway.api.connections import Connections
 from batchway.api.health import Health
@@ -112,7 +112,7 @@ class App:
 def open_app(settings: Settings, clock: Clock = system_clock) -> App:
     """Open the database of an existing installation; raises SchemaError if it is not migrated."""
     _check_data_folder(settings)
-    limits.set_limits(settings.limits)
+    settable_limits.put_in_force(settings.limits)
     database = open_database(settings)
     migrate.check(database)
     hand_overs = HandOvers(database)

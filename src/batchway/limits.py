@@ -1,9 +1,7 @@
 """Every bound, with its unit, its value and the reason. Relations are asserted where they stand.
 
-Those that `SETTABLE` names can be set by the operator (the setting `limits`).
+Some can be set by the operator: `settable_limits.py` names them.
 """
-
-from collections.abc import Mapping
 
 # One request
 requests_per_key_max = 10  # at once; the guide's limit, more is answered 429; batches are exempt
@@ -78,8 +76,7 @@ undelivered_events_per_account_max = 500  # the guide's limit: then POST /batche
 delivery_seconds_max = 10.0  # an attempt, from the look-up of the name to the end of the answer
 delivery_answer_bytes_max = 16 * 1024  # what is read of an answer
 delivery_answer_shown_characters_max = 500  # what the log keeps of it
-# Waits between attempts, in seconds: nine attempts in about 26 hours.
-delivery_waits_seconds = (5.0, 60.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 28_800.0, 36_000.0)
+delivery_waits_seconds = (5, 60, 300, 1_800, 7_200, 18_000, 28_800, 36_000)  # 9 attempts in 26 h
 delivery_jitter = 0.1  # each wait is longer or shorter by up to this part of it
 retry_after_seconds_max = 6 * 3600.0  # the longest wait that a receiver may ask for
 webhook_failing_days_max = 5  # a webhook that has only failed for so long is disabled
@@ -104,48 +101,3 @@ merge_display_order_max = 1_000_000
 tags_shown_per_member_max = 50  # contract: `tags` shows 50, `tags_count` counts all
 tag_name_characters_max = 100
 email_address_characters_max = 254
-
-SETTABLE = (
-    "requests_per_key_max",
-    "request_seconds_max",
-    "batch_request_seconds_max",
-    "request_body_bytes_max",
-    "call_body_bytes_max",
-    "operations_per_batch_max",
-    "pending_batches_per_account_max",
-    "running_batches_per_account_max",
-    "result_days",
-    "result_link_seconds",
-    "idempotency_key_seconds",
-    "event_streams_per_key_max",
-    "batch_webhooks_per_account_max",
-    "undelivered_events_per_account_max",
-    "delivery_seconds_max",
-    "webhook_failing_days_max",
-)
-_SET_MAX = 1 << 40
-_MOST = {"operations_per_batch_max": 1 << 28}  # positions that have a file name in the archive
-
-
-def settable_values() -> dict[str, float]:
-    """The limits in force that an operator can set."""
-    return {name: globals()[name] for name in SETTABLE}
-
-
-def set_limits(values: Mapping[str, float]) -> None:
-    """Put other values into force for this process; raises ValueError for what cannot be set."""
-    check_settable(values)
-    for name, value in values.items():
-        globals()[name] = type(globals()[name])(value)
-
-
-def check_settable(values: Mapping[str, float]) -> None:
-    """Raise ValueError, with what to do, unless `set_limits` would take the values."""
-    for name, value in values.items():
-        if name not in SETTABLE:
-            message = f"{name} is no limit that can be set. These can: {', '.join(SETTABLE)}"
-            raise ValueError(message)
-        most = _MOST.get(name, _SET_MAX)
-        if not 0 < value <= most:
-            message = f"{name} must be greater than 0 and at most {most}, not {value}"
-            raise ValueError(message)

@@ -17,7 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from batchway import limits
+from batchway import limits, settable_limits
 from batchway.errors import SettingsError
 from batchway.kit.ids import secret
 from batchway.model.batch import Layout
@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     @field_validator("limits")
     @classmethod
     def _can_be_set(cls, value: dict[str, float]) -> dict[str, float]:
-        limits.check_settable(value)
+        settable_limits.check(value)
         return value
 
     @field_validator("public_url")

@@ -18,6 +18,7 @@ NODE = Path(__file__).parent / "node"
 _LOCK = NODE / "package-lock.json"
 _INSTALLED = NODE / "node_modules" / ".package-lock.json"  # npm writes it last
 _INSTALL_SECONDS = 300
+_RUN_SECONDS = 120
 
 
 def need(program: str, package: str) -> None:
@@ -43,16 +44,18 @@ def absent(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def output_of(*command: str | Path, seconds: float = 120.0) -> str:
-    """What a program prints; its errors are the test's."""
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    assert 0 == ran.returncode, f"{command} ended with {ran.returncode}\n{ran.stdout}{ran.stderr}"
-    return ran.stdout
+def output_of(*command: str | Path, given: bytes = b"") -> str:
+    """What a program prints when it is given this as its input; its errors are the test's."""
+    ran = subprocess.run(
+        command, input=given, capture_output=True, timeout=_RUN_SECONDS, check=False
+    )
+    assert 0 == ran.returncode, f"{command} ended with {ran.returncode}\n{ran.stderr.decode()}"
+    return ran.stdout.decode()
 
 
-def document_of(*command: str | Path, seconds: float = 120.0) -> Any:
+def document_of(*command: str | Path) -> Any:
     """The JSON document that a program prints."""
-    return json.loads(output_of(*command, seconds=seconds))
+    return json.loads(output_of(*command))
 
 
 def _is_installed() -> bool:

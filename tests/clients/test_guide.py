@@ -1,29 +1,40 @@
-"""The calls of the Batch endpoint's guide, with the real bash, curl and jq."""
+"""The calls of the Batch endpoint's guide, with the real bash, curl, jq and Node."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
+import httpx
 import pytest
 
-from tests.contract.running import Api
-from tests.scenario import KEY
+from tests.clients.programs import NODE, need, output_of
+from tests.contract.running import Api, entries
+from tests.receiver import Receiver
+from tests.scenario import Server, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
+# PHP's own parser of forms makes arrays of the brackets.
+PARSE_STR = """
+    parse_str(file_get_contents("php://stdin"), $form);
+    echo $form["data"]["response_body_url"];
+"""
 
-def run_guide(api: Api, list_id: str) -> subprocess.CompletedProcess[str]:
+
+def run_guide(
+    server: Server, list_id: str, webhook_url: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run `examples/curl.sh`, whose calls stand in the guide but for host and key."""
-    missing = [name for name in ("bash", "curl", "jq") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    for program in ("bash", "curl", "jq"):
+        need(program, program)
     variables = {
-        "BATCHWAY_URL": api.server.url,
-        "BATCHWAY_API_KEY": KEY,
+        "BATCHWAY_URL": server.url,
+        "BATCHWAY_API_KEY": server.key,
         "BATCHWAY_LIST_ID": list_id,
+        "BATCHWAY_WEBHOOK_URL": webhook_url,
     }
     return subprocess.run(
         ["bash", EXAMPLES / "curl.sh"],
@@ -39,7 +50,7 @@ def test_the_guide(api: Api) -> None:
     """POST, status, results: as the guide has it, to the mapping of ids to web_ids."""
     list_id = api.new_list()
 
-    ran = run_guide(api, list_id)
+    ran = run_guide(api.server, list_id)
 
     batch, end = json.JSONDecoder().raw_decode(ran.stdout)
     assert ("pending", 2) == (batch["status"], batch["total_operations"])
@@ -70,9 +81,9 @@ def test_the_guide(api: Api) -> None:
 def test_the_guide_again(api: Api) -> None:
     """Who is there already is reported, not added twice."""
     list_id = api.new_list()
-    first, _ = json.JSONDecoder().raw_decode(run_guide(api, list_id).stdout)
+    first, _ = json.JSONDecoder().raw_decode(run_guide(api.server, list_id).stdout)
     api.finished(first["id"])
-    second, _ = json.JSONDecoder().raw_decode(run_guide(api, list_id).stdout)
+    second, _ = json.JSONDecoder().raw_decode(run_guide(api.server, list_id).stdout)
 
     finished = api.finished(second["id"])
     read = subprocess.run(
@@ -86,3 +97,38 @@ def test_the_guide_again(api: Api) -> None:
     assert 2 == finished["errored_operations"]
     for line in read.stdout.splitlines():
         assert "failed: Member Exists" in line
+
+
+@pytest.fixture
+def webhook_body(hooked: Server, receiver: Receiver) -> bytes:
+    """What the webhook that the guide creates is sent for a batch."""
+    run_guide(hooked, hooked.new_list(), receiver.url)
+    batch_id = hooked.submit([{"method": "GET", "path": "/ping"}])
+
+    # The guide makes a batch before the webhook, which may hear of its end as well.
+    bodies = until(lambda: _bodies(receiver, batch_id), f"the webhook hears of {batch_id}")
+    return bodies[0]
+
+
+def _bodies(receiver: Receiver, batch_id: str) -> list[bytes]:
+    name = urlencode({"data[id]": batch_id}).encode()
+    return [each.body for each in receiver.deliveries() if name in each.body.split(b"&")]
+
+
+def test_the_guide_reads_its_webhook(webhook_body: bytes) -> None:
+    """Its code decodes twice, and still finds the whole link."""
+    need("node", "nodejs")
+    url = dict(parse_qsl(webhook_body.decode(), strict_parsing=True))["data[response_body_url]"]
+
+    printed = output_of("node", NODE / "handle_webhook.mjs", given=webhook_body)
+
+    assert f"You can fetch the gzipped response with {url}.\n" == printed
+    assert [200] == [each["status_code"] for each in entries(httpx.get(url, timeout=60).content)]
+
+
+def test_php_reads_the_webhook(webhook_body: bytes) -> None:
+    """Its parser, for which the brackets were made, finds the same link."""
+    need("php", "php-cli")
+    url = dict(parse_qsl(webhook_body.decode(), strict_parsing=True))["data[response_body_url]"]
+
+    assert url == output_of("php", "-r", PARSE_STR, given=webhook_body)

@@ -414,7 +414,7 @@ def test_other_keys_behind() -> None:
     assert [PINGED] == read(begin + b'"}')
     problem = refusal(begin + b"y" * 200 + b'"}')
     assert 400 == problem.status
-    assert "Leave out" in problem.detail
+    assert "leave out" in problem.detail
 
 
 def test_large_array_instead_of_an_object() -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -17,6 +18,7 @@ from batchway.cli.connection import (
     RETRY_AFTER_SECONDS_MAX,
     Connection,
     Refusal,
+    advice,
     as_segment,
 )
 from batchway.cli.terminal import CommandError
@@ -70,9 +72,15 @@ class Stage:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    """A server on a free port."""
+def problem(status_code: int, **changes: object) -> Answer:
+    """A problem document."""
+    body = json.dumps({**PROBLEM, "status": status_code, **changes}).encode()
+    return Answer(status_code, body, {"Content-Type": "application/problem+json"})
+
+
+@contextmanager
+def staging() -> Iterator[Stage]:
+    """A server on a free port, ended with the block."""
     stage = Stage("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -91,7 +99,7 @@ def stage() -> Iterator[Stage]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the base's names
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the base's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as above
             """Say nothing."""
@@ -106,6 +114,13 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.fixture
+def stage() -> Iterator[Stage]:
+    """A server on a free port."""
+    with staging() as stage:
+        yield stage
+
+
+@pytest.fixture
 def waits() -> list[float]:
     """How long the connection would have waited, in order."""
     return []
@@ -116,12 +131,6 @@ def connection(stage: Stage, waits: list[float]) -> Iterator[Connection]:
     """A connection to the server that does not really wait."""
     with Connection(stage.url, "secret-us1", sleep=waits.append) as connection:
         yield connection
-
-
-def problem(status_code: int, **changes: object) -> Answer:
-    """A problem document."""
-    body = json.dumps({**PROBLEM, "status": status_code, **changes}).encode()
-    return Answer(status_code, body, {"Content-Type": "application/problem+json"})
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/3.0", "/3.0/"])
@@ -195,6 +204,92 @@ def test_a_post_is_not_sent_twice_after_a_lost_connection(
     assert "batchway batches list" in caught.value.next_step
 
 
+@pytest.mark.parametrize("failure", [Answer(HANG_UP), Answer(503)])
+def test_a_post_with_an_idempotency_key_is_sent_again(
+    stage: Stage, connection: Connection, failure: Answer
+) -> None:
+    """The server makes one batch of it, however often it comes: same key, type and body."""
+    stage.answers = [failure, Answer()]
+
+    connection.post(
+        "/batches", b"{}", Thing, media_type="application/x-ndjson", idempotency_key="night-1"
+    )
+
+    sent = [
+        (each.headers["idempotency-key"], each.headers["content-type"], each.body)
+        for each in stage.received
+    ]
+    assert [("night-1", "application/x-ndjson", b"{}")] * 2 == sent
+
+
+def test_an_action_has_parameters_and_no_body(stage: Stage, connection: Connection) -> None:
+    """What has no body has no content type either."""
+    connection.post("/things/1/actions/retry", b"", Thing, params={"errored": "true"})
+
+    assert "/3.0/things/1/actions/retry?errored=true" == stage.received[0].path
+    assert (b"", "0") == (stage.received[0].body, stage.received[0].headers["content-length"])
+    assert "content-type" not in stage.received[0].headers
+
+
+def test_a_patch_is_json_and_is_not_sent_twice(stage: Stage, connection: Connection) -> None:
+    """A lost PATCH may have had its effect."""
+    stage.answers = [Answer(), Answer(HANG_UP)]
+
+    connection.patch("/things/1", b'{"a":1}', Thing)
+    with pytest.raises(CommandError, match="may have taken the request or not"):
+        connection.patch("/things/1", b'{"a":1}', Thing)
+
+    assert [("PATCH", b'{"a":1}')] * 2 == [(each.method, each.body) for each in stage.received]
+    assert "application/json" == stage.received[0].headers["content-type"]
+
+
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", []),
+        (b"a\nb\n", [b"a", b"b"]),
+        (b"a\r\n\nb", [b"a", b"", b"b"]),
+        ("\u2028\x85\n".encode(), ["\u2028\x85".encode()]),
+        (b"x" * 300_000 + b"\ny\n", [b"x" * 300_000, b"y"]),
+    ],
+)
+def test_a_stream_comes_in_lines(
+    stage: Stage, connection: Connection, body: bytes, expected: list[bytes]
+) -> None:
+    """Only a line feed ends a line, and the last line may lack it."""
+    stage.answers = [Answer(503), Answer(200, body, LINES)]
+
+    lines = connection.stream("/things", "application/x-ndjson", list, params={"count": 3})
+
+    assert expected == lines
+    assert "/3.0/things?count=3" == stage.received[1].path
+    assert "application/x-ndjson" == stage.received[1].headers["accept"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Answer(200, b"{}", {"Content-Type": "application/json"}), "did not answer with a stream"),
+        (Answer(200, b"a\nb", LINES | {"Content-Length": "1000"}), "broke off before its end"),
+        (problem(404), "404 Resource Not Found"),
+        (Answer(503), "503"),
+    ],
+)
+def test_a_stream_that_is_none_or_breaks_is_an_error(
+    stage: Stage, connection: Connection, answer: Answer, message: str
+) -> None:
+    """It is not asked for again: what has come may have been used."""
+    stage.answers = [answer]
+
+    with pytest.raises(CommandError, match=message):
+        connection.stream("/things", "application/x-ndjson", list, waits=())
+
+    assert 1 == len(stage.received)
+
+
 def test_a_server_that_has_answered_gets_more_patience(
     stage: Stage, connection: Connection, waits: list[float]
 ) -> None:
@@ -231,6 +326,7 @@ def test_a_refused_connection_names_the_server_command(waits: list[float]) -> No
     [
         ("/lists/nope/members", 404, "batchway lists list"),
         ("/batches/nope", 404, "batchway batches list"),
+        ("/batch-webhooks/nope", 404, "batchway webhooks list"),
         ("/nope", 404, "--url"),
         ("/lists", 401, "batchway keys create"),
         ("/lists", 403, "may not"),
@@ -275,6 +371,21 @@ def test_field_errors_are_shown(stage: Stage, connection: Connection) -> None:
 
     told = "Invalid Resource: Not valid. (operations.item:0.params: No.; Nor this.)"
     assert f"The server answered 400 {told}" == str(caught.value)
+    assert ["operations.item:0.params", ""] == caught.value.fields
+
+
+@pytest.mark.parametrize(("status_code", "expected"), [(409, "Wait."), (400, ""), (500, "log")])
+def test_a_command_knows_what_to_do_about_a_refusal(
+    stage: Stage, connection: Connection, status_code: int, expected: str
+) -> None:
+    """Its advice replaces the general one, for the status codes that it names."""
+    stage.answers = [problem(status_code)]
+
+    with pytest.raises(Refusal) as caught, advice({409: "Wait."}):
+        connection.post("/things", b"", Thing)
+
+    assert expected in caught.value.next_step
+    assert bool(expected) == bool(caught.value.next_step)
 
 
 @pytest.mark.parametrize(

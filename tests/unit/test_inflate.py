@@ -18,7 +18,7 @@ def inflated(
 ) -> bytes:
     """The whole body, when it came `step` bytes at a time."""
     inflater = Inflater(encoding, bytes_max)
-    found = []
+    found: list[bytes] = []
     for start in range(0, len(data), step):
         found += inflater.feed(data[start : start + step])
     inflater.finish()

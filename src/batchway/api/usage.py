@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from batchway import limits
+from batchway import settable_limits
 from batchway.api.batches import Routes
 from batchway.contract.links import Link, Links
 from batchway.contract.request import Request
@@ -54,7 +54,7 @@ class LimitCalls:
         return Response(
             200,
             LimitsBody(
-                limits.settable_values(),
+                settable_limits.values(),
                 usage,
                 links.collection("Limits", "/", "/limits", create=False),
             ),

@@ -22,6 +22,7 @@ from batchway.audience.list_rows import (
     save_list,
     touch_list,
 )
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter, order
 from batchway.contract.links import Link
 from batchway.contract.paging import Page, page
 from batchway.contract.problems import forbidden, invalid_field
@@ -254,10 +255,97 @@ def _order(params: Mapping[str, str]) -> str:
     return f"ORDER BY lists.created_at {direction}, lists.id {direction}"
 
 
+_TAG = "Lists"
+_WITH_CONTACTS = Parameter(
+    name="include_total_contacts",
+    description="Show `stats.total_contacts`: every contact that is stored, archived ones too.",
+    kind="boolean",
+)
+_EXAMPLE = {
+    "name": "Readers",
+    "contact": {
+        "company": "Acme",
+        "address1": "1 Main Street",
+        "city": "Springfield",
+        "country": "US",
+    },
+    "permission_reminder": "You signed up with us.",
+    "campaign_defaults": {
+        "from_name": "Acme",
+        "from_email": "acme@example.com",
+        "subject": "",
+        "language": "en",
+    },
+    "email_type_option": True,
+}
+
+
+def _since(name: str, description: str) -> Parameter:
+    return Parameter(name=name, description=description, format="date-time")
+
+
+_FILTERS = (
+    _since("since_date_created", "Only lists made at this time or later."),
+    _since("before_date_created", "Only lists made before this time."),
+    _since("since_campaign_last_sent", "No list at all: nothing was sent to any."),
+    _since("before_campaign_last_sent", "No list at all: nothing was sent to any."),
+    Parameter(name="email", description="Only lists that have this address as a member."),
+    Parameter(
+        name="has_ecommerce_store",
+        description="If true, no list at all: none has a store.",
+        kind="boolean",
+    ),
+)
+
 ROUTES = (
-    ("GET", "/lists", reads(_show_all, items="lists")),
-    ("POST", "/lists", writes(_create)),
-    ("GET", "/lists/{list_id}", reads(_show)),
-    ("PATCH", "/lists/{list_id}", writes(_update)),
-    ("DELETE", "/lists/{list_id}", writes(_delete)),
+    (
+        "GET",
+        "/lists",
+        reads(_show_all, items="lists"),
+        Described(
+            "The lists of the account.",
+            query=(*ON_PAGE, *_FILTERS, _WITH_CONTACTS, *order("date_created", default="ASC")),
+            reply=_Collection,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "POST",
+        "/lists",
+        writes(_create),
+        Described(
+            "Make a list.",
+            body=NewList,
+            body_example=_EXAMPLE,
+            reply=ListBody,
+            errors=(403,),
+            tag=_TAG,
+        ),
+    ),
+    (
+        "GET",
+        "/lists/{list_id}",
+        reads(_show),
+        Described("One list.", query=(*ON_ONE, _WITH_CONTACTS), reply=ListBody, tag=_TAG),
+    ),
+    (
+        "PATCH",
+        "/lists/{list_id}",
+        writes(_update),
+        Described(
+            "Change the name and the settings of a list.",
+            notes="What is not given stays as it is.",
+            body=NewList,
+            is_body_partial=True,
+            body_example={"name": "Friends"},
+            reply=ListBody,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "DELETE",
+        "/lists/{list_id}",
+        writes(_delete),
+        Described("Delete a list with all its members, for good.", tag=_TAG),
+    ),
 )

@@ -12,6 +12,7 @@ from batchway.audience.lists import find_list
 from batchway.audience.member import ARCHIVED, COLUMNS, STATUSES, Member, from_row
 from batchway.audience.member_body import MemberBody, MemberRenderer
 from batchway.audience.member_calls import (
+    AddBody,
     OnMembers,
     archive_member,
     delete_member,
@@ -21,8 +22,12 @@ from batchway.audience.member_calls import (
     read_update,
     read_upsert,
 )
+from batchway.audience.member_calls import _UpdateBody as UpdateBody
+from batchway.audience.member_calls import _UpsertBody as UpsertBody
+from batchway.audience.member_details import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
 from batchway.audience.member_rows import tags_of
 from batchway.audience.merge_values import MergeRules
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter, order
 from batchway.contract.links import Link
 from batchway.contract.paging import Page, page
 from batchway.contract.problems import bad_request, invalid_field
@@ -162,12 +167,114 @@ _FILTERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
 _ALL = "/lists/{list_id}/members"
 _ONE = "/lists/{list_id}/members/{subscriber_hash}"
 
+_TAG = "Members"
+_DETAILS = MEMBER_DETAILS | {"status": {"enum": [*STATUSES]}}
+_QUERY = (
+    *ON_PAGE,
+    Parameter(name="email_type", description="Only members with this type of email."),
+    Parameter(
+        name="status",
+        description="Only members with this status. Without it, archived members are shown, too.",
+        choices=(*STATUSES, ARCHIVED),
+    ),
+    *(
+        Parameter(name=name, description=description, format="date-time")
+        for name, description in (
+            ("since_timestamp_opt", "Only members who confirmed after this time."),
+            ("before_timestamp_opt", "Only members who confirmed before this time."),
+            ("since_last_changed", "Only members who were changed after this time."),
+            ("before_last_changed", "Only members who were changed before this time."),
+            (
+                "unsubscribed_since",
+                "Only members who unsubscribed after this time; with `status=unsubscribed` only.",
+            ),
+        )
+    ),
+    Parameter(name="unique_email_id", description="Only the member with this `unique_email_id`."),
+    Parameter(name="vip_only", description="Only members who are VIPs.", kind="boolean"),
+    *order(*_SORTABLE, default="DESC"),
+)
+
 ROUTES = (
-    ("GET", _ALL, reads(get_members, items="members")),
-    ("POST", _ALL, OnMembers(read_add)),
-    ("GET", _ONE, on_one(get_member)),
-    ("PUT", _ONE, OnMembers(read_upsert)),
-    ("PATCH", _ONE, OnMembers(read_update)),
-    ("DELETE", _ONE, on_one(archive_member)),
-    ("POST", f"{_ONE}/actions/delete-permanent", on_one(delete_member)),
+    (
+        "GET",
+        _ALL,
+        reads(get_members, items="members"),
+        Described(
+            "The members of a list, oldest first unless they are sorted.",
+            query=_QUERY,
+            reply=_Members,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "POST",
+        _ALL,
+        OnMembers(read_add),
+        Described(
+            "Add a member to a list.",
+            notes="An address that is there is refused, unless its member is archived.",
+            query=(SKIP_MERGE_VALIDATION,),
+            body=AddBody,
+            body_details=_DETAILS,
+            body_example={
+                "email_address": "ann@example.com",
+                "status": "subscribed",
+                "merge_fields": {"FNAME": "Ann", "LNAME": "Lee"},
+            },
+            reply=MemberBody,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "GET",
+        _ONE,
+        on_one(get_member),
+        Described("One member.", query=ON_ONE, reply=MemberBody, tag=_TAG),
+    ),
+    (
+        "PUT",
+        _ONE,
+        OnMembers(read_upsert),
+        Described(
+            "Add a member, or update the one that is there.",
+            query=(SKIP_MERGE_VALIDATION,),
+            body=UpsertBody,
+            body_details=_DETAILS | {"status_if_new": {"enum": [*STATUSES]}},
+            body_example={
+                "email_address": "ann@example.com",
+                "status_if_new": "subscribed",
+                "merge_fields": {"FNAME": "Ann"},
+            },
+            reply=MemberBody,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "PATCH",
+        _ONE,
+        OnMembers(read_update),
+        Described(
+            "Update a member that is there.",
+            query=(SKIP_MERGE_VALIDATION,),
+            body=UpdateBody,
+            body_details=MEMBER_DETAILS
+            | {"status": {"enum": [each for each in STATUSES if each != "transactional"]}},
+            body_example={"merge_fields": {"FNAME": "Anna"}},
+            reply=MemberBody,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "DELETE",
+        _ONE,
+        on_one(archive_member),
+        Described("Archive a member; it can come back.", errors=(405,), tag=_TAG),
+    ),
+    (
+        "POST",
+        f"{_ONE}/actions/delete-permanent",
+        on_one(delete_member),
+        Described("Delete a member for good; the address cannot be added again.", tag=_TAG),
+    ),
 )

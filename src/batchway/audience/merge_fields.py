@@ -13,6 +13,7 @@ from batchway.audience.body import decode_body, decode_changes
 from batchway.audience.list_rows import ListRow, find_list, save_list, touch_list
 from batchway.audience.merge_types import Options, Type, complete_options
 from batchway.audience.merge_values import MergeField, check_default
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
 from batchway.contract.problems import (
@@ -301,10 +302,78 @@ def _stored(field: MergeField) -> dict[str, Any]:
     return values
 
 
+_TITLE = "Merge fields"
+_ALL = "/lists/{list_id}/merge-fields"
+_ONE = "/lists/{list_id}/merge-fields/{merge_id}"
+_DETAILS: dict[str, dict[str, Any]] = {
+    "tag": {
+        "description": "What the field is called in `merge_fields` of a member.",
+        "pattern": "^[A-Za-z0-9_]{0,10}$",
+    },
+    "display_order": {"minimum": 0, "maximum": limits.merge_display_order_max},
+    "options.choices": {"description": "What a radio or dropdown field may hold."},
+    "options.size": {"minimum": 0, "maximum": limits.merge_text_characters_max},
+}
+
 ROUTES = (
-    ("GET", "/lists/{list_id}/merge-fields", reads(_show_all, items="merge_fields")),
-    ("POST", "/lists/{list_id}/merge-fields", writes(_create)),
-    ("GET", "/lists/{list_id}/merge-fields/{merge_id}", reads(_show)),
-    ("PATCH", "/lists/{list_id}/merge-fields/{merge_id}", writes(_update)),
-    ("DELETE", "/lists/{list_id}/merge-fields/{merge_id}", writes(_delete)),
+    (
+        "GET",
+        _ALL,
+        reads(_show_all, items="merge_fields"),
+        Described(
+            "The merge fields of a list, in the order in which they are shown.",
+            query=(
+                *ON_PAGE,
+                Parameter(
+                    name="type", description="Only fields of this type.", choices=get_args(Type)
+                ),
+                Parameter(
+                    name="required",
+                    description="Only fields that are required, or only those that are not.",
+                    kind="boolean",
+                ),
+            ),
+            reply=_Collection,
+            tag=_TITLE,
+        ),
+    ),
+    (
+        "POST",
+        _ALL,
+        writes(_create),
+        Described(
+            "Add a merge field to a list.",
+            body=_Given,
+            body_details=_DETAILS,
+            body_example={"tag": "CITY", "name": "City", "type": "text"},
+            reply=_Body,
+            tag=_TITLE,
+        ),
+    ),
+    (
+        "GET",
+        _ONE,
+        reads(_show),
+        Described("One merge field.", query=ON_ONE, reply=_Body, tag=_TITLE),
+    ),
+    (
+        "PATCH",
+        _ONE,
+        writes(_update),
+        Described(
+            "Change a merge field; its type stays.",
+            body=_Given,
+            is_body_partial=True,
+            body_details=_DETAILS,
+            body_example={"name": "Home town"},
+            reply=_Body,
+            tag=_TITLE,
+        ),
+    ),
+    (
+        "DELETE",
+        _ONE,
+        writes(_delete),
+        Described("Delete a merge field, and its values of all members.", tag=_TITLE),
+    ),
 )

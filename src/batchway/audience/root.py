@@ -4,6 +4,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway.audience.base import reads
+from batchway.contract.description import ON_ONE, Described
 from batchway.contract.links import Link
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
@@ -104,7 +105,19 @@ def _links(caller: Caller) -> list[Link]:
     return [itself, *(caller.links.link(path, "GET", f"/{path}") for path in paths)]
 
 
+_TAG = "Account"
+
 ROUTES = (
-    ("GET", "/", reads(root)),
-    ("GET", "/ping", reads(ping)),
+    (
+        "GET",
+        "/",
+        reads(root),
+        Described("The account that the API key belongs to.", query=ON_ONE, reply=_Root, tag=_TAG),
+    ),
+    (
+        "GET",
+        "/ping",
+        reads(ping),
+        Described("Check that the API key works.", query=ON_ONE, reply=_Ping, tag=_TAG),
+    ),
 )

@@ -19,6 +19,6 @@ def table() -> RouteTable[Plain | OnMembers]:
     """Every route of the built-in API."""
     routes: RouteTable[Plain | OnMembers] = RouteTable()
     for resource in _RESOURCES:
-        for method, template, handler in resource.ROUTES:
-            routes.add(method, template, handler)
+        for method, template, handler, described in resource.ROUTES:
+            routes.add(method, template, handler, described)
     return routes

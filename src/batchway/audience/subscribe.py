@@ -7,10 +7,12 @@ import msgspec
 
 from batchway import limits
 from batchway.audience import member_changes
-from batchway.audience.member import Member
+from batchway.audience.member import STATUSES, Member
 from batchway.audience.member_body import MemberBody
 from batchway.audience.member_calls import Add, AddBody, MemberCall, OnMembers, add_call
+from batchway.audience.member_details import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
 from batchway.audience.working_set import ListSet, Needs, WorkingSet
+from batchway.contract.description import Described, Parameter
 from batchway.contract.links import Link
 from batchway.contract.problems import Problem, Refused, invalid_field
 from batchway.contract.request import Caller, Request
@@ -168,4 +170,49 @@ def _error(address: str, problem: Problem) -> _Error:
     return _Error(address, problem.detail, "ERROR_GENERIC", first.field, first.message)
 
 
-ROUTES = (("POST", "/lists/{list_id}", OnMembers(_read)),)
+ROUTES = (
+    (
+        "POST",
+        "/lists/{list_id}",
+        OnMembers(_read),
+        Described(
+            "Add or update up to 500 members of a list in one call.",
+            notes="Each member counts on its own: those that are wrong stand in `errors`, and the "
+            "call succeeds.",
+            query=(
+                SKIP_MERGE_VALIDATION,
+                Parameter(
+                    name="skip_duplicate_check",
+                    description="Keep the first of members with the same address, instead of an "
+                    "error for the others.",
+                    kind="boolean",
+                ),
+            ),
+            body=_Body,
+            body_details={
+                "members": {"maxItems": limits.members_per_subscribe_call_max},
+                **{f"members.{name}": details for name, details in MEMBER_DETAILS.items()},
+                "members.status": {"enum": [*STATUSES]},
+                "update_existing": {
+                    "description": "Update members that are there; otherwise they are errors."
+                },
+                "sync_tags": {
+                    "description": "Take away the tags of a member that is updated which are not "
+                    "given."
+                },
+            },
+            body_example={
+                "members": [
+                    {
+                        "email_address": "ann@example.com",
+                        "status": "subscribed",
+                        "merge_fields": {"FNAME": "Ann"},
+                    }
+                ],
+                "update_existing": True,
+            },
+            reply=_Subscribed,
+            tag="Members",
+        ),
+    ),
+)

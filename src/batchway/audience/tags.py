@@ -8,12 +8,14 @@ import msgspec
 from batchway.audience import member_changes
 from batchway.audience.member_calls import MemberCall, OnMembers, tag_name
 from batchway.audience.working_set import Needs, WorkingSet
+from batchway.contract.description import ON_PAGE, Described
 from batchway.contract.links import Link
 from batchway.contract.paging import Page, page
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
 from batchway.kit.clock import iso
+from batchway.limits import tag_name_characters_max
 
 _PATH = "/lists/{list_id}/members/{subscriber_hash}/tags"
 
@@ -108,6 +110,28 @@ def _read_get(request: Request, _caller: Caller) -> MemberCall:
 
 
 ROUTES = (
-    ("GET", _PATH, OnMembers(_read_get, items="tags")),
-    ("POST", _PATH, OnMembers(_read_update)),
+    (
+        "GET",
+        _PATH,
+        OnMembers(_read_get, items="tags"),
+        Described("The tags of a member, oldest first.", query=ON_PAGE, reply=_Tags, tag="Tags"),
+    ),
+    (
+        "POST",
+        _PATH,
+        OnMembers(_read_update),
+        Described(
+            "Add tags to a member, and take tags away.",
+            notes="An active tag that the list does not have is made.",
+            body=_Changes,
+            body_details={"tags.name": {"minLength": 1, "maxLength": tag_name_characters_max}},
+            body_example={
+                "tags": [
+                    {"name": "vip", "status": "active"},
+                    {"name": "trial", "status": "inactive"},
+                ]
+            },
+            tag="Tags",
+        ),
+    ),
 )

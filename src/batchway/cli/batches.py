@@ -1,13 +1,11 @@
-"""`batchway batches`: submit, follow, look into, retry, cancel and delete batches.
-
-Beside it `batchway limits`: how many an account may have, and how many it has.
-"""
+"""`batchway batches`: submit, follow, look into, retry, cancel and delete batches."""
 
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -15,7 +13,7 @@ import msgspec
 import typer
 
 from batchway import limits
-from batchway.cli.connection import JSON, Connection, Params, advice, as_segment
+from batchway.cli.connection import JSON, Connection, ProblemDocument, advice, as_segment
 from batchway.cli.options import (
     COUNT_MAX,
     DEFAULT_URL,
@@ -27,13 +25,24 @@ from batchway.cli.options import (
 )
 from batchway.cli.results import Tally, download, read_results, replace_file, unpack
 from batchway.cli.terminal import OUT, printable, say, show_rest, table, warn
-from batchway.cli.watching import Batch, Pace, find_batch, watch
+from batchway.cli.watching import (
+    Batch,
+    BatchErrors,
+    ErrorGroup,
+    Pace,
+    WatchOption,
+    find_batch,
+    show_groups,
+    tell_accepted,
+    watch_and_tell,
+)
 
 COUNT_DEFAULT = 20
 ARCHIVE_NAME = "results.tar.gz"
 NDJSON = "application/x-ndjson"
 NDJSON_SUFFIX = ".ndjson"
-NOT_FOUND, CONFLICT, BAD_REQUEST = 404, 409, 400
+RESPONSE_CHARACTERS_MAX = 200  # shown of each
+BAD_REQUEST, CONFLICT = 400, 409
 
 SUBMIT_EXAMPLES = """Examples:
 
@@ -49,17 +58,13 @@ LIST_EXAMPLES = """Examples:
   batchway batches list
 
   batchway batches list --count 100 | grep started"""
-WATCH_EXAMPLES = """Example:
-
-  batchway batches watch 5cfa0d22b8"""
+WATCH_EXAMPLES = "Example:\n\n  batchway batches watch 5cfa0d22b8"
 RESULTS_EXAMPLES = """Examples:
 
   batchway batches results 5cfa0d22b8
 
   batchway batches results 5cfa0d22b8 --out results"""
-ERRORS_EXAMPLES = """Example:
-
-  batchway batches errors 5cfa0d22b8"""
+ERRORS_EXAMPLES = "Example:\n\n  batchway batches errors 5cfa0d22b8"
 OPERATIONS_EXAMPLES = """Examples:
 
   batchway batches operations 5cfa0d22b8 --errored
@@ -77,33 +82,16 @@ CANCEL_EXAMPLES = """Examples:
   batchway batches cancel 5cfa0d22b8
 
   batchway batches cancel 5cfa0d22b8 --watch"""
-LIMITS_EXAMPLES = """Example:
-
-  batchway limits"""
-DELETE_EXAMPLES = """Example:
-
-  batchway batches delete 5cfa0d22b8"""
+DELETE_EXAMPLES = "Example:\n\n  batchway batches delete 5cfa0d22b8"
 
 BatchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch.")]
-WatchOption = Annotated[
-    bool, typer.Option("--watch", envvar="BATCHWAY_WATCH", help="Follow it until finished.")
-]
 ErroredOption = Annotated[
     bool | None,
     typer.Option(
         "--errored/--succeeded",
         envvar="BATCHWAY_ERRORED",
         help="Only operations that errored; --succeeded: only those that did not.",
-        show_default="both",
-    ),
-]
-RetriedOption = Annotated[
-    bool,
-    typer.Option(
-        "--errored/--succeeded",
-        envvar="BATCHWAY_ERRORED",
-        help="Operations that errored; --succeeded: those that did not.",
-        show_default="errored",
+        show_default="both; for retry: errored",
     ),
 ]
 StatusCodeOption = Annotated[
@@ -124,7 +112,7 @@ OperationIdOption = Annotated[
 PathOption = Annotated[
     str,
     typer.Option(
-        "--path", envvar="BATCHWAY_OPERATION_PATH", help="Only operations with this path."
+        "--path", envvar="BATCHWAY_OPERATION_PATH", help="Only operations with exactly this path."
     ),
 ]
 
@@ -134,38 +122,6 @@ class Batches(msgspec.Struct, frozen=True):
 
     batches: list[Batch]
     total_items: int
-
-
-class Sample(msgspec.Struct, frozen=True):
-    """One operation of a group of errors."""
-
-    position: int
-    operation_id: str | None
-    path: str
-    detail: str
-
-    @property
-    def name(self) -> str:
-        """What its owner calls it, or else its place in the batch."""
-        return f"number {self.position}" if self.operation_id is None else self.operation_id
-
-
-class ErrorGroup(msgspec.Struct, frozen=True):
-    """Operations that failed for one reason."""
-
-    status_code: int
-    title: str
-    field: str
-    message: str
-    count: int
-    samples: list[Sample]
-
-
-class BatchErrors(msgspec.Struct, frozen=True):
-    """Why operations of a batch failed, the most frequent reason first."""
-
-    errored_operations: int
-    groups: list[ErrorGroup]
 
 
 class Validation(msgspec.Struct, frozen=True):
@@ -197,16 +153,11 @@ class OperationResults(msgspec.Struct, frozen=True):
     total_items: int
 
 
-class LimitsInForce(msgspec.Struct, frozen=True):
-    """What an account may have, and what it has."""
-
-    limits: dict[str, float]
-    usage: dict[str, int]
-
-
 def register(app: typer.Typer) -> None:
     """Add `batchway batches`."""
-    batches = typer.Typer(no_args_is_help=True, help="Submit, follow and delete batches.")
+    batches = typer.Typer(
+        no_args_is_help=True, help="Submit, follow, look into and delete batches."
+    )
     batches.command("submit", epilog=SUBMIT_EXAMPLES)(submit_command)
     batches.command("list", epilog=LIST_EXAMPLES)(list_command)
     batches.command("watch", epilog=WATCH_EXAMPLES)(watch_command)
@@ -217,37 +168,53 @@ def register(app: typer.Typer) -> None:
     batches.command("cancel", epilog=CANCEL_EXAMPLES)(cancel_command)
     batches.command("delete", epilog=DELETE_EXAMPLES)(delete_command)
     app.add_typer(batches, name="batches")
-    app.command("limits", epilog=LIMITS_EXAMPLES)(limits_command)
 
 
 def submit_command(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.json|-",
-            help='A JSON object {"operations": …} as POST /3.0/batches wants it; - reads it '
-            "from standard input.",
+            metavar="FILE|-",
+            help='A JSON object {"operations": …} as POST /3.0/batches wants it, or a file .ndjson '
+            "with an operation on each line; - reads JSON from standard input.",
         ),
     ],
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = "",
-    follow: Annotated[
-        bool, typer.Option("--watch", envvar="BATCHWAY_WATCH", help="Follow it until finished.")
+    follow: WatchOption = False,
+    validate_only: Annotated[
+        bool,
+        typer.Option(
+            "--validate-only",
+            envvar="BATCHWAY_VALIDATE_ONLY",
+            help="Only try what would fail; nothing is kept. Ends with 1 if something would.",
+        ),
     ] = False,
+    idempotency_key: Annotated[
+        str,
+        typer.Option(
+            envvar="BATCHWAY_IDEMPOTENCY_KEY",
+            metavar="TEXT",
+            help="Submitted again with the same text within a day, the file makes no new batch.",
+        ),
+    ] = "",
     quiet: QuietOption = False,
 ) -> None:
     """Submit a batch."""
+    _check_submit(idempotency_key, follow=follow, validate_only=validate_only)
+    media_type = NDJSON if file.suffix.lower() == NDJSON_SUFFIX else JSON
     with Connection(url, key) as connection, _opened(file) as body:
+        if validate_only:
+            _validate(connection, body, media_type, quiet=quiet)
+            return
         pace = Pace.since_now()
-        batch = connection.post("/batches", body, Batch)
-        if quiet:
-            say(batch.id)
-        else:
+        with advice({CONFLICT: "Give another --idempotency-key, or the same file as before."}):
+            batch = connection.post(
+                "/batches", body, Batch, media_type=media_type, idempotency_key=idempotency_key
+            )
+        if not quiet:
             say(f"Batch {batch.id} was accepted with {batch.total_operations} operations.")
-        if follow:
-            watch(connection, batch.id, pace)
-        elif not quiet:
-            say(f"Follow it: batchway batches watch {batch.id}")
+        tell_accepted(connection, batch, pace, follow=follow, quiet=quiet)
 
 
 def list_command(
@@ -279,7 +246,7 @@ def watch_command(
 ) -> None:
     """Follow a batch until it is finished."""
     with Connection(url, key) as connection:
-        watch(connection, batch_id)
+        watch_and_tell(connection, batch_id)
 
 
 def results_command(
@@ -312,6 +279,116 @@ def results_command(
         tally.check_whole(batch)
 
 
+def errors_command(
+    batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
+) -> None:
+    """Show why operations failed so far, grouped by what went wrong."""
+    with Connection(url, key) as connection:
+        found = connection.get(f"/batches/{as_segment(batch_id)}/errors", BatchErrors)
+    name = printable(batch_id)
+    if not found.errored_operations:
+        say(f"No operation of batch {name} has errored.")
+        return
+    show_groups(found.groups)
+    warn(
+        f"{found.errored_operations} operations errored. "
+        f"See each: batchway batches operations {name} --errored\n"
+        f"Once the batch is finished, try them again: batchway batches retry {name}"
+    )
+
+
+def operations_command(
+    batch_id: BatchArgument,
+    *,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    errored: ErroredOption = None,
+    status_code: StatusCodeOption = None,
+    operation_id: OperationIdOption = "",
+    path: PathOption = "",
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", envvar="BATCHWAY_JSON", help="Print results whole, one JSON object a line."
+        ),
+    ] = False,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            envvar="BATCHWAY_COUNT",
+            min=1,
+            max=COUNT_MAX,
+            help="How many to show.",
+            show_default=f"{COUNT_DEFAULT}; all with --json",
+        ),
+    ] = None,
+    offset: OffsetOption = 0,
+) -> None:
+    """Show operations with their results, as far as there are results."""
+    params = _filter(errored, status_code, operation_id, path)
+    where = f"/batches/{as_segment(batch_id)}/operations"
+    with Connection(url, key) as connection:
+        if as_json:
+            _print_json(connection, where, params, count, offset)
+            return
+        params |= {"count": count or COUNT_DEFAULT, "offset": offset}
+        page = connection.get(where, OperationResults, params)
+    columns = ("position", "page", "operation_id", "method", "path", "status code", "response")
+    table(columns, map(_row, page.operations))
+    show_rest(len(page.operations) + offset, page.total_items)
+
+
+def retry_command(
+    batch_id: BatchArgument,
+    *,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    errored: ErroredOption = None,
+    status_code: StatusCodeOption = None,
+    operation_id: OperationIdOption = "",
+    path: PathOption = "",
+    follow: WatchOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Try the operations of a finished batch that errored again, as a new batch."""
+    name = printable(batch_id)
+    params = _filter(errored, status_code, operation_id, path)
+    next_steps = {
+        CONFLICT: f"Wait for it with: batchway batches watch {name}",
+        BAD_REQUEST: f"See what there is with: batchway batches operations {name}",
+    }
+    with Connection(url, key) as connection:
+        pace = Pace.since_now()
+        where = f"/batches/{as_segment(batch_id)}/actions/retry"
+        with advice(next_steps):
+            batch = connection.post(where, b"", Batch, params=params)
+        if not quiet:
+            count = batch.total_operations
+            say(f"Batch {batch.id} was accepted: {count} operations of batch {name}, once more.")
+        tell_accepted(connection, batch, pace, follow=follow, quiet=quiet)
+
+
+def cancel_command(
+    batch_id: BatchArgument,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    follow: WatchOption = False,
+) -> None:
+    """End a batch early; what it has done stays done, and its results are kept.
+
+    Each operation that was not done gets the status code 499.
+    """
+    with Connection(url, key) as connection:
+        batch = connection.post(f"/batches/{as_segment(batch_id)}/actions/cancel", b"", Batch)
+        if batch.is_finished:
+            say(f"Batch {batch.id} is finished: batchway batches results {batch.id}")
+            return
+        done = f"{batch.finished_operations} of {batch.total_operations} operations"
+        say(f"Batch {batch.id} is being cancelled; {done} were done.")
+        if follow:
+            watch_and_tell(connection, batch.id)
+
+
 def delete_command(
     batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
 ) -> None:
@@ -319,6 +396,84 @@ def delete_command(
     with Connection(url, key) as connection:
         connection.delete(f"/batches/{as_segment(batch_id)}")
     say(f"Batch {printable(batch_id)} was deleted.")
+
+
+def _check_submit(idempotency_key: str, *, follow: bool, validate_only: bool) -> None:
+    most = limits.idempotency_key_characters_max
+    is_plain = idempotency_key.isascii() and idempotency_key.isprintable()
+    if len(idempotency_key) > most or not is_plain:
+        message = f"must be at most {most} printable ASCII characters"
+        raise typer.BadParameter(message, param_hint="--idempotency-key")
+    if validate_only and (follow or idempotency_key):
+        message = "keeps nothing: give it without --watch and --idempotency-key"
+        raise typer.BadParameter(message, param_hint="--validate-only")
+
+
+def _validate(connection: Connection, body: IO[bytes], media_type: str, *, quiet: bool) -> None:
+    found = connection.post(
+        "/batches", body, Validation, params={"validate_only": "true"}, media_type=media_type
+    )
+    if not quiet:
+        show_groups(found.groups)
+        tried = f"{found.checked_operations} of {found.total_operations} operations were tried"
+        say(f"{tried}, {found.errored_operations} would fail. Nothing was kept.")
+    if not found.valid:
+        raise typer.Exit(1)
+
+
+def _filter(
+    errored: bool | None, status_code: int | None, operation_id: str, path: str
+) -> dict[str, str | int]:
+    """The operations that are meant, as parameters of a call."""
+    wanted: dict[str, str | int | None] = {
+        "errored": None if errored is None else str(errored).lower(),
+        "status_code": status_code,
+        "operation_id": operation_id or None,
+        "path": path or None,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _row(result: OperationResult) -> tuple[object, ...]:
+    return (
+        result.position,
+        result.page,
+        "" if result.operation_id is None else result.operation_id,
+        result.method,
+        result.path,
+        "" if result.status_code is None else result.status_code,
+        _response(result),
+    )
+
+
+def _response(result: OperationResult) -> str:
+    """What an error says, or the beginning of what a success brought."""
+    text = bytes(result.response).decode(errors="replace")
+    if result.status_code is not None and result.status_code >= BAD_REQUEST:
+        with suppress(msgspec.DecodeError):
+            text = str(msgspec.json.decode(result.response, type=ProblemDocument)) or text
+    return text if len(text) <= RESPONSE_CHARACTERS_MAX else f"{text[:RESPONSE_CHARACTERS_MAX]}…"
+
+
+def _print_json(
+    connection: Connection, path: str, params: dict[str, str | int], count: int | None, offset: int
+) -> None:
+    passed_over = offset if count is None else 0  # else the server does it
+    if count is not None:
+        params |= {"count": count, "offset": offset}
+    connection.stream(
+        path, NDJSON, lambda lines: _print_lines(islice(lines, passed_over, None)), params=params
+    )
+
+
+def _print_lines(lines: Iterator[bytes]) -> None:
+    """As they came, for other programs; on a terminal without what could steer it."""
+    for line in lines:
+        if OUT.is_terminal:
+            say(line.decode(errors="replace"))
+        else:
+            sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -331,7 +486,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         return
     if not file.is_file():
         message = f"there is no file {file}"
-        raise typer.BadParameter(message, param_hint="FILE.json")
+        raise typer.BadParameter(message, param_hint="FILE")
     with file.open("rb") as body:
         yield body
 

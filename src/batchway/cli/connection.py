@@ -21,6 +21,7 @@ Params = Mapping[str, str | int]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 130.0  # a single request may take 120 s by contract
+SUBMIT_SECONDS = 610.0  # POST /batches may take 600 s
 PIECE_BYTES = 64 * 1024  # of a file, sent at a time
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 LINE_BYTES_MAX = ANSWER_BYTES_MAX  # of a streamed answer
@@ -105,7 +106,7 @@ class Connection:
         self._sleep = sleep
         self._has_answered = False
         self._client = httpx.Client(
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            timeout=_timeout(ANSWER_SECONDS),
             trust_env=not _is_loopback(self.url),  # a proxy cannot reach this machine's loopback
         )
 
@@ -146,7 +147,12 @@ class Connection:
         if idempotency_key:
             headers[IDEMPOTENCY_KEY] = idempotency_key
         request = self._client.build_request(
-            "POST", self._api(path), headers=headers, content=body, params=params
+            "POST",
+            self._api(path),
+            headers=headers,
+            content=body,
+            params=params,
+            timeout=_timeout(SUBMIT_SECONDS if path == "/batches" else ANSWER_SECONDS),
         )
         return self._call(request, lambda response: self._decoded(response, answer), self._auth)
 
@@ -173,9 +179,12 @@ class Connection:
         `waits` are the seconds between attempts to begin, instead of the usual ones.
         """
         headers = {"Accept": media_type, "Accept-Encoding": "identity"}
-        timeout = httpx.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS)
         request = self._client.build_request(
-            "GET", self._api(path), headers=headers, params=params, timeout=timeout
+            "GET",
+            self._api(path),
+            headers=headers,
+            params=params,
+            timeout=_timeout(SILENCE_SECONDS_MAX),
         )
 
         def read_lines(response: httpx.Response) -> Answer:
@@ -183,10 +192,10 @@ class Connection:
 
         return self._call(request, read_lines, self._auth, waits)
 
-    def delete(self, path: str) -> None:
-        """DELETE a path below /3.0."""
+    def delete(self, path: str, *, waits: Sequence[float] | None = None) -> None:
+        """DELETE a path below /3.0; `waits` as in `stream`."""
         request = self._client.build_request("DELETE", self._api(path))
-        self._call(request, self._checked, self._auth)
+        self._call(request, self._checked, self._auth, waits)
 
     def download(self, url: str, file: IO[bytes]) -> None:
         """Write what an archive link answers into the file, replacing what it holds.
@@ -341,6 +350,10 @@ def _server_address(url: str) -> str:
         message = f"{printable(url)!r} is not an address of a server."
         raise CommandError(message, f"An address looks like {DEFAULT_URL}")
     return address
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=CONNECT_SECONDS)
 
 
 def _is_loopback(url: str) -> bool:

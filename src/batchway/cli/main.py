@@ -12,6 +12,7 @@ from batchway.cli import (
     lists,
     migrate,
     serve,
+    webhooks,
     worker,
 )
 from batchway.cli.terminal import fail, tolerate_narrow_encodings
@@ -27,6 +28,7 @@ COMMANDS = (
     lists,
     import_csv,
     batches,
+    webhooks,
 )
 
 

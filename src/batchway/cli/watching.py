@@ -1,19 +1,22 @@
-"""Follows a batch until it is finished: a bar on a terminal, a line for each change elsewhere.
+"""Follows a batch until it is finished, and shows why operations failed.
 
-The server tells of changes as they come; where it does not, it is asked again and again.
+A bar on a terminal, a line for each change elsewhere. The server tells of changes as they come;
+where it does not, it is asked again and again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import Annotated
 
 import msgspec
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from batchway.cli.connection import Connection, Sleep, as_segment
-from batchway.cli.terminal import OUT, CommandError, printable, say, warn
+from batchway.cli.terminal import OUT, CommandError, printable, say, table, warn
 from batchway.kit.clock import iso, parse_iso
 
 EVENTS = "text/event-stream"
@@ -24,6 +27,10 @@ POLL_SECONDS_MAX = 2.0
 POLL_GROWTH = 1.5
 assert POLL_SECONDS_MIN < POLL_SECONDS_MAX
 assert POLL_GROWTH > 1
+
+WatchOption = Annotated[
+    bool, typer.Option("--watch", envvar="BATCHWAY_WATCH", help="Follow it until finished.")
+]
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -50,6 +57,38 @@ class Progress(Batch, frozen=True):
     operations_per_second: float | None = None
     estimated_end: str = ""
     waiting_for: str = ""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One operation of a group of errors."""
+
+    position: int
+    operation_id: str | None
+    path: str
+    detail: str
+
+    @property
+    def name(self) -> str:
+        """What its owner calls it, or else its place in the batch."""
+        return f"number {self.position}" if self.operation_id is None else self.operation_id
+
+
+class ErrorGroup(msgspec.Struct, frozen=True):
+    """Operations that failed for one reason."""
+
+    status_code: int
+    title: str
+    field: str
+    message: str
+    count: int
+    samples: list[Sample]
+
+
+class BatchErrors(msgspec.Struct, frozen=True):
+    """Why operations of a batch failed, the most frequent reason first."""
+
+    errored_operations: int
+    groups: list[ErrorGroup]
 
 
 @dataclass(frozen=True)
@@ -96,6 +135,25 @@ Show = Callable[[Progress, Pace], None]
 def find_batch(connection: Connection, batch_id: str) -> Batch:
     """The batch as it is now."""
     return connection.get(f"/batches/{as_segment(batch_id)}", Batch)
+
+
+def tell_accepted(
+    connection: Connection, batch: Batch, pace: Pace, *, follow: bool, quiet: bool
+) -> None:
+    """Follow a new batch, or say how to."""
+    if quiet:
+        say(batch.id)
+    if follow:
+        watch_and_tell(connection, batch.id, pace)
+    elif not quiet:
+        say(f"Follow it: batchway batches watch {batch.id}")
+
+
+def watch_and_tell(connection: Connection, batch_id: str, pace: Pace | None = None) -> None:
+    """Follow a batch; if operations errored, say how to find out why."""
+    batch = watch(connection, batch_id, pace)
+    if batch.errored_operations:
+        say(f"See why operations errored: batchway batches errors {batch.id}")
 
 
 def watch(connection: Connection, batch_id: str, pace: Pace | None = None) -> Batch:
@@ -176,6 +234,25 @@ def line(progress: Progress, pace: Pace) -> str:
         f"operations, {progress.errored_operations} errored, {_rate(progress, pace)} per second"
         f"{_outlook(progress)}"
     )
+
+
+def show_groups(groups: Iterable[ErrorGroup]) -> None:
+    """Print reasons with their numbers; nothing if there are none."""
+    rows = [
+        (
+            each.count,
+            each.status_code,
+            each.title,
+            each.field,
+            each.message,
+            ", ".join(sample.name for sample in each.samples),
+            each.samples[0].path if each.samples else "",
+        )
+        for each in groups
+    ]
+    if rows:
+        columns = ("count", "status code", "title", "field", "message", "operations", "such as")
+        table(columns, rows)
 
 
 def _streamed(connection: Connection, batch_id: str, take: Take) -> Progress | None:

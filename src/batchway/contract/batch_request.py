@@ -33,37 +33,26 @@ batch_window_bytes = 512 * 1024  # of a body that are decoded at once; larger is
 unstreamed_body_bytes_max = 32 * 1024 * 1024  # where `operations` is not the first key
 
 _METHOD_NAMES = {name: method for method in METHODS for name in (method, method.lower())}
-_BODY_MISTAKE = "Schema describes string, {found} found instead"
+_BODY_MISTAKES = [
+    f"Schema describes string, {found} found instead" for found in ("object", "array")
+]
 _TRUNCATED = "Input data was truncated"  # msgspec's words
 
 _SPACE = rb"[ \t\r\n]*+"
 _HEAD = re.compile(_SPACE + rb"\{" + _SPACE + rb'"operations"' + _SPACE + b":" + _SPACE + rb"\[")
-_LIKELY_END = re.compile(rb"\]" + _SPACE + rb"\}" + _SPACE + rb"\Z")
 _LIKELY_BORDER = re.compile(rb"\}" + _SPACE + b",(?=" + _SPACE + rb"\{" + _SPACE + b'")')
 _LIKELY_BORDERS_TRIED = 3
 _LOOK_BACK_BYTES = 64 * 1024  # an operation is rarely larger
 
-# What can be skipped on the way to the next bracket: strings, and brackets without others inside.
-# Possessive, so that a text is gone through once, or twice where such brackets turn out not to end.
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_FLAT = rb'(?:[^"\[\]{}]++|%b)*+' % _STRING
-_SKIPPED = rb"|%b|\{%b\}|\[%b\]" % (_STRING, _FLAT, _FLAT)
-_INSIDE = re.compile(rb'(?:[^"\[\]{}]++%b)*+' % _SKIPPED, re.DOTALL)
-_BETWEEN = re.compile(rb'(?:[^"\[\]{},]++%b)*+' % _SKIPPED, re.DOTALL)
-_KEY = re.compile(_SPACE + rb"(%b)" % _STRING, re.DOTALL)
+_BLANK = re.compile(_SPACE)
+_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 
-_TOO_MANY = (
-    f"A batch may have {limits.operations_per_batch_max} operations, this one has more. "
-    "Send it in several requests."
+_TOO_MANY = f"A batch may have {limits.operations_per_batch_max} operations. Send it in several."
+_TOO_MUCH_BESIDE = (
+    f"A body of more than {unstreamed_body_bytes_max} bytes must have `operations` as its first "
+    "key, and little beside it. Put it first, and leave out the other keys: they are ignored."
 )
-_NOT_FIRST = (
-    f"In a body of more than {unstreamed_body_bytes_max} bytes, `operations` must be the first "
-    "key. Put it first, or send the batch in several requests."
-)
-_TOO_MUCH_BEHIND = (
-    f"The keys behind `operations` may have {unstreamed_body_bytes_max} bytes. Leave out what is "
-    "not needed; they are ignored."
-)
+_REQUEST_NAMES_MAX = 10_000
 _EMPTY = b'{"operations":[]'
 # A letter or an underscore, of which names consist. Hardly any client writes them so.
 _ESCAPED_NAME = re.compile(rb"\\u00[567]")
@@ -85,14 +74,10 @@ class _Request(msgspec.Struct):
     operations: list[_Operation]
 
 
-class _RawRequest(msgspec.Struct):
-    operations: list[msgspec.Raw]
-
-
 _request = msgspec.json.Decoder(_Request)
-_raw_request = msgspec.json.Decoder(_RawRequest)
 _elements = msgspec.json.Decoder(list[_Operation])
 _element = msgspec.json.Decoder(_Operation)
+_raw = msgspec.json.Decoder(msgspec.Raw)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -124,7 +109,7 @@ class BatchReader:
         self._count = 0  # of operations before those of the buffer
         self._groups = _Groups()
         self._read: Callable[[], None] = self._read_lines if is_lines else self._read_head
-        self._end: Callable[[], None] = self._end_lines if is_lines else self._end_whole
+        self._end: Callable[[], None] = self._take_lines if is_lines else self._end_whole
 
     def feed(self, data: bytes) -> Iterator[list[Operation]]:
         """Operations that are complete now, in groups; take all groups before the next call.
@@ -154,31 +139,25 @@ class BatchReader:
     def _read_head(self) -> None:
         head = _HEAD.match(self._buffer)
         if head is None:
-            self._read = self._refuse_whole
-            self._wanted_bytes = self._unstreamed_bytes()
+            self._read = self._refuse
+            self._wanted_bytes = unstreamed_body_bytes_max + 1
             return
-        bracket = head.end() - 1
-        del head  # as long as it lives, the buffer cannot shrink
-        self._drop(bracket)
+        self._drop(head.end() - 1)
         self._read, self._end = self._read_elements, self._end_elements
 
-    def _refuse_whole(self) -> None:
-        raw = bytes(self._buffer)
-        if not raw.lstrip().startswith(b"{"):
-            decode(_request, raw)  # it is wrong from its first character
-        raise json_parse_exception(_NOT_FIRST)
+    def _refuse(self) -> None:
+        if self._first_byte == 0 and not self._buffer.lstrip().startswith(b"{"):
+            decode(_request, bytes(self._buffer))  # it is wrong from its first character
+        raise json_parse_exception(_TOO_MUCH_BESIDE)
 
     def _end_whole(self) -> None:
-        raw = bytes(self._buffer).strip()
+        raw, most = bytes(self._buffer).strip(), operation_bytes_max
         given = decode(_request, raw).operations
-        self._check_count(given)
-        if len(raw) > operation_bytes_max:
-            _check_sizes(_raw_request.decode(raw).operations)
-        if raw.count(b'"operations"') > 1 or _ESCAPED_NAME.search(raw):
-            _check_request_names(raw)
-        if given and _may_have_doubles(raw, len(raw), given):
-            _check_names(_raw_request.decode(raw).operations, 0)
-        self._keep(given, len(raw))
+        for position, each in enumerate(_raw_operations(raw) if len(raw) > most else ()):
+            if len(bytes(each)) > most:
+                raise _operation_too_large(position)
+        _check_request_names(raw)
+        self._accept(given, len(self._buffer), lambda: _raw_operations(raw))
 
     # In these two steps the buffer begins with a bracket: that of the array, or one in the place
     # of the comma before the next element. So its elements can be decoded where they are.
@@ -196,24 +175,22 @@ class BatchReader:
             return self._go_on_behind(found, given)
         self._take_elements(found, given)
         self._drop(found + 1)
-        self._read, self._end = self._refuse_tail, self._end_tail
-        self._wanted_bytes = self._unstreamed_bytes()
+        self._read, self._end = self._refuse, self._end_tail
+        self._wanted_bytes = unstreamed_body_bytes_max + 1
         return None
 
     def _end_elements(self) -> None:
-        border = _likely_end(self._buffer)
-        given = None if border is None else self._decoded(border)
+        # Most bodies have nothing behind the array.
+        border: int | None = self._buffer.rfind(b"]")
+        given = self._decoded(border) if border else None
         if border is None or not isinstance(given, list):
             border = _last_border(self._buffer)
             if border is None or self._buffer[border] != _END:
-                raise self._not_json()
+                raise self._incomplete()
             given = self._proven(border)
         self._take_elements(border, given)
         self._drop(border + 1)
         self._end_tail()
-
-    def _refuse_tail(self) -> None:
-        raise json_parse_exception(_TOO_MUCH_BEHIND)
 
     def _end_tail(self) -> None:
         raw = _EMPTY + bytes(self._buffer).rstrip()
@@ -233,10 +210,8 @@ class BatchReader:
         self._wanted_bytes = self._window_bytes
         return None
 
-    def _end_lines(self) -> None:
-        self._take_lines(len(self._buffer))
-
-    def _take_lines(self, end: int) -> None:
+    def _take_lines(self, end: int | None = None) -> None:
+        end = len(self._buffer) if end is None else end
         every = bytes(self._buffer[:end]).split(b"\n")
         lines = [line for line in every if line and not line.isspace()]
         given: list[_Operation] = []
@@ -291,42 +266,34 @@ class BatchReader:
         given = self._decoded(border)
         if not isinstance(given, list):
             raise self._refusal(given)
-        if self._buffer[border] not in {_COMMA, _END}:
-            raise self._not_json()
         return given
 
-    def _not_json(self) -> Refused:
+    def _incomplete(self) -> Refused:
         try:
             _elements.decode(self._buffer)
         except WRONG as error:
             return self._refusal(error)
-        return json_parse_exception("The body is not valid JSON: it does not end as it should.")
+        return json_parse_exception("The body is not valid JSON: the array does not end.")
 
     def _refusal(self, error: Exception, within: str = "operations") -> Refused:
         return refusal(error, within=within, first=self._count, first_byte=self._first_byte)
 
     def _accept(
-        self, given: list[_Operation], end: int, elements: Callable[[], Iterable[bytes]]
+        self,
+        given: list[_Operation],
+        end: int,
+        elements: Callable[[], Iterable[msgspec.Raw | bytes]],
     ) -> None:
-        self._check_count(given)
-        if given and _may_have_doubles(self._buffer, end, given):
-            _check_names(elements(), self._count)
-        self._keep(given, end)
-
-    def _check_count(self, given: list[_Operation]) -> None:
         if self._count + len(given) > limits.operations_per_batch_max:
             raise too_large(_TOO_MANY)
-
-    def _keep(self, given: list[_Operation], byte_count: int) -> None:
+        if given and _may_have_doubles(self._buffer, end, given):
+            _check_names(elements(), self._count)
         try:
             operations = [_operation(*each) for each in enumerate(given, self._count)]
         except RecursionError as error:
             raise self._refusal(error) from None
         self._count += len(given)
-        self._groups.add(operations, byte_count)
-
-    def _unstreamed_bytes(self) -> int:
-        return max(self._window_bytes, unstreamed_body_bytes_max) + 1
+        self._groups.add(operations, end)
 
     def _drop(self, byte_count: int) -> None:
         del self._buffer[:byte_count]
@@ -363,43 +330,41 @@ class _Groups:
             yield held
 
 
-# --- Text --------------------------------------------------------------------------------------
-
-
 def _likely_borders(window: bytearray) -> list[int]:
     """Commas between two operations, as it seems; the last one first."""
     found = _LIKELY_BORDER.finditer(window, max(0, len(window) - _LOOK_BACK_BYTES))
     return [each.end() - 1 for each in reversed(deque(found, _LIKELY_BORDERS_TRIED))]
 
 
-def _likely_end(window: bytearray) -> int | None:
-    found = _LIKELY_END.search(window, max(0, len(window) - _LOOK_BACK_BYTES))
-    return found.start() if found else None
-
-
 def _last_border(window: bytearray) -> int | None:
     """Where the array ends, or the last comma between two of its elements, if there is any."""
-    return next(iter(deque(_borders(window, 1), 1)), None)
+    found = None
+    at: int | None = 0
+    while at is not None and bytes(window[at : at + 1]) in {b"[", b",", b"]"}:
+        found = at or None
+        if window[at] == _END:
+            break
+        at = _behind_value(window, at + 1)
+    return found
 
 
-def _borders(text: bytes | bytearray, at: int) -> Iterator[int]:
-    """The commas between the members of the array or object that `at` is in, then its end."""
-    depth = 0
-    while skipped := (_INSIDE if depth else _BETWEEN).match(text, at):
-        at = skipped.end()
-        match bytes(text[at : at + 1]):
-            case b"{" | b"[":
-                depth += 1
-            case b"}" | b"]" if depth:
-                depth -= 1
-            case b"}" | b"]":
-                yield at
-                return
-            case b",":
-                yield at
-            case _:  # the text is cut off, perhaps within a string
-                return
-        at += 1
+def _behind_value(text: bytes | bytearray, at: int) -> int | None:
+    """Where the next token behind a value stands, or that in its place; None if all is cut off."""
+    blank = _BLANK.match(text, at)
+    at = blank.end() if blank else at
+    if bytes(text[at : at + 1]) in {b",", b"]"}:
+        return at
+    try:
+        with memoryview(text) as whole, whole[at:] as rest:
+            _raw.decode(rest)
+    except msgspec.DecodeError as error:
+        # The fastest way to find the end of a value is to take it for the last one. The error then
+        # counts the bytes up to the first that is too much, and that one, too.
+        trailing = _TRAILING.search(str(error))
+        return at + int(trailing[1]) - 1 if trailing else None
+    except RecursionError as error:
+        raise refusal(error, within="") from None
+    return None
 
 
 def _may_have_doubles(text: bytes | bytearray, end: int, given: list[_Operation]) -> bool:
@@ -409,25 +374,22 @@ def _may_have_doubles(text: bytes | bytearray, end: int, given: list[_Operation]
     a backslash before it; so only the string's own ends can be taken for those of a name.
     """
     absent = msgspec.UNSET
-    return (
-        text.count(b'"method"', 0, end) != len(given)
-        or text.count(b'"path"', 0, end) != len(given)
-        or text.count(b'"body"', 0, end) != sum([each.body is not absent for each in given])
-        or text.count(b'"params"', 0, end) != sum([each.params is not absent for each in given])
-        or text.count(b'"operation_id"', 0, end)
-        != sum([each.operation_id is not absent for each in given])
-        or _ESCAPED_NAME.search(text, 0, end) is not None
-    )
+    had = [len(given), len(given)]  # `method` and `path` are required
+    had.append(sum([each.params is not absent for each in given]))
+    had.append(sum([each.body is not absent for each in given]))
+    had.append(sum([each.operation_id is not absent for each in given]))
+    named = [text.count(name, 0, end) for name in _NAMES]
+    return named != had or _ESCAPED_NAME.search(text, 0, end) is not None
 
 
-def _check_names(elements: Iterable[bytes], first: int) -> None:
+def _check_names(elements: Iterable[msgspec.Raw | bytes], first: int) -> None:
     for position, element in enumerate(elements, first):
         text = bytes(element)
         if any(text.count(name) > 1 for name in _NAMES) or _ESCAPED_NAME.search(text):
-            twice = _given_twice(_names(text), _Operation.__struct_fields__)
-            if twice:
-                told = f"This key was given twice: {twice}"
-                raise invalid_field(f"operations.item:{position}", told)
+            names = _names(text)
+            for name in _Operation.__struct_fields__:
+                if names.count(name) > 1:
+                    raise _given_twice(f"operations.item:{position}", name)
 
 
 def _names(element: bytes) -> list[str]:
@@ -444,34 +406,34 @@ def _names(element: bytes) -> list[str]:
 
 
 def _check_request_names(raw: bytes) -> None:
-    at = raw.index(b"{") + 1
-    names = []
-    for border in _borders(raw, at):
-        key = _KEY.match(raw, at)
-        if key:
-            names.append(json.loads(key[1].decode(errors="replace"), strict=False))
-        at = border + 1
-    if _given_twice(names, ("operations",)):
-        raise invalid_field("", "This key was given twice: operations")
+    if raw.count(b'"operations"') < 2 and not _ESCAPED_NAME.search(raw):  # noqa: PLR2004
+        return
+    names: list[str] = []
+    at: int | None = raw.index(b"{")
+    while at is not None and raw[at : at + 1] in {b"{", b","}:
+        colon = _behind_value(raw, at + 1)
+        if colon is None:
+            break
+        names.append(json.loads(raw[at + 1 : colon].decode(errors="replace"), strict=False))
+        if len(names) > _REQUEST_NAMES_MAX:
+            raise json_parse_exception(_TOO_MUCH_BESIDE)
+        at = _behind_value(raw, colon + 1)
+    if names.count("operations") > 1:
+        raise _given_twice("", "operations")
 
 
-def _given_twice(names: list[str], known: tuple[str, ...]) -> str | None:
-    return next((name for name in known if names.count(name) > 1), None)
+def _given_twice(field: str, name: str) -> Refused:
+    return invalid_field(field, f"This key was given twice: {name}")
 
 
-def _check_sizes(elements: Iterable[bytes]) -> None:
-    for position, each in enumerate(elements):
-        if len(bytes(each)) > operation_bytes_max:
-            raise _operation_too_large(position)
+def _raw_operations(raw: bytes) -> list[msgspec.Raw]:
+    return _raws.decode(_object.decode(raw)["operations"])
 
 
 def _operation_too_large(position: int) -> Refused:
     return too_large(
         f"An operation may have {operation_bytes_max} bytes; operations.item:{position} has more."
     )
-
-
-# --- Operations --------------------------------------------------------------------------------
 
 
 def _operation(position: int, given: _Operation) -> Operation:
@@ -487,7 +449,7 @@ def _operation(position: int, given: _Operation) -> Operation:
         params,
         body if is_text else None,  # type: ignore[arg-type]
         _operation_id(position, given.operation_id),
-        None if is_text else _BODY_MISTAKE.format(found=_kind(body)),
+        None if is_text else _BODY_MISTAKES[isinstance(body, list)],
     )
 
 
@@ -528,10 +490,6 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
     if isinstance(value, list):
         return ",".join(_text(each) for each in value)
     return msgspec.json.encode(value).decode()
-
-
-def _kind(value: object) -> str:
-    return "array" if isinstance(value, list) else "object"
 
 
 def _wrong(position: int, name: str, message: str) -> Refused:

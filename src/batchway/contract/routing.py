@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from batchway import limits
+from batchway.contract.description import Described
 from batchway.contract.problems import method_not_allowed, nested_too_deep, not_found
 
 H = TypeVar("H")
@@ -30,8 +31,11 @@ class RouteTable(Generic[H]):
     def __init__(self) -> None:
         self._root: _Node[H] = _Node()
         self.routes: list[tuple[str, str, H]] = []
+        self._descriptions: dict[tuple[str, str], Described] = {}
 
-    def add(self, method: str, template: str, handler: H) -> None:
+    def add(
+        self, method: str, template: str, handler: H, described: Described | None = None
+    ) -> None:
         """Answer `method` on `template` with `handler`; each pair once."""
         node = self._root
         for segment in _segments(template):
@@ -41,6 +45,12 @@ class RouteTable(Generic[H]):
             raise ValueError(message)
         node.handlers[method] = handler
         self.routes.append((method, template, handler))
+        if described is not None:
+            self._descriptions[method, template] = described
+
+    def described(self, method: str, template: str) -> Described | None:
+        """How a route was described when it was added."""
+        return self._descriptions.get((method, template))
 
     def match(self, method: str, path: str) -> tuple[H, Mapping[str, str]]:
         """The handler and the path's variables; raises 404, 405 or 414."""

@@ -1,0 +1,27 @@
+"""An example of each call, as a line for the shell."""
+
+import re
+import shlex
+from typing import Any
+
+import msgspec
+
+_JSON = "application/json"
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+
+def curl(method: str, path: str, operation: dict[str, Any]) -> str:
+    """A curl command for a call of an OpenAPI document; the examples in it fill the variables."""
+    parameters = operation.get("parameters", ())
+    examples = {each["name"]: str(each.get("example", "1")) for each in parameters}
+    filled = _VARIABLE.sub(lambda variable: examples[variable[1]], path)
+    lines = ["curl" + (f" -X {method}" if method not in {"GET", "POST"} else "")]
+    lines[0] += ' -u "any:$BATCHWAY_API_KEY"'
+    content = operation.get("requestBody", {}).get("content", {}).get(_JSON, {})
+    if "example" in content:
+        body = msgspec.json.encode(content["example"]).decode()
+        lines += [f"-H 'Content-Type: {_JSON}'", f"-d {shlex.quote(body)}"]
+    elif method == "POST":
+        lines += ["-d ''"]
+    lines += [f'"$BATCHWAY_URL/3.0{filled}"']
+    return " \\\n  ".join(lines)

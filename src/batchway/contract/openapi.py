@@ -1,0 +1,217 @@
+"""The OpenAPI document, made from route tables and the descriptions beside their routes."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from batchway.contract.description import Described, Parameter, path_variable
+from batchway.contract.openapi_schemas import Schema, Schemas
+from batchway.contract.problems import Problem
+from batchway.contract.routing import RouteTable
+
+# A table with the title under which its calls stand, unless their descriptions have a tag.
+Titled = tuple[str, RouteTable[Any]]
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+_VARIABLE = re.compile(r"\{(\w+)\}")
+_NOT_A_WORD = re.compile(r"\W+")
+_EVERYWHERE = (400, 401, 429, 500, 504)
+
+_PROBLEMS = {
+    400: ("BadRequest", "The request is wrong; `errors` names the fields, where there are any."),
+    401: ("Unauthorized", "The API key is missing, unknown or revoked."),
+    403: ("Forbidden", "The account may not do this."),
+    404: ("NotFound", "There is no such thing in this account."),
+    405: ("MethodNotAllowed", "The call does not fit the resource; `Allow` names those that do."),
+    409: ("Conflict", "The call does not fit the state of things."),
+    413: ("TooLarge", "The body is larger than the limit."),
+    422: ("InvalidMethodOverride", "`X-HTTP-Method-Override` does not name PUT, PATCH or DELETE."),
+    429: ("TooManyRequests", "Too much at once; `Retry-After` says when to try again."),
+    500: ("InternalError", "A mistake of the server's."),
+    503: ("Unavailable", "The server cannot take this at present; try again later."),
+    504: ("TimedOut", "The call took too long, and may still take effect."),
+}
+_HEADERS = {
+    405: ("Allow", "The methods that this resource has, with commas between."),
+    429: ("Retry-After", "Seconds to wait before the next try."),
+    503: ("Retry-After", "Seconds to wait before the next try."),
+}
+
+_DESCRIPTION = """\
+Thousands of API calls in one request: POST them to `/batches`, poll the status, download one
+archive of results. What stands in a batch can also be called alone.
+
+Every call needs an API key: as the password of HTTP Basic with any user name, or as a Bearer token.
+Times are UTC in ISO 8601; a time that is not known is an empty string. A problem is answered with
+a problem document (RFC 9457). Every reply has an `X-Request-Id`.
+
+Batchway speaks as the Mailchimp Marketing API 3.0 does, and is independent of Mailchimp."""
+
+
+class _Call(msgspec.Struct, frozen=True):
+    method: str
+    template: str
+    tag: str
+    described: Described
+    is_described: bool
+
+
+def document(tables: Iterable[Titled], version: str, base_url: str = "") -> dict[str, Any]:
+    """The document for all routes of the tables, in their order.
+
+    Without a `base_url` the calls stand below the address that the document was read from.
+    """
+    calls = [call for title, table in tables for call in _calls(title, table)]
+    schemas = Schemas()
+    problem = schemas.add_problem(Problem)
+    paths: dict[str, dict[str, Any]] = {}
+    for call, reply, body in _with_schemas(schemas, calls):
+        operation = _operation(call, reply, body)
+        paths.setdefault(call.template, {})[call.method.lower()] = operation
+    statuses = sorted({status for call in calls for status in _errors(call)})
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Batchway",
+            "version": version,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": f"{base_url}/3.0"}],
+        "security": [{"basic": []}, {"bearer": []}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(call.tag for call in calls)],
+        "paths": paths,
+        "components": {
+            "securitySchemes": _SECURITY,
+            "responses": {_PROBLEMS[each][0]: _problem(each, problem) for each in statuses},
+            "schemas": schemas.components,
+        },
+    }
+
+
+_SECURITY = {
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The API key as the password, with any user name.",
+    },
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The API key as the token."},
+}
+
+
+def _calls(title: str, table: RouteTable[Any]) -> Iterable[_Call]:
+    for method, template, _ in table.routes:
+        described = table.described(method, template)
+        known = described or Described("Not described yet.")
+        yield _Call(method, template, known.tag or title, known, described is not None)
+
+
+def _with_schemas(
+    schemas: Schemas, calls: Sequence[_Call]
+) -> Iterable[tuple[_Call, Schema | None, Schema | None]]:
+    """Each call with a reference to the schema of its reply, and with its body.
+
+    Replies come first: what is only given keeps its name.
+    """
+    all_described = [call.described for call in calls]
+    replies = schemas.add_replies(each.reply for each in all_described if each.reply)
+    whole, partial = (
+        [each.body for each in all_described if each.body and each.is_body_partial is is_partial]
+        for is_partial in (False, True)
+    )
+    bodies, changes = schemas.add_bodies(whole), schemas.add_changes(partial)
+    for call in calls:
+        described = call.described
+        reply = replies[described.reply] if described.reply else None
+        body = None
+        if described.body:
+            schema = (changes if described.is_body_partial else bodies)[described.body]
+            schemas.add_details(schema, described.body_details)
+            body = _body(described, schema, is_required=schemas.requires_some(schema))
+        yield call, reply, body
+
+
+def _body(described: Described, schema: Schema, *, is_required: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": schema}
+    if described.body_example is not None:
+        content["example"] = described.body_example
+    others = {each: {"schema": {"type": "string"}} for each in described.body_types}
+    return {"required": is_required, "content": {JSON: content} | others}
+
+
+def _operation(call: _Call, reply: Schema | None, body: Schema | None) -> dict[str, Any]:
+    described = call.described
+    variables = [path_variable(each) for each in _VARIABLE.findall(call.template)]
+    parameters = [
+        *(_parameter(each, "path") for each in variables),
+        *(_parameter(each, "query") for each in described.query),
+        *(_parameter(each, "header") for each in described.headers),
+    ]
+    return {
+        "operationId": _NOT_A_WORD.sub("_", f"{call.method.lower()}{call.template}").strip("_"),
+        "summary": described.summary,
+        **({"description": described.notes} if described.notes else {}),
+        "tags": [call.tag],
+        **({"parameters": parameters} if parameters else {}),
+        **({"requestBody": body} if body else {}),
+        "responses": _responses(call, reply),
+    }
+
+
+def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
+    schema: Schema = {"type": parameter.kind}
+    if parameter.choices:
+        schema["enum"] = list(parameter.choices)
+    if parameter.format:
+        schema["format"] = parameter.format
+    bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
+    schema |= {key: bound for key, bound in bounds.items() if bound is not None}
+    if parameter.default is not None:
+        schema["default"] = parameter.default
+    return {
+        "name": parameter.name,
+        "in": place,
+        "description": parameter.description,
+        **({"required": True} if place == "path" else {}),
+        "schema": schema,
+        **({} if parameter.example is None else {"example": parameter.example}),
+    }
+
+
+def _responses(call: _Call, reply: Schema | None) -> dict[str, Any]:
+    described = call.described
+    success: dict[str, Any] = {"description": "Done; there is nothing to say."}
+    if reply is not None:
+        others = {each: {"schema": {"type": "string"}} for each in described.reply_types}
+        success = {"description": "Done.", "content": {JSON: {"schema": reply}} | others}
+    problems = {
+        str(status): {"$ref": f"#/components/responses/{_PROBLEMS[status][0]}"}
+        for status in _errors(call)
+    }
+    status = str(described.reply_status) if call.is_described else "2XX"
+    return {status: success, **problems}
+
+
+def _errors(call: _Call) -> list[int]:
+    """The statuses of the problems that a call may be answered with."""
+    found = {*_EVERYWHERE, *call.described.errors}
+    if "{" in call.template:
+        found.add(404)
+    if call.method == "POST":
+        found.add(422)
+    if call.method in {"POST", "PUT", "PATCH"}:
+        found.add(413)
+    return sorted(found)
+
+
+def _problem(status: int, schema: Schema) -> dict[str, Any]:
+    _, description = _PROBLEMS[status]
+    response: dict[str, Any] = {"description": description}
+    if status in _HEADERS:
+        name, meaning = _HEADERS[status]
+        response["headers"] = {name: {"description": meaning, "schema": {"type": "string"}}}
+    return response | {"content": {PROBLEM: {"schema": schema}}}

@@ -1,0 +1,521 @@
+"""The commands for batch webhooks: what they ask, what they advise, and the local receiver."""
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from batchway.cli.connection import FIRST_WAITS_SECONDS, Connection
+from batchway.cli.listening import (
+    CONNECTIONS_MAX,
+    EVENT_BYTES_MAX,
+    EVENTS_WAITING_MAX,
+    Event,
+    Receiver,
+    ended_by_signals,
+    private_network,
+    registered,
+    told,
+)
+from batchway.cli.main import build
+from batchway.cli.terminal import CommandError
+from batchway.cli.webhooks import parse_since
+from batchway.kit.clock import SECOND, parse_iso
+from batchway.kit.webhook_signatures import new_secret, standard
+from tests.unit.test_cli_connection import HANG_UP, Answer, Stage, problem, staging
+
+WEBHOOK = {
+    "id": "0f3a9c21d4",
+    "url": "https://crm.example.com/hook",
+    "enabled": True,
+    "signing_enabled": True,
+}
+DELIVERY = {
+    "id": "msg_1",
+    "type": "batch_operation_completed",
+    "batch_id": "5cfa0d22b8",
+    "state": "pending",
+    "fired_at": "2026-03-01T08:00:00+00:00",
+    "attempt_count": 0,
+    "next_attempt_at": "",
+    "attempts": [],
+}
+NOW = 1_770_000_000
+SECRET = new_secret()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """A server that says what the test wants."""
+    with staging() as stage:
+        yield stage
+
+
+def run(stage: Stage, *arguments: str) -> Result:
+    """Run `batchway webhooks` against the server."""
+    environment = {"BATCHWAY_URL": stage.url, "BATCHWAY_API_KEY": "key"}
+    return CliRunner().invoke(build(), ["webhooks", *arguments], env=environment)
+
+
+def answer(body: Any) -> Answer:
+    """A success."""
+    return Answer(200, json.dumps(body).encode())
+
+
+def refused(field: str) -> Answer:
+    """A refusal for one field."""
+    mistake = {"field": field, "message": "We couldn't verify the URL is working."}
+    return problem(400, title="Invalid Resource", errors=[mistake])
+
+
+def bodies(stage: Stage) -> list[Any]:
+    """What was sent, each body parsed."""
+    return [json.loads(each.body) for each in stage.received if each.body]
+
+
+# --- What the commands ask -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], {"enabled": True, "signing_enabled": True}),
+        (["--no-signing"], {"enabled": True, "signing_enabled": False}),
+        (["--disabled"], {"enabled": False, "signing_enabled": True}),
+    ],
+)
+def test_a_webhook_is_made_as_asked(
+    stage: Stage, arguments: list[str], expected: dict[str, bool]
+) -> None:
+    """Both choices are sent, and the secret is shown with the word that it will not be again."""
+    stage.answers = [answer(WEBHOOK | {"signing_secret": "whsec_abc"})]
+
+    done = run(stage, "create", str(WEBHOOK["url"]), *arguments)
+
+    assert 0 == done.exit_code
+    assert [{"url": WEBHOOK["url"], **expected}] == bodies(stage)
+    assert "Signing secret: whsec_abc   (shown this once: keep it)" in done.output
+    assert "batchway webhooks test 0f3a9c21d4" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--enable"], {"enabled": True}),
+        (["--disable", "--signing"], {"enabled": False, "signing_enabled": True}),
+        (["--no-signing"], {"signing_enabled": False}),
+        (["--new-url", "https://b.example.com"], {"url": "https://b.example.com"}),
+    ],
+)
+def test_an_update_sends_what_was_given_alone(
+    stage: Stage, arguments: list[str], expected: dict[str, Any]
+) -> None:
+    """What is not mentioned stays as it is; without a new secret none is shown."""
+    stage.answers = [answer(WEBHOOK)]
+
+    done = run(stage, "update", "0f3a9c21d4", *arguments)
+
+    assert 0 == done.exit_code
+    assert [expected] == bodies(stage)
+    assert "secret" not in done.output
+
+
+def test_deliveries_say_why_a_webhook_is_disabled(stage: Stage) -> None:
+    """The reason and the way back stand below the table."""
+    page = {"deliveries": [DELIVERY], "total_items": 1, "disabled_reason": "It has only failed."}
+    stage.answers = [answer(page)]
+
+    done = run(stage, "deliveries", "0f3a9c21d4", "--state", "exhausted")
+
+    assert "state=exhausted" in stage.received[0].path
+    assert "disabled: It has only failed." in done.stderr
+    assert "batchway webhooks update 0f3a9c21d4 --enable" in done.stderr
+
+
+def test_deliveries_show_the_last_answer(stage: Stage) -> None:
+    """The status code, or why there is none."""
+
+    def attempted(*outcomes: Any) -> dict[str, Any]:
+        attempts = [
+            {"number": number, "attempted_at": "x", "duration_ms": 5, **outcome}
+            for number, outcome in enumerate(outcomes, start=1)
+        ]
+        return DELIVERY | {"attempts": attempts, "attempt_count": len(attempts)}
+
+    silent = {"status_code": None, "reason": "It did not answer in time."}
+    page = [attempted(), attempted(silent), attempted(silent, {"status_code": 500})]
+    stage.answers = [answer({"deliveries": page, "total_items": 3})]
+
+    done = run(stage, "deliveries", "0f3a9c21d4")
+
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert ["last answer", "", silent["reason"], "500"] == [line[6] for line in lines]
+
+
+def test_recovery_goes_on_until_all_are_sent(stage: Stage) -> None:
+    """One call recovers a thousand; all calls mean the same moment."""
+    stage.answers = [answer({"recovered": count}) for count in (1_000, 1_000, 7)]
+
+    done = run(stage, "recover", "0f3a9c21d4", "--since", "2026-03-01T08:00:00+01:00")
+
+    assert [{"since": "2026-03-01T07:00:00+00:00"}] * 3 == bodies(stage)
+    assert "2007 events since 2026-03-01T07:00:00+00:00 are sent again.\n" == done.stdout
+
+
+@pytest.mark.parametrize("counts", [[0], [1_000, 0], [999]])
+def test_recovery_ends(stage: Stage, counts: list[int]) -> None:
+    """Less than a thousand means that there are no more."""
+    stage.answers = [answer({"recovered": count}) for count in counts]
+
+    done = run(stage, "recover", "0f3a9c21d4", "--since", "2h")
+
+    assert done.stdout.startswith(f"{sum(counts)} events since ")
+    assert len(counts) == len(stage.received)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30m", NOW - 1_800),
+        ("2h", NOW - 7_200),
+        ("3d", NOW - 3 * 86_400),
+        (" 1w ", NOW - 7 * 86_400),
+        ("2026-03-01", 1_772_323_200),
+        ("2026-03-01T08:00:00", 1_772_352_000),
+        ("2026-03-01T08:00:00+01:00", 1_772_348_400),
+    ],
+)
+def test_since_is_a_moment_or_how_long_ago(text: str, expected: int) -> None:
+    """A time without a zone is UTC."""
+    assert expected * SECOND == parse_since(text, lambda: NOW * SECOND)
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2y", "-2h", "2.5h", "yesterday", "9999999d"])
+def test_a_since_that_is_none_is_wrong_use(text: str) -> None:
+    """The error shows what is meant."""
+    with pytest.raises(typer.BadParameter, match="2h"):
+        parse_since(text, lambda: NOW * SECOND)
+
+
+# --- What they advise ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:9000/", "127.0.0.0/8"),
+        ("http://127.1.2.3/", "127.0.0.0/8"),
+        ("http://localhost:9000/x", "127.0.0.0/8,::1/128"),
+        ("http://a.localhost/", "127.0.0.0/8,::1/128"),
+        ("http://[::1]:9000/", "::1/128"),
+        ("http://10.1.2.3/", "10.1.2.3/32"),
+        ("http://[fd00::1]/", "fd00::1/128"),
+        ("https://crm.example.com/", ""),
+        ("https://93.184.216.34/", ""),
+        ("http://[::1", ""),
+        ("nonsense", ""),
+        ("", ""),
+    ],
+)
+def test_the_setting_for_private_addresses(url: str, expected: str) -> None:
+    """Only for addresses that are private by themselves; where names lead is not looked up."""
+    assert expected == private_network(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "field", "expected", "not_expected"),
+    [
+        ("http://127.0.0.1:9", "url", "BATCHWAY_EGRESS_ALLOW=127.0.0.0/8", "webhooks list"),
+        ("https://crm.example.com", "url", "200 when it sends a GET", "BATCHWAY_EGRESS_ALLOW"),
+        ("http://127.0.0.1:9", "other", "batchway webhooks list", "BATCHWAY_EGRESS_ALLOW"),
+    ],
+)
+@pytest.mark.parametrize("command", ["create", "update"])
+def test_a_refused_url_has_a_next_step(  # noqa: PLR0913 - a table of that many columns
+    stage: Stage, command: str, url: str, field: str, expected: str, not_expected: str
+) -> None:
+    """What to set if the address is private, and what to look at otherwise."""
+    stage.answers = [refused(field)]
+    arguments = [url] if command == "create" else ["x", "--new-url", url]
+
+    done = run(stage, command, *arguments)
+
+    assert isinstance(done.exception, CommandError)
+    assert "couldn't verify" in str(done.exception)
+    assert expected in done.exception.next_step
+    assert not_expected not in done.exception.next_step
+
+
+@pytest.mark.parametrize(
+    "arguments", [["resend", "w1", "msg_1"], ["recover", "w1", "--since", "2h"]], ids=" ".join
+)
+def test_a_disabled_webhook_has_a_next_step(stage: Stage, arguments: list[str]) -> None:
+    """Whatever is to be sent cannot be sent to it: the error says how to enable it."""
+    stage.answers = [problem(409)]
+
+    done = run(stage, *arguments)
+
+    assert isinstance(done.exception, CommandError)
+    assert "batchway webhooks update w1 --enable" in done.exception.next_step
+
+
+# --- The webhook of `listen` ---------------------------------------------------------------------
+
+
+def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
+    """It is deleted, whatever ended the block."""
+    stage.answers = [answer(WEBHOOK), Answer(204, b"")]
+
+    with (
+        Connection(stage.url, "key") as connection,
+        pytest.raises(BrokenPipeError),
+        registered(connection, "http://127.0.0.1:9000/", ""),
+    ):
+        raise BrokenPipeError
+
+    assert [("POST", "/3.0/batch-webhooks"), ("DELETE", "/3.0/batch-webhooks/0f3a9c21d4")] == [
+        (each.method, each.path) for each in stage.received
+    ]
+    assert "http://127.0.0.1:9000/" == bodies(stage)[0]["url"]
+
+
+@pytest.mark.parametrize("failure", [problem(500), problem(401), Answer(HANG_UP), problem(429)])
+def test_a_webhook_that_cannot_be_deleted_is_named(stage: Stage, failure: Answer) -> None:
+    """The error says how to delete it, and comes soon even if the server takes nothing."""
+    stage.answers = [answer(WEBHOOK), failure]
+    waits: list[float] = []
+
+    with (
+        Connection(stage.url, "key", sleep=waits.append) as connection,
+        pytest.raises(CommandError, match="0f3a9c21d4 may still be there") as caught,
+        registered(connection, "http://127.0.0.1:9000/", ""),
+    ):
+        pass
+
+    assert "Delete it: batchway webhooks delete 0f3a9c21d4" == caught.value.next_step
+    assert sum(waits) <= sum(FIRST_WAITS_SECONDS)
+
+
+def test_a_webhook_that_somebody_deleted_is_no_failure(stage: Stage) -> None:
+    """What shall be gone is gone."""
+    stage.answers = [answer(WEBHOOK), problem(404)]
+
+    with (
+        Connection(stage.url, "key") as connection,
+        registered(connection, "http://127.0.0.1:9000/", ""),
+    ):
+        pass
+
+    assert 2 == len(stage.received)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "expected"),
+    [
+        ("", ["BATCHWAY_EGRESS_ALLOW=127.0.0.0/8", "--public-url"]),
+        ("https://tunnel.example.com/", ["200 when it sends a GET", "http://127.0.0.1:9000/"]),
+    ],
+)
+def test_a_refused_registration_says_what_to_set(
+    stage: Stage, public_url: str, expected: list[str]
+) -> None:
+    """The server's setting for this machine's own address, or where the public one must lead."""
+    stage.answers = [refused("url")]
+
+    with (
+        Connection(stage.url, "key") as connection,
+        pytest.raises(CommandError) as caught,
+        registered(connection, "http://127.0.0.1:9000/", public_url),
+    ):
+        pass
+
+    assert [] == [each for each in expected if each not in caught.value.next_step]
+    assert 1 == len(stage.received)
+
+
+# --- The receiver --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver on a free port, at a fixed time."""
+    with Receiver("127.0.0.1", 0, lambda: NOW * SECOND) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    """Who calls it."""
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        yield client
+
+
+def test_it_answers_a_get(receiver: Receiver, client: httpx.Client) -> None:
+    """A server that makes sure of a URL finds it working, and it is no event."""
+    assert 200 == client.get(receiver.url).status_code
+
+    receiver.end()
+    assert [] == list(receiver.events())
+
+
+def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> None:
+    """Events come in their order, with headers, body and time."""
+    for name in ("one", "two"):
+        headers = {"Webhook-Id": name}
+        assert 200 == client.post(receiver.url, content=b"a=b", headers=headers).status_code
+
+    receiver.end()
+    receiver.end()
+    assert [("one", b"a=b", NOW * SECOND), ("two", b"a=b", NOW * SECOND)] == [
+        (each.headers["webhook-id"], each.body, each.received_at) for each in receiver.events()
+    ]
+
+
+def test_a_large_body_is_not_read(receiver: Receiver) -> None:
+    """It is refused by the length that it gives."""
+    assert b" 413 " in sent(receiver, f"Content-Length: {EVENT_BYTES_MAX + 1}")
+    assert b" 413 " in sent(receiver, f"Content-Length: {'9' * 5_000}")
+
+
+@pytest.mark.parametrize(
+    "header", ["X: y", "Content-Length: -1", "Content-Length: x", "Transfer-Encoding: chunked"]
+)
+def test_a_body_without_a_length_is_refused(receiver: Receiver, header: str) -> None:
+    """Its end could not be known."""
+    assert b" 411 " in sent(receiver, header)
+
+
+def sent(receiver: Receiver, header: str) -> bytes:
+    """The first line of the answer to a POST with this header."""
+    address = urlsplit(receiver.url)
+    with socket.create_connection((str(address.hostname), address.port or 0), 30) as connection:
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        with connection.makefile("rb") as reply:
+            return reply.readline()
+
+
+def test_events_that_nobody_prints_are_put_off(receiver: Receiver, client: httpx.Client) -> None:
+    """The memory has a bound: who sends more is told to come again."""
+    statuses = [client.post(receiver.url).status_code for _ in range(EVENTS_WAITING_MAX + 1)]
+
+    assert [200] * EVENTS_WAITING_MAX + [503] == statuses
+
+
+def test_too_many_connections_are_hung_up_on(receiver: Receiver) -> None:
+    """Those who keep one open without a word do not exhaust the machine."""
+    address = urlsplit(receiver.url)
+    where = (str(address.hostname), address.port or 0)
+    silent = [socket.create_connection(where, 30) for _ in range(CONNECTIONS_MAX)]
+    try:
+        with socket.create_connection(where, 30) as one_more:
+            assert b"" == one_more.recv(1)
+    finally:
+        for each in silent:
+            each.close()
+
+
+def test_a_port_that_is_taken_is_told(receiver: Receiver) -> None:
+    """The error says how to choose another."""
+    with pytest.raises(CommandError, match=r"Cannot listen on 127\.0\.0\.1:") as caught:
+        Receiver("127.0.0.1", urlsplit(receiver.url).port or 0)
+
+    assert "--port" in caught.value.next_step
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -> None:
+    """It raises nothing, so that what is under way is finished; the second one does."""
+    before = signal.getsignal(number)
+
+    with ended_by_signals(receiver.end):
+        signal.raise_signal(number)
+        assert [] == list(receiver.events())
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+    assert before == signal.getsignal(number)
+
+
+def test_a_signal_reaches_who_waits_already(receiver: Receiver) -> None:
+    """As it is when nothing is posted."""
+    with ended_by_signals(receiver.end):
+        Thread(target=lambda: signal.raise_signal(signal.SIGTERM)).start()
+
+        assert [] == list(receiver.events())
+
+
+# --- Words ---------------------------------------------------------------------------------------
+
+FORM = (
+    "type=batch_operation_completed&fired_at=2026-03-01%2008%3A00%3A00&data%5Bid%5D=5cfa0d22b8"
+    "&data%5Bstatus%5D=finished&data%5Btotal_operations%5D=3&data%5Bfinished_operations%5D=3"
+    "&data%5Berrored_operations%5D=1&data%5Bresponse_body_url%5D=https%3A%2F%2Fa.example.com%2Fx"
+)
+
+
+def signed(body: bytes, secret: str = SECRET) -> Event:
+    """An event as the server signs it."""
+    signature = standard([secret], "msg_1", NOW, body)
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": signature,
+    }
+    return Event(headers, body, NOW * SECOND)
+
+
+def test_an_event_is_told_with_all_that_matters() -> None:
+    """Time, id, signature, type, batch, counters and link."""
+    expected = [
+        "2026-02-02 02:40:00 UTC  event msg_1  signature verified",
+        "  batch_operation_completed, fired at 2026-03-01 08:00:00 UTC",
+        "  batch 5cfa0d22b8 finished: 3 of 3 operations, 1 errored",
+        "  https://a.example.com/x",
+    ]
+    assert expected == told(signed(FORM.encode()), SECRET).splitlines()
+    assert parse_iso("2026-02-02T02:40:00Z") == NOW * SECOND
+
+
+@pytest.mark.parametrize(
+    ("event", "secret"),
+    [
+        (signed(FORM.encode(), new_secret()), SECRET),
+        (Event(signed(b"other").headers, FORM.encode(), NOW * SECOND), SECRET),
+        (Event(signed(FORM.encode()).headers, FORM.encode(), (NOW + 3_600) * SECOND), SECRET),
+        (Event({}, FORM.encode(), NOW * SECOND), SECRET),
+        (signed(FORM.encode()), ""),
+    ],
+)
+def test_a_wrong_signature_is_told(event: Event, secret: str) -> None:
+    """By another secret, of another body, too old, none at all, or nothing to compare with."""
+    text = told(event, secret)
+
+    assert "SIGNATURE WRONG" in text
+    assert "verified" not in text
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{}", b"&".join([b"type=a"] * 2_000), b"%ff"])
+def test_whatever_is_posted_becomes_lines(body: bytes) -> None:
+    """What is no event is told by its size."""
+    [_, line] = told(signed(body), SECRET).splitlines()
+
+    assert f"  {len(body)} bytes that are no event of a batch" == line
+
+
+def test_an_event_cannot_steer_the_terminal_or_add_lines() -> None:
+    """Anybody may post to a public address."""
+    body = b"type=%1b%5b2J%0asignature%20verified"
+    event = Event({"webhook-id": "a\x1b[1m"}, body, NOW * SECOND)
+
+    text = told(event, SECRET)
+
+    assert 3 == len(text.splitlines())
+    assert "\x1b" not in text
