@@ -2,11 +2,14 @@
 
 `BATCHWAY_FAULT=execute.before_commit` dies by SIGKILL at that point; with `BATCHWAY_FAULT_ONCE`
 naming a file, only the first process that can create that file dies. `BATCHWAY_FAULT_SIGNAL`
-names another signal: `SIGSTOP` pauses the process there.
+names another signal: `SIGSTOP` pauses the process there. A test that runs steps in its own process
+uses `striking`.
 """
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -42,7 +45,22 @@ _signal = signal.Signals[os.environ.get("BATCHWAY_FAULT_SIGNAL", "SIGKILL")]
 
 def fault(point: FaultPoint) -> None:
     """Die here if a test has asked for it."""
-    if _armed and _armed == point and _is_first():
+    for strike in _strikes:
+        strike(point)
+
+
+@contextmanager
+def striking(strike: Callable[[FaultPoint], object]) -> Iterator[None]:
+    """Within the block, call `strike` at each point; what it raises ends the step there."""
+    _strikes.append(strike)
+    try:
+        yield
+    finally:
+        _strikes.remove(strike)
+
+
+def _kill(point: FaultPoint) -> None:
+    if point == _armed and _is_first():
         os.kill(os.getpid(), _signal)
 
 
@@ -54,3 +72,7 @@ def _is_first() -> bool:
     except FileExistsError:
         return False
     return True
+
+
+# Nothing, unless a test has asked for it.
+_strikes: list[Callable[[FaultPoint], object]] = [_kill] if _armed else []

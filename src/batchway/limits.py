@@ -83,7 +83,6 @@ webhook_failing_days_max = 5  # a webhook that has only failed for so long is di
 webhook_attempts_at_once_max = 4  # of one worker to one webhook; further ones wait a second
 webhook_recovered_max = 1_000  # deliveries that one call sends again
 webhook_secret_overlap_hours = 24  # an old secret goes on signing beside the new one
-webhook_url_characters_max = 2_048
 
 # The database
 busy_timeout_seconds = 30.0  # how long a writer waits for SQLite's lock

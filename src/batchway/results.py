@@ -3,8 +3,10 @@
 Whole segments are passed over by what their index says, without being read.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import chain
 
 import msgspec
 
@@ -72,6 +74,14 @@ class Recorded:
     status_code: int
     response: bytes
 
+    @property
+    def place(self) -> "Place":
+        """Where it stands among all results."""
+        return self.position, self.page
+
+
+Place = tuple[int, int]  # position and page, in the order of results
+
 
 class _Entry(msgspec.Struct):
     status_code: int
@@ -90,24 +100,35 @@ class Results:
     batch: Batch
     wanted: Filter = field(default_factory=Filter)
 
-    def page(self, count: int, offset: int) -> tuple[list[Recorded], int]:
-        """One page of the wanted results, and how many there are in all."""
-        found: list[Recorded] = []
-        total = 0
-        for key in self._keys():
-            held = self.wanted.count_in(key)
-            if held is None or (len(found) < count and total + held > offset):
-                results = list(self._of(key))
-                first = max(offset - total, 0)
-                found += results[first : first + count - len(found)]
-                held = len(results)
-            total += held
-        return found, total
+    def page(self, count: int, offset: int, bytes_max: int) -> tuple[list[Recorded], int]:
+        """One page of the wanted results, and how many there are in all.
 
-    def all(self) -> Iterator[Recorded]:
-        """All wanted results, one segment in memory at a time."""
-        for key in self._keys():
-            yield from self._of(key)
+        The page ends early behind the result with which its responses have `bytes_max` bytes.
+        """
+        taken, total = _Taken(count, bytes_max), 0
+        for group in _groups(self._keys()):
+            held, read = self._count_in(group), 0
+            if held is None or (total + held > offset and not taken.is_full):
+                for read, each in enumerate(self._of(group), 1):
+                    if total + read > offset:
+                        taken.add(each)
+                    if held is not None and taken.is_full:
+                        break
+            total += read if held is None else held
+        return taken.results, total
+
+    def all(self, offset: int = 0) -> Iterator[Recorded]:
+        """All wanted results behind the first ones, few segments in memory at a time."""
+        for group in _groups(self._keys()):
+            held = self._count_in(group)
+            if held is not None and held <= offset:
+                offset -= held
+                continue
+            for each in self._of(group):
+                if offset:
+                    offset -= 1
+                else:
+                    yield each
 
     def at(self, position: int, page: int) -> tuple[Operation, Recorded | None] | None:
         """The operation at a position and one page of its result, if there is one yet."""
@@ -115,9 +136,9 @@ class Results:
         if operation is None:
             return None
         for key in self._keys():
-            if key.first_position <= position < key.end_position:
-                for each in self._of(key):
-                    if (each.position, each.page) == (position, page):
+            if _place(key) <= (position, page) < _end(key):
+                for each in self._of([key]):
+                    if each.place == (position, page):
                         return operation, each
         return operation, None
 
@@ -126,7 +147,25 @@ class Results:
             keys = segments.keys(connection, self.batch)
         return [key for key in keys if self.wanted.may_be_in(key)]
 
-    def _of(self, key: SegmentKey) -> Iterator[Recorded]:
+    def _count_in(self, group: Iterable[SegmentKey]) -> int | None:
+        """How many results of some segments are wanted, or None if one must be read to tell."""
+        total = 0
+        for key in group:
+            held = self.wanted.count_in(key)
+            if held is None:
+                return None
+            total += held
+        return total
+
+    def _of(self, group: Sequence[SegmentKey]) -> Iterator[Recorded]:
+        """The wanted results of some segments, in their order; reads no segment before its turn."""
+        of_operations = [self._read(key) for key in group if not key.first_page]
+        of_pages = map(self._read, (key for key in group if key.first_page))
+        return merge(
+            *of_operations, chain.from_iterable(of_pages), key=lambda recorded: recorded.place
+        )
+
+    def _read(self, key: SegmentKey) -> Iterator[Recorded]:
         """The wanted results of one segment."""
         operations = dict(
             enumerate(self._operations(key.first_position, key.end_position), key.first_position)
@@ -138,7 +177,7 @@ class Results:
         }
         if not wanted:
             return
-        for position, page, entry in _read(self.batch, key, self._data(key), operations):
+        for position, page, entry in _entries_of(self.batch, key, self._data(key), operations):
             if position in wanted and self.wanted.wants_status(entry.status_code):
                 response = entry.response.encode("utf-8", "surrogatepass")
                 yield Recorded(position, page, wanted[position], entry.status_code, response)
@@ -160,7 +199,52 @@ class Results:
         )
 
 
-def _read(
+@dataclass
+class _Taken:
+    """The results of one page, until there are as many as were asked for, or they are large."""
+
+    count: int
+    bytes_max: int
+    results: list[Recorded] = field(default_factory=list)
+    byte_count: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.results) >= self.count or self.byte_count >= self.bytes_max
+
+    def add(self, recorded: Recorded) -> None:
+        """Take a result, if there is room."""
+        if not self.is_full:
+            self.results.append(recorded)
+            self.byte_count += len(recorded.response)
+
+
+def _groups(keys: Iterable[SegmentKey]) -> Iterator[list[SegmentKey]]:
+    """Segments in their order; together those whose results stand among one another's."""
+    group: list[SegmentKey] = []
+    end: Place = (0, 0)
+    for key in keys:
+        if group and _place(key) >= end:
+            yield group
+            group = []
+        group.append(key)
+        end = max(end, _end(key))
+    if group:
+        yield group
+
+
+def _place(key: SegmentKey) -> Place:
+    """That of its first result."""
+    return key.first_position, key.first_page
+
+
+def _end(key: SegmentKey) -> Place:
+    """The one behind its last result. Further pages of one GET have segments of their own."""
+    page_count = key.result_count if key.first_page else 1
+    return key.end_position - 1, key.first_page + page_count
+
+
+def _entries_of(
     batch: Batch, key: SegmentKey, data: bytes, operations: Mapping[int, Operation]
 ) -> Iterator[tuple[int, int, _Entry]]:
     """Each result of a segment with its position and page."""

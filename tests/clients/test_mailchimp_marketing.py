@@ -189,7 +189,7 @@ def test_batch_pages(client: Any) -> None:
 
 def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
     """Create, get, list, update, remove."""
-    hooks = client_of(hooked).batch_webhooks
+    hooks = client_of(hooked).batchWebhooks
 
     made = hooks.create({"url": receiver.url})
     assert (receiver.url, True) == (made["url"], made["enabled"])
@@ -209,7 +209,7 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
 def test_batch_webhook_is_called(hooked: Server, receiver: Receiver) -> None:
     """What it gets leads to the results."""
     client = client_of(hooked)
-    client.batch_webhooks.create({"url": receiver.url})
+    client.batchWebhooks.create({"url": receiver.url})
     batch_id = client.batches.start({"operations": [{"method": "GET", "path": "/ping"}]})["id"]
 
     [delivery] = receiver.wait_for(1)
@@ -222,7 +222,7 @@ def test_batch_webhook_is_called(hooked: Server, receiver: Receiver) -> None:
 
 def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
     """A URL must be given, and answer GET; the twenty-first webhook is refused."""
-    hooks = client_of(hooked).batch_webhooks
+    hooks = client_of(hooked).batchWebhooks
     receiver.answer_gets(Reply(500))
     status, document = refusal(lambda: hooks.create({"url": receiver.url}))
     assert (400, ["url"]) == (status, [each["field"] for each in document["errors"]])

@@ -349,7 +349,7 @@ def test_params_of_writes(api: Api) -> None:
         ("GET", "/ping", None),
         ("GET", "/", None),
         ("GET", "/lists/{list_id}", None),
-        ("GET", "/lists/{list_id}/merge-fields", None),
+        ("GET", "/lists/{list_id}/merge-fields?count=10", None),
         ("GET", "/lists/{list_id}/members/ann@example.com", None),
         ("PATCH", "/lists/{list_id}/members/ann@example.com", {"vip": True}),
         ("PATCH", "/lists/{list_id}", {"name": "Other"}),

@@ -266,7 +266,7 @@ def test_body_over_the_limit(server: Server) -> None:
     status, body = send(server, "POST", "/3.0/batches", {"Content-Length": str(10**12)})
 
     assert 413 == status
-    assert "Send the operations in several batches." in json.loads(body)["detail"]
+    assert "Send it in several requests." in json.loads(body)["detail"]
 
 
 def _member(address: str, **more: str) -> dict[str, str]:

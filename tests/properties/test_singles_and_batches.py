@@ -4,8 +4,9 @@ Random calls are made twice, in two accounts that begin alike: one by one, and a
 several chunks. Statuses, bytes and what is stored at the end must agree. What may differ is named
 alike before it is compared: the ids that are random or come from a sequence. The single calls are
 made in the order that a batch documents (`as_in_a_batch`), so that reads of collections, which
-come after the calls on members around them, are compared as strictly as all else. Operations
-that only a batch refuses are left out of the single calls: they must change nothing.
+come after the calls on members around them, are compared as strictly as all else. What a batch
+pages through is asked for with a `count` in the single call, and counted. Operations that only a
+batch refuses are left out of the single calls: they must change nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ def compare_batch(places: Places, calls: list[Call]) -> None:
     """The calls alone, and as one batch."""
     compare(
         places,
-        lambda world: world.answer_alone(calls, NOW),
+        lambda world: world.answer_alone(calls, NOW, pages=True),
         lambda world: world.answer_as_batch(calls, NOW),
     )
 
@@ -78,7 +79,7 @@ def compare_chunks(places: Places, calls: list[Call], cuts: list[tuple[int, bool
         lambda world: [
             answered
             for number, chunk in enumerate(chunks)
-            for answered in world.answer_alone(chunk, NOW + number * _MINUTE)
+            for answered in world.answer_alone(chunk, NOW + number * _MINUTE, pages=True)
         ],
         lambda world: [
             answered

@@ -8,11 +8,12 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from batchway import limits
 from batchway.app import App, migrate_all, open_app
 from batchway.contract.batch_request import read_batch
 from batchway.contract.links import Links
@@ -130,10 +131,28 @@ class World:
 
     # --- The same calls, in several ways ---------------------------------------------------------
 
-    def answer_alone(self, calls: Sequence[Call], now: Microseconds) -> list[Answered]:
-        """One by one, each as a call of its own, in the order that a batch documents."""
-        answered = {index: self._answer_one(calls[index], now) for index in as_in_a_batch(calls)}
+    def answer_alone(
+        self, calls: Sequence[Call], now: Microseconds, *, pages: bool = False
+    ) -> list[Answered]:
+        """One by one, each as a call of its own, in the order that a batch documents.
+
+        With `pages`, what a batch pages through is asked for, and answered, as its first page.
+        """
+        one = self._answer_page if pages else self._answer_one
+        answered = {index: one(calls[index], now) for index in as_in_a_batch(calls)}
         return [answered[index] for index in range(len(calls))]
+
+    def _answer_page(self, call: Call, now: Microseconds) -> Answered:
+        if not is_paged(call):
+            return self._answer_one(call, now)
+        most = {"count": str(limits.page_count_max)}
+        answered = self._answer_one(replace(call, params={**call.params, **most}), now)
+        if answered.status != 200:
+            return answered
+        whole = {name: text for name, text in call.params.items() if "fields" not in name}
+        items = json.loads(self._answer_one(replace(call, params=whole | most), now).text)
+        count = len(items[_ITEMS[_last_segment(call)]])
+        return Answered(200, _with_last(answered.text, f'"returned_item_count":{count}'))
 
     def _answer_one(self, call: Call, now: Microseconds) -> Answered:
         if call.kind == "barred":
@@ -263,18 +282,42 @@ def as_in_a_batch(calls: Sequence[Call]) -> Iterator[int]:
     """The order of answers that `audience/answers.py` promises, as indexes of calls.
 
     Calls on members keep their order, and so do plain reads, which come behind them; a plain
-    write is a border between what stands before and behind it.
+    write is a border between what stands before and behind it. So is a collection, when as many
+    as are read at once stand before it.
     """
     held: list[int] = []
+    collections = 0
     for index, call in enumerate(calls):
+        is_collection = _is_collection(call)
+        if call.kind == "write" or (is_collection and collections == limits.pages_at_once_max):
+            yield from held
+            held, collections = [], 0
+        collections += is_collection
         if call.kind == "read":
             held.append(index)
-            continue
-        if call.kind == "write":
-            yield from held
-            held = []
-        yield index
+        else:
+            yield index
     yield from held
+
+
+def is_paged(call: Call) -> bool:
+    """Whether a batch pages through what the call asks for, if it is answered at all."""
+    return _is_collection(call) and not call.params.get("count")
+
+
+def _is_collection(call: Call) -> bool:
+    return (
+        call.method == "GET" and call.kind in {"read", "member"} and _last_segment(call) in _ITEMS
+    )
+
+
+def _last_segment(call: Call) -> str:
+    return call.path.rpartition("/")[2]
+
+
+def _with_last(text: str, member: str) -> str:
+    """The JSON text of an object with one more member."""
+    return f"{text[:-1]}{',' if len(text) > 2 else ''}{member}}}"  # noqa: PLR2004 - `{}`
 
 
 def shown(world: World, answers: Sequence[Answered]) -> list[str]:
@@ -301,6 +344,7 @@ def _lines(world: World, answers: Sequence[Answered]) -> Iterator[str]:
 
 
 BARRED = Answered(400, "")
+_ITEMS = {"lists": "lists", "members": "members", "merge-fields": "merge_fields", "tags": "tags"}
 _KEY = re.compile(r'"(?:web_id|id)":[0-9]+|"contact_id":"[0-9a-f]{32}"')
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from batchway.api.batch_results import filter_of
-from batchway.api.batches import Routes, find_batch
-from batchway.contract.batch_body import batch_body
+from batchway.api.batch_results import FILTERS, filter_of
+from batchway.api.batches import TAG, Routes, find_batch
+from batchway.contract.batch_body import BatchBody, batch_body
+from batchway.contract.description import Described
 from batchway.contract.links import Links
 from batchway.contract.problems import not_found
 from batchway.contract.request import Request
@@ -26,8 +27,30 @@ class BatchActionCalls:
     def routes(self) -> Routes:
         """Method, path and answer of each call."""
         return (
-            ("POST", "/batches/{batch_id}/actions/cancel", self.cancel),
-            ("POST", "/batches/{batch_id}/actions/retry", self.retry),
+            (
+                "POST",
+                "/batches/{batch_id}/actions/cancel",
+                self.cancel,
+                Described(
+                    "Run no more operations of a batch, but keep and compile what is done.",
+                    reply=BatchBody,
+                    notes="An extension. What is not done gets a result with the status 499.",
+                    tag=TAG,
+                ),
+            ),
+            (
+                "POST",
+                "/batches/{batch_id}/actions/retry",
+                self.retry,
+                Described(
+                    "Run the operations of a finished batch that failed again, in a new batch.",
+                    query=FILTERS,
+                    reply=BatchBody,
+                    errors=(409,),
+                    notes="An extension. The filters choose other operations.",
+                    tag=TAG,
+                ),
+            ),
         )
 
     def cancel(self, request: Request, identity: Identity, links: Links) -> Response:

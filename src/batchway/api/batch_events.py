@@ -8,8 +8,9 @@ import msgspec
 from anyio import current_time, sleep
 
 from batchway import limits
-from batchway.api.batches import Routes, find_batch
+from batchway.api.batches import TAG, Routes, find_batch
 from batchway.api.threads import in_thread
+from batchway.contract.description import Described
 from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode
@@ -53,7 +54,20 @@ class BatchEventCalls:
 
     def routes(self) -> Routes:
         """Method, path and answer of each call."""
-        return (("GET", "/batches/{batch_id}/events", self.get),)
+        return (
+            (
+                "GET",
+                "/batches/{batch_id}/events",
+                self.get,
+                Described(
+                    "How a batch goes on, as server-sent events.",
+                    reply=BatchProgress,
+                    reply_types=(EVENTS,),
+                    notes="An extension. With `Accept: application/json` one look at it.",
+                    tag=TAG,
+                ),
+            ),
+        )
 
     def get(self, request: Request, identity: Identity, _links: Links) -> Response:
         """A stream that ends with the batch; or one look at it, for who accepts only JSON."""

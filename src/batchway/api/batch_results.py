@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from batchway.api.batches import Routes, find_batch
+from batchway import limits
+from batchway.api.batches import TAG, Routes, find_batch
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.error_groups import ErrorGroup, ErrorGroups
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
@@ -16,10 +19,27 @@ from batchway.contract.response import Response, encode
 from batchway.contract.stream import NDJSON, Stream
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
-from batchway.model.batch import Batch
+from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
 from batchway.results import Filter, Recorded, Results
 
+FILTERS = (
+    Parameter(
+        name="status_code", description="Results with this status.", kind="integer", example=404
+    ),
+    Parameter(
+        name="errored", description="Only results that are errored, or only others.", kind="boolean"
+    ),
+    Parameter(name="operation_id", description="Results of operations with this id."),
+    Parameter(name="path", description="Results of operations on this path.", example="/lists"),
+)
+_PAGE = Parameter(
+    name="page",
+    description="Which page of a GET that pages; the first one is 0.",
+    kind="integer",
+    minimum=0,
+    default=0,
+)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -62,19 +82,56 @@ class BatchResultCalls:
     def routes(self) -> Routes:
         """Method, path and answer of each call."""
         return (
-            ("GET", "/batches/{batch_id}/operations", self.list),
-            ("GET", "/batches/{batch_id}/operations/{position}", self.get),
-            ("GET", "/batches/{batch_id}/errors", self.errors),
+            (
+                "GET",
+                "/batches/{batch_id}/operations",
+                self.list,
+                Described(
+                    "The results recorded so far, in the order of the operations.",
+                    query=(*FILTERS, *ON_PAGE),
+                    reply=OperationResults,
+                    reply_types=(NDJSON,),
+                    notes=f"An extension. With `Accept: {NDJSON}` all of them, one a line.",
+                    tag=TAG,
+                ),
+            ),
+            (
+                "GET",
+                "/batches/{batch_id}/operations/{position}",
+                self.get,
+                Described(
+                    "One operation, with its result if there is one yet.",
+                    query=(_PAGE, *ON_ONE),
+                    reply=OperationResult,
+                    notes="An extension.",
+                    tag=TAG,
+                ),
+            ),
+            (
+                "GET",
+                "/batches/{batch_id}/errors",
+                self.errors,
+                Described(
+                    "The failures so far, grouped by what went wrong.",
+                    query=ON_ONE,
+                    reply=BatchErrors,
+                    notes="An extension.",
+                    tag=TAG,
+                ),
+            ),
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
-        """The results recorded so far, in the order of the operations."""
+        """The results recorded so far, in the order of the operations.
+
+        A page ends early when its responses are large together; the next one begins behind it.
+        """
         batch = find_batch(self.parts, request, identity)
         results = self._results(batch, filter_of(request.params))
         if NDJSON in request.headers.get("accept", ""):
             return Response(200, Stream(NDJSON, _lines(request, results)))
         wanted = page(request.params)
-        found, total = results.page(wanted.count, wanted.offset)
+        found, total = results.page(wanted.count, wanted.offset, limits.answer_bytes_max)
         itself = f"/batches/{batch.public_id}"
         return Response(
             200,
@@ -89,7 +146,7 @@ class BatchResultCalls:
         )
 
     def get(self, request: Request, identity: Identity, _links: Links) -> Response:
-        """One operation, with its result if there is one yet."""
+        """One operation, with its result if there is one yet; 404 if there will never be."""
         batch = find_batch(self.parts, request, identity)
         position = _number(request.path_params["position"])
         if position is None or position >= batch.operation_count:
@@ -101,9 +158,11 @@ class BatchResultCalls:
         if found is None:
             raise not_found()
         operation, recorded = found
-        return Response(
-            200, _result(recorded) if recorded else _pending(position, wanted_page, operation)
-        )
+        if recorded is not None:
+            return Response(200, _result(recorded))
+        if batch.status is Status.FINISHED:
+            raise not_found()
+        return Response(200, _pending(position, wanted_page, operation))
 
     def errors(self, request: Request, identity: Identity, links: Links) -> Response:
         """The failures so far, grouped by what went wrong."""
@@ -144,12 +203,10 @@ def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filt
 
 
 def _lines(request: Request, results: Results) -> Iterator[bytes]:
-    """All results, or a page of them if one is asked for."""
-    if "count" in request.params or "offset" in request.params:
-        wanted = page(request.params)
-        found: Iterator[Recorded] = iter(results.page(wanted.count, wanted.offset)[0])
-    else:
-        found = results.all()
+    """All results from the offset on, or as many as are asked for."""
+    wanted = page(request.params)
+    count = wanted.count if request.params.get("count", "").strip() else None
+    found = islice(results.all(wanted.offset), count)
     return (encode(_result(each)) + b"\n" for each in found)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.api.batches import Routes
+from batchway.contract.description import ON_ONE, ON_PAGE, Described
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
 from batchway.contract.problems import bad_request, invalid_field, not_found
@@ -28,6 +29,7 @@ from batchway.store import accounts, batch_webhooks, deliveries
 
 T = TypeVar("T")
 
+TAG = "Batch webhooks"
 _ONE = "/batch-webhooks/{batch_webhook_id}"
 _SUCCESS = range(200, 300)
 _UNVERIFIED = "We couldn't verify the URL is working. Please double check and try again. {what}"
@@ -68,6 +70,34 @@ class BatchWebhookChanges(msgspec.Struct):
     signing_enabled: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+_LIST = Described(
+    "The account's batch webhooks, oldest first.", query=ON_PAGE, reply=BatchWebhookList, tag=TAG
+)
+_CREATE = Described(
+    "Tell a URL of each batch that is finished.",
+    body=NewBatchWebhook,
+    reply=BatchWebhookBody,
+    notes="The URL must answer a GET with 2xx. `signing_secret` is shown this once.",
+    body_example={"url": "https://example.com/batch-finished"},
+    tag=TAG,
+)
+_GET = Described("One batch webhook.", query=ON_ONE, reply=BatchWebhookBody, tag=TAG)
+_UPDATE = Described(
+    "Change a batch webhook. Disabled, it loses what is pending.",
+    body=BatchWebhookChanges,
+    is_body_partial=True,
+    reply=BatchWebhookBody,
+    body_example={"enabled": False},
+    tag=TAG,
+)
+_DELETE = Described("Delete a batch webhook with its log.", tag=TAG)
+_ROTATE = Described(
+    "A new signing secret; the old one goes on signing beside it for a day.",
+    reply=BatchWebhookBody,
+    notes="An extension. `signing_secret` is shown this once.",
+    tag=TAG,
+)
+
 _new = msgspec.json.Decoder(NewBatchWebhook)
 _changes = msgspec.json.Decoder(BatchWebhookChanges)
 
@@ -83,16 +113,12 @@ class BatchWebhookCalls:
     def routes(self) -> Routes:
         """Method, path and answer of each call."""
         return (
-            ("GET", "/batch-webhooks", self.list),
-            ("POST", "/batch-webhooks", self.create),
-            ("GET", _ONE, self.get),
-            ("PATCH", _ONE, self.update),
-            ("DELETE", _ONE, self.delete),
-            (
-                "POST",
-                "/batch-webhooks/{batch_webhook_id}/actions/rotate-secret",
-                self.rotate_secret,
-            ),
+            ("GET", "/batch-webhooks", self.list, _LIST),
+            ("POST", "/batch-webhooks", self.create, _CREATE),
+            ("GET", _ONE, self.get, _GET),
+            ("PATCH", _ONE, self.update, _UPDATE),
+            ("DELETE", _ONE, self.delete, _DELETE),
+            ("POST", f"{_ONE}/actions/rotate-secret", self.rotate_secret, _ROTATE),
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from batchway.contract.batch_body import BatchBody, batch_body
+from batchway.contract.description import ON_ONE, ON_PAGE, Described
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
 from batchway.contract.problems import not_found
@@ -27,8 +28,10 @@ class BatchList(msgspec.Struct, rename={"links": "_links"}):
     links: list[Link]
 
 
+TAG = "Batches"
+
 OwnAnswer = Callable[[Request, Identity, Links], Response]
-Routes = tuple[tuple[str, str, OwnAnswer], ...]
+Routes = tuple[tuple[str, str, OwnAnswer, Described], ...]
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,34 @@ class BatchCalls:
     def routes(self) -> Routes:
         """Method, path and answer of each call."""
         return (
-            ("GET", "/batches", self.list),
-            ("GET", "/batches/{batch_id}", self.get),
-            ("DELETE", "/batches/{batch_id}", self.delete),
+            (
+                "GET",
+                "/batches",
+                self.list,
+                Described(
+                    "The batches of the last seven days, newest first.",
+                    query=ON_PAGE,
+                    reply=BatchList,
+                    tag=TAG,
+                ),
+            ),
+            (
+                "GET",
+                "/batches/{batch_id}",
+                self.get,
+                Described(
+                    "The status of a batch, with a fresh link to its results when it is finished.",
+                    query=ON_ONE,
+                    reply=BatchBody,
+                    tag=TAG,
+                ),
+            ),
+            (
+                "DELETE",
+                "/batches/{batch_id}",
+                self.delete,
+                Described("Stop a batch if it runs, and drop its results.", tag=TAG),
+            ),
         )
 
     def get(self, request: Request, identity: Identity, links: Links) -> Response:

@@ -96,6 +96,7 @@ class Calls:
             check_params(request.params)
             answer, request.path_params = self.own_calls.match(request.method, request.path)
         if isinstance(answer, Intake):
+            _check_length(http, limits.request_body_bytes_max)
             with _limited(limits.batch_request_seconds_max):
                 response = await answer.answer(request, identity, links, http.stream())
         else:
@@ -139,13 +140,19 @@ def _family(request: Request) -> str:
 async def _body(http: HttpRequest) -> bytes:
     """The whole body; raises 413 as soon as it is known to be too large."""
     most = limits.call_body_bytes_max
-    declared = http.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most:
-        raise too_large(f"The body of a request may have {most} bytes.")
+    _check_length(http, most)
     inflater = Inflater(http.headers.get("content-encoding"), most)
     body = b"".join([piece async for piece in _inflated(http.stream(), inflater)])
     inflater.finish()
     return body
+
+
+def _check_length(http: HttpRequest, most: int) -> None:
+    """Refuse a body that is announced as too large before it is sent."""
+    declared = http.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > most:
+        detail = f"This request's body may have {most} bytes. Send it in several requests."
+        raise too_large(detail)
 
 
 async def _inflated(stream: AsyncIterator[bytes], inflater: Inflater) -> AsyncIterator[bytes]:

@@ -10,8 +10,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.api.batch_webhooks import find_webhook
+from batchway.api.batch_webhooks import TAG, find_webhook
 from batchway.api.batches import Routes
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
 from batchway.contract.problems import conflict, invalid_field, not_found
@@ -26,7 +27,9 @@ from batchway.model.step import Step
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
 from batchway.store import batches, deliveries
 
-_ONE = "/batch-webhooks/{batch_webhook_id}"
+_WEBHOOK = "/batch-webhooks/{batch_webhook_id}"
+_ALL = f"{_WEBHOOK}/deliveries"
+_ONE = f"{_ALL}/{{delivery_id}}"
 _MILLISECOND = 1_000
 
 
@@ -77,6 +80,41 @@ class Recovered(msgspec.Struct):
     recovered: int
 
 
+_LIST = Described(
+    "What was sent to a batch webhook, newest first, and how it was answered.",
+    query=(
+        Parameter(name="state", description="Only deliveries in this state.", choices=tuple(State)),
+        *ON_PAGE,
+    ),
+    reply=DeliveryList,
+    notes="An extension.",
+    tag=TAG,
+)
+_GET = Described(
+    "One delivery with its attempts.",
+    query=ON_ONE,
+    reply=DeliveryBody,
+    notes="An extension.",
+    tag=TAG,
+)
+_RESEND = Described(
+    "Send an event again, under the same id.",
+    reply=DeliveryBody,
+    errors=(409,),
+    notes="An extension.",
+    tag=TAG,
+)
+_RECOVER = Described(
+    "Send everything again that was given up since a moment.",
+    body=Since,
+    reply=Recovered,
+    errors=(409,),
+    notes="An extension.",
+    body_example={"since": "2026-11-23T12:00:00+00:00"},
+    tag=TAG,
+)
+_TEST = Described("Send a test event.", reply=DeliveryBody, notes="An extension.", tag=TAG)
+
 _since = msgspec.json.Decoder(Since)
 
 
@@ -89,11 +127,11 @@ class DeliveryCalls:
     def routes(self) -> Routes:
         """Method, path and answer of each call."""
         return (
-            ("GET", f"{_ONE}/deliveries", self.list),
-            ("GET", f"{_ONE}/deliveries/{{delivery_id}}", self.get),
-            ("POST", f"{_ONE}/deliveries/{{delivery_id}}/actions/resend", self.resend),
-            ("POST", f"{_ONE}/actions/recover", self.recover),
-            ("POST", f"{_ONE}/actions/test", self.test),
+            ("GET", _ALL, self.list, _LIST),
+            ("GET", _ONE, self.get, _GET),
+            ("POST", f"{_ONE}/actions/resend", self.resend, _RESEND),
+            ("POST", f"{_WEBHOOK}/actions/recover", self.recover, _RECOVER),
+            ("POST", f"{_WEBHOOK}/actions/test", self.test, _TEST),
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:

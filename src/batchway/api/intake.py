@@ -4,13 +4,16 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import msgspec
 
 from batchway import limits
+from batchway.api.batches import TAG
 from batchway.api.threads import in_thread
-from batchway.contract.batch_body import batch_body
+from batchway.contract.batch_body import BatchBody, batch_body
 from batchway.contract.batch_request import BatchReader
+from batchway.contract.description import Described, Parameter
 from batchway.contract.error_groups import ErrorGroup, ErrorGroups
 from batchway.contract.inflate import Inflater
 from batchway.contract.links import Link, Links
@@ -36,6 +39,47 @@ class Validation(msgspec.Struct, rename={"links": "_links"}):
     links: list[Link]
 
 
+class OperationBody(msgspec.Struct):
+    """An operation as a client should send it; more is understood."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    params: dict[str, str] = {}
+    body: str = ""
+    operation_id: str = ""
+
+
+class BatchRequest(msgspec.Struct):
+    """What a client sends."""
+
+    operations: list[OperationBody]
+
+
+CREATE_BATCH = Described(
+    "Accept a batch of operations whole, or refuse it whole.",
+    query=(
+        Parameter(
+            name="validate_only",
+            description="Only check the operations: nothing is kept. An extension.",
+            kind="boolean",
+        ),
+    ),
+    headers=(
+        Parameter(
+            name="Idempotency-Key",
+            description="For a day, the same key and body give the same batch. An extension.",
+        ),
+    ),
+    body=BatchRequest,
+    body_types=(NDJSON,),
+    reply=BatchBody,
+    errors=(409, 413, 415),
+    notes="The body may be gzipped.",
+    body_example={"operations": [{"method": "GET", "path": "/lists", "operation_id": "mine"}]},
+    tag=TAG,
+)
+
+
 @dataclass(frozen=True)
 class Intake:
     """Takes new batches."""
@@ -49,7 +93,7 @@ class Intake:
         """Accept a batch whole, or refuse it whole."""
         key = _idempotency_key(request)
         is_check = request.flag("validate_only")
-        if not is_check:
+        if not is_check and key is None:  # with one, the batch may be there already
             await in_thread(partial(check_room, self.parts, identity.account.id))
         with Incoming() as incoming:
             body_hash = await _read(request, body, incoming)

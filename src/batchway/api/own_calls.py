@@ -6,7 +6,7 @@ from batchway.api.batch_results import BatchResultCalls
 from batchway.api.batch_webhooks import BatchWebhookCalls
 from batchway.api.batches import BatchCalls, OwnAnswer
 from batchway.api.deliveries import DeliveryCalls
-from batchway.api.intake import Intake
+from batchway.api.intake import CREATE_BATCH, Intake
 from batchway.api.usage import LimitCalls
 from batchway.contract.result_links import ResultLinks
 from batchway.contract.routing import RouteTable
@@ -20,7 +20,7 @@ OwnCalls = RouteTable[OwnAnswer | Intake]
 def own_calls(parts: Parts, result_links: ResultLinks, egress: Egress, sealer: Sealer) -> OwnCalls:
     """Their route table. `Intake` reads its request's body by itself, the others get it read."""
     table: OwnCalls = RouteTable()
-    table.add("POST", "/batches", Intake(parts, result_links))
+    table.add("POST", "/batches", Intake(parts, result_links), CREATE_BATCH)
     for calls in (
         BatchCalls(parts, result_links),
         BatchResultCalls(parts),
@@ -30,6 +30,6 @@ def own_calls(parts: Parts, result_links: ResultLinks, egress: Egress, sealer: S
         DeliveryCalls(parts),
         LimitCalls(parts),
     ):
-        for method, template, answer in calls.routes():
-            table.add(method, template, answer)
+        for method, template, answer, described in calls.routes():
+            table.add(method, template, answer, described)
     return table

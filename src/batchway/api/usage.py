@@ -6,6 +6,7 @@ import msgspec
 
 from batchway import settable_limits
 from batchway.api.batches import Routes
+from batchway.contract.description import ON_ONE, Described
 from batchway.contract.links import Link, Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response
@@ -39,7 +40,20 @@ class LimitCalls:
 
     def routes(self) -> Routes:
         """Method, path and answer of each call."""
-        return (("GET", "/limits", self.get),)
+        return (
+            (
+                "GET",
+                "/limits",
+                self.get,
+                Described(
+                    "The limits of this server, and the account's use of them.",
+                    query=ON_ONE,
+                    reply=LimitsBody,
+                    notes="An extension.",
+                    tag="Limits",
+                ),
+            ),
+        )
 
     def get(self, _request: Request, identity: Identity, links: Links) -> Response:
         """The limits of this server, and the account's use of them."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from socketserver import ThreadingTCPServer
 from threading import BoundedSemaphore, Thread
 from types import FrameType, TracebackType
@@ -33,6 +33,7 @@ EVENTS_WAITING_MAX = 100  # to be printed; more are answered 503, and sent again
 CONNECTIONS_MAX = 16  # at a time; more are hung up on
 SILENCE_SECONDS_MAX = 10.0  # of who sends a request
 ENDING_POLL_SECONDS = 0.05
+SIGNAL_POLL_SECONDS = 0.2  # a signal that another thread got does not wake the waiting one
 BAD_REQUEST, NOT_FOUND = 400, 404
 
 LISTEN_EXAMPLES = """Examples:
@@ -233,7 +234,13 @@ class Receiver:
 
     def events(self) -> Iterator[Event]:
         """What is posted, as it comes, until `end` is called."""
-        while (event := self._waiting.get()) is not None:
+        while True:
+            try:
+                event = self._waiting.get(timeout=SIGNAL_POLL_SECONDS)
+            except Empty:
+                continue
+            if event is None:
+                return
             yield event
 
     def end(self) -> None:
@@ -319,6 +326,7 @@ def _utc(moment: Microseconds) -> str:
 class _Server(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 2 * CONNECTIONS_MAX
 
     def __init__(
         self, host: str, port: int, take: Callable[[Mapping[str, str], bytes], bool]

@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 SECRET_PURPOSE = "batch webhook secret"  # noqa: S105 - what the secret is for
 _GONE = 410
 _ANOTHER_SECOND = 1.0
+# An account with many slow webhooks leaves the other half of a worker's turns to the others.
+_ATTEMPTS_OF_ACCOUNT_MAX = limits.deliveries_per_worker_max // 2
 _EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may be so much too early
 
 
@@ -62,7 +64,7 @@ class Deliver:
         self._result_links = result_links
         self._base_url = base_url
         self._lock = threading.Lock()
-        self._under_way: Counter[int] = Counter()
+        self._under_way: Counter[tuple[str, int]] = Counter()
 
     def __call__(self, delivery_id: int) -> None:
         """Make one attempt, if one is due. May run twice and die anywhere."""
@@ -96,15 +98,19 @@ class Deliver:
 
     @contextmanager
     def _turn(self, webhook: BatchWebhook) -> Iterator[bool]:
-        """Whether another attempt to this webhook may be under way."""
+        """Whether another attempt to this webhook, and of its account, may be under way."""
+        to_webhook, of_account = ("webhook", webhook.id), ("account", webhook.account_id)
         with self._lock:
-            is_free = self._under_way[webhook.id] < limits.webhook_attempts_at_once_max
-            self._under_way[webhook.id] += 1
+            is_free = (
+                self._under_way[to_webhook] < limits.webhook_attempts_at_once_max
+                and self._under_way[of_account] < _ATTEMPTS_OF_ACCOUNT_MAX
+            )
+            self._under_way.update((to_webhook, of_account))
         try:
             yield is_free
         finally:
             with self._lock:
-                self._under_way[webhook.id] -= 1
+                self._under_way.subtract((to_webhook, of_account))
                 self._under_way += Counter()  # forgets those that have come to zero
 
     def _hand_over_later(self, delivery: Delivery) -> None:
@@ -158,12 +164,10 @@ class Deliver:
             )
             if webhook is None:
                 return
-            if not (webhook.enabled or work.batch is None):
-                return  # disabled meanwhile: what was pending is exhausted
             state, wait_seconds = _next(work.delivery, attempt, answer)
             next_at = None if wait_seconds is None else _after(attempt, wait_seconds)
             if not deliveries.record(connection, work.delivery, attempt, state, next_at):
-                return
+                return  # the webhook was disabled meanwhile, or another attempt was kept
             if wait_seconds is not None:
                 self._parts.hand_over(
                     connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds

@@ -18,13 +18,11 @@ def retry(parts: Parts, identity: Identity, base_url: str, batch: Batch, wanted:
         raise conflict(detail)
     check_room(parts, identity.account.id)
     with Incoming() as incoming:
-        paged: set[int] = set()  # an operation comes once, however many of its pages are wanted
+        last = -1  # an operation comes once, however many of its pages are wanted
         for each in Results(parts.database, parts.archive, batch, wanted).all():
-            if each.operation.method == "GET":
-                if each.position in paged:
-                    continue
-                paged.add(each.position)
-            incoming.add([each.operation])
+            if each.position != last:
+                incoming.add([each.operation])
+                last = each.position
         if not incoming.count:
             detail = "No operation of the batch has such a result, so there is nothing to retry."
             raise bad_request(detail)

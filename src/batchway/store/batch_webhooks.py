@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from batchway.kit.clock import Microseconds
 from batchway.kit.ids import public_id
 from batchway.model.webhook import BatchWebhook
-from batchway.store.database import for_update, run
+from batchway.store.database import for_share, for_update, run
 
 _COLUMNS = """id, account_id, public_id, url, enabled, signing_enabled, secret, old_secret,
     old_secret_until, failing_since, disabled_reason, created_at"""
@@ -102,13 +102,14 @@ def page_of(connection: Connection, account_id: int, count: int, offset: int) ->
 
 
 def enabled(connection: Connection, account_id: int) -> list[BatchWebhook]:
-    """The webhooks that want to hear of finished batches."""
+    """The webhooks that want to hear of finished batches; they stay so until the commit."""
     rows = run(
         connection,
         f"""
         SELECT {_COLUMNS} FROM batch_webhooks
         WHERE account_id = :account_id AND enabled
         ORDER BY id
+        {for_share(connection)}
         """,
         account_id=account_id,
     )

@@ -191,6 +191,7 @@ def _sqlite_engine(url: str) -> Engine:
         url,
         pool_size=16,
         max_overflow=48,
+        pool_use_lifo=True,  # few connections are at work, and only theirs have full caches
         connect_args={"check_same_thread": False, "timeout": limits.busy_timeout_seconds},
     )
 

@@ -1,0 +1,58 @@
+"""How the tests of the way out ask: with a resolver and a network of their own."""
+
+import socket
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+from typing import Any
+
+from batchway.kit.addresses import Network
+from batchway.kit.egress import (
+    Answered,
+    Egress,
+    Resolver,
+    Unreached,
+    system_resolver,
+    system_trust,
+)
+
+SHORT_SECONDS = 0.3
+LONG_SECONDS = 30.0
+LOOPBACK = ip_network("127.0.0.1/32")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+TRUST = system_trust()  # reading the authorities takes a while
+
+Behaviour = Callable[[socket.socket], None]
+
+
+def an_egress(allowed: Sequence[Network] = (), resolver: Resolver = system_resolver) -> Egress:
+    """A way out that allows these networks, with a resolver."""
+    return Egress(allowed, resolver, TRUST)
+
+
+def get(url: str, egress: Egress, seconds: float = LONG_SECONDS) -> Answered | Unreached:
+    """The answer to a GET."""
+    return send(url, egress, seconds=seconds)
+
+
+def send(url: str, egress: Egress, method: str = "GET", **parts: Any) -> Answered | Unreached:
+    """The answer to a request."""
+    usual: dict[str, Any] = {
+        "headers": (),
+        "body": b"",
+        "seconds": LONG_SECONDS,
+        "answer_bytes_max": 1_000,
+    }
+    return egress.send(method, url, **(usual | parts))
+
+
+def reason_of(answer: Answered | Unreached) -> str:
+    """Why there was no answer."""
+    assert isinstance(answer, Unreached), answer
+    return answer.reason
+
+
+def answered(answer: Answered | Unreached) -> Answered:
+    """The answer that there was."""
+    assert isinstance(answer, Answered), answer
+    return answer

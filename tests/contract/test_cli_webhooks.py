@@ -1,0 +1,338 @@
+"""The command line against a real server: webhooks, the local receiver, and looking into batches."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from batchway.cli.main import build
+from batchway.cli.terminal import CommandError
+from tests.contract.running import running_server
+from tests.receiver import Receiver, Reply, receiving
+from tests.scenario import KEY, Server, add_member, until
+
+PING = {"method": "GET", "path": "/ping"}
+MISSING = {"method": "GET", "path": "/lists/0123456789", "operation_id": "crm-7"}
+ENDED_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that may call this machine; one database will do: it has no say in this."""
+    folder = tmp_path_factory.mktemp("allowed")
+    with running_server(folder, BATCHWAY_EGRESS_ALLOW="127.0.0.0/8") as server:
+        yield server
+
+
+@pytest.fixture
+def receiver(server: Server) -> Iterator[Receiver]:
+    """Who hears of batches; afterwards there is no webhook."""
+    with receiving() as receiver:
+        yield receiver
+    for each in server.get("/batch-webhooks")["webhooks"]:
+        server.call("DELETE", f"/batch-webhooks/{each['id']}")
+
+
+def run(server: Server, *arguments: str, **environment: str) -> Result:
+    """Run a command of ours against the server."""
+    variables = {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": KEY, **environment}
+    return CliRunner().invoke(build(), arguments, env=variables)
+
+
+def done(server: Server, *arguments: str) -> str:
+    """What a command prints that must succeed."""
+    result = run(server, *arguments)
+    assert 0 == result.exit_code, f"{result.output}\n{result.exception!r}"
+    return result.stdout
+
+
+def refusal(server: Server, *arguments: str) -> CommandError:
+    """What a command says that must fail."""
+    result = run(server, *arguments)
+    assert isinstance(result.exception, CommandError), result.output
+    return result.exception
+
+
+def new_webhook(server: Server, receiver: Receiver, *arguments: str) -> str:
+    """The id of a new batch webhook."""
+    printed = done(server, "webhooks", "create", receiver.url, *arguments)
+    return re.findall(r"Batch webhook (\w+) was made", printed)[0]
+
+
+def rows(printed: str) -> list[list[str]]:
+    """The lines of a table below its head."""
+    return [line.split("\t") for line in printed.splitlines()][1:]
+
+
+# --- Webhooks ------------------------------------------------------------------------------------
+
+
+def test_a_webhook_from_its_making_to_its_end(server: Server, receiver: Receiver) -> None:
+    """It is made, shown, changed and deleted; each secret is printed when it is made."""
+    webhook = new_webhook(server, receiver, "--no-signing", "--disabled")
+    listed = rows(done(server, "webhooks", "list"))
+    changed = done(server, "webhooks", "update", webhook, "--enable", "--signing")
+    rotated = done(server, "webhooks", "rotate-secret", webhook)
+    deleted = done(server, "webhooks", "delete", webhook)
+
+    assert [[webhook, receiver.url, "disabled", "not signed"]] == listed
+    assert "is enabled, its events are signed" in changed
+    secrets = [re.findall(r"whsec_\S+   \(shown this once", text) for text in (changed, rotated)]
+    assert [1, 1] == [len(each) for each in secrets]
+    assert secrets[0] != secrets[1]
+    assert f"Batch webhook {webhook} was deleted.\n" == deleted
+    assert [] == rows(done(server, "webhooks", "list"))
+
+
+def test_a_delivery_is_shown_and_sent_again(server: Server, receiver: Receiver) -> None:
+    """What the receiver answered can be read, and once it works again it gets what it missed."""
+    webhook = new_webhook(server, receiver)
+    receiver.answer_posts(Reply(410, body=b"Gone fishing."))
+    event = re.findall(r"msg_\w+", done(server, "webhooks", "test", webhook))[0]
+    receiver.wait_for(1)
+
+    def exhausted() -> list[list[str]]:
+        return rows(done(server, "webhooks", "deliveries", webhook, "--state", "exhausted"))
+
+    [row] = until(exhausted, "the delivery is given up")
+    shown = done(server, "webhooks", "show", webhook, event)
+    receiver.answer_posts(Reply(200))
+    error = refusal(server, "webhooks", "resend", webhook, event)
+    done(server, "webhooks", "update", webhook, "--enable")
+    resent = done(server, "webhooks", "resend", webhook, event)
+    [_, again] = receiver.wait_for(2)
+
+    assert [event, "test", "", "exhausted"] == row[:4]
+    assert ["1", "410", ""] == row[5:]
+    assert "410\tGone fishing." in shown
+    assert f"batchway webhooks update {webhook} --enable" in error.next_step
+    assert f"Event {event} is on its way." in resent
+    assert event == again.headers["webhook-id"]
+
+
+def test_what_was_given_up_is_recovered(server: Server, receiver: Receiver) -> None:
+    """All of it is sent again by one command; a second one finds nothing."""
+    webhook = new_webhook(server, receiver)
+    receiver.script(Reply(410))
+    server.submit([PING])
+    until(lambda: "was disabled" in run(server, "webhooks", "deliveries", webhook).stderr, "a 410")
+    done(server, "webhooks", "update", webhook, "--enable")
+
+    first = done(server, "webhooks", "recover", webhook, "--since", "2h")
+    receiver.wait_for(2)
+    second = done(server, "webhooks", "recover", webhook, "--since", "2h")
+
+    assert first.startswith("1 events since ")
+    assert second.startswith("0 events since ")
+
+
+def test_an_address_that_may_not_be_called(sqlite_server: Server) -> None:
+    """The error says which setting lets the server call it."""
+    with receiving() as receiver:
+        error = refusal(sqlite_server, "webhooks", "create", receiver.url)
+
+    assert "We couldn't verify the URL is working." in str(error)
+    assert "BATCHWAY_EGRESS_ALLOW=127.0.0.0/8" in error.next_step
+
+
+# --- Listening -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """`batchway webhooks listen` as a process of its own, ended with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batchway", "webhooks", "listen"],
+        env=server.environment() | {"BATCHWAY_URL": server.url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_events_are_printed_until_a_signal(server: Server, number: signal.Signals) -> None:
+    """The end of a batch is told, verified; Ctrl-C or SIGTERM deletes the webhook and ends with 0."""
+    with listening(server) as process:
+        assert process.stdout
+        greeting = process.stdout.readline()
+        batch_id = server.submit([PING, MISSING])
+        lines = [process.stdout.readline() for _ in range(4)]
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=ENDED_SECONDS)
+
+    assert re.fullmatch(r"Batch webhook \w+ listens at http://127.0.0.1:\d+/ .*\n", greeting)
+    assert "signature verified" in lines[0]
+    assert "batch_operation_completed" in lines[1]
+    assert f"batch {batch_id} finished: 2 of 2 operations, 1 errored" in lines[2]
+    assert f"{server.url}/" in lines[3]
+    assert (0, "") == (process.returncode, errors)
+    assert "was deleted" in rest
+    assert [] == server.get("/batch-webhooks")["webhooks"]
+
+
+def test_nobody_reads_what_is_printed(server: Server) -> None:
+    """A pipe that is closed ends the listening, and the webhook goes with it."""
+    with listening(server) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.stdout.close()
+        server.submit([PING])
+        process.wait(ENDED_SECONDS)
+
+    assert [] == server.get("/batch-webhooks")["webhooks"]
+
+
+def test_listening_where_the_server_may_not_call(sqlite_server: Server) -> None:
+    """Nothing is left behind, and the error says what to set."""
+    error = refusal(sqlite_server, "webhooks", "listen")
+
+    assert "BATCHWAY_EGRESS_ALLOW=127.0.0.0/8" in error.next_step
+    assert "--public-url" in error.next_step
+    assert 0 == sqlite_server.get("/batch-webhooks")["total_items"]
+
+
+# --- Batches -------------------------------------------------------------------------------------
+
+
+def test_errors_are_grouped(server: Server) -> None:
+    """One row for each reason, the most frequent first, with the operations that it hit."""
+    list_id = server.new_list()
+    mistakes = [add_member(list_id, "no address", f"bad-{number}") for number in range(3)]
+    batch_id = server.submit([PING, MISSING, *mistakes])
+    server.finished(batch_id)
+
+    found = rows(done(server, "batches", "errors", batch_id))
+
+    assert [["3", "400"], ["1", "404"]] == [row[:2] for row in found]
+    assert ["bad-0, bad-1, bad-2", "crm-7"] == [row[5] for row in found]
+    assert [f"/lists/{list_id}/members", "/lists/0123456789"] == [row[6] for row in found]
+
+
+def test_no_errors(server: Server) -> None:
+    """Then the command says so."""
+    batch_id = server.submit([PING])
+    server.finished(batch_id)
+
+    expected = f"No operation of batch {batch_id} has errored.\n"
+    assert expected == done(server, "batches", "errors", batch_id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["0", "1", "2"]),
+        (["--errored"], ["1"]),
+        (["--succeeded"], ["0", "2"]),
+        (["--status-code", "404"], ["1"]),
+        (["--operation-id", "crm-7"], ["1"]),
+        (["--path", "/ping", "--succeeded"], ["0", "2"]),
+        (["--offset", "1"], ["1", "2"]),
+        (["--count", "1"], ["0"]),
+        (["--count", "1", "--offset", "1"], ["1"]),
+    ],
+)
+def test_operations_are_chosen(server: Server, arguments: list[str], expected: list[str]) -> None:
+    """The table and the lines of JSON hold the same operations."""
+    batch_id = server.submit([PING, MISSING, PING])
+    server.finished(batch_id)
+    command = ["batches", "operations", batch_id, *arguments]
+
+    table = rows(done(server, *command))
+    lines = [json.loads(line) for line in done(server, *command, "--json").splitlines()]
+
+    assert expected == [row[0] for row in table]
+    assert expected == [str(each["position"]) for each in lines]
+    assert {0: "/ping", 1: "/lists/0123456789", 2: "/ping"}.items() >= {
+        (each["position"], each["path"]) for each in lines
+    }
+
+
+def test_retry_runs_what_errored_again(server: Server) -> None:
+    """A new batch of those operations; what is not finished or has none is refused with advice."""
+    batch_id = server.submit([PING, MISSING])
+    server.finished(batch_id)
+
+    printed = done(server, "batches", "retry", batch_id, "--watch")
+    new_id = re.findall(r"^Batch (\w+) was accepted: 1 operations", printed)[0]
+    error = refusal(server, "batches", "retry", batch_id, "--status-code", "500")
+
+    assert printed.splitlines()[-1].endswith(f"batchway batches errors {new_id}")
+    assert ["crm-7"] == [each.operation_id for each in server.results(new_id)]
+    assert f"batchway batches operations {batch_id}" in error.next_step
+
+
+def test_cancel_ends_a_batch(server: Server) -> None:
+    """It ends finished, with a result for each operation."""
+    batch_id = server.submit([PING] * 2_000)
+
+    done(server, "batches", "cancel", batch_id, "--watch")
+
+    assert 2_000 == server.finished(batch_id)["finished_operations"]
+
+
+def test_validation_tells_what_would_fail(server: Server, tmp_path: Path) -> None:
+    """It ends with 1 if anything would, and no batch is made."""
+    wrong, right = tmp_path / "wrong.json", tmp_path / "right.ndjson"
+    wrong.write_text(json.dumps({"operations": [PING, MISSING]}))
+    right.write_text(f"{json.dumps(PING)}\n{json.dumps(PING)}\n")
+    before = server.get("/batches")["total_items"]
+
+    refused = run(server, "batches", "submit", str(wrong), "--validate-only")
+    accepted = run(server, "batches", "submit", str(right), "--validate-only")
+
+    assert (1, 0) == (refused.exit_code, accepted.exit_code)
+    assert ["1", "404"] == rows(refused.stdout)[0][:2]
+    assert "2 of 2 operations were tried, 1 would fail. Nothing was kept." in refused.stdout
+    assert before == server.get("/batches")["total_items"]
+
+
+def test_lines_are_submitted_once(server: Server, tmp_path: Path) -> None:
+    """With the same idempotency key the same file is one batch; another file is refused."""
+    file, other = tmp_path / "a.ndjson", tmp_path / "b.ndjson"
+    file.write_text(f"{json.dumps(PING)}\n")
+    other.write_text(f"{json.dumps(MISSING)}\n")
+    once = ["--idempotency-key", tmp_path.name, "--quiet"]
+
+    first = done(server, "batches", "submit", str(file), *once)
+    second = done(server, "batches", "submit", str(file), *once)
+    error = refusal(server, "batches", "submit", str(other), *once)
+
+    assert first == second
+    assert "--idempotency-key" in error.next_step
+
+
+def test_watching_names_the_next_step(server: Server) -> None:
+    """A batch of which operations errored leads to its errors; one without does not."""
+    bad, good = server.submit([MISSING]), server.submit([PING])
+
+    watched = done(server, "batches", "watch", bad)
+
+    assert f"batchway batches errors {bad}\n" == watched[-len(bad) - 25 :]
+    assert "batches errors" not in done(server, "batches", "watch", good)
+
+
+def test_limits_are_shown_with_their_use(server: Server, receiver: Receiver) -> None:
+    """Each limit of the server, and how much of it is used where that is counted."""
+    new_webhook(server, receiver)
+    limits: dict[str, Any] = server.get("/limits")["limits"]
+
+    found = {name: (value, used) for name, value, used in rows(done(server, "limits"))}
+
+    assert list(limits) == list(found)
+    assert ("20", "1") == found["batch_webhooks_per_account_max"]
+    assert ("7", "") == found["result_days"]
+    assert "500" == found["undelivered_events_per_account_max"][0]

@@ -1,0 +1,560 @@
+"""Operations with several results: a GET without a `count` pages through its whole collection.
+
+Pages go on in turns, each a transaction of its own: what happens between two turns is done by hand.
+"""
+
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchway import limits
+from batchway.contract.request import Caller
+from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.run import run
+from batchway.lifecycle.split import split
+from batchway.lifecycle.stop import stop
+from batchway.model.batch import Batch, Layout
+from batchway.model.operation import Operation as StoredOperation
+from batchway.model.result import Result as TargetResult
+from batchway.store import accounts
+from tests.audience import NEW_LIST
+from tests.contract.running import Api, entries, running_server
+from tests.faults.by_hand import ByHand, Interrupted, opened_by_hand
+from tests.scenario import Operation, Result, Server, add_member
+
+PAGE = 10  # items, in tests by hand
+PING = {"method": "GET", "path": "/ping"}
+COUNTED = "returned_item_count"
+
+
+@pytest.fixture
+def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
+    """The steps, on each database in turn."""
+    with opened_by_hand(Server(tmp_path, database_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def in_turns(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> ByHand:
+    """Small pages, and each of them in a turn of its own."""
+    monkeypatch.setattr(limits, "page_count_max", PAGE)
+    monkeypatch.setattr(limits, "answer_bytes_max", 1)
+    monkeypatch.setattr(limits, "step_seconds_max", 0)
+    return hand
+
+
+def get(path: str, operation_id: str | None = None, **params: Any) -> Operation:
+    """An operation that reads."""
+    operation: Operation = {"method": "GET", "path": path, "params": params}
+    return operation if operation_id is None else operation | {"operation_id": operation_id}
+
+
+# --- Pages ---------------------------------------------------------------------------------------
+
+# Parameters of a GET of 2,500 members, 1,200 of them pending, and how many items its pages have.
+PAGED: list[tuple[dict[str, Any], list[int]]] = [
+    ({}, [1000, 1000, 500]),
+    ({"count": ""}, [1000, 1000, 500]),
+    ({"count": None}, [1000, 1000, 500]),
+    ({"fields": "members.email_address"}, [1000, 1000, 500]),
+    ({"exclude_fields": "members._links,_links,total_items"}, [1000, 1000, 500]),
+    ({"status": "pending"}, [1000, 200]),
+    ({"status": "pending", "email_type": "html"}, [1000, 200]),
+    ({"status": "cleaned"}, [0]),
+    ({"sort_field": "last_changed"}, [1000, 1000, 500]),
+    ({"sort_field": "last_changed", "sort_dir": "ASC"}, [1000, 1000, 500]),
+    ({"sort_field": "timestamp_opt", "sort_dir": "DESC", "status": "pending"}, [1000, 200]),
+    ({"offset": 400}, [1000, 1000, 100]),
+    ({"offset": "1700"}, [800]),
+    ({"offset": 2500}, [0]),
+    ({"offset": 9999}, [0]),
+]
+# The same for what asks for one page.
+UNPAGED: list[tuple[str, dict[str, Any], int]] = [
+    ("", {"count": 7}, 7),
+    ("", {"count": "0"}, 0),
+    ("", {"count": 3000}, 1000),
+    ("", {"count": 1000, "offset": 1990}, 510),
+    ("?count=5", {}, 5),
+    ("?count=5&offset=2498", {}, 2),
+    ("?offset=2498", {"count": 5}, 2),
+]
+
+
+def test_pages_of_members(api: Api) -> None:
+    """Whatever is asked for comes whole, under one id, and no member twice; a `count` is obeyed."""
+    list_id = _large_list(api)
+    path = f"/lists/{list_id}/members"
+    paged = [get(path, f"paged {each}", **params) for each, (params, _) in enumerate(PAGED)]
+    unpaged = [
+        get(path + query, f"unpaged {each}", **params)
+        for each, (query, params, _) in enumerate(UNPAGED)
+    ]
+    in_path = get(f"{path}?offset=400&fields=members.id", "in the path")
+
+    batch_id = api.submit(*paged, *unpaged, in_path)
+    results = api.server.results(batch_id)
+
+    assert {200} == {each.status_code for each in results}
+    for operation, (params, counts) in zip(paged, PAGED, strict=True):
+        pages = _responses(results, operation["operation_id"])
+        assert counts == [each[COUNTED] for each in pages], params
+        _check_pages(params, pages)
+    for operation, (_, params, count) in zip(unpaged, UNPAGED, strict=True):
+        [page] = _responses(results, operation["operation_id"])
+        assert (count, 2500) == (len(page["members"]), page["total_items"]), params
+        assert COUNTED not in page
+    found = [each["members"] for each in _responses(results, "in the path")]
+    assert [1000, 1000, 100] == [len(each) for each in found]
+    batch = api.done("GET", f"/batches/{batch_id}")
+    assert len(results) == batch["total_operations"] == batch["finished_operations"]
+    assert 0 == batch["errored_operations"]
+
+
+def test_files_of_pages(api: Api) -> None:
+    """Each page is a file; `returned_item_count` is its last key, behind those of the call."""
+    path = f"/lists/{_large_list(api)}/members"
+    batch_id = api.submit(get(path, "all"))
+
+    archive = api.server.archive(batch_id)
+
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        names = tar.getnames()
+    assert 3 == len(set(names)) == len(names)
+    pages = [json.loads(each["response"]) for each in entries(archive)]
+    keys = list(api.done("GET", path))
+    assert [[*keys, COUNTED]] * 3 == [list(each) for each in pages]
+    assert [2500] * 3 == [each["total_items"] for each in pages]
+    assert 2500 == sum(each[COUNTED] for each in pages)
+    shown = [member["id"] for each in pages for member in each["members"]]
+    assert [each["id"] for each in api.server.members(path.split("/")[2])] == shown
+
+
+def test_pages_of_other_collections(own_api: Api) -> None:
+    """Lists, merge fields and tags of a member are paged through as members are."""
+    new_list = {"method": "POST", "path": "/lists", "body": json.dumps(NEW_LIST)}
+    made = own_api.results(*[new_list] * 1005)
+    assert {200} == {each.status_code for each in made}
+    list_id = made[0].response["id"]
+    member = f"/lists/{list_id}/members/ann@example.com"
+    own_api.done("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    tags = [{"name": f"tag {each}", "status": "active"} for each in range(1003)]
+    own_api.done("POST", f"{member}/tags", {"tags": tags})
+
+    results = own_api.results(
+        get("/lists", "lists"),
+        get("/lists", "some", fields="lists.id"),
+        get(f"/lists/{list_id}/merge-fields", "merge_fields"),
+        get(f"{member}/tags", "tags"),
+    )
+
+    assert [1000, 5] == [each[COUNTED] for each in _responses(results, "lists")]
+    lists = [one["id"] for page in _responses(results, "lists") for one in page["lists"]]
+    assert 1005 == len(set(lists)) == len(lists)
+    assert ["lists", COUNTED] == list(_responses(results, "some")[0])
+    [fields] = _responses(results, "merge_fields")
+    assert len(fields["merge_fields"]) == fields[COUNTED] == fields["total_items"] > 0
+    pages = _responses(results, "tags")
+    assert [1000, 3] == [each[COUNTED] for each in pages]
+    assert 1003 == len({tag["id"] for page in pages for tag in page["tags"]})
+
+
+def test_collections_without_items(api: Api) -> None:
+    """They are one page of nothing; a collection that is not there is one error."""
+    list_id = api.new_list()
+
+    empty, missing = api.results(
+        get(f"/lists/{list_id}/members"), get("/lists/0123456789/members", fields="members")
+    )
+
+    assert (200, [], 0) == (empty.status_code, empty.response["members"], empty.response[COUNTED])
+    assert (404, "Resource Not Found") == (missing.status_code, missing.response["title"])
+
+
+def test_instances_are_not_paged(api: Api) -> None:
+    """What is no collection comes once, as it is."""
+    list_id = api.new_list()
+    api.done("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    paths = ["/", "/ping", f"/lists/{list_id}", f"/lists/{list_id}/members/ann@example.com"]
+
+    results = api.results(*map(get, paths))
+
+    assert [200] * len(paths) == [each.status_code for each in results]
+    assert not any(COUNTED in each.response for each in results)
+
+
+# --- In turns ------------------------------------------------------------------------------------
+
+
+def test_counters_grow_with_the_pages(in_turns: ByHand) -> None:
+    """Each page is an operation more; the last turn compiles the results."""
+    _fill(in_turns, 25)
+    batch = _started(in_turns, _all_members(in_turns), PING | {"operation_id": "ping"})
+    seen = []
+
+    for _ in _turns(in_turns, batch):
+        now = _now(in_turns, batch)
+        seen.append((now.status.value, now.total_operations, now.finished_operations))
+
+    assert (
+        [
+            ("started", 2, 1),  # the first page, and what is left of the chunk
+            ("started", 3, 2),
+            ("started", 4, 3),
+            ("finalizing", 4, 4),
+        ]
+        == sorted(seen)[1:] + sorted(seen)[:1]
+    )
+    assert 25 == sum(_shown_counts(_finished(in_turns, batch)))
+
+
+def test_turns_that_two_workers_take(in_turns: ByHand) -> None:
+    """The one that commits last keeps nothing of its own; each page is there once."""
+    _fill(in_turns, 35)
+    batch = _started(in_turns, _all_members(in_turns))
+    parts = in_turns.parts
+
+    in_turns.twice(lambda: execute(parts, batch.id, 0))
+    [number] = in_turns.waiting(batch)
+    twice = replace(parts, target=_PagesTwice(parts, batch.id, number))
+    execute(twice, batch.id, number)
+    in_turns.idle(lambda: execute(parts, batch.id, 0))
+    for _ in _turns(in_turns, batch):
+        pass
+    in_turns.idle(lambda: execute(parts, batch.id, number))
+    in_turns.twice(lambda: finalize(parts, batch.id))
+
+    results = in_turns.results(batch)
+    assert [10, 10, 10, 5] == [each.response[COUNTED] for each in results]
+    assert 35 == len(_addresses(results)) == len(set(_addresses(results)))
+    now = _now(in_turns, batch)
+    assert (4, 4, 0) == (now.total_operations, now.finished_operations, now.errored_operations)
+
+
+@pytest.mark.parametrize("added", [0, 3, 30])
+@pytest.mark.parametrize("removed", [[], [3], [33], [0, 1, 2, 3, 4, 20, 21, 34], range(10, 35)])
+def test_others_change_the_list_between_two_turns(
+    in_turns: ByHand, added: int, removed: list[int]
+) -> None:
+    """Who is there all the time is shown, and nobody is shown twice."""
+    _fill(in_turns, 35)
+    batch = _started(in_turns, _all_members(in_turns))
+    execute(in_turns.parts, batch.id, 0)
+    path = f"/lists/{in_turns.list_id}/members"
+
+    for number in removed:
+        in_turns.call("DELETE", f"{path}/{number}@example.com")
+    for number in range(added):
+        in_turns.call("POST", path, json.dumps(_member(f"new{number}@example.com")))
+    results = _finished(in_turns, batch)
+
+    shown = _addresses(results)
+    stayed = {f"{each}@example.com" for each in range(35) if each not in removed}
+    assert stayed <= set(shown)
+    assert len(set(shown)) == len(shown)
+    assert {200} == {each.status_code for each in results}
+    assert [35] * len(results) == [each.response["total_items"] for each in results]
+    now = _now(in_turns, batch)
+    assert len(results) == now.total_operations == now.finished_operations
+
+
+@pytest.mark.parametrize("event", ["list deleted", "cancelled", "key revoked"])
+def test_what_ends_the_paging(in_turns: ByHand, event: str) -> None:
+    """One more page says why; the pages before it stay."""
+    _fill(in_turns, 35)
+    batch = _started(in_turns, _all_members(in_turns))
+    execute(in_turns.parts, batch.id, 0)
+    execute(in_turns.parts, batch.id, *in_turns.waiting(batch))
+
+    status, title = _happens(in_turns, batch, event)
+    results = _finished(in_turns, batch)
+
+    assert [200, 200, status] == [each.status_code for each in results]
+    assert ["all"] * 3 == [each.operation_id for each in results]
+    assert title == results[-1].response["title"]
+    now = _now(in_turns, batch)
+    assert (3, 3, 1) == (now.total_operations, now.finished_operations, now.errored_operations)
+
+
+def test_the_batch_is_deleted_between_two_turns(in_turns: ByHand) -> None:
+    """No further page is made."""
+    _fill(in_turns, 35)
+    batch = _started(in_turns, _all_members(in_turns))
+    execute(in_turns.parts, batch.id, 0)
+    numbers = in_turns.waiting(batch)
+
+    assert cancel(in_turns.parts, batch.account_id, batch.public_id)
+
+    for number in numbers:
+        in_turns.idle(lambda number=number: execute(in_turns.parts, batch.id, number))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("bytes_max", [1, 8_000, 30_000, 10**9])
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("is_one_hop", [True, False])
+def test_reads_among_writes_in_several_parts(
+    hand: ByHand,
+    monkeypatch: pytest.MonkeyPatch,
+    bytes_max: int,
+    layout: Layout,
+    *,
+    is_one_hop: bool,
+) -> None:
+    """Each write takes effect once, and a read sees what stands before the border before it."""
+    monkeypatch.setattr(limits, "page_count_max", PAGE)
+    monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
+    hand.parts = replace(hand.parts, layout=layout)
+    batch = hand.submit(list(_reads_and_writes(hand.list_id, 6)))
+
+    if is_one_hop:
+        run(hand.parts, batch.id)
+        results = hand.results(batch)
+    else:
+        split(hand.parts, batch.id)
+        results = _finished(hand, batch)
+
+    assert {200} == {each.status_code for each in results}
+    for group in range(6):
+        shown = _addresses([each for each in results if each.operation_id == f"all {group}"])
+        assert {f"{each}@example.com" for each in range(4 * group + 4)} <= set(shown)
+        assert len(set(shown)) == len(shown)
+        [page] = [each for each in results if each.operation_id == f"three {group}"]
+        assert 3 == len(page.response["members"])
+    assert {f"add {each}" for each in range(24)} <= {each.operation_id for each in results}
+    assert 24 == hand.member_count()
+    now = _now(hand, batch)
+    assert len(results) == now.total_operations == now.finished_operations
+    assert 0 == now.errored_operations
+
+
+# --- One file for all results --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("writes", "reads", "files"), [(30, 0, 1), (0, 3, 3), (5, 2, 3), (0, 0, 0), (1, 1, 2)]
+)
+def test_one_file(hand: ByHand, writes: int, reads: int, files: int) -> None:
+    """All results but those of GETs stand in one file; each GET has its own."""
+    hand.parts = replace(hand.parts, layout=Layout.PER_BATCH)
+    mixed = [*hand.additions(writes), *([PING] * reads)]
+    batch = hand.submit(mixed[::2] + mixed[1::2])
+
+    run(hand.parts, batch.id)
+
+    now = _now(hand, batch)
+    assert writes + reads == now.total_operations == now.finished_operations
+    if files == 0:
+        assert now.archive_key is None
+        return
+    found = _files(hand, batch)
+    assert files == len(found)
+    assert sorted([1] * reads + [writes] * bool(writes)) == sorted(map(len, found))
+
+
+def test_one_file_of_several_chunks(hand: ByHand) -> None:
+    """Chunks that end in any order make one file, in the order of the operations."""
+    hand.parts = replace(hand.parts, layout=Layout.PER_BATCH)
+    operations = hand.additions(5_500)
+    operations[5_100] = _all_members(hand)
+    batch = hand.submit(operations)
+    split(hand.parts, batch.id)
+
+    for number in reversed(hand.waiting(batch)):
+        hand.twice(lambda number=number: execute(hand.parts, batch.id, number))  # type: ignore[misc]
+    hand.twice(lambda: finalize(hand.parts, batch.id))
+
+    results, page = _files(hand, batch)
+    wanted = [str(each) for each in range(5_500) if each != 5_100]
+    assert wanted == [each["operation_id"] for each in results]
+    assert ["all"] == [each["operation_id"] for each in page]
+    with hand.parts.archive.open(batch.public_id) as file:
+        archive = file.read()
+    reader = zlib.decompressobj(wbits=31)
+    raw = reader.decompress(archive)
+    assert (True, b"") == (reader.eof, reader.unused_data)
+    assert b"ustar\x0000" == raw[257:265]
+
+
+def test_a_batch_keeps_its_layout(hand: ByHand) -> None:
+    """The setting is that of the moment of the POST."""
+    other = replace(hand.parts, layout=Layout.PER_BATCH)
+    before = hand.submit(hand.additions(3))
+    run(other, before.id)
+
+    hand.parts = other
+    after = hand.submit(hand.additions(3))
+    run(replace(other, layout=Layout.PER_OPERATION), after.id)
+
+    assert [1, 1, 1] == [len(each) for each in _files(hand, before)]
+    assert [3] == [len(each) for each in _files(hand, after)]
+
+
+def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
+    """The setting `result_files` chooses it; single results are found all the same."""
+    with running_server(tmp_path, database_url, BATCHWAY_RESULT_FILES="per-batch") as server:
+        list_id = server.new_list()
+        batch_id = server.submit(
+            [PING, add_member(list_id, "ann@example.com", "1"), PING, _delete(list_id, "x")]
+        )
+
+        archive = server.archive(batch_id)
+        found = server.get(f"/batches/{batch_id}/operations")
+        one = server.get(f"/batches/{batch_id}/operations/3")
+        errors = server.get(f"/batches/{batch_id}/errors")
+
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        assert 3 == len(tar.getnames())
+    assert [(0, 200), (1, 200), (2, 200), (3, 404)] == [
+        (each["position"], each["status_code"]) for each in found["operations"]
+    ]
+    assert (4, 404) == (found["total_items"], one["status_code"])
+    assert [[3]] == [[each["position"] for each in group["samples"]] for group in errors["groups"]]
+
+
+# --- What the tests say --------------------------------------------------------------------------
+
+
+class _PagesTwice(Interrupted):
+    """While a page is worked out, another worker takes the same turn from beginning to end."""
+
+    def __init__(self, parts: Parts, batch_id: int, number: int) -> None:
+        super().__init__(parts.target, lambda _: None)
+        object.__setattr__(self, "turn", (parts, batch_id, number))
+
+    turn: tuple[Parts, int, int]
+
+    def answer_page(
+        self, caller: Caller, operation: StoredOperation, continuation: str
+    ) -> TargetResult:
+        """As the target behind it, but too late."""
+        execute(*self.turn)
+        return super().answer_page(caller, operation, continuation)
+
+
+def _large_list(api: Api) -> str:
+    list_id = api.new_list()
+    additions = [add_member(list_id, f"m{each}@example.com") for each in range(1_300)]
+    additions += [
+        add_member(list_id, f"p{each}@example.com", status="pending") for each in range(1_200)
+    ]
+    assert 0 == api.finished(api.submit(*additions))["errored_operations"]
+    return list_id
+
+
+def _check_pages(params: dict[str, Any], pages: list[dict[str, Any]]) -> None:
+    key = "email_address" if "fields" in params else "id"
+    shown = [member[key] for page in pages for member in page.get("members", [])]
+    assert sum(page[COUNTED] for page in pages) == len(set(shown)) == len(shown)
+    for page in pages:
+        assert COUNTED == list(page)[-1]
+        if "fields" in params:
+            assert {"members", COUNTED} == set(page)
+            assert {("email_address",)} == {tuple(each) for each in page["members"]}
+        elif "exclude_fields" in params:
+            assert ["members", "list_id", COUNTED] == list(page)
+        elif params.get("status") == "pending":
+            assert 1200 == page["total_items"]
+
+
+def _responses(results: list[Result], operation_id: str) -> list[Any]:
+    return [each.response for each in results if each.operation_id == operation_id]
+
+
+def _member(address: str) -> dict[str, str]:
+    return {"email_address": address, "status": "subscribed"}
+
+
+def _delete(list_id: str, member: str) -> Operation:
+    return {"method": "DELETE", "path": f"/lists/{list_id}/members/{member}"}
+
+
+def _fill(hand: ByHand, count: int) -> None:
+    _run(hand, hand.submit(hand.additions(count)))
+
+
+def _run(hand: ByHand, batch: Batch) -> None:
+    """From beginning to end, in as many turns as it takes."""
+    while hand.status(batch) != "finished":
+        run(hand.parts, batch.id)
+
+
+def _all_members(hand: ByHand) -> Operation:
+    return get(f"/lists/{hand.list_id}/members", "all")
+
+
+def _started(hand: ByHand, *operations: Operation) -> Batch:
+    batch = hand.submit(operations)
+    split(hand.parts, batch.id)
+    return batch
+
+
+def _turns(hand: ByHand, batch: Batch) -> Iterator[int]:
+    """Take one turn after the other, until none is left."""
+    while waiting := hand.waiting(batch):
+        execute(hand.parts, batch.id, waiting[-1])
+        yield waiting[-1]
+
+
+def _finished(hand: ByHand, batch: Batch) -> list[Result]:
+    for _ in _turns(hand, batch):
+        pass
+    finalize(hand.parts, batch.id)
+    return hand.results(batch)
+
+
+def _now(hand: ByHand, batch: Batch) -> Batch:
+    found = hand.batch(batch)
+    assert found
+    return found
+
+
+def _shown_counts(results: list[Result]) -> list[int]:
+    return [each.response.get(COUNTED, 0) for each in results]
+
+
+def _addresses(results: list[Result]) -> list[str]:
+    return [member["email_address"] for each in results for member in each.response["members"]]
+
+
+def _happens(hand: ByHand, batch: Batch, event: str) -> tuple[int, str]:
+    """Let something happen; the status and title of the page that tells of it."""
+    if event == "list deleted":
+        _run(hand, hand.submit([{"method": "DELETE", "path": f"/lists/{hand.list_id}"}]))
+        return 404, "Resource Not Found"
+    if event == "cancelled":
+        assert stop(hand.parts, batch.account_id, batch.public_id)
+        return 499, "Operation Cancelled"
+    with hand.parts.database.write() as connection:
+        assert accounts.revoke_key(connection, batch.api_key_id, hand.clock())
+    return 401, "API Key Invalid"
+
+
+def _reads_and_writes(list_id: str, groups: int) -> Iterator[Operation]:
+    """Four members, a border, and two reads, over and over."""
+    path = f"/lists/{list_id}"
+    for group in range(groups):
+        for number in range(4 * group, 4 * group + 4):
+            yield add_member(list_id, f"{number}@example.com", f"add {number}")
+        body = json.dumps({"name": f"By hand {group}"})
+        yield {"method": "PATCH", "path": path, "body": body, "operation_id": f"border {group}"}
+        yield get(f"{path}/members", f"all {group}")
+        yield get(f"{path}/members", f"three {group}", count=3)
+
+
+def _files(hand: ByHand, batch: Batch) -> list[list[dict[str, Any]]]:
+    with (
+        hand.parts.archive.open(batch.public_id) as file,
+        tarfile.open(fileobj=file, mode="r:gz") as tar,
+    ):
+        members = [tar.extractfile(each) for each in tar]
+        return [json.load(each) for each in members if each]

@@ -1,0 +1,571 @@
+"""What `POST /batches` takes besides plain JSON: keys, checks, compression, lines, odd bodies."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from batchway import limits
+from batchway.contract.batch_request import read_batch
+from batchway.contract.problems import Refused
+from batchway.kit.clock import SECOND
+from batchway.lifecycle.run import run
+from batchway.lifecycle.submit import Incoming, Once, submit
+from batchway.lifecycle.sweep import sweep
+from batchway.model.batch import Batch
+from tests.contract.running import Api, check_problem, errors_of, new_account, running_server
+from tests.faults.by_hand import BASE, ByHand, opened_by_hand
+from tests.scenario import KEY, Operation, Server, add_member
+
+PING = {"method": "GET", "path": "/ping"}
+LINES = "application/x-ndjson"
+IDS = "id_sequences"
+DAY_SECONDS = 24 * 60 * 60
+
+
+@pytest.fixture
+def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
+    """The steps, on each database in turn."""
+    with opened_by_hand(Server(tmp_path, database_url)) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Client:
+    """Calls on a server that has no worker, in this process: its clock and its limits are ours."""
+
+    app: Starlette
+
+    def call(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """One call under /3.0; returns when its reply has ended."""
+        url = f"{BASE}/3.0{path}"
+        return anyio.run(partial(self._request, method, url, auth=("any", KEY), **more))
+
+    def fetch(self, url: str) -> httpx.Response:
+        """What stands behind a link, without a key."""
+        return anyio.run(self._request, "GET", url)
+
+    async def _request(self, method: str, url: str, **more: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app)) as client:
+            return await client.request(method, url, **more)
+
+
+@pytest.fixture
+def client(hand: ByHand) -> Client:
+    """Calls on the same database, at the same moment."""
+    return Client(hand.app.asgi())
+
+
+def post(api: Api, content: bytes, headers: dict[str, Any] | None = None) -> httpx.Response:
+    """A new batch of these bytes."""
+    url, auth = f"{api.server.url}/3.0/batches", ("any", api.server.key)
+    return api.http.post(url, auth=auth, content=content, headers=headers)
+
+
+def body(*operations: Any) -> bytes:
+    """A plain body."""
+    return json.dumps({"operations": operations}).encode()
+
+
+def lines(*operations: Any) -> bytes:
+    """The same as lines."""
+    return b"".join(json.dumps(each).encode() + b"\n" for each in operations)
+
+
+# --- Idempotency keys ----------------------------------------------------------------------------
+
+
+def test_same_key_and_body(own_api: Api) -> None:
+    """They are one batch, however often they come; without a key each request is another."""
+    content = body(PING)
+
+    ids = {post(own_api, content, {"Idempotency-Key": "k 1"}).json()["id"] for _ in range(3)}
+    others = {post(own_api, content).json()["id"] for _ in range(2)}
+
+    assert (1, 2) == (len(ids), len(others))
+    assert 3 == own_api.done("GET", "/batches")["total_items"]
+    [made] = ids
+    own_api.finished(made)
+    again = post(own_api, content, {"Idempotency-Key": "k 1"}).json()
+    assert (made, "finished") == (again["id"], again["status"])
+    assert again["response_body_url"]
+
+
+def test_same_key_at_once(own_api: Api) -> None:
+    """Requests that meet are one batch, too."""
+    list_id = own_api.new_list()
+    content = body(*(add_member(list_id, f"{each}@example.com") for each in range(700)))
+
+    with ThreadPoolExecutor(5) as pool:
+        made = pool.map(lambda _: post(own_api, content, {"Idempotency-Key": "once"}), range(5))
+
+    replies = list(made)
+    assert [200] * 5 == [each.status_code for each in replies]
+    [batch_id] = {each.json()["id"] for each in replies}
+    assert 0 == own_api.finished(batch_id)["errored_operations"]
+    assert 1 == own_api.done("GET", "/batches")["total_items"]
+
+
+def test_same_key_with_another_body(own_api: Api) -> None:
+    """It is refused, and what it asks for is not done."""
+    assert 200 == post(own_api, body(PING), {"Idempotency-Key": "k"}).status_code
+
+    document = check_problem(
+        post(own_api, body(PING, PING), {"Idempotency-Key": "k"}), 409, "Conflict"
+    )
+
+    assert "another body" in document["detail"]
+    assert 1 == own_api.done("GET", "/batches")["total_items"]
+
+
+def test_key_of_another_account(own_api: Api) -> None:
+    """Accounts do not know of each other's keys."""
+    other = Api(replace(own_api.server, key=new_account(own_api.server)), own_api.http)
+
+    ids = {
+        post(each, body(PING), {"Idempotency-Key": "k"}).json()["id"] for each in (own_api, other)
+    }
+    different = post(other, body(), {"Idempotency-Key": "k"})
+
+    assert 2 == len(ids)
+    assert 409 == different.status_code
+
+
+def test_key_of_a_deleted_batch(own_api: Api) -> None:
+    """It is refused: the client deleted what it now asks for."""
+    made = post(own_api, body(PING), {"Idempotency-Key": "k"}).json()["id"]
+    own_api.done("DELETE", f"/batches/{made}")
+
+    document = check_problem(post(own_api, body(PING), {"Idempotency-Key": "k"}), 409, "Conflict")
+
+    assert "was deleted" in document["detail"]
+
+
+@pytest.mark.parametrize("key", [b"", b"x" * 256, b"\xe4", b"a\tb", "\u4e2d".encode()])
+def test_malformed_keys(own_api: Api, key: bytes) -> None:
+    """They are refused, and so is the batch."""
+    check_problem(post(own_api, body(PING), {"Idempotency-Key": key}), 400, "Bad Request")
+
+    assert 0 == own_api.done("GET", "/batches")["total_items"]
+
+
+@pytest.mark.parametrize("key", [b"x" * 255, b"!", b'"a=b; c"'])
+def test_well_formed_keys(own_api: Api, key: bytes) -> None:
+    """Any printable ASCII will do."""
+    assert 200 == post(own_api, body(PING), {"Idempotency-Key": key}).status_code
+
+
+def test_key_of_a_compressed_body(own_api: Api) -> None:
+    """The body is what it inflates to."""
+    content = body(PING)
+    packed = {"Idempotency-Key": "k", "Content-Encoding": "gzip"}
+
+    plain = post(own_api, content, {"Idempotency-Key": "k"})
+    again = [post(own_api, gzip.compress(content, level), packed) for level in (1, 9)]
+
+    assert {plain.json()["id"]} == {each.json()["id"] for each in again}
+    assert 409 == post(own_api, gzip.compress(body()), packed).status_code
+
+
+def test_keys_are_forgotten_after_a_day(hand: ByHand) -> None:
+    """Then the same request is a new batch; until then it is not, and the sweep keeps the key."""
+    first = _submitted_once(hand)
+    hand.clock.now += DAY_SECONDS * SECOND
+    sweep(hand.parts, lambda *_: True)
+    same = _submitted_once(hand)
+    with pytest.raises(Refused, match="another body"):
+        _submitted_once(hand, b"another body")
+
+    hand.clock.now += 1
+    second = _submitted_once(hand, b"another body")
+
+    assert first.id == same.id != second.id
+    assert second.id == _submitted_once(hand, b"another body").id
+
+
+def test_the_sweep_drops_old_keys(hand: ByHand) -> None:
+    """Nothing is left of them after their day."""
+    run(hand.parts, _submitted_once(hand).id)
+    hand.clock.now += DAY_SECONDS * SECOND + 1
+
+    hand.twice(lambda: sweep(hand.parts, lambda *_: True))
+
+    assert [] == _rows(hand, "idempotency_keys")
+
+
+def test_key_when_there_is_no_room(
+    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that was accepted is found again, though no further one is."""
+    monkeypatch.setattr(limits, "pending_batches_per_account_max", 1)
+    made = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
+
+    again = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
+    other = client.call(
+        "POST", "/batches", content=body(PING), headers={"Idempotency-Key": "other"}
+    )
+
+    assert (200, made.json()["id"]) == (again.status_code, again.json()["id"])
+    assert [429, 429] == [
+        other.status_code,
+        client.call("POST", "/batches", content=body()).status_code,
+    ]
+    assert 1 == len(_rows(hand, "batches"))
+
+
+# --- Checks --------------------------------------------------------------------------------------
+
+
+def test_check(hand: ByHand, client: Client) -> None:
+    """It tells what would fail, and why; nothing is kept, but the ids that it took."""
+    run(hand.parts, hand.submit(hand.additions(3)).id)
+    list_path = f"/lists/{hand.list_id}"
+    operations: list[Operation] = [
+        add_member(hand.list_id, "1@example.com", "exists"),
+        add_member(hand.list_id, "new@example.com", "new"),
+        add_member(hand.list_id, "nonsense", "nonsense"),
+        {"method": "GET", "path": f"{list_path}/members"},
+        {"method": "GET", "path": "/nowhere", "operation_id": "lost"},
+        {"method": "POST", "path": f"{list_path}/members", "body": {"status": "x"}},
+        {"method": "PATCH", "path": list_path, "body": '{"name": "Other"}'},
+        {"method": "POST", "path": f"{list_path}/merge-fields", "body": "{}"},
+        {"method": "DELETE", "path": f"{list_path}/members/2@example.com"},
+        {"method": "POST", "path": "/batches", "body": "{}"},
+    ]
+    before = _without_ids(hand)
+
+    reply = client.call("POST", "/batches?validate_only=true", content=body(*operations))
+
+    assert 200 == reply.status_code, reply.text
+    found = reply.json()
+    names = ["valid", "total_operations", "checked_operations", "errored_operations"]
+    assert [*names, "groups", "_links"] == list(found)
+    assert [False, 10, 10, 6] == [found[each] for each in names]
+    failed = {sample["position"] for group in found["groups"] for sample in group["samples"]}
+    assert {0, 2, 4, 5, 7, 9} == failed
+    assert before == _without_ids(hand)
+    batch = hand.submit(operations)
+    run(hand.parts, batch.id)
+    statuses = [each.status_code for each in hand.results(batch) if each.status_code >= 300]
+    assert found["errored_operations"] == len(statuses)
+
+
+@pytest.mark.parametrize("border", [0, 1])
+def test_check_of_thousands(hand: ByHand, client: Client, border: int) -> None:
+    """All of them are checked, with writes to lists among them or without."""
+    run(hand.parts, hand.submit(hand.additions(5)).id)
+    operations = hand.additions(2_500)
+    path = f"/lists/{hand.list_id}"
+    operations += [{"method": "PATCH", "path": path, "body": '{"name":"Other"}'}] * border
+    operations += [{"method": "GET", "path": f"{path}/members"}] * 700
+    before = _without_ids(hand)
+
+    found = client.call("POST", "/batches?validate_only=1", content=body(*operations)).json()
+
+    assert (False, 3_200 + border, 5) == (
+        found["valid"],
+        found["total_operations"],
+        found["errored_operations"],
+    )
+    [group] = found["groups"]
+    assert (400, "Member Exists", 5) == (group["status_code"], group["title"], group["count"])
+    assert before == _without_ids(hand)
+
+
+def test_check_of_what_is_right(hand: ByHand, client: Client) -> None:
+    """It is valid: alone, compressed, as lines, with a key, and even if it is nothing."""
+    operations = hand.additions(10)
+    before = _without_ids(hand)
+    sent: list[tuple[bytes, dict[str, str]]] = [
+        (body(*operations), {}),
+        (gzip.compress(body(*operations)), {"Content-Encoding": "gzip"}),
+        (lines(*operations), {"Content-Type": LINES}),
+        (body(*operations), {"Idempotency-Key": "k"}),
+        (body(), {}),
+    ]
+
+    replies = [
+        client.call("POST", "/batches?validate_only=TRUE", content=content, headers=headers).json()
+        for content, headers in sent
+    ]
+
+    assert [(True, 10)] * 4 + [(True, 0)] == [
+        (each["valid"], each["checked_operations"]) for each in replies
+    ]
+    assert [[]] * 5 == [each["groups"] for each in replies]
+    assert before == _without_ids(hand)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"operations":[{"method":"GET"}]}', b"{"])
+def test_check_of_a_wrong_shape(hand: ByHand, client: Client, content: bytes) -> None:
+    """It is refused as it would be without the check."""
+    checked = client.call("POST", "/batches?validate_only=true", content=content)
+    plain = client.call("POST", "/batches", content=content)
+
+    assert 400 == checked.status_code == plain.status_code
+    assert plain.json() | {"instance": ""} == checked.json() | {"instance": ""}
+    assert [] == _rows(hand, "batches")
+
+
+@pytest.mark.parametrize("flag", ["false", "0", "", "yes"])
+def test_no_check(hand: ByHand, client: Client, flag: str) -> None:
+    """Anything but `true` and `1` asks for the batch itself."""
+    reply = client.call("POST", f"/batches?validate_only={flag}", content=body(PING))
+
+    assert "pending" == reply.json()["status"]
+    assert 1 == len(_rows(hand, "batches"))
+
+
+# --- Forms of a body -----------------------------------------------------------------------------
+
+
+def test_forms_of_a_body(api: Api) -> None:
+    """Compressed or not, as one object or as lines: the results are the same."""
+    list_id = api.new_list()
+    member = add_member(list_id, "ann@example.com", "1", status="pending") | {"method": "PUT"}
+    member["path"] += "/ann@example.com"
+    operations = [member, PING | {"operation_id": 2}, {"method": "get", "path": "nowhere"}] * 300
+    as_lines, packed = {"Content-Type": LINES}, {"Content-Encoding": "gzip"}
+    spaced = b"\r\n\n" + lines(*operations).replace(b"\n", b"\r\n") + b"  \n"
+
+    sent = [
+        (body(*operations), {}),
+        (gzip.compress(body(*operations)), packed),
+        (body(*operations), {"Content-Encoding": "identity"}),
+        (lines(*operations), as_lines),
+        (lines(*operations).rstrip(), {"Content-Type": f"{LINES.upper()}; charset=utf-8"}),
+        (spaced, as_lines),
+        (gzip.compress(lines(*operations)), packed | as_lines),
+    ]
+
+    for content, headers in sent:
+        reply = post(api, content, headers)
+        assert 200 == reply.status_code, reply.text
+        results = api.server.results(reply.json()["id"])
+        assert [(200, "1"), (200, "2"), (404, None)] * 300 == [
+            (each.status_code, each.operation_id) for each in results
+        ]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"), [(b"", {"Content-Type": LINES}), (b'{"operations": []}', {})]
+)
+def test_no_operations(api: Api, content: bytes, headers: dict[str, str]) -> None:
+    """They finish at once, without results."""
+    batch = api.finished(post(api, content, headers).json()["id"])
+
+    assert (0, 0, "") == (
+        batch["total_operations"],
+        batch["finished_operations"],
+        batch["response_body_url"],
+    )
+
+
+def test_operations_as_clients_send_them(api: Api) -> None:
+    """Lower-case methods page and write as others; odd keys and forms are as the plain ones."""
+    list_id = api.new_list()
+    many = [add_member(list_id, f"{each}@example.com") for each in range(1_010)]
+    api.finished(api.submit(*many))
+    path = f"lists/{list_id}/members"
+
+    results = api.results(
+        {"method": "get", "path": path, "operation_id": 7},
+        {"method": "get", "path": f"{path}?count=2"},
+        {"method": "delete", "path": f"/{path}/3@example.com", "body": "", "headers": {"X-A": "b"}},
+        {
+            "method": "patch",
+            "path": f"/{path}/4@example.com",
+            "body": '{"vip":true}',
+            "extra": [{}],
+        },
+        {"method": "put", "path": f"{path}/5@example.com", "body": {"vip": True}},
+        {"method": "post", "path": path, "body": None},
+    )
+
+    assert [("7", 1000), ("7", 10)] == [
+        (each.operation_id, each.response["returned_item_count"])
+        for each in results
+        if "returned_item_count" in each.response
+    ]
+    others = [each for each in results if each.operation_id is None]
+    assert [200, 204, 200, 400, 400] == [each.status_code for each in others]
+    assert 2 == len(others[0].response["members"])
+    assert [("body", "Schema describes string, object found instead")] == errors_of(
+        others[3].response
+    )
+
+
+DEEP = b'{"a":' * 100_000
+NOT_A_NUMBER = b'{"operations":[{"method":"GET","path":"/ping","params":{"a":NaN}}]}'
+WRONG_BODIES: dict[str, bytes] = {
+    "empty": b"",
+    "null": b"null",
+    "text": b"no JSON",
+    "cut off": body(PING)[:-1],
+    "trailing": body(PING) + b"x",
+    "deep": DEEP,
+    "deep array": b'{"operations":' + b"[" * 100_000,
+    "deep params": body(PING)[:-3] + b',"params":' + DEEP,
+    "not a number": NOT_A_NUMBER,
+    "infinity": NOT_A_NUMBER.replace(b"NaN", b"-Infinity"),
+    "no UTF-8": body(PING).replace(b"ping", b"p\xffng"),
+    "operations twice": b'{"operations":[],"operations":[]}',
+    "method twice": b'{"operations":[{"method":"GET","path":"/ping","method":"DELETE"}]}',
+    "path twice": b'{"operations":[{"path":"/ping","method":"GET","path":"/lists"}]}',
+}
+
+
+@pytest.mark.parametrize("name", WRONG_BODIES)
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_wrong_bodies(own_api: Api, name: str, *, is_packed: bool) -> None:
+    """They are refused whole, and the answer says why."""
+    content = WRONG_BODIES[name]
+    headers = {"Content-Encoding": "gzip"} if is_packed else {}
+    content = gzip.compress(content) if is_packed else content
+
+    reply = post(own_api, content, headers)
+
+    assert 400 == reply.status_code
+    check_problem(reply, 400, reply.json()["title"])
+    assert reply.json()["title"] in {"JSON Parse Exception", "Invalid Resource"}
+    assert 0 == own_api.done("GET", "/batches")["total_items"]
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (lines(PING, {"method": "GET"}), "operations.item:1"),
+        (lines(PING, PING, PING | {"method": "HEAD"}), "operations.item:2.method"),
+        (lines(PING, [PING]), "operations.item:1"),
+    ],
+)
+def test_wrong_lines(own_api: Api, content: bytes, field: str) -> None:
+    """The line is named by its number."""
+    reply = post(own_api, content, {"Content-Type": LINES})
+
+    document = check_problem(reply, 400, "Invalid Resource")
+    assert [field] == [name for name, _ in errors_of(document)]
+    assert 0 == own_api.done("GET", "/batches")["total_items"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(body(PING))[:-9], b"\x1f\x8b", body(PING)]
+)
+def test_damaged_gzip(own_api: Api, content: bytes) -> None:
+    """It is refused."""
+    reply = post(own_api, content, {"Content-Encoding": "gzip"})
+
+    check_problem(reply, 400, "JSON Parse Exception")
+    assert 0 == own_api.done("GET", "/batches")["total_items"]
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "nonsense"])
+def test_unknown_encodings(api: Api, encoding: str) -> None:
+    """They are refused, and the answer says which ones are known."""
+    for method, path in (("POST", "/batches"), ("POST", "/lists")):
+        reply = api.http.request(
+            method,
+            f"{api.server.url}/3.0{path}",
+            auth=("any", api.server.key),
+            content=body(),
+            headers={"Content-Encoding": encoding},
+        )
+
+        check_problem(reply, 415, "Unsupported Media Type")
+        assert "gzip, identity" == reply.headers["accept-encoding"]
+
+
+# --- Bodies that are too large -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """It takes small bodies only. One database will do: it has no say in this."""
+    least = {
+        "request_body_bytes_max": 1_000_000,
+        "call_body_bytes_max": 100_000,
+        "operations_per_batch_max": 5_000,
+    }
+    folder = tmp_path_factory.mktemp("small")
+    with running_server(folder, BATCHWAY_LIMITS=json.dumps(least)) as server:
+        yield server
+
+
+@pytest.fixture
+def small_api(small_server: Server, http: httpx.Client) -> Api:
+    """An account of that server that nobody else uses."""
+    return Api(replace(small_server, key=new_account(small_server)), http)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", LINES])
+def test_bombs(small_api: Api, content_type: str) -> None:
+    """What inflates to more than may be sent is refused, however small it is."""
+    for content in (b" " * 2_000_000_000, b'{"operations":[' + b" " * 5_000_000):
+        packed = gzip.compress(content, 9)
+
+        reply = post(small_api, packed, {"Content-Encoding": "gzip", "Content-Type": content_type})
+
+        check_problem(reply, 413, "Request Entity Too Large")
+    assert 0 == small_api.done("GET", "/batches")["total_items"]
+
+
+@pytest.mark.parametrize("make", [body, lines])
+def test_too_many_operations(small_api: Api, make: Any) -> None:
+    """One more than may be is too many; the answer says how many may be."""
+    headers = {"Content-Type": LINES} if make is lines else {}
+    assert 200 == post(small_api, make(*[PING] * 5_000), headers).status_code
+
+    document = check_problem(
+        post(small_api, make(*[PING] * 5_001), headers), 413, "Request Entity Too Large"
+    )
+
+    assert "5000" in document["detail"]
+    assert 1 == small_api.done("GET", "/batches")["total_items"]
+
+
+def test_body_of_a_call_that_is_too_large(small_api: Api) -> None:
+    """It is refused, announced or not, compressed or not."""
+    url, auth = f"{small_api.server.url}/3.0/lists", ("any", small_api.server.key)
+    large = b" " * 100_001
+
+    def pieces() -> Iterator[bytes]:
+        yield from (large[:50_000], large[50_000:])
+
+    replies = [
+        small_api.http.post(url, auth=auth, content=large),
+        small_api.http.post(url, auth=auth, content=pieces()),
+        small_api.http.post(
+            url, auth=auth, content=gzip.compress(large), headers={"Content-Encoding": "gzip"}
+        ),
+    ]
+
+    for reply in replies:
+        check_problem(reply, 413, "Request Entity Too Large")
+    assert 400 == small_api.http.post(url, auth=auth, content=large[1:]).status_code
+
+
+# --- What the tests say --------------------------------------------------------------------------
+
+
+def _submitted_once(hand: ByHand, body_hash: bytes = b"body") -> Batch:
+    with Incoming.of(read_batch(body(PING))) as incoming:
+        once = Once(b"key", body_hash)
+        return submit(hand.parts, hand.identity, BASE, incoming, once=once)
+
+
+def _rows(hand: ByHand, name: str) -> list[str]:
+    [table] = [table for table in hand.snapshot() if table.endswith(f".{name}")]
+    return hand.snapshot()[table]
+
+
+def _without_ids(hand: ByHand) -> dict[str, list[str]]:
+    return {name: rows for name, rows in hand.snapshot().items() if not name.endswith(f".{IDS}")}

@@ -1,0 +1,142 @@
+"""Deliveries by hand: the step as the app makes it, the calls, real receivers, a still clock."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from batchway.api.intake import Intake
+from batchway.api.own_calls import OwnCalls, own_calls
+from batchway.cli.operator import add_key
+from batchway.contract.links import Links
+from batchway.contract.problems import Refused
+from batchway.contract.request import Request
+from batchway.contract.response import Response, encode_body, refusal
+from batchway.contract.result_links import ResultLinks
+from batchway.kit.clock import Microseconds
+from batchway.kit.egress import Egress
+from batchway.kit.sealing import Sealer
+from batchway.kit.signing import Signer
+from batchway.lifecycle.deliver import Deliver
+from batchway.lifecycle.run import run
+from batchway.model.batch import Batch
+from batchway.store import accounts
+from tests.faults.by_hand import BASE, ByHand, opened_by_hand
+from tests.receiver import Delivery, Receiver
+from tests.scenario import Server
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+@dataclass
+class Delivering:
+    """One account's webhooks and their deliveries."""
+
+    hand: ByHand
+    deliver: Deliver = field(init=False)
+    _calls: OwnCalls = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts, keys = self.hand.parts, self.hand.app.settings.secret_keys()
+        egress, sealer = Egress(LOOPBACK), Sealer(keys)
+        result_links = ResultLinks(Signer(keys), parts.clock)
+        self.deliver = Deliver(parts, egress, sealer, result_links, BASE)
+        self._calls = own_calls(parts, result_links, egress, sealer)
+
+    def another_account(self) -> "Delivering":
+        """The same process's step, for an account that nobody else uses."""
+        hand = self.hand
+        with hand.parts.database.write() as connection:
+            account = accounts.create(connection, "Another", hand.clock())
+        key = add_key(hand.parts.database, account, "first")
+        with hand.parts.database.read() as connection:
+            identity = accounts.identify(connection, key)
+        assert identity
+        made = Delivering(ByHand(hand.app, hand.clock, identity))
+        made.deliver = self.deliver
+        return made
+
+    def call(self, method: str, path: str, body: Any = None, **params: str) -> tuple[int, Any]:
+        """Status and body of a call on webhooks."""
+        content = None if body is None else json.dumps(body).encode()
+        response = self._answer(Request(method, path, params, content))
+        encoded = encode_body(response)
+        return response.status, json.loads(encoded) if encoded else None
+
+    def done(self, method: str, path: str, body: Any = None, **params: str) -> Any:
+        """The body of a call that must succeed."""
+        status, answer = self.call(method, path, body, **params)
+        assert status in {200, 204}, answer
+        return answer
+
+    def new_webhook(self, receiver: Receiver) -> Any:
+        """A new webhook, as the reply to its POST shows it."""
+        return self.done("POST", "/batch-webhooks", {"url": receiver.url})
+
+    def finish_batch(self, count: int = 1) -> Batch:
+        """A batch from beginning to end."""
+        batch = self.hand.submit(self.hand.additions(count))
+        run(self.hand.parts, batch.id)
+        assert "finished" == self.hand.status(batch)
+        return batch
+
+    def pending(self) -> list[int]:
+        """The keys of all deliveries that are to be tried, due or not, oldest first."""
+        return [key for key, _ in self._pending()]
+
+    def next_attempt_at(self) -> Microseconds:
+        """When the only delivery that is pending is tried."""
+        [(_, moment)] = self._pending()
+        return moment
+
+    def deliver_pending(self) -> None:
+        """Go to the time of each delivery that is pending, one after the other, and try it."""
+        for key, moment in self._pending():
+            self.hand.clock.now = max(self.hand.clock.now, moment)
+            self.deliver(key)
+
+    def exhaust(self) -> None:
+        """Try what is pending until it has been given up."""
+        while self.pending():
+            self.deliver_pending()
+
+    def _pending(self) -> list[tuple[int, Microseconds]]:
+        statement = """
+            SELECT id, next_attempt_at FROM deliveries
+            WHERE account_id = :account_id AND state = 'pending' ORDER BY id
+        """
+        with self.hand.parts.database.read() as connection:
+            rows = connection.execute(
+                text(statement), {"account_id": self.hand.identity.account.id}
+            )
+            return [(row.id, row.next_attempt_at) for row in rows]
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            answer, request.path_params = self._calls.match(request.method, request.path)
+            assert not isinstance(answer, Intake)
+            return answer(request, self.hand.identity, Links(BASE))
+        except Refused as refused:
+            return refusal(refused)
+
+
+@contextmanager
+def delivering(folder: Path, database_url: str) -> Iterator[Delivering]:
+    """Deliveries by hand on an empty database."""
+    with opened_by_hand(Server(folder, database_url)) as hand:
+        yield Delivering(hand)
+
+
+def path_of(webhook: Any, *more: str) -> str:
+    """The path of a webhook, or of something below it."""
+    return "/".join(["/batch-webhooks", webhook["id"], *more])
+
+
+def ids_of(deliveries: list[Delivery]) -> list[str]:
+    """The id that each request names."""
+    return [each.headers["webhook-id"] for each in deliveries]

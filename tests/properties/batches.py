@@ -1,0 +1,345 @@
+"""Batches of one account, step by step in one process, with all that may go wrong on the way.
+
+Hand-overs are written as ever, into the engine's table; which of them is run, and when, is up to
+the test. What they come to is checked by `batch_checks.py`.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import text
+
+from batchway import limits
+from batchway.api.batch_webhooks import BatchWebhookCalls
+from batchway.api.deliveries import DeliveryCalls
+from batchway.contract.batch_request import read_batch
+from batchway.contract.links import Links
+from batchway.contract.problems import Refused
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response, encode_body
+from batchway.contract.result_links import ResultLinks
+from batchway.errors import Stale
+from batchway.faults import FaultPoint, striking
+from batchway.kit import ids
+from batchway.kit.clock import SECOND
+from batchway.kit.egress import LATE, Answered, Egress, Unreached
+from batchway.kit.sealing import Sealer
+from batchway.kit.signing import Signer
+from batchway.lifecycle.deliver import Deliver
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.run import run
+from batchway.lifecycle.split import split
+from batchway.lifecycle.submit import Incoming, Once, submit
+from batchway.lifecycle.sweep import sweep
+from batchway.model.account import Identity
+from batchway.model.batch import Batch, Layout
+from batchway.model.step import Step
+from batchway.store import accounts, batch_webhooks, batches, deliveries
+from batchway.store.database import run as run_sql
+from tests.properties.calls import NEW_LIST
+from tests.properties.world import BASE, BEFORE, Place
+
+URL = "https://example.com/hook"
+Operation = dict[str, Any]
+
+# So small that a few operations meet every one of them.
+_SMALL_LIMITS = {
+    "piece_operations_max": 3,
+    "chunk_operations_max": 6,
+    "small_batch_operations_max": 3,
+    "page_count_max": 2,
+    "answer_bytes_max": 4_000,
+    "chunk_attempts_max": 2,
+    "running_batches_per_account_max": 2,
+    "pending_batches_per_account_max": 4,
+    "delivery_waits_seconds": (5.0, 60.0),
+}
+
+
+class Died(Exception):
+    """Ends a step as the death of its process would: what has not committed is lost."""
+
+
+class HandOver(NamedTuple):
+    """One that is written and has not been run to its end."""
+
+    key: int
+    step: Step
+    step_number: int
+    number: int
+
+    @property
+    def workflow_id(self) -> str:
+        """What the engine calls it."""
+        return f"{self.key}/{self.step}/{self.step_number}/{self.number}"
+
+
+class Outside(Egress):
+    """The network: it notes what is sent, and answers as it was told to, at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[dict[str, str]] = []
+        self.answers: deque[int] = deque()
+
+    def send(self, *_: Any, headers: Sequence[tuple[str, str]], **__: Any) -> Answered | Unreached:
+        """The next answer, or a 200; 0 stands for none that came in time."""
+        self.sent.append(dict(headers))
+        status_code = self.answers.popleft() if self.answers else 200
+        if not status_code:
+            return Unreached(LATE, limits.delivery_seconds_max)
+        asks_to_wait = {"retry-after": "7"} if status_code == 503 else {}
+        return Answered(status_code, asks_to_wait, b"what it says", 0.1)
+
+
+@dataclass
+class Known:
+    """A batch that was accepted, and what was last seen of it."""
+
+    batch: Batch
+    operations: list[Operation]
+    is_deleted: bool = False
+    told: list[set[int]] = field(default_factory=list)
+    seen: list[Batch] = field(default_factory=list)
+    results: list[tuple[int, int, int, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Limits that few operations meet, for as long as the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _SMALL_LIMITS.items():
+            patch.setattr(limits, name, value)
+        yield
+
+
+class Bench:
+    """A new account with a list; everything that is done to it is done here."""
+
+    def __init__(self, place: Place, layout: Layout) -> None:
+        self.place = place
+        self.clock = place.clock
+        self.database = place.app.database
+        self.parts = replace(place.app.parts, layout=layout)
+        self.identity = self._new_account()
+        self.account_id = self.identity.account.id
+        self.list_id = str(self.call("POST", "/lists", NEW_LIST)["id"])
+        self.known: list[Known] = []
+        self.keys: dict[bytes, tuple[list[Operation], Known, int]] = {}
+        self.outside = Outside()
+        self.is_anything_lost = False
+        self._addresses = 0
+        settings = place.app.settings
+        sealer = Sealer(settings.secret_keys())
+        links = ResultLinks(Signer(settings.secret_keys()), self.clock)
+        self.deliver = Deliver(self.parts, self.outside, sealer, links, BASE)
+        self._webhook_calls = BatchWebhookCalls(self.parts, self.outside, sealer)
+        self._delivery_calls = DeliveryCalls(self.parts)
+
+    def _new_account(self) -> Identity:
+        with self.database.write() as connection:
+            account = accounts.create(connection, "Bees", BEFORE)
+            key = ids.api_key()
+            accounts.add_key(connection, account.id, key, "", BEFORE)
+            identity = accounts.identify(connection, key)
+        assert identity
+        return identity
+
+    # --- Calls -----------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: Any = None, **params: str) -> Any:
+        """One call on the audience that came alone."""
+        caller = Caller(self.account_id, "", self.clock(), Links(BASE))
+        request = Request(method, path, params, None if body is None else json.dumps(body).encode())
+        return json.loads(encode_body(self.parts.target.answer_single(caller, request)))
+
+    def members(self) -> dict[str, int]:
+        """How often each address stands on the list."""
+        found: dict[str, int] = {}
+        with self.database.read() as connection:
+            rows = run_sql(
+                connection,
+                "SELECT email_address FROM members WHERE account_id = :account_id",
+                account_id=self.account_id,
+            )
+            for address in rows.scalars():
+                found[address] = found.get(address, 0) + 1
+        return found
+
+    def on_webhook(
+        self, action: str, webhook: str = "", delivery: str = "", **body: Any
+    ) -> Response | None:
+        """A call on webhooks or deliveries; None if it is refused."""
+        answer = {
+            "create": self._webhook_calls.create,
+            "update": self._webhook_calls.update,
+            "delete": self._webhook_calls.delete,
+            "rotate": self._webhook_calls.rotate_secret,
+            "test": self._delivery_calls.test,
+            "resend": self._delivery_calls.resend,
+            "recover": self._delivery_calls.recover,
+        }[action]
+        places = {"batch_webhook_id": webhook, "delivery_id": delivery}
+        request = Request("", "", {}, json.dumps(body).encode(), places)
+        try:
+            return answer(request, self.identity, Links(BASE))
+        except Refused as refused:
+            assert refused.problem.status in {400, 404, 409}  # noqa: PT017 - right answers
+            return None
+
+    # --- Batches ---------------------------------------------------------------------------------
+
+    def operation(self, kind: str) -> list[Operation]:
+        """An operation of one kind, or two that belong together."""
+        members = f"/lists/{self.list_id}/members"
+        match kind:
+            case "add" | "add twice":
+                self._addresses += 1
+                address = f"{self._addresses}@example.com"
+                body = json.dumps({"email_address": address, "status": "subscribed"})
+                add = {"method": "POST", "path": members, "body": body}
+                return [add] * (1 if kind == "add" else 2)
+            case "pages":
+                return [{"method": "GET", "path": members}]
+            case "page":
+                return [{"method": "GET", "path": members, "params": {"count": "1"}}]
+            case _:
+                return [{"method": "GET", "path": "/nowhere"}]
+
+    def submit(self, given: list[Operation], once: Once | None) -> Batch:
+        """A new batch; its first hand-over is written."""
+        body = json.dumps({"operations": given}).encode()
+        operations = read_batch(body) if given else []
+        with Incoming.of(operations) as incoming:
+            return submit(self.parts, self.identity, BASE, incoming, once=once)
+
+    def newest(self) -> Batch:
+        """The batch that was accepted last."""
+        with self.database.read() as connection:
+            [batch], _ = batches.page_of(connection, self.account_id, 1, 0, self.clock())
+        return batch
+
+    def find(self, known: Known) -> Batch | None:
+        """The batch as the steps see it."""
+        with self.database.read() as connection:
+            return batches.get(connection, known.batch.id)
+
+    def visible(self) -> list[Known]:
+        """The batches that their owner can see."""
+        with self.database.read() as connection:
+            return [
+                known
+                for known in self.known
+                if batches.find(connection, self.account_id, known.batch.public_id, self.clock())
+            ]
+
+    def webhooks(self, *, only_enabled: bool = False) -> dict[int, str]:
+        """The public ids of the account's webhooks, by their keys."""
+        with self.database.read() as connection:
+            found = (
+                batch_webhooks.enabled(connection, self.account_id)
+                if only_enabled
+                else batch_webhooks.page_of(connection, self.account_id, 100, 0)
+            )
+        return {each.id: each.public_id for each in found}
+
+    # --- Steps -----------------------------------------------------------------------------------
+
+    def hand_overs(self) -> list[HandOver]:
+        """Those that wait to be run, in a lasting order."""
+        with self.database.read() as connection:
+            rows = connection.execute(text(f"SELECT workflow_uuid FROM {self._table}"))
+            found = [row[0].split("/") for row in rows]
+        return sorted(
+            HandOver(int(key), Step(step), int(step_number), int(number))
+            for key, step, step_number, number in found
+        )
+
+    def run(self, hand_over: HandOver) -> bool:
+        """Run a step, and strike its hand-over off; not if it dies, or has to be tried again."""
+        try:
+            self.step(hand_over)
+        except (Died, Stale):
+            return False
+        self.strike_off(hand_over)
+        return True
+
+    def step(self, hand_over: HandOver) -> None:
+        """Do the work of a hand-over, when it is due."""
+        key = hand_over.key
+        if hand_over.step is Step.DELIVER:
+            self._wait_for(key)
+            self.deliver(key)
+            return
+        steps: dict[Step, Callable[[], None]] = {
+            Step.RUN: partial(run, self.parts, key),
+            Step.SPLIT: partial(split, self.parts, key),
+            Step.EXECUTE: partial(execute, self.parts, key, hand_over.step_number),
+            Step.FINALIZE: partial(finalize, self.parts, key),
+        }
+        steps[hand_over.step]()
+
+    def _wait_for(self, delivery_id: int) -> None:
+        with self.database.read() as connection:
+            delivery = deliveries.get(connection, delivery_id)
+        if delivery and delivery.next_attempt_at:
+            self.clock.now = max(self.clock.now, delivery.next_attempt_at)
+
+    def strike_off(self, hand_over: HandOver) -> None:
+        """The engine's book no longer has it."""
+        statement = f"DELETE FROM {self._table} WHERE workflow_uuid = :id"
+        with self.database.write() as connection:
+            connection.execute(text(statement), {"id": hand_over.workflow_id})
+
+    def sweep(self) -> None:
+        """The caretaker's round, when all that is left alone for long is overdue."""
+        self.clock.now += int(limits.overdue_seconds * SECOND) + 1
+        waiting = {each[:3] for each in self.hand_overs()}
+        sweep(self.parts, lambda step, key, number: (key, step, number) in waiting)
+
+    def drain(self) -> None:
+        """Run all that waits, and all that follows from it."""
+        for _ in range(2_000):
+            waiting = self.hand_overs()
+            if not waiting:
+                return
+            for hand_over in waiting:
+                self.run(hand_over)
+        raise AssertionError("hand-overs without end")
+
+    def forget_engine(self) -> None:
+        """Empty the engine's books, for the next account."""
+        with self.database.write() as connection:
+            connection.execute(text(f"DELETE FROM {self._table}"))
+
+    @property
+    def _table(self) -> str:
+        return "workflow_status" if self.database.is_sqlite else "dbos.workflow_status"
+
+
+@contextmanager
+def struck(point: FaultPoint | None, deed: Callable[[], object]) -> Iterator[None]:
+    """Within the block, the first step that comes to a point meets the deed there."""
+    done: list[FaultPoint] = []
+
+    def strike(here: FaultPoint) -> None:
+        if here is point and not done:
+            done.append(here)
+            deed()
+
+    with ExitStack() as stack:
+        if point is not None:
+            stack.enter_context(striking(strike))
+        yield
+
+
+def die() -> None:
+    """A deed."""
+    raise Died

@@ -1,0 +1,367 @@
+"""Batches in any order of events: steps that run twice, die or meet others; and what always holds.
+
+The machine decides which hand-over runs when. At a fault point a step may die, or something else
+may happen meanwhile: the batch is deleted, stopped, or worked on by someone else.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from batchway import limits
+from batchway.contract.problems import Refused
+from batchway.faults import FaultPoint
+from batchway.kit.clock import DAY, SECOND
+from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.retry import retry
+from batchway.lifecycle.stop import stop
+from batchway.lifecycle.submit import Once
+from batchway.model.batch import Layout, Status
+from batchway.model.step import Step
+from batchway.model.webhook import State
+from batchway.results import Filter
+from batchway.store import batch_webhooks, deliveries
+from tests.properties.batch_checks import check_all, check_swept
+from tests.properties.batches import (
+    URL,
+    Bench,
+    Died,
+    HandOver,
+    Known,
+    Operation,
+    die,
+    small_limits,
+    struck,
+)
+from tests.properties.conftest import Places
+from tests.properties.world import BASE, Place
+
+_EXAMPLES = settings().max_examples
+_STEPS = 40
+
+_SUBMIT = [FaultPoint.SUBMIT_BEFORE_COMMIT, FaultPoint.SUBMIT_AFTER_COMMIT]
+_IN_STEPS = [point for point in FaultPoint if point not in _SUBMIT]
+# Elsewhere the step holds the database, and nobody else can do anything.
+_FREE = [point for point in _IN_STEPS if not point.endswith("before_commit")]
+_WAITS = (1, 4, 3_600, 25 * 3_600)  # seconds; the last one is longer than a key lives
+
+numbers = st.integers(0, 1_000)
+kinds = st.sampled_from(["add", "add", "add", "add twice", "pages", "page", "nowhere"])
+small = st.lists(kinds, max_size=2)
+large = st.lists(kinds, min_size=4, max_size=20)
+keys = st.sampled_from([None, None, b"first", b"second"])
+answers = st.lists(st.sampled_from([200, 200, 500, 302, 503, 0, 410]), max_size=3)
+deeds = st.sampled_from(["die", "die", "delete", "stop", "again", "another", "sweep"])
+strikes = st.one_of(
+    st.none(),
+    st.tuples(st.sampled_from(_IN_STEPS), st.just("die")),
+    st.tuples(st.sampled_from(_FREE), deeds),
+)
+filters = st.sampled_from(
+    [Filter(errored=True), Filter(errored=False), Filter(status_code=200), Filter()]
+)
+
+
+class BatchMachine(RuleBasedStateMachine):
+    """One account; its batches, its webhooks, and the time that goes by."""
+
+    def __init__(self, place: Place, layout: Layout) -> None:
+        super().__init__()
+        self.bench = Bench(place, layout)
+        self.enabled: set[int] = set()
+
+    # --- What a client does ----------------------------------------------------------------------
+
+    @rule(given=st.one_of(small, large), key=keys, point=st.sampled_from([None] * 6 + _SUBMIT))
+    def submit(self, given: list[str], key: bytes | None, point: FaultPoint | None) -> None:
+        """A batch is there, or it is not: never in between, and never twice under one key."""
+        self._submit([each for kind in given for each in self.bench.operation(kind)], key, point)
+
+    @rule(key=st.sampled_from([b"first", b"second"]), is_other=st.booleans())
+    def submit_again(self, key: bytes, *, is_other: bool) -> None:
+        """The same key, with the same operations or with others."""
+        if key in self.bench.keys:
+            operations = self.bench.keys[key][0]
+            self._submit(operations[:1] if is_other else operations, key, None)
+
+    def _submit(
+        self, operations: list[Operation], key: bytes | None, point: FaultPoint | None
+    ) -> None:
+        bench = self.bench
+        body = repr(operations).encode()
+        expected = self._expected(operations, key)
+        with struck(point, die):
+            try:
+                batch = bench.submit(operations, Once(key, body) if key else None)
+            except Refused as refused:
+                assert expected == refused.problem.status  # noqa: PT017 - one of the outcomes
+                return
+            except Died:
+                if point is FaultPoint.SUBMIT_BEFORE_COMMIT:
+                    return
+                batch = bench.newest()
+        if isinstance(expected, Known):
+            assert expected.batch.id == batch.id
+            return
+        assert expected is None
+        known = Known(batch, operations)
+        bench.known.append(known)
+        if key:
+            bench.keys[key] = (operations, known, bench.clock())
+
+    def _expected(self, operations: list[Operation], key: bytes | None) -> Known | int | None:
+        """The batch that the key has made, or the status of a refusal; None for a new batch."""
+        bench = self.bench
+        use = bench.keys.get(key) if key else None
+        if use and use[2] >= bench.clock() - limits.idempotency_key_seconds * SECOND:
+            return use[1] if use[0] == operations and not use[1].is_deleted else 409
+        pending = [
+            known
+            for known in bench.known
+            if not known.is_deleted and known.seen and known.seen[0].status is Status.PENDING
+        ]
+        return 429 if len(pending) >= limits.pending_batches_per_account_max else None
+
+    @precondition(lambda self: self.bench.known)
+    @rule(number=numbers)
+    def delete(self, number: int) -> None:
+        """A batch is gone, whatever it was doing."""
+        self._delete(_one_of(self.bench.known, number))
+
+    def _delete(self, known: Known) -> None:
+        is_visible = known in self.bench.visible()
+        is_gone = cancel(self.bench.parts, self.bench.account_id, known.batch.public_id)
+        assert is_visible == is_gone
+        known.is_deleted = known.is_deleted or is_gone
+
+    @precondition(lambda self: self.bench.known)
+    @rule(number=numbers)
+    def stop(self, number: int) -> None:
+        """A batch does no more, but still finishes."""
+        self._stop(_one_of(self.bench.known, number))
+
+    def _stop(self, known: Known) -> None:
+        stopped = stop(self.bench.parts, self.bench.account_id, known.batch.public_id)
+        assert bool(stopped) == (known in self.bench.visible())
+
+    @precondition(lambda self: self.bench.known)
+    @rule(number=numbers, wanted=filters)
+    def retry(self, number: int, wanted: Filter) -> None:
+        """A new batch of those operations whose results are wanted, each of them once."""
+        bench = self.bench
+        finished = [each for each in bench.visible() if each.seen[0].status is Status.FINISHED]
+        if not finished:
+            return
+        known = _one_of(finished, number)
+        positions = {each[0] for each in known.results if wanted.wants_status(each[2])}
+        try:
+            batch = retry(bench.parts, bench.identity, BASE, known.seen[0], wanted)
+        except Refused as refused:
+            expected = self._expected([], None) or 400
+            assert expected == refused.problem.status  # noqa: PT017 - one of the outcomes
+            assert expected == 429 or not positions
+            return
+        bench.known.append(Known(batch, [known.operations[each] for each in sorted(positions)]))
+
+    # --- Webhooks --------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.bench.webhooks()) < 3)
+    @rule(enabled=st.booleans(), signing=st.booleans())
+    def add_webhook(self, *, enabled: bool, signing: bool) -> None:
+        """The URL answers the GET that verifies it."""
+        self.bench.outside.answers.clear()
+        made = self.bench.on_webhook("create", url=URL, enabled=enabled, signing_enabled=signing)
+        assert made
+
+    @precondition(lambda self: self.bench.webhooks())
+    @rule(
+        number=numbers, changes=st.sampled_from(["enable", "disable", "rotate", "delete", "test"])
+    )
+    def change_webhook(self, number: int, changes: str) -> None:
+        """What its owner may do at any time."""
+        webhook = _one_of(list(self.bench.webhooks().values()), number)
+        match changes:
+            case "enable" | "disable":
+                self.bench.on_webhook("update", webhook, enabled=changes == "enable")
+            case _:
+                self.bench.on_webhook(changes, webhook)
+
+    @precondition(lambda self: self.bench.webhooks())
+    @rule(number=numbers, is_all=st.booleans())
+    def send_again(self, number: int, *, is_all: bool) -> None:
+        """One delivery, or all that are exhausted."""
+        bench = self.bench
+        webhook_id, public_id = _one_of(list(bench.webhooks().items()), number)
+        if is_all:
+            bench.on_webhook("recover", public_id, since="2020-01-01T00:00:00+00:00")
+            return
+        with bench.database.read() as connection:
+            webhook = batch_webhooks.get(connection, bench.account_id, webhook_id)
+            assert webhook
+            found, _ = deliveries.page_of(connection, webhook, None, 100, 0)
+        if found:
+            delivery = _one_of(found, number)
+            done = bench.on_webhook("resend", public_id, delivery.public_id)
+            assert bool(done) == (webhook.enabled and delivery.state is not State.PENDING)
+
+    # --- What workers do -------------------------------------------------------------------------
+
+    @precondition(lambda self: self.bench.hand_overs())
+    @rule(number=numbers, strike=strikes, status_codes=answers)
+    def run_one(
+        self, number: int, strike: tuple[FaultPoint, str] | None, status_codes: list[int]
+    ) -> None:
+        """Run a step; it may die, or meet someone."""
+        hand_over = _one_of(self.bench.hand_overs(), number)
+        self._told(status_codes)
+        if strike is None:
+            self.bench.run(hand_over)
+            return
+        point, deed = strike
+        with struck(point, self._deed(deed, hand_over, number)):
+            self.bench.run(hand_over)
+
+    @precondition(lambda self: self.bench.hand_overs())
+    @rule(number=numbers)
+    def run_twice(self, number: int) -> None:
+        """A step that was taken over from a process that was not dead after all."""
+        hand_over = _one_of(self.bench.hand_overs(), number)
+        self.bench.step(hand_over)
+        self.bench.run(hand_over)
+
+    @precondition(lambda self: self.bench.hand_overs())
+    @rule(count=st.integers(2, 12), number=numbers, status_codes=answers)
+    def run_many(self, count: int, number: int, status_codes: list[int]) -> None:
+        """An undisturbed while."""
+        self._told(status_codes)
+        for _ in range(count):
+            waiting = self.bench.hand_overs()
+            if waiting:
+                self.bench.run(_one_of(waiting, number))
+
+    def _told(self, status_codes: list[int]) -> None:
+        self.bench.outside.answers.clear()
+        self.bench.outside.answers.extend(status_codes)
+
+    def _deed(self, name: str, hand_over: HandOver, number: int) -> Callable[[], object]:
+        known = self._worked_on(hand_over)
+        nothing: Callable[[], object] = bool
+        others = [each for each in self.bench.hand_overs() if each != hand_over]
+        deeds: dict[str, Callable[[], object]] = {
+            "die": die,
+            "delete": partial(self._delete, known) if known else nothing,
+            "stop": partial(self._stop, known) if known else nothing,
+            "again": partial(self.bench.step, hand_over),
+            "another": partial(self.bench.run, _one_of(others, number)) if others else nothing,
+            "sweep": self.bench.sweep,
+        }
+        return deeds[name]
+
+    def _worked_on(self, hand_over: HandOver) -> Known | None:
+        if hand_over.step is Step.DELIVER:
+            return None
+        return next(each for each in self.bench.known if each.batch.id == hand_over.key)
+
+    # --- What time does --------------------------------------------------------------------------
+
+    @precondition(lambda self: self.bench.hand_overs())
+    @rule(number=numbers)
+    def lose(self, number: int) -> None:
+        """The engine forgets a hand-over; the sweep will find that out."""
+        self.bench.strike_off(_one_of(self.bench.hand_overs(), number))
+        self.bench.is_anything_lost = True
+
+    @rule(seconds=st.sampled_from(_WAITS))
+    def wait(self, seconds: int) -> None:
+        """Time goes by."""
+        self.bench.clock.now += seconds * SECOND
+
+    @rule()
+    def sweep(self) -> None:
+        """The caretaker removes what is gone."""
+        self.bench.sweep()
+        check_swept(self.bench)
+
+    @rule()
+    def expire(self) -> None:
+        """Seven days go by; what was finished is gone after the sweep, and nothing else."""
+        self.bench.clock.now += limits.result_days * DAY
+        self.sweep()
+
+    # --- What always holds -----------------------------------------------------------------------
+
+    @invariant()
+    def holds(self) -> None:
+        """After each rule."""
+        check_all(self.bench, self.enabled)
+        self.enabled = set(self.bench.webhooks(only_enabled=True))
+
+    def teardown(self) -> None:
+        """All that was handed over is done; then all batches are finished, and all can go."""
+        bench = self.bench
+        try:
+            self._told([])
+            if bench.is_anything_lost:
+                bench.sweep()
+            bench.drain()
+            self.holds()
+            for known in bench.visible():
+                assert Status.FINISHED is known.seen[0].status
+            check_all(bench, self.enabled)
+            for known in bench.visible():
+                self._delete(known)
+            for webhook in bench.webhooks().values():
+                bench.on_webhook("delete", webhook)
+            bench.sweep()
+            check_swept(bench)
+        finally:
+            bench.forget_engine()
+
+
+@pytest.fixture(autouse=True)
+def limited() -> Iterator[None]:
+    """Limits that few operations meet."""
+    with small_limits():
+        yield
+
+
+def test_batches_on_sqlite(sqlite_places: Places) -> None:
+    """The machine, with an archive that has a file for each operation."""
+    check(sqlite_places[0], Layout.PER_OPERATION, _EXAMPLES // 4)
+
+
+def test_batches_in_one_file(sqlite_places: Places) -> None:
+    """The same with an archive that has one file for all."""
+    check(sqlite_places[1], Layout.PER_BATCH, _EXAMPLES // 8)
+
+
+def test_batches_on_postgres(postgres_places: Places) -> None:
+    """The same on PostgreSQL."""
+    check(postgres_places[0], Layout.PER_OPERATION, _EXAMPLES // 4)
+
+
+def check(place: Place, layout: Layout, examples: int) -> None:
+    """Run the machine as often."""
+    run_state_machine_as_test(
+        partial(BatchMachine, place, layout),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=_STEPS,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+
+
+def _one_of(values: Sequence[Any], number: int) -> Any:
+    return values[number % len(values)]
