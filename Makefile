@@ -59,6 +59,7 @@ lock: setup-dev ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=
 	! grep -n '://' requirements/*.txt
 
 clean: ## Remove what the other targets made, but no data
+	rm -rf tests/clients/node/node_modules
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 

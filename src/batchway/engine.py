@@ -266,9 +266,7 @@ class Worker:
 
     def _take_over(self) -> None:
         """Resume what dead processes held. PENDING first, leases second: see the guarantees."""
-        pending = DBOS.list_workflows(
-            status="PENDING", load_input=False, load_output=False
-        )
+        pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
         with self._database.read() as connection:
             alive = leases.live(connection)
         for queue in (_QUEUE, _DELIVERIES):

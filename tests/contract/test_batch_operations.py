@@ -233,9 +233,7 @@ def test_errors(hand: ByHand, client: Client) -> None:
         (each["position"], each["operation_id"]) for each in second["samples"]
     ]
     assert "0@example.com" in second["samples"][0]["detail"]
-    assert all(
-        (400, "Invalid Resource", 1) == _head(each)[:2] + (each["count"],) for each in others
-    )
+    assert all((400, "Invalid Resource", 1) == (*_head(each)[:2], each["count"]) for each in others)
     assert len({each["field"] for each in others}) == len(others) > 0
     one = client.call("GET", f"/batches/{batch.public_id}/errors?fields=errored_operations")
     assert {"errored_operations": 10} == one.json()

@@ -15,7 +15,7 @@ import pytest
 from starlette.applications import Starlette
 
 from batchway import limits
-from batchway.contract.batch_request import read_batch
+from batchway.contract.batch_reader import read_batch
 from batchway.contract.problems import Refused
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.run import run

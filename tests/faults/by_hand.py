@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 from batchway.app import App, open_app
 from batchway.cli.operator import ensure_key
-from batchway.contract.batch_request import read_batch
+from batchway.contract.batch_reader import read_batch
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body

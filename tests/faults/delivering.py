@@ -1,13 +1,16 @@
 """Deliveries by hand: the step as the app makes it, the calls, real receivers, a still clock."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
+import pytest
 from sqlalchemy import text
 
 from batchway.api.intake import Intake
@@ -18,7 +21,7 @@ from batchway.contract.problems import Refused
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode_body, refusal
 from batchway.contract.result_links import ResultLinks
-from batchway.kit.clock import Microseconds
+from batchway.kit.clock import SECOND, Microseconds
 from batchway.kit.egress import Egress
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
@@ -27,10 +30,13 @@ from batchway.lifecycle.run import run
 from batchway.model.batch import Batch
 from batchway.store import accounts
 from tests.faults.by_hand import BASE, ByHand, opened_by_hand
-from tests.receiver import Delivery, Receiver
+from tests.postgres import Postgres
+from tests.receiver import Delivery, Receiver, Reply, receiving
 from tests.scenario import Server
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
+HOUR: Microseconds = 60 * 60 * SECOND
+BROKEN = Reply(500, body=b"broken")
 
 
 @dataclass
@@ -100,6 +106,10 @@ class Delivering:
             self.hand.clock.now = max(self.hand.clock.now, moment)
             self.deliver(key)
 
+    def steps(self, keys: Sequence[int]) -> list[Callable[[], None]]:
+        """The step of each of some deliveries."""
+        return [partial(self.deliver, key) for key in keys]
+
     def exhaust(self) -> None:
         """Try what is pending until it has been given up."""
         while self.pending():
@@ -132,6 +142,34 @@ def delivering(folder: Path, database_url: str) -> Iterator[Delivering]:
         yield Delivering(hand)
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def first_account(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Delivering]:
+    """Deliveries on each database in turn, for all tests of a file."""
+    folder = tmp_path_factory.mktemp("deliveries")
+    if request.param == "sqlite":
+        with delivering(folder, "") as opened:
+            yield opened
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        with postgres.database() as url, delivering(folder, url) as opened:
+            yield opened
+
+
+@pytest.fixture
+def account(first_account: Delivering) -> Delivering:
+    """An account of this test's own."""
+    return first_account.another_account()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks."""
+    with receiving() as opened:
+        yield opened
+
+
 def path_of(webhook: Any, *more: str) -> str:
     """The path of a webhook, or of something below it."""
     return "/".join(["/batch-webhooks", webhook["id"], *more])
@@ -140,3 +178,20 @@ def path_of(webhook: Any, *more: str) -> str:
 def ids_of(deliveries: list[Delivery]) -> list[str]:
     """The id that each request names."""
     return [each.headers["webhook-id"] for each in deliveries]
+
+
+def log_of(account: Delivering, webhook: Any) -> Any:
+    """The deliveries to a webhook."""
+    return account.done("GET", path_of(webhook, "deliveries"))
+
+
+def only_entry(account: Delivering, webhook: Any) -> Any:
+    """The only delivery to a webhook."""
+    [entry] = log_of(account, webhook)["deliveries"]
+    return entry
+
+
+def link_in(delivery: Delivery) -> str:
+    """The link to the results that an event holds."""
+    [link] = parse_qs(delivery.body.decode())["data[response_body_url]"]
+    return link

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from batchway import limits
 from batchway.api.batch_webhooks import BatchWebhookCalls
 from batchway.api.deliveries import DeliveryCalls
-from batchway.contract.batch_request import read_batch
+from batchway.contract.batch_reader import read_batch
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
 from batchway.contract.request import Caller, Request
@@ -89,9 +89,12 @@ class Outside(Egress):
         self.sent: list[dict[str, str]] = []
         self.answers: deque[int] = deque()
 
-    def send(self, *_: Any, headers: Sequence[tuple[str, str]], **__: Any) -> Answered | Unreached:
+    def send(
+        self, method: str, _url: str, *, headers: Sequence[tuple[str, str]], **_: Any
+    ) -> Answered | Unreached:
         """The next answer, or a 200; 0 stands for none that came in time."""
-        self.sent.append(dict(headers))
+        if method == "POST":
+            self.sent.append(dict(headers))
         status_code = self.answers.popleft() if self.answers else 200
         if not status_code:
             return Unreached(LATE, limits.delivery_seconds_max)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchway.api.auth import authenticate
 from batchway.archive import encode_result
-from batchway.contract.batch_request import read_batch
+from batchway.contract.batch_reader import read_batch
 from batchway.contract.fields import select_fields
 from batchway.contract.problems import Refused
 from batchway.contract.response import Response

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from batchway import limits
 from batchway.app import App, migrate_all, open_app
-from batchway.contract.batch_request import read_batch
+from batchway.contract.batch_reader import read_batch
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import EMPTY_OBJECT, encode_body
@@ -317,7 +317,7 @@ def _last_segment(call: Call) -> str:
 
 def _with_last(text: str, member: str) -> str:
     """The JSON text of an object with one more member."""
-    return f"{text[:-1]}{',' if len(text) > 2 else ''}{member}}}"  # noqa: PLR2004 - `{}`
+    return f"{text[:-1]}{',' if len(text) > 2 else ''}{member}}}"
 
 
 def shown(world: World, answers: Sequence[Answered]) -> list[str]:

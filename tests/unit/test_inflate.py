@@ -5,7 +5,8 @@ import zlib
 
 import pytest
 
-from batchway.contract.inflate import Inflater, gzip_members_max, inflated_piece_bytes_max
+from batchway import limits
+from batchway.contract.inflate import Inflater
 from batchway.contract.problems import Problem, Refused
 
 TEXT = b'{"operations":[{"method":"GET","path":"/ping"}]}' * 5_000
@@ -67,12 +68,12 @@ def test_empty_body(encoding: str | None) -> None:
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_pieces_are_small(encoding: str | None, level: int) -> None:
     """However much comes at once, and however well it was compressed."""
-    body = bytes(3 * inflated_piece_bytes_max + 5)
+    body = bytes(3 * limits.inflated_piece_bytes_max + 5)
     data = gzip.compress(body, level) if encoding else body
 
     pieces = list(Inflater(encoding, BOUND).feed(data))
 
-    assert inflated_piece_bytes_max >= max(map(len, pieces))
+    assert limits.inflated_piece_bytes_max >= max(map(len, pieces))
     assert body == b"".join(pieces)
 
 
@@ -129,7 +130,7 @@ def test_bomb() -> None:
     with pytest.raises(Refused) as refused:
         feed()
     assert 413 == refused.value.problem.status
-    assert 5_000_000 - inflated_piece_bytes_max <= seen <= 5_000_000
+    assert 5_000_000 - limits.inflated_piece_bytes_max <= seen <= 5_000_000
 
 
 def test_many_members() -> None:
@@ -137,7 +138,7 @@ def test_many_members() -> None:
     empty = gzip.compress(b"")
     inflater = Inflater("gzip", 10)
 
-    assert [] == list(inflater.feed(empty * gzip_members_max))
+    assert [] == list(inflater.feed(empty * limits.gzip_members_max))
     with pytest.raises(Refused) as refused:
         list(inflater.feed(empty))
     assert 413 == refused.value.problem.status

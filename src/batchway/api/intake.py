@@ -12,7 +12,7 @@ from batchway import limits
 from batchway.api.batches import TAG
 from batchway.api.threads import in_thread
 from batchway.contract.batch_body import BatchBody, batch_body
-from batchway.contract.batch_request import BatchReader
+from batchway.contract.batch_reader import BatchReader
 from batchway.contract.description import Described, Parameter
 from batchway.contract.error_groups import ErrorGroup, ErrorGroups
 from batchway.contract.inflate import Inflater

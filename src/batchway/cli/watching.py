@@ -291,9 +291,20 @@ def _rate(progress: Progress, pace: Pace) -> int:
 
 def _outlook(progress: Progress) -> str:
     """When it will end, and what it waits for, each if that is known."""
-    end = iso(parse_iso(progress.estimated_end))[:19].replace("T", " ")
+    end = _end(progress)
     text = f", estimated end {end} UTC" if end else ""
     return f"{text}. {progress.waiting_for}" if progress.waiting_for else text
+
+
+def _short_outlook(progress: Progress) -> str:
+    """Beside a bar there is room for one of the two, and for the time alone."""
+    if end := _end(progress)[11:]:
+        return f", ends {end} UTC"
+    return f", {progress.waiting_for}" if progress.waiting_for else ""
+
+
+def _end(progress: Progress) -> str:
+    return iso(parse_iso(progress.estimated_end))[:19].replace("T", " ")
 
 
 @contextmanager
@@ -333,7 +344,7 @@ def _bar_display() -> Iterator[Show]:
                 completed=progress.finished_operations,
                 errored=progress.errored_operations,
                 pace=_rate(progress, pace),
-                outlook=printable(_outlook(progress)),
+                outlook=printable(_short_outlook(progress)),
             )
 
         yield show

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 from isal import igzip_lib
 
-from batchway.contract.problems import Refused, json_parse_exception, problem, too_large
-
-inflated_piece_bytes_max = 1024 * 1024
-gzip_members_max = 65_536  # bgzip makes one for each 64 kB; each costs some microseconds
+from batchway import limits
+from batchway.contract.problems import (
+    Refused,
+    json_parse_exception,
+    too_large,
+    unsupported_encoding,
+)
 
 # What stands behind the end of a member is copied when the next one begins. Short inputs keep
 # that cheap, however many members there are.
@@ -30,7 +33,7 @@ class Inflater:
     def __init__(self, encoding: str | None, bytes_max: int) -> None:
         name = (encoding or "").strip().lower()
         if name not in _GZIP | _PLAIN:
-            raise _unsupported(name)
+            raise unsupported_encoding(name)
         self._is_plain = name in _PLAIN
         self._bytes_max = bytes_max
         self._bytes_left = bytes_max
@@ -42,7 +45,7 @@ class Inflater:
 
         Raises 413 when the bound is passed, 400 when the data are damaged.
         """
-        step = inflated_piece_bytes_max if self._is_plain else _INPUT_BYTES
+        step = limits.inflated_piece_bytes_max if self._is_plain else _INPUT_BYTES
         for start in range(0, len(data), step):
             part = data[start : start + step]
             yield from (self._counted(part),) if self._is_plain else self._inflated(part)
@@ -62,14 +65,16 @@ class Inflater:
 
     def _next_member(self) -> igzip_lib.IgzipDecompressor:
         self._member_count += 1
-        if self._member_count > gzip_members_max:
-            raise too_large(f"The body has more than {gzip_members_max} gzip members. Send one.")
+        if self._member_count > limits.gzip_members_max:
+            raise too_large(
+                f"The body has more than {limits.gzip_members_max} gzip members. Send one."
+            )
         return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
     def _pieces(self, member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
         while True:
             # One byte more than may be shows that the bound is passed.
-            most = min(inflated_piece_bytes_max, self._bytes_left + 1)
+            most = min(limits.inflated_piece_bytes_max, self._bytes_left + 1)
             try:
                 piece = member.decompress(data, most)
             except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub calls it a value
@@ -92,13 +97,3 @@ class Inflater:
 
 def _damaged(reason: str) -> Refused:
     return json_parse_exception(f"The body is not valid gzip: {reason}.")
-
-
-def _unsupported(encoding: str) -> Refused:
-    detail = (
-        f"The content encoding {encoding[:100]!r} is not supported. "
-        "Send the body with gzip, or as it is."
-    )
-    return Refused(
-        problem(415, "Unsupported Media Type", detail), (("Accept-Encoding", "gzip, identity"),)
-    )

@@ -114,6 +114,17 @@ def request_timeout(seconds: float) -> Refused:
     return Refused(problem(504, "Request Timed Out", detail))
 
 
+def unsupported_encoding(encoding: str) -> Refused:
+    """415: the body comes in an encoding that is not known."""
+    detail = (
+        f"The content encoding {encoding[:100]!r} is not supported. Send the body with gzip, or "
+        "as it is."
+    )
+    return Refused(
+        problem(415, "Unsupported Media Type", detail), (("Accept-Encoding", "gzip, identity"),)
+    )
+
+
 def nested_too_deep() -> Refused:
     """414: the path has too many segments."""
     return Refused(

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.contract.batch_request import BatchReader, read_batch
+from batchway.contract.batch_reader import BatchReader, read_batch
 from batchway.contract.problems import Refused
 from batchway.model.operation import METHODS, Operation
 

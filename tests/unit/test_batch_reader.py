@@ -8,13 +8,7 @@ from typing import Any
 import pytest
 
 from batchway import limits
-from batchway.contract.batch_request import (
-    BatchReader,
-    batch_window_bytes,
-    operation_bytes_max,
-    read_batch,
-    unstreamed_body_bytes_max,
-)
+from batchway.contract.batch_reader import BatchReader, read_batch
 from batchway.contract.problems import Problem, Refused
 from batchway.model.operation import Operation
 
@@ -88,7 +82,7 @@ READ_FULL = Operation(
 )
 
 
-@pytest.mark.parametrize("window_bytes", [*range(1, 60), 200, 5_000, batch_window_bytes])
+@pytest.mark.parametrize("window_bytes", [*range(1, 60), 200, 5_000, limits.batch_window_bytes])
 def test_window_changes_nothing(window_bytes: int) -> None:
     """Wherever a body is cut, its operations are the same."""
     elements = [PING, FULL] * 5
@@ -162,7 +156,9 @@ def test_large_operations_are_not_held_back() -> None:
     """A group ends before its operations take up more memory than a piece may."""
     large = json.dumps(PING | {"body": "x" * (limits.piece_bytes_max // 4)}).encode()
 
-    sizes = [len(each) for each in groups(array(*[large] * 40), window_bytes=batch_window_bytes)]
+    sizes = [
+        len(each) for each in groups(array(*[large] * 40), window_bytes=limits.batch_window_bytes)
+    ]
 
     assert 40 == sum(sizes)
     assert max(sizes) <= 8
@@ -364,24 +360,24 @@ def large(byte_count: int) -> bytes:
 
 def test_large_operation() -> None:
     """Up to the bound it is read, wherever it stands."""
-    element = large(operation_bytes_max // 8 * 6)
+    element = large(limits.operation_bytes_max // 8 * 6)
     for body, is_lines in (
         (array(PING_TEXT, element, PING_TEXT), False),
         (lines(PING_TEXT, element, PING_TEXT), True),
     ):
-        found = read(body, is_lines=is_lines, window_bytes=batch_window_bytes)
+        found = read(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
         assert [PINGED, PINGED] == [found[0], found[2]]
-        assert len(found[1].body or "") > operation_bytes_max // 2
+        assert len(found[1].body or "") > limits.operation_bytes_max // 2
 
 
 @pytest.mark.parametrize("is_lines", [False, True])
 @pytest.mark.parametrize("end", [b"", b'"}'])
 def test_too_large_operation(is_lines: bool, end: bytes) -> None:
     """It is refused with its position, whether it ends or not."""
-    element = PING_TEXT[:-1] + b',"body":"' + b"x" * (operation_bytes_max + 5) + end
+    element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + end
     body = lines(*[PING_TEXT] * 9, element) if is_lines else array(*[PING_TEXT] * 9, element)
 
-    problem = refusal(body, is_lines=is_lines, window_bytes=batch_window_bytes)
+    problem = refusal(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
 
     assert 413 == problem.status
     assert "operations.item:9 " in problem.detail
@@ -389,7 +385,7 @@ def test_too_large_operation(is_lines: bool, end: bytes) -> None:
 
 def test_too_large_operation_behind_other_keys() -> None:
     """A body that is read as a whole has no larger ones."""
-    element = PING_TEXT[:-1] + b',"body":"' + b"x" * (operation_bytes_max + 5) + b'"}'
+    element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + b'"}'
     problem = refusal(b'{"x":1,' + array(PING_TEXT, element)[1:])
 
     assert 413 == problem.status
@@ -398,7 +394,7 @@ def test_too_large_operation_behind_other_keys() -> None:
 
 def test_other_keys_first() -> None:
     """Then the body is read as a whole, up to a bound, and the problem says what to do."""
-    filling = b'{"x":"' + b"y" * (unstreamed_body_bytes_max - 200)
+    filling = b'{"x":"' + b"y" * (limits.unstreamed_body_bytes_max - 200)
     rest = b'","operations":[' + PING_TEXT + b"]}"
 
     assert [PINGED] == read(filling + rest)
@@ -409,7 +405,12 @@ def test_other_keys_first() -> None:
 
 def test_other_keys_behind() -> None:
     """They are ignored, up to the same bound."""
-    begin = b'{"operations":[' + PING_TEXT + b'],"x":"' + b"y" * (unstreamed_body_bytes_max - 200)
+    begin = (
+        b'{"operations":['
+        + PING_TEXT
+        + b'],"x":"'
+        + b"y" * (limits.unstreamed_body_bytes_max - 200)
+    )
 
     assert [PINGED] == read(begin + b'"}')
     problem = refusal(begin + b"y" * 200 + b'"}')
@@ -419,7 +420,9 @@ def test_other_keys_behind() -> None:
 
 def test_large_array_instead_of_an_object() -> None:
     """It is the wrong form that is told, not the size."""
-    body = b"[" + b",".join([PING_TEXT] * (unstreamed_body_bytes_max // len(PING_TEXT))) + b"]"
+    body = (
+        b"[" + b",".join([PING_TEXT] * (limits.unstreamed_body_bytes_max // len(PING_TEXT))) + b"]"
+    )
 
     assert ("", "Schema describes object, array found instead") == error(body)
 

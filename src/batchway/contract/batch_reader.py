@@ -1,0 +1,336 @@
+"""The body of `POST /batches`: read piece by piece, checked before anything is kept.
+
+A large body is cut into windows, each of which ends where an operation ends (`batch_text.py`).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from batchway import limits
+from batchway.contract.batch_request import GivenOperation, operation
+from batchway.contract.batch_text import (
+    BEGIN,
+    COMMA,
+    END,
+    SPACE,
+    check_names,
+    given_twice,
+    has_escaped_name,
+    last_border,
+    likely_borders,
+    names_of,
+)
+from batchway.contract.problems import Refused, json_parse_exception, too_large
+from batchway.contract.validation import WRONG, decode, refusal
+from batchway.model.operation import Operation
+
+_HEAD = re.compile(SPACE + rb"\{" + SPACE + rb'"operations"' + SPACE + b":" + SPACE + rb"\[")
+_TRUNCATED = "Input data was truncated"  # msgspec's words
+_REQUEST_NAMES_MAX = 10_000
+_EMPTY = b'{"operations":[]'
+_NAMES = GivenOperation.__struct_fields__
+_QUOTED = tuple(f'"{name}"'.encode() for name in _NAMES)
+
+
+class _Request(msgspec.Struct):
+    operations: list[GivenOperation]
+
+
+_request = msgspec.json.Decoder(_Request)
+_elements = msgspec.json.Decoder(list[GivenOperation])
+_element = msgspec.json.Decoder(GivenOperation)
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read_batch(body: bytes | None) -> list[Operation]:
+    """The operations of a JSON body, in order; raises a problem that names the wrong field."""
+    reader = BatchReader(is_lines=False)
+    found = [each for group in reader.feed(body or b"") for each in group]
+    return found + [each for group in reader.finish() for each in group]
+
+
+class BatchReader:
+    """Reads a body that comes in pieces; not for several threads at once.
+
+    With `is_lines` the body is NDJSON: an operation a line. Otherwise it is one object, and only
+    if `operations` is its first key may it be larger than 32 MiB. However the body is cut into
+    pieces, the groups and the problems are the same. After a problem the reader is of no use.
+    """
+
+    def __init__(self, *, is_lines: bool, window_bytes: int = limits.batch_window_bytes) -> None:
+        self._window_bytes = self._wanted_bytes = window_bytes
+        self._buffer = bytearray()
+        self._first_byte = 0  # where the buffer begins in the body
+        self._count = 0  # of operations before those of the buffer
+        self._groups = _Groups()
+        self._read: Callable[[], None] = self._read_lines if is_lines else self._read_head
+        self._end: Callable[[], None] = self._take_lines if is_lines else self._end_whole
+
+    def feed(self, data: bytes) -> Iterator[list[Operation]]:
+        """Operations that are complete now, in groups; take all groups before the next call.
+
+        A group has at most `limits.piece_operations_max` operations. Those that are held back,
+        to make the next group a full one, are few or small.
+        """
+        rest = memoryview(data)
+        while rest:
+            room = self._wanted_bytes - len(self._buffer)
+            self._buffer += rest[:room]
+            rest = rest[room:]
+            while len(self._buffer) >= self._wanted_bytes:
+                self._read()
+                yield from self._groups.full()
+
+    def finish(self) -> Iterator[list[Operation]]:
+        """The rest of the operations; raises a problem if the body is not complete."""
+        self._end()
+        yield from self._groups.full()
+        yield from self._groups.rest()
+
+    # One step for each part of a body. A step runs when the buffer holds as much as is wanted, and
+    # drops what it is done with; it may want more, and it may name the next step. The step's end
+    # takes what is left when the body is over.
+
+    def _read_head(self) -> None:
+        head = _HEAD.match(self._buffer)
+        if head is None:
+            self._read = self._refuse
+            self._wanted_bytes = limits.unstreamed_body_bytes_max + 1
+            return
+        self._drop(head.end() - 1)
+        self._read, self._end = self._read_elements, self._end_elements
+
+    def _refuse(self) -> None:
+        if self._first_byte == 0 and not self._buffer.lstrip().startswith(b"{"):
+            decode(_request, bytes(self._buffer))  # it is wrong from its first character
+        raise json_parse_exception(_too_much_beside())
+
+    def _end_whole(self) -> None:
+        raw, most = bytes(self._buffer).strip(), limits.operation_bytes_max
+        given = decode(_request, raw).operations
+        for position, each in enumerate(_raw_operations(raw) if len(raw) > most else ()):
+            if len(bytes(each)) > most:
+                raise _operation_too_large(position)
+        _check_request_names(raw)
+        self._accept(given, len(self._buffer), lambda: _raw_operations(raw))
+
+    # In these two steps the buffer begins with a bracket: that of the array, or one in the place
+    # of the comma before the next element. So its elements can be decoded where they are.
+
+    def _read_elements(self) -> None:
+        for border in likely_borders(self._buffer):
+            given = self._decoded(border)
+            if isinstance(given, list):
+                return self._go_on_behind(border, given)
+        found = last_border(self._buffer)
+        if found is None:
+            return self._widen(_elements, "operations")
+        given = self._proven(found)
+        if self._buffer[found] == COMMA:
+            return self._go_on_behind(found, given)
+        self._take_elements(found, given)
+        self._drop(found + 1)
+        self._read, self._end = self._refuse, self._end_tail
+        self._wanted_bytes = limits.unstreamed_body_bytes_max + 1
+        return None
+
+    def _end_elements(self) -> None:
+        # Most bodies have nothing behind the array.
+        border: int | None = self._buffer.rfind(b"]")
+        given = self._decoded(border) if border else None
+        if border is None or not isinstance(given, list):
+            border = last_border(self._buffer)
+            if border is None or self._buffer[border] != END:
+                raise self._incomplete()
+            given = self._proven(border)
+        self._take_elements(border, given)
+        self._drop(border + 1)
+        self._end_tail()
+
+    def _end_tail(self) -> None:
+        raw = _EMPTY + bytes(self._buffer).rstrip()
+        try:
+            _object.decode(raw)
+        except WRONG as error:
+            at = self._first_byte - len(_EMPTY)
+            raise refusal(error, within="", first_byte=at) from None
+        _check_request_names(raw)
+
+    def _read_lines(self) -> None:
+        end = self._buffer.rfind(b"\n") + 1
+        if not end:
+            return self._widen(_element, f"operations.item:{self._count}")
+        self._take_lines(end)
+        self._drop(end)
+        self._wanted_bytes = self._window_bytes
+        return None
+
+    def _take_lines(self, end: int | None = None) -> None:
+        end = len(self._buffer) if end is None else end
+        every = bytes(self._buffer[:end]).split(b"\n")
+        lines = [line for line in every if line and not line.isspace()]
+        given: list[GivenOperation] = []
+        try:
+            for line in lines:
+                given.append(_element.decode(line))  # noqa: PERF401 - says which line was wrong
+        except WRONG as error:
+            item = f"operations.item:{self._count + len(given)}"
+            raise refusal(error, within=item, what=f"The line of {item}") from None
+        self._accept(given, end, lambda: lines)
+
+    def _widen(self, decoder: msgspec.json.Decoder[Any], within: str) -> None:
+        """Want more bytes, for the buffer holds no operation as a whole."""
+        if self._wanted_bytes <= limits.operation_bytes_max:
+            self._wanted_bytes = min(2 * self._wanted_bytes, limits.operation_bytes_max + 1)
+            return
+        try:
+            decoder.decode(self._buffer)
+        except WRONG as error:
+            if str(error) != _TRUNCATED:
+                raise self._refusal(error, within) from None
+        raise _operation_too_large(self._count)
+
+    def _go_on_behind(self, border: int, given: list[GivenOperation]) -> None:
+        self._take_elements(border, given)
+        self._buffer[border] = BEGIN
+        self._drop(border)
+        self._wanted_bytes = self._window_bytes
+
+    def _take_elements(self, border: int, given: list[GivenOperation]) -> None:
+        if not given and (self._count or self._buffer[border] == COMMA):
+            byte = self._first_byte + border
+            told = f"there is a comma too much before {chr(self._buffer[border])} (byte {byte})"
+            raise json_parse_exception(f"The body is not valid JSON: {told}")
+        self._accept(given, border, lambda: _raws.decode(self._buffer[:border] + b"]"))
+
+    def _decoded(self, border: int) -> list[GivenOperation] | Exception:
+        """The elements before `border`, or why they are no JSON, perhaps because it is none."""
+        was = self._buffer[border]
+        self._buffer[border] = END
+        try:
+            with memoryview(self._buffer) as buffer, buffer[: border + 1] as text:
+                return _elements.decode(text)
+        except WRONG as error:
+            if isinstance(error, msgspec.ValidationError | RecursionError):
+                raise self._refusal(error) from None
+            return error
+        finally:
+            self._buffer[border] = was
+
+    def _proven(self, border: int) -> list[GivenOperation]:
+        given = self._decoded(border)
+        if not isinstance(given, list):
+            raise self._refusal(given)
+        return given
+
+    def _incomplete(self) -> Refused:
+        try:
+            _elements.decode(self._buffer)
+        except WRONG as error:
+            return self._refusal(error)
+        return json_parse_exception("The body is not valid JSON: the array does not end.")
+
+    def _refusal(self, error: Exception, within: str = "operations") -> Refused:
+        return refusal(error, within=within, first=self._count, first_byte=self._first_byte)
+
+    def _accept(
+        self,
+        given: list[GivenOperation],
+        end: int,
+        elements: Callable[[], Iterable[msgspec.Raw | bytes]],
+    ) -> None:
+        if self._count + len(given) > limits.operations_per_batch_max:
+            raise _too_many()
+        if given and _may_have_doubles(self._buffer, end, given):
+            check_names(elements(), self._count, _NAMES)
+        try:
+            operations = [operation(*each) for each in enumerate(given, self._count)]
+        except RecursionError as error:
+            raise self._refusal(error) from None
+        self._count += len(given)
+        self._groups.add(operations, end)
+
+    def _drop(self, byte_count: int) -> None:
+        del self._buffer[:byte_count]
+        self._first_byte += byte_count
+
+
+class _Groups:
+    """Makes full groups, but holds no more bytes back than one piece may have."""
+
+    def __init__(self) -> None:
+        self._held: list[Operation] = []
+        self._held_bytes = 0
+
+    def add(self, operations: list[Operation], byte_count: int) -> None:
+        """`byte_count` is the size of the text that the operations come from."""
+        self._held += operations
+        self._held_bytes += byte_count
+        self._last_bytes = byte_count
+
+    def full(self) -> Iterator[list[Operation]]:
+        most = limits.piece_operations_max
+        end = len(self._held) // most * most
+        if end:
+            held, self._held = self._held, self._held[end:]
+            self._held_bytes = self._last_bytes
+            for start in range(0, end, most):
+                yield held[start : start + most]
+        if self._held_bytes > limits.piece_bytes_max:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[list[Operation]]:
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held:
+            yield held
+
+
+def _may_have_doubles(text: bytes | bytearray, end: int, given: list[GivenOperation]) -> bool:
+    """Whether a name stands more often in the text than there are operations that have it.
+
+    Or may, as the name stands in a value, or is written with escapes. In a string, each quote has
+    a backslash before it; so only the string's own ends can be taken for those of a name.
+    """
+    absent = msgspec.UNSET
+    had = [len(given), len(given)]  # `method` and `path` are required
+    had.append(sum([each.params is not absent for each in given]))
+    had.append(sum([each.body is not absent for each in given]))
+    had.append(sum([each.operation_id is not absent for each in given]))
+    named = [text.count(name, 0, end) for name in _QUOTED]
+    return named != had or has_escaped_name(text, end)
+
+
+def _check_request_names(raw: bytes) -> None:
+    if raw.count(b'"operations"') < 2 and not has_escaped_name(raw, len(raw)):  # noqa: PLR2004
+        return
+    names = names_of(raw, _REQUEST_NAMES_MAX)
+    if names is None:
+        raise json_parse_exception(_too_much_beside())
+    if names.count("operations") > 1:
+        raise given_twice("", "operations")
+
+
+def _raw_operations(raw: bytes) -> list[msgspec.Raw]:
+    return _raws.decode(_object.decode(raw)["operations"])
+
+
+def _too_many() -> Refused:
+    most = limits.operations_per_batch_max
+    return too_large(f"A batch may have {most} operations. Send it in several.")
+
+
+def _too_much_beside() -> str:
+    most = limits.unstreamed_body_bytes_max
+    return (
+        f"A body of more than {most} bytes must have `operations` as its first key, and little "
+        "beside it. Put it first, and leave out the other keys: they are ignored."
+    )
+
+
+def _operation_too_large(position: int) -> Refused:
+    most = limits.operation_bytes_max
+    return too_large(f"An operation may have {most} bytes; operations.item:{position} has more.")

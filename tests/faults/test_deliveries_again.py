@@ -1,0 +1,283 @@
+"""Webhooks that are disabled, deliveries that are sent again, secrets that change: by hand."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from batchway import limits
+from batchway.kit import webhook_signatures
+from batchway.kit.clock import SECOND, iso
+from tests.faults.by_hand import DAY
+from tests.faults.delivering import (
+    BROKEN,
+    HOUR,
+    Delivering,
+    ids_of,
+    link_in,
+    log_of,
+    only_entry,
+    path_of,
+)
+from tests.receiver import Delivery, Receiver, Reply, receiving
+
+pytest_plugins = ["tests.faults.delivering"]
+
+
+# --- Disabled ------------------------------------------------------------------------------------
+
+
+def test_gone(account: Delivering, receiver: Receiver) -> None:
+    """A 410 disables the webhook at once; whatever is pending is given up."""
+    webhook = account.new_webhook(receiver)
+    receiver.script(Reply(410))
+    for _ in range(3):
+        account.finish_batch()
+    keys = account.pending()
+
+    account.hand.twice(lambda: account.deliver(keys[1]))
+    account.hand.idle(*account.steps(keys))
+
+    log = log_of(account, webhook)
+    assert ["exhausted"] * 3 == [each["state"] for each in log["deliveries"]]
+    assert [0, 1, 0] == [each["attempt_count"] for each in log["deliveries"]]
+    assert "It answered 410 Gone." == log["disabled_reason"]
+    assert not account.done("GET", path_of(webhook))["enabled"]
+    assert 1 == len(receiver.deliveries())
+    account.finish_batch()
+    assert [] == account.pending()
+
+
+def test_days_of_failures(account: Delivering, receiver: Receiver) -> None:
+    """Five days without a success disable a webhook, not a moment less; enabling begins anew."""
+    webhook = account.new_webhook(receiver)
+    receiver.answer_posts(BROKEN)
+    clock, first_failure = account.hand.clock, account.hand.clock.now
+    account.finish_batch()
+    account.exhaust()
+    clock.now = first_failure + limits.webhook_failing_days_max * DAY - 1
+    account.finish_batch()
+    account.deliver_pending()
+    before = log_of(account, webhook)
+    clock.now += 1
+    account.finish_batch()
+    account.deliver(account.pending()[-1])
+    after = log_of(account, webhook)
+
+    since = iso(first_failure)
+    assert (since, "") == (before["failing_since"], before["disabled_reason"])
+    assert (since, f"Every attempt has failed since {since}.") == (
+        after["failing_since"],
+        after["disabled_reason"],
+    )
+    assert [] == account.pending()
+    assert not account.done("GET", path_of(webhook))["enabled"]
+    account.done("PATCH", path_of(webhook), {"enabled": True})
+    enabled = log_of(account, webhook)
+    assert ("", "") == (enabled["failing_since"], enabled["disabled_reason"])
+    assert [] == account.pending()
+
+
+def test_a_success_ends_the_failing(account: Delivering, receiver: Receiver) -> None:
+    """The days are counted from the first failure after it."""
+    webhook = account.new_webhook(receiver)
+    receiver.script(BROKEN)
+    account.finish_batch()
+    account.deliver_pending()
+    assert log_of(account, webhook)["failing_since"]
+    account.deliver_pending()
+
+    assert "" == log_of(account, webhook)["failing_since"]
+    account.hand.clock.now += 6 * DAY
+    receiver.script(BROKEN)
+    account.finish_batch()
+    account.deliver_pending()
+    assert iso(account.hand.clock.now) == log_of(account, webhook)["failing_since"]
+    assert account.done("GET", path_of(webhook))["enabled"]
+
+
+def test_disabling_gives_up_what_is_pending(account: Delivering, receiver: Receiver) -> None:
+    """It is not sent when the webhook is enabled again, unless someone asks."""
+    webhook = account.new_webhook(receiver)
+    account.finish_batch()
+    keys = account.pending()
+    account.done("PATCH", path_of(webhook), {"enabled": False})
+    account.done("PATCH", path_of(webhook), {"enabled": True})
+
+    account.hand.idle(lambda: account.deliver(keys[0]))
+
+    assert "exhausted" == only_entry(account, webhook)["state"]
+    assert [] == receiver.deliveries()
+
+
+def test_a_deleted_webhook_leaves_nothing(account: Delivering, receiver: Receiver) -> None:
+    """Its deliveries and their attempts go with it, and those of another webhook stay."""
+    webhook, other = account.new_webhook(receiver), account.new_webhook(receiver)
+    receiver.script(BROKEN, BROKEN)
+    account.finish_batch()
+    account.deliver_pending()
+    keys, before = account.pending(), account.hand.snapshot()
+    account.done("DELETE", path_of(webhook))
+
+    account.hand.idle(lambda: account.deliver(keys[0]))
+
+    after = account.hand.snapshot()
+    for table in ("batch_webhooks", "deliveries", "delivery_attempts"):
+        [name] = [each for each in before if each.endswith(f".{table}")]
+        assert 1 == len(before[name]) - len(after[name])
+    assert 1 == only_entry(account, other)["attempt_count"]
+    assert 404 == account.call("GET", path_of(webhook, "deliveries"))[0]
+
+
+# --- Sent again ----------------------------------------------------------------------------------
+
+
+def test_resend(account: Delivering, receiver: Receiver) -> None:
+    """What was given up begins its schedule anew, under the same id, and its log goes on."""
+    webhook = account.new_webhook(receiver)
+    receiver.answer_posts(BROKEN)
+    account.finish_batch()
+    account.exhaust()
+    entry = only_entry(account, webhook)
+    path = path_of(webhook, "deliveries", entry["id"], "actions", "resend")
+
+    again = account.done("POST", path)
+    refused, _ = account.call("POST", path)
+    account.deliver_pending()
+    waited = (account.next_attempt_at() - account.hand.clock.now) / SECOND
+    account.exhaust()
+
+    now_pending = {"state": "pending", "next_attempt_at": again["next_attempt_at"]}
+    assert entry | now_pending == again
+    assert 409 == refused  # it is pending already
+    assert 4.5 <= waited < 10
+    after = only_entry(account, webhook)
+    assert ("exhausted", 18) == (after["state"], after["attempt_count"])
+    assert list(range(1, 19)) == [each["number"] for each in after["attempts"]]
+    assert [entry["id"]] * 18 == ids_of(receiver.deliveries())
+
+
+def test_resend_of_what_was_delivered(account: Delivering, receiver: Receiver) -> None:
+    """A receiver that lost an event gets it once more, with a link that is fresh."""
+    webhook = account.new_webhook(receiver)
+    account.finish_batch()
+    account.deliver_pending()
+    entry = only_entry(account, webhook)
+    account.hand.clock.now += HOUR
+    account.done("POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend"))
+    account.deliver_pending()
+
+    first, second = receiver.deliveries()
+    assert [entry["id"]] * 2 == ids_of([first, second])
+    assert link_in(first) != link_in(second)
+    assert "delivered" == only_entry(account, webhook)["state"]
+
+
+def test_recover(account: Delivering, receiver: Receiver) -> None:
+    """Everything that was given up since a moment is sent again, and nothing else."""
+    webhook = account.new_webhook(receiver)
+    for _ in range(4):
+        account.finish_batch()
+        account.hand.clock.now += SECOND
+    fired = [each["fired_at"] for each in log_of(account, webhook)["deliveries"]]
+    account.deliver(account.pending()[-1])
+    account.done("PATCH", path_of(webhook), {"enabled": False})
+    account.done("PATCH", path_of(webhook), {"enabled": True})
+    path = path_of(webhook, "actions", "recover")
+
+    assert {"recovered": 2} == account.done("POST", path, {"since": fired[2]})
+    assert {"recovered": 0} == account.done("POST", path, {"since": fired[2]})
+    assert 2 == len(account.pending())
+    account.deliver_pending()
+    states = [each["state"] for each in log_of(account, webhook)["deliveries"]]
+    assert ["delivered", "delivered", "delivered", "exhausted"] == states
+
+
+def test_recover_a_thousand_at_a_time(
+    account: Delivering, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest first; whoever gets the full number asks again."""
+    monkeypatch.setattr(limits, "webhook_recovered_max", 2)
+    webhook = account.new_webhook(receiver)
+    for _ in range(3):
+        account.finish_batch()
+    oldest = account.pending()[:2]
+    account.done("PATCH", path_of(webhook), {"enabled": False})
+    account.done("PATCH", path_of(webhook), {"enabled": True})
+    path, body = path_of(webhook, "actions", "recover"), {"since": "2001-01-01"}
+
+    assert {"recovered": 2} == account.done("POST", path, body)
+    assert oldest == account.pending()
+    assert {"recovered": 1} == account.done("POST", path, body)
+    assert {"recovered": 0} == account.done("POST", path, body)
+
+
+# --- Signatures ----------------------------------------------------------------------------------
+
+
+def test_rotated_secrets_overlap(account: Delivering, receiver: Receiver) -> None:
+    """For a day both secrets verify, then only the new one."""
+    webhook = account.new_webhook(receiver)
+    rotated = account.done("POST", path_of(webhook, "actions", "rotate-secret"))
+    secrets = (webhook["signing_secret"], rotated["signing_secret"])
+    end = account.hand.clock.now + limits.webhook_secret_overlap_hours * HOUR
+    found = []
+    for moment in (account.hand.clock.now, end - 1, end):
+        account.finish_batch()
+        account.hand.clock.now = moment
+        account.deliver_pending()
+        delivery = receiver.deliveries()[-1]
+        found.append([is_signed(delivery, secret, moment // SECOND) for secret in secrets])
+
+    assert [[True, True], [True, True], [False, True]] == found
+
+
+def is_signed(delivery: Delivery, secret: str, now_seconds: int) -> bool:
+    """Whether both headers have a signature by a secret; they must agree."""
+    standard = webhook_signatures.verify(secret, delivery.headers, delivery.body, now_seconds)
+    time, *signatures = delivery.headers["x-mailchimp-signature"].split(",")
+    [own] = webhook_signatures.mailchimp([secret], now_seconds, delivery.body).split(",")[1:]
+    assert f"t={now_seconds}" == time
+    assert standard == (own in signatures)
+    return standard
+
+
+# --- Turns ---------------------------------------------------------------------------------------
+
+
+def test_turns(account: Delivering) -> None:
+    """Attempts that hang take only so many turns of a worker: of a webhook, and of an account."""
+    other = account.another_account()
+    per_webhook = limits.webhook_attempts_at_once_max
+    per_account = limits.deliveries_per_worker_max // 2
+    with receiving() as fine:
+        with ThreadPoolExecutor(per_account) as threads, receiving() as hanging:
+            hanging.answer_posts(Reply(behaviour="hang"))
+            for receiver in (hanging, hanging, fine):
+                account.new_webhook(receiver)
+            other.new_webhook(fine)
+            for _ in range(per_webhook + 1):
+                account.finish_batch()
+            other.finish_batch()
+            first, second, third = (account.pending()[number::3] for number in range(3))
+
+            hang(threads, account, first[:per_webhook], hanging)
+            account.deliver(first[per_webhook])  # no turn: it is handed over for later
+            account.deliver(third[0])
+            hang(threads, account, second[:per_webhook], hanging)
+            account.deliver(third[1])  # no turn of the account, though there is one of the webhook
+            other.deliver_pending()
+
+            assert per_account == len(hanging.deliveries())
+            assert 2 == len(fine.deliveries())
+        account.deliver(third[1])  # what hung has given its turns back
+        assert 3 == len(fine.deliveries())
+
+
+def hang(
+    threads: ThreadPoolExecutor, account: Delivering, keys: list[int], hanging: Receiver
+) -> None:
+    """Begin deliveries that do not end before their receiver does."""
+    count = len(hanging.deliveries())
+    for key in keys:
+        threads.submit(account.deliver, key)
+    hanging.wait_for(count + len(keys))

@@ -1,0 +1,203 @@
+"""The local receiver of webhooks: what it takes, how it ends, how it puts events into words."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from threading import Thread
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from batchway.cli.listening import (
+    CONNECTIONS_MAX,
+    EVENT_BYTES_MAX,
+    EVENTS_WAITING_MAX,
+    Event,
+    Receiver,
+    ended_by_signals,
+    told,
+)
+from batchway.cli.terminal import CommandError
+from batchway.kit.clock import SECOND, parse_iso
+from batchway.kit.webhook_signatures import new_secret, standard
+
+NOW = 1_770_000_000
+SECRET = new_secret()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver on a free port, at a fixed time."""
+    with Receiver("127.0.0.1", 0, lambda: NOW * SECOND) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    """Who calls it."""
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        yield client
+
+
+def test_it_answers_a_get(receiver: Receiver, client: httpx.Client) -> None:
+    """A server that makes sure of a URL finds it working, and it is no event."""
+    assert 200 == client.get(receiver.url).status_code
+
+    receiver.end()
+    assert [] == list(receiver.events())
+
+
+def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> None:
+    """Events come in their order, with headers, body and time."""
+    for name in ("one", "two"):
+        headers = {"Webhook-Id": name}
+        assert 200 == client.post(receiver.url, content=b"a=b", headers=headers).status_code
+
+    receiver.end()
+    receiver.end()
+    assert [("one", b"a=b", NOW * SECOND), ("two", b"a=b", NOW * SECOND)] == [
+        (each.headers["webhook-id"], each.body, each.received_at) for each in receiver.events()
+    ]
+
+
+def test_a_large_body_is_not_read(receiver: Receiver) -> None:
+    """It is refused by the length that it gives."""
+    assert b" 413 " in sent(receiver, f"Content-Length: {EVENT_BYTES_MAX + 1}")
+    assert b" 413 " in sent(receiver, f"Content-Length: {'9' * 5_000}")
+
+
+@pytest.mark.parametrize(
+    "header", ["X: y", "Content-Length: -1", "Content-Length: x", "Transfer-Encoding: chunked"]
+)
+def test_a_body_without_a_length_is_refused(receiver: Receiver, header: str) -> None:
+    """Its end could not be known."""
+    assert b" 411 " in sent(receiver, header)
+
+
+def sent(receiver: Receiver, header: str) -> bytes:
+    """The first line of the answer to a POST with this header."""
+    address = urlsplit(receiver.url)
+    with socket.create_connection((str(address.hostname), address.port or 0), 30) as connection:
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        with connection.makefile("rb") as reply:
+            return reply.readline()
+
+
+def test_events_that_nobody_prints_are_put_off(receiver: Receiver, client: httpx.Client) -> None:
+    """The memory has a bound: who sends more is told to come again."""
+    statuses = [client.post(receiver.url).status_code for _ in range(EVENTS_WAITING_MAX + 1)]
+
+    assert [200] * EVENTS_WAITING_MAX + [503] == statuses
+
+
+def test_too_many_connections_are_hung_up_on(receiver: Receiver) -> None:
+    """Those who keep one open without a word do not exhaust the machine."""
+    address = urlsplit(receiver.url)
+    where = (str(address.hostname), address.port or 0)
+    silent = [socket.create_connection(where, 30) for _ in range(CONNECTIONS_MAX)]
+    try:
+        with socket.create_connection(where, 30) as one_more:
+            assert b"" == one_more.recv(1)
+    finally:
+        for each in silent:
+            each.close()
+
+
+def test_a_port_that_is_taken_is_told(receiver: Receiver) -> None:
+    """The error says how to choose another."""
+    with pytest.raises(CommandError, match=r"Cannot listen on 127\.0\.0\.1:") as caught:
+        Receiver("127.0.0.1", urlsplit(receiver.url).port or 0)
+
+    assert "--port" in caught.value.next_step
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -> None:
+    """It raises nothing, so that what is under way is finished; the second one does."""
+    before = signal.getsignal(number)
+
+    with ended_by_signals(receiver.end):
+        signal.raise_signal(number)
+        assert [] == list(receiver.events())
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+    assert before == signal.getsignal(number)
+
+
+def test_a_signal_reaches_who_waits_already(receiver: Receiver) -> None:
+    """As it is when nothing is posted."""
+    with ended_by_signals(receiver.end):
+        Thread(target=lambda: signal.raise_signal(signal.SIGTERM)).start()
+
+        assert [] == list(receiver.events())
+
+
+# --- Words ---------------------------------------------------------------------------------------
+
+FORM = (
+    "type=batch_operation_completed&fired_at=2026-03-01%2008%3A00%3A00&data%5Bid%5D=5cfa0d22b8"
+    "&data%5Bstatus%5D=finished&data%5Btotal_operations%5D=3&data%5Bfinished_operations%5D=3"
+    "&data%5Berrored_operations%5D=1&data%5Bresponse_body_url%5D=https%3A%2F%2Fa.example.com%2Fx"
+)
+
+
+def signed(body: bytes, secret: str = SECRET) -> Event:
+    """An event as the server signs it."""
+    signature = standard([secret], "msg_1", NOW, body)
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": signature,
+    }
+    return Event(headers, body, NOW * SECOND)
+
+
+def test_an_event_is_told_with_all_that_matters() -> None:
+    """Time, id, signature, type, batch, counters and link."""
+    expected = [
+        "2026-02-02 02:40:00 UTC  event msg_1  signature verified",
+        "  batch_operation_completed, fired at 2026-03-01 08:00:00 UTC",
+        "  batch 5cfa0d22b8 finished: 3 of 3 operations, 1 errored",
+        "  https://a.example.com/x",
+    ]
+    assert expected == told(signed(FORM.encode()), SECRET).splitlines()
+    assert parse_iso("2026-02-02T02:40:00Z") == NOW * SECOND
+
+
+@pytest.mark.parametrize(
+    ("event", "secret"),
+    [
+        (signed(FORM.encode(), new_secret()), SECRET),
+        (Event(signed(b"other").headers, FORM.encode(), NOW * SECOND), SECRET),
+        (Event(signed(FORM.encode()).headers, FORM.encode(), (NOW + 3_600) * SECOND), SECRET),
+        (Event({}, FORM.encode(), NOW * SECOND), SECRET),
+        (signed(FORM.encode()), ""),
+    ],
+)
+def test_a_wrong_signature_is_told(event: Event, secret: str) -> None:
+    """By another secret, of another body, too old, none at all, or nothing to compare with."""
+    text = told(event, secret)
+
+    assert "SIGNATURE WRONG" in text
+    assert "verified" not in text
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{}", b"&".join([b"type=a"] * 2_000), b"%ff"])
+def test_whatever_is_posted_becomes_lines(body: bytes) -> None:
+    """What is no event is told by its size."""
+    [_, line] = told(signed(body), SECRET).splitlines()
+
+    assert f"  {len(body)} bytes that are no event of a batch" == line
+
+
+def test_an_event_cannot_steer_the_terminal_or_add_lines() -> None:
+    """Anybody may post to a public address."""
+    body = b"type=%1b%5b2J%0asignature%20verified"
+    event = Event({"webhook-id": "a\x1b[1m"}, body, NOW * SECOND)
+
+    text = told(event, SECRET)
+
+    assert 3 == len(text.splitlines())
+    assert "\x1b" not in text

@@ -1,0 +1,99 @@
+"""The body of a batch webhook, as bytes."""
+
+from urllib.parse import parse_qsl, unquote
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchway.contract.batch_body import BatchBody, batch_links
+from batchway.contract.links import Links
+from batchway.contract.webhook_event import FINISHED, TEST, event_form, no_batch
+from batchway.kit.clock import SECOND
+
+NOON = 1_795_435_200 * SECOND
+LINKS = Links("https://batch.example.com")
+BASE = "https%3A%2F%2Fbatch.example.com"
+BATCH = BatchBody(
+    id="1234ab56cd",
+    status="finished",
+    total_operations=3,
+    finished_operations=3,
+    errored_operations=1,
+    submitted_at="2026-11-23T11:59:59+00:00",
+    completed_at="2026-11-23T12:00:00+00:00",
+    response_body_url="https://batch.example.com/results/1234ab56cd-response.tar.gz?t=a-b_c",
+    links=batch_links(LINKS, "1234ab56cd"),
+)
+EXPECTED = "&".join(
+    [
+        "type=batch_operation_completed",
+        "fired_at=2026-11-23%2012%3A00%3A00",
+        "data%5Bid%5D=1234ab56cd",
+        "data%5Bstatus%5D=finished",
+        "data%5Btotal_operations%5D=3",
+        "data%5Bfinished_operations%5D=3",
+        "data%5Berrored_operations%5D=1",
+        "data%5Bsubmitted_at%5D=2026-11-23T11%3A59%3A59%2B00%3A00",
+        "data%5Bcompleted_at%5D=2026-11-23T12%3A00%3A00%2B00%3A00",
+        f"data%5Bresponse_body_url%5D={BASE}%2Fresults%2F1234ab56cd-response.tar.gz%3Ft%3Da-b_c",
+        "data%5B_links%5D%5B0%5D%5Brel%5D=parent",
+        f"data%5B_links%5D%5B0%5D%5Bhref%5D={BASE}%2F3.0%2Fbatches",
+        "data%5B_links%5D%5B0%5D%5Bmethod%5D=GET",
+        f"data%5B_links%5D%5B0%5D%5BtargetSchema%5D={BASE}%2Fschema%2F3.0%2FDefinitions%2FBatches"
+        "%2FCollectionResponse.json",
+        f"data%5B_links%5D%5B0%5D%5Bschema%5D={BASE}%2Fschema%2F3.0%2FCollectionLinks"
+        "%2FBatches.json",
+        "data%5B_links%5D%5B1%5D%5Brel%5D=self",
+        f"data%5B_links%5D%5B1%5D%5Bhref%5D={BASE}%2F3.0%2Fbatches%2F1234ab56cd",
+        "data%5B_links%5D%5B1%5D%5Bmethod%5D=GET",
+        f"data%5B_links%5D%5B1%5D%5BtargetSchema%5D={BASE}%2Fschema%2F3.0%2FDefinitions%2FBatches"
+        "%2FResponse.json",
+        "data%5B_links%5D%5B2%5D%5Brel%5D=delete",
+        f"data%5B_links%5D%5B2%5D%5Bhref%5D={BASE}%2F3.0%2Fbatches%2F1234ab56cd",
+        "data%5B_links%5D%5B2%5D%5Bmethod%5D=DELETE",
+    ]
+)
+
+
+def test_event() -> None:
+    """Every byte: the order of the keys, the encoding, members that a link lacks left out."""
+    assert EXPECTED.encode() == event_form(FINISHED, NOON + SECOND - 1, BATCH)
+
+
+def test_decoded_twice() -> None:
+    """A consumer that decodes the whole body before it parses it gets the same link."""
+    decoded = unquote(event_form(FINISHED, NOON, BATCH).decode())
+
+    assert BATCH.response_body_url == dict(parse_qsl(decoded))["data[response_body_url]"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_survives(text: str) -> None:
+    """Whatever a value holds, a form parser gets it back, and no key is added or lost."""
+    batch = BatchBody(text, text, 1, 2, 3, text, text, text, batch_links(LINKS, text))
+
+    body = event_form(FINISHED, NOON, batch).decode("ascii")
+
+    parsed = parse_qsl(body, keep_blank_values=True, strict_parsing=True)
+    assert [name for name, _ in parse_qsl(EXPECTED)] == [name for name, _ in parsed]
+    names = ("data[id]", "data[status]", "data[submitted_at]", "data[response_body_url]")
+    assert [text] * 4 == [dict(parsed)[name] for name in names]
+    assert "+" not in body
+
+
+def test_test_event() -> None:
+    """It has the keys of a real one; its batch has no operations, no results and no real id."""
+    parsed = parse_qsl(event_form(TEST, NOON, no_batch(LINKS, NOON)).decode(), True)
+
+    assert [name for name, _ in parse_qsl(EXPECTED)] == [name for name, _ in parsed]
+    told = dict(parsed)
+    assert ("test", "0000000000", "finished", "0", "") == tuple(
+        told[name]
+        for name in (
+            "type",
+            "data[id]",
+            "data[status]",
+            "data[total_operations]",
+            "data[response_body_url]",
+        )
+    )
