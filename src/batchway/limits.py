@@ -53,6 +53,7 @@ chunk_attempts_max = 5  # then it is cut in half; a single operation gets a 500 
 assert piece_operations_max <= chunk_operations_max
 assert small_batch_operations_max <= piece_operations_max
 
+free_bytes_min = 256 * 1024 * 1024  # on the archive's disk; with less, new batches get 503
 results_file_bytes_max = 4 * 1024**3  # of the one file of "per-batch"; then another one begins
 
 # The engine

@@ -13,6 +13,7 @@ SETTABLE = (
     "operations_per_batch_max",
     "pending_batches_per_account_max",
     "running_batches_per_account_max",
+    "free_bytes_min",
     "result_days",
     "result_link_seconds",
     "idempotency_key_seconds",

@@ -31,6 +31,12 @@ class ArchiveSuite:
         with archive.open(KEY) as file:
             assert b"".join(parts) == file.read()
 
+    def test_free_bytes_are_a_number_or_unknown(self, archive: Archive) -> None:
+        """Whoever asks before a large write gets no surprise."""
+        free_bytes = archive.free_bytes()
+
+        assert free_bytes is None or free_bytes > 0
+
     def test_no_parts_make_an_empty_archive(self, archive: Archive) -> None:
         """Nothing is something, too."""
         assert 0 == archive.write(KEY, [])

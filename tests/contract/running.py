@@ -27,6 +27,7 @@ PROBLEM = "application/problem+json; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
 
+LOOPBACK = "127.0.0.0/8,::1/128"  # where receivers of webhooks listen
 FAR_FUTURE = 4_000_000_000_000_000  # microseconds: what is touched then is never overdue
 
 Body = Any
@@ -37,7 +38,7 @@ Answer = tuple[int, Any]  # status and body; an error without its instance
 @contextmanager
 def running_server(folder: Path, database_url: str = "", **variables: str) -> Iterator[Server]:
     """A server that takes work, ended with the block; `variables` are its environment."""
-    server = Server(folder, database_url, variables=variables)
+    server = Server(folder, database_url, variables={"BATCHWAY_EGRESS_ALLOW": LOOPBACK} | variables)
     try:
         yield server.start().ready()
     finally:

@@ -1,26 +1,22 @@
-"""Single results of a batch, its errors, and what is done with it: cancel, retry, delete.
+"""Single results of a batch and its errors, while it runs and afterwards.
 
-What happens while a batch runs is done by hand, between two of its chunks.
+What a batch does while it is looked at is done by hand, between two of its chunks.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
 
 from batchway import limits
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
-from batchway.lifecycle.sweep import sweep
-from batchway.model.batch import Batch, Layout
-from batchway.model.operation import Operation as StoredOperation
-from batchway.store import batches
+from batchway.model.batch import Batch
 from tests.contract.running import Api, check_problem, errors_of
 from tests.contract.test_submit_options import Client
 from tests.faults.by_hand import ByHand, opened_by_hand
@@ -90,34 +86,6 @@ def _check_listed(client: Client, batch: Batch, done: range) -> None:
             found = _listed(client, batch, count=7, offset=max(offset, 0), **params)
             assert (expected, len(positions)) == found, (params, offset)
     assert sorted(lost | again) == [each["position"] for each in _lines(client, batch, errored=1)]
-
-
-def test_order_of_results(hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of the operations and their pages, in both layouts, while they run and afterwards."""
-    monkeypatch.setattr(limits, "page_count_max", 2)
-    run(hand.parts, hand.submit(hand.additions(5)).id)
-    members = {"method": "GET", "path": f"/lists/{hand.list_id}/members"}
-    vip = {"method": "PATCH", "path": f"{members['path']}/1@example.com", "body": '{"vip":true}'}
-    places = [(0, 0), *((1, page) for page in range(3)), (2, 0), (3, 0)]
-    places += [*((4, page) for page in range(3)), (5, 0)]
-    for layout in Layout:
-        object.__setattr__(hand.parts, "layout", layout)
-        for bytes_max in (1, 5_000, 10**9):
-            monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
-            batch = hand.submit([vip, members, PING, vip, members, PING])
-            split(hand.parts, batch.id)
-            for number in iter(lambda b=batch: next(iter(hand.waiting(b)), None), None):  # type: ignore[misc]
-                execute(hand.parts, batch.id, number)
-            for end in (lambda: None, lambda b=batch: finalize(hand.parts, b.id)):  # type: ignore[misc]
-                end()
-                assert places == [_place(each) for each in _lines(client, batch)]
-                pages = [_page(client, batch, count=4, offset=each) for each in range(0, 10, 4)]
-                if bytes_max > 1:  # or else a page holds one result
-                    assert places == [_place(each) for page in pages for each in page]
-                assert places[3:] == [_place(each) for each in _lines(client, batch, offset=3)]
-                assert places[3:5] == [
-                    _place(each) for each in _lines(client, batch, offset=3, count=2)
-                ]
 
 
 def test_large_responses_come_in_short_pages(
@@ -254,262 +222,6 @@ def test_groups_of_errors_are_bounded(
     )
 
 
-# --- Retry ---------------------------------------------------------------------------------------
-
-
-def test_retry(own_api: Api) -> None:
-    """The operations that failed run again as a new batch, which tells what it repeats."""
-    list_id = own_api.new_list()
-    path = f"/lists/{list_id}/members"
-    later = {"method": "PATCH", "path": f"{path}/b@example.com", "body": '{"vip":true}'}
-    first = own_api.submit(
-        add_member(list_id, "a@example.com", "a"), later | {"operation_id": "b"}, LOST, PING
-    )
-    own_api.finished(first)
-    own_api.done("POST", path, {"email_address": "b@example.com", "status": "subscribed"})
-
-    again = own_api.done("POST", f"/batches/{first}/actions/retry")
-
-    assert ("pending", 2) == (again["status"], again["total_operations"])
-    results = own_api.server.results(again["id"])
-    assert [(200, "b"), (404, None)] == [(each.status_code, each.operation_id) for each in results]
-    assert True is results[0].response["vip"]
-    events = own_api.http.get(
-        f"{own_api.server.url}/3.0/batches/{again['id']}/events",
-        auth=("any", own_api.server.key),
-        headers={"Accept": "application/json"},
-    )
-    assert first == events.json()["retry_of"]
-
-
-@pytest.mark.parametrize(
-    ("params", "positions"),
-    [
-        ("", [0, 2, 4]),
-        ("?errored=true", [0, 2, 4]),
-        ("?status_code=404", [0, 4]),
-        ("?status_code=200&errored=false", [1, 3]),
-        ("?operation_id=again", [2]),
-        ("?path=/nowhere&operation_id=last", [4]),
-        ("?errored=false", [1, 3]),
-    ],
-)
-def test_what_is_retried(
-    hand: ByHand,
-    client: Client,
-    monkeypatch: pytest.MonkeyPatch,
-    params: str,
-    positions: list[int],
-) -> None:
-    """What the filters say, in the order of the operations; a paged GET once."""
-    monkeypatch.setattr(limits, "page_count_max", 2)
-    run(hand.parts, hand.submit(hand.additions(5)).id)
-    operations = [
-        LOST,
-        {"method": "GET", "path": f"/lists/{hand.list_id}/members", "operation_id": "all"},
-        add_member(hand.list_id, "1@example.com", "again"),
-        PING,
-        LOST | {"operation_id": "last"},
-    ]
-    batch = hand.submit(operations)
-    run(hand.parts, batch.id)
-
-    again = client.call("POST", f"/batches/{batch.public_id}/actions/retry{params}").json()
-
-    path = f"/batches/{again['id']}/operations"
-    found = [client.call("GET", f"{path}/{each}").json() for each in range(len(positions))]
-    assert len(positions) == again["total_operations"]
-    for position, each in zip(positions, found, strict=True):
-        wanted = operations[position]
-        assert (wanted["path"], wanted.get("operation_id")) == (each["path"], each["operation_id"])
-
-
-@pytest.mark.parametrize("filters", ["?status_code=500", "?operation_id=nobody", ""])
-def test_nothing_to_retry(api: Api, filters: str) -> None:
-    """It is refused, and no batch is made."""
-    batch_id = api.finished(api.submit(PING))["id"]
-
-    reply = api.call("POST", f"/batches/{batch_id}/actions/retry{filters}")
-
-    check_problem(reply, 400, "Bad Request")
-
-
-def test_retry_before_the_end(hand: ByHand, client: Client) -> None:
-    """It is refused in every status but the last."""
-    batch = _large(hand)
-    steps: list[Callable[[], object]] = [
-        lambda: None,
-        lambda: split(hand.parts, batch.id),
-        lambda: execute(hand.parts, batch.id, 0),
-        lambda: execute(hand.parts, batch.id, 1),
-    ]
-    for step in steps:
-        step()
-        reply = client.call("POST", f"/batches/{batch.public_id}/actions/retry")
-        assert "not finished" in check_problem(reply, 409, "Conflict")["detail"]
-
-    finalize(hand.parts, batch.id)
-    again = client.call("POST", f"/batches/{batch.public_id}/actions/retry").json()
-    now = _now(hand, batch)
-    assert now.errored_operations == again["total_operations"]
-
-
-# --- Cancel --------------------------------------------------------------------------------------
-
-
-def test_cancel_before_the_beginning(hand: ByHand, client: Client) -> None:
-    """Nothing is run; each operation's result says so."""
-    batch = hand.submit(hand.additions(20))
-
-    _cancelled(hand, client, batch)
-    run(hand.parts, batch.id)
-
-    assert [499] * 20 == _statuses(hand, batch)
-    assert {"Operation Cancelled"} == {each.response["title"] for each in hand.results(batch)}
-    assert (20, 20) == _counters(hand, batch)
-    assert 0 == hand.member_count()
-
-
-@pytest.mark.parametrize("size", [20, LARGE])
-def test_cancel_of_a_batch_that_is_held(hand: ByHand, client: Client, size: int) -> None:
-    """It does not wait for those that run before it."""
-    running = [hand.submit([PING] * 501) for _ in range(RUNNING)]
-    held = hand.submit([PING] * size)
-    for batch in (*running, held):
-        split(hand.parts, batch.id)
-    assert "pending" == hand.status(held)
-
-    _cancelled(hand, client, held)
-    _to_the_end(hand, held)
-
-    assert [499] * size == _statuses(hand, held)
-    assert ["started"] * RUNNING == [hand.status(batch) for batch in running]
-
-
-def test_cancel_between_two_chunks(hand: ByHand, client: Client) -> None:
-    """What is done stays done; the others are cancelled, and the archive is whole."""
-    batch = hand.submit(hand.additions(LARGE))
-    split(hand.parts, batch.id)
-    execute(hand.parts, batch.id, 1)
-
-    _cancelled(hand, client, batch)
-    _to_the_end(hand, batch)
-
-    assert [499] * 5_000 + [200] * 1_000 == _statuses(hand, batch)
-    assert (LARGE, 5_000) == _counters(hand, batch)
-    assert 1_000 == hand.member_count()
-    assert [str(each) for each in range(LARGE)] == [
-        each.operation_id for each in hand.results(batch)
-    ]
-    reply = client.call("POST", f"/batches/{batch.public_id}/actions/retry")
-    assert 5_000 == reply.json()["total_operations"]
-
-
-@pytest.mark.parametrize("border", [False, True])
-def test_cancel_while_a_chunk_is_worked_out(hand: ByHand, client: Client, border: bool) -> None:
-    """No operation takes effect after the call, whether it was planned or in its transaction."""
-    operations = hand.additions(600)
-    if border:
-        path = f"/lists/{hand.list_id}"
-        operations[300] = {"method": "PATCH", "path": path, "body": '{"name":"Other"}'}
-    batch = hand.submit(operations)
-    split(hand.parts, batch.id)
-
-    def cancel_once(_: Sequence[StoredOperation]) -> None:
-        if not _now(hand, batch).is_cancelling:
-            _cancelled(hand, client, batch)
-
-    execute(hand.interrupted(cancel_once), batch.id, 0)
-    _to_the_end(hand, batch)
-
-    assert [499] * 600 == _statuses(hand, batch)
-    assert 0 == hand.member_count()
-    assert "By hand" == hand.call("GET", f"/lists/{hand.list_id}")["name"]
-
-
-def test_cancel_twice(hand: ByHand, client: Client) -> None:
-    """The second call finds the batch as the first one left it."""
-    batch = hand.submit(hand.additions(LARGE))
-    split(hand.parts, batch.id)
-    path = f"/batches/{batch.public_id}/actions/cancel"
-
-    hand.twice(lambda: client.call("POST", path))
-
-
-@pytest.mark.parametrize("status", ["finalizing", "finished"])
-def test_cancel_too_late(hand: ByHand, client: Client, status: str) -> None:
-    """A batch that is done stays as it is, and ends as it would have."""
-    batch = hand.submit(hand.additions(20))
-    split(hand.parts, batch.id)
-    execute(hand.parts, batch.id, 0)
-    if status == "finished":
-        finalize(hand.parts, batch.id)
-    path = f"/batches/{batch.public_id}/actions/cancel"
-
-    hand.idle(lambda: client.call("POST", path))
-    _to_the_end(hand, batch)
-
-    assert [200] * 20 == _statuses(hand, batch)
-    assert status == client.call("POST", path).json()["status"] or status == "finalizing"
-
-
-def test_cancel_on_a_running_server(own_api: Api) -> None:
-    """The batch ends soon, as any other; every operation has its result."""
-    batch_id = own_api.submit(*[PING | {"operation_id": each} for each in range(12_000)])
-
-    cancelled = own_api.done("POST", f"/batches/{batch_id}/actions/cancel")
-
-    assert batch_id == cancelled["id"]
-    batch = own_api.finished(batch_id)
-    results = own_api.server.results(batch_id)
-    assert [str(each) for each in range(12_000)] == [each.operation_id for each in results]
-    assert {each.status_code for each in results} <= {200, 499}
-    assert batch["errored_operations"] == sum(each.status_code == 499 for each in results)
-
-
-# --- Delete --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", ["pending", "started", "finalizing", "finished"])
-def test_delete(hand: ByHand, client: Client, status: str) -> None:
-    """Its results are gone at once, the sweep leaves no row of it, and others are untouched."""
-    other = hand.submit(hand.additions(3))
-    run(hand.parts, other.id)
-    headers = {"Idempotency-Key": "k"}
-    content = json.dumps({"operations": [LOST] * LARGE}).encode()
-    batch_id = client.call("POST", "/batches", content=content, headers=headers).json()["id"]
-    batch = _of(hand, batch_id)
-    steps: dict[str, Callable[[], object]] = {
-        "pending": lambda: None,
-        "started": lambda: (split(hand.parts, batch.id), execute(hand.parts, batch.id, 0)),
-        "finalizing": lambda: execute(hand.parts, batch.id, 1),
-        "finished": lambda: finalize(hand.parts, batch.id),
-    }
-    for name, step in steps.items():
-        step()
-        if name == status:
-            break
-    assert status == hand.status(batch)
-    link = client.call("GET", f"/batches/{batch_id}").json()["response_body_url"]
-
-    assert 204 == client.call("DELETE", f"/batches/{batch_id}").status_code
-
-    for path in ("", "/operations", "/operations/0", "/errors", "/events"):
-        reply = client.call("GET", f"/batches/{batch_id}{path}")
-        check_problem(reply, 404, "Resource Not Found")
-    for path in ("actions/cancel", "actions/retry"):
-        reply = client.call("POST", f"/batches/{batch_id}/{path}")
-        check_problem(reply, 404, "Resource Not Found")
-    if link:
-        assert 404 == client.fetch(link).status_code
-    sweep(hand.parts, lambda *_: True)
-    hand.clock.now += (limits.idempotency_key_seconds + 1) * 1_000_000
-    sweep(hand.parts, lambda *_: True)
-    assert {} == _rows_of(hand, batch)
-    assert [other.public_id] == list(hand.parts.archive.keys())
-    assert (3, 0) == _counters(hand, other)
-
-
 # --- What the tests say --------------------------------------------------------------------------
 
 
@@ -539,69 +251,11 @@ def _listed(client: Client, batch: Batch, **params: Any) -> tuple[list[int], int
     return [each["position"] for each in found["operations"]], found["total_items"]
 
 
-def _page(client: Client, batch: Batch, **params: Any) -> list[Any]:
-    path = f"/batches/{batch.public_id}/operations"
-    found: list[Any] = client.call("GET", path, params=params).json()["operations"]
-    return found
-
-
 def _lines(client: Client, batch: Batch, **params: Any) -> list[Any]:
     path = f"/batches/{batch.public_id}/operations"
     reply: httpx.Response = client.call("GET", path, params=params, headers=NDJSON)
     return [json.loads(each) for each in reply.text.splitlines()]
 
 
-def _place(result: dict[str, Any]) -> tuple[int, int]:
-    return result["position"], result["page"]
-
-
 def _head(group: dict[str, Any]) -> tuple[int, str, str, int]:
     return group["status_code"], group["title"], group["field"], group["count"]
-
-
-def _cancelled(hand: ByHand, client: Client, batch: Batch) -> None:
-    reply = client.call("POST", f"/batches/{batch.public_id}/actions/cancel")
-    assert (200, batch.public_id) == (reply.status_code, reply.json()["id"])
-    assert _now(hand, batch).is_cancelling
-
-
-def _to_the_end(hand: ByHand, batch: Batch) -> None:
-    split(hand.parts, batch.id)
-    while waiting := hand.waiting(batch):
-        execute(hand.parts, batch.id, waiting[-1])
-    finalize(hand.parts, batch.id)
-    assert "finished" == hand.status(batch)
-
-
-def _statuses(hand: ByHand, batch: Batch) -> list[int]:
-    return [each.status_code for each in hand.results(batch)]
-
-
-def _counters(hand: ByHand, batch: Batch) -> tuple[int, int]:
-    now = _now(hand, batch)
-    assert now.total_operations == now.finished_operations
-    return now.finished_operations, now.errored_operations
-
-
-def _now(hand: ByHand, batch: Batch) -> Batch:
-    found = hand.batch(batch)
-    assert found
-    return found
-
-
-def _of(hand: ByHand, public_id: str) -> Batch:
-    with hand.parts.database.read() as connection:
-        found = batches.find(connection, hand.identity.account.id, public_id, hand.clock())
-    assert found
-    return found
-
-
-def _rows_of(hand: ByHand, batch: Batch) -> dict[str, int]:
-    """How many rows of a batch there are, by table."""
-    names = ("batch_inputs", "chunks", "segments", "segment_data", "deliveries", "idempotency_keys")
-    found = {}
-    with hand.parts.database.read() as connection:
-        for name, column in (("batches", "id"), *((name, "batch_id") for name in names)):
-            statement = text(f"SELECT count(*) FROM {name} WHERE {column} = :id")
-            found[name] = connection.execute(statement, {"id": batch.id}).scalar_one()
-    return {name: count for name, count in found.items() if count}

@@ -22,7 +22,7 @@ from batchway.lifecycle.run import run
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
-from tests.contract.running import Api, check_problem, errors_of, new_account, running_server
+from tests.contract.running import Api, check_problem, errors_of, new_account
 from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.scenario import KEY, Operation, Server, add_member
 
@@ -156,12 +156,8 @@ def test_malformed_keys(own_api: Api, key: bytes) -> None:
     check_problem(post(own_api, body(PING), {"Idempotency-Key": key}), 400, "Bad Request")
 
     assert 0 == own_api.done("GET", "/batches")["total_items"]
-
-
-@pytest.mark.parametrize("key", [b"x" * 255, b"!", b'"a=b; c"'])
-def test_well_formed_keys(own_api: Api, key: bytes) -> None:
-    """Any printable ASCII will do."""
-    assert 200 == post(own_api, body(PING), {"Idempotency-Key": key}).status_code
+    longest = {"Idempotency-Key": b'"!~ ' + b"x" * 251}
+    assert 200 == post(own_api, body(PING), longest).status_code
 
 
 def test_key_of_a_compressed_body(own_api: Api) -> None:
@@ -247,9 +243,8 @@ def test_check(hand: ByHand, client: Client) -> None:
 
     assert 200 == reply.status_code, reply.text
     found = reply.json()
-    names = ["valid", "total_operations", "checked_operations", "errored_operations"]
-    assert [*names, "groups", "_links"] == list(found)
-    assert [False, 10, 10, 6] == [found[each] for each in names]
+    assert [False, 10, 10, 6] == list(found.values())[:4]
+    assert ["errored_operations", "groups", "_links"] == list(found)[3:]
     failed = {sample["position"] for group in found["groups"] for sample in group["samples"]}
     assert {0, 2, 4, 5, 7, 9} == failed
     assert before == _without_ids(hand)
@@ -482,75 +477,6 @@ def test_unknown_encodings(api: Api, encoding: str) -> None:
 
         check_problem(reply, 415, "Unsupported Media Type")
         assert "gzip, identity" == reply.headers["accept-encoding"]
-
-
-# --- Bodies that are too large -------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It takes small bodies only. One database will do: it has no say in this."""
-    least = {
-        "request_body_bytes_max": 1_000_000,
-        "call_body_bytes_max": 100_000,
-        "operations_per_batch_max": 5_000,
-    }
-    folder = tmp_path_factory.mktemp("small")
-    with running_server(folder, BATCHWAY_LIMITS=json.dumps(least)) as server:
-        yield server
-
-
-@pytest.fixture
-def small_api(small_server: Server, http: httpx.Client) -> Api:
-    """An account of that server that nobody else uses."""
-    return Api(replace(small_server, key=new_account(small_server)), http)
-
-
-@pytest.mark.parametrize("content_type", ["application/json", LINES])
-def test_bombs(small_api: Api, content_type: str) -> None:
-    """What inflates to more than may be sent is refused, however small it is."""
-    for content in (b" " * 2_000_000_000, b'{"operations":[' + b" " * 5_000_000):
-        packed = gzip.compress(content, 9)
-
-        reply = post(small_api, packed, {"Content-Encoding": "gzip", "Content-Type": content_type})
-
-        check_problem(reply, 413, "Request Entity Too Large")
-    assert 0 == small_api.done("GET", "/batches")["total_items"]
-
-
-@pytest.mark.parametrize("make", [body, lines])
-def test_too_many_operations(small_api: Api, make: Any) -> None:
-    """One more than may be is too many; the answer says how many may be."""
-    headers = {"Content-Type": LINES} if make is lines else {}
-    assert 200 == post(small_api, make(*[PING] * 5_000), headers).status_code
-
-    document = check_problem(
-        post(small_api, make(*[PING] * 5_001), headers), 413, "Request Entity Too Large"
-    )
-
-    assert "5000" in document["detail"]
-    assert 1 == small_api.done("GET", "/batches")["total_items"]
-
-
-def test_body_of_a_call_that_is_too_large(small_api: Api) -> None:
-    """It is refused, announced or not, compressed or not."""
-    url, auth = f"{small_api.server.url}/3.0/lists", ("any", small_api.server.key)
-    large = b" " * 100_001
-
-    def pieces() -> Iterator[bytes]:
-        yield from (large[:50_000], large[50_000:])
-
-    replies = [
-        small_api.http.post(url, auth=auth, content=large),
-        small_api.http.post(url, auth=auth, content=pieces()),
-        small_api.http.post(
-            url, auth=auth, content=gzip.compress(large), headers={"Content-Encoding": "gzip"}
-        ),
-    ]
-
-    for reply in replies:
-        check_problem(reply, 413, "Request Entity Too Large")
-    assert 400 == small_api.http.post(url, auth=auth, content=large[1:]).status_code
 
 
 # --- What the tests say --------------------------------------------------------------------------

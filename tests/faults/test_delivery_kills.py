@@ -19,7 +19,7 @@ SECONDS_MAX = 60.0  # a lease ends, and the work is taken over
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver of webhooks, and the variable that lets a server reach it."""
+    """A receiver of webhooks."""
     with receiving() as opened:
         yield opened
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -51,10 +52,16 @@ _EXAMPLES = settings().max_examples
 _STEPS = 40
 
 _SUBMIT = [FaultPoint.SUBMIT_BEFORE_COMMIT, FaultPoint.SUBMIT_AFTER_COMMIT]
-_IN_STEPS = [point for point in FaultPoint if point not in _SUBMIT]
-# Elsewhere the step holds the database, and nobody else can do anything.
-_FREE = [point for point in _IN_STEPS if not point.endswith("before_commit")]
-_WAITS = (1, 4, 3_600, 25 * 3_600)  # seconds; the last one is longer than a key lives
+# Where a step can be struck, by the beginnings of the points' names.
+_POINTS = {
+    Step.RUN: ("execute", "pages", "finalize"),
+    Step.SPLIT: ("split",),
+    Step.EXECUTE: ("execute", "pages"),
+    Step.FINALIZE: ("finalize",),
+    Step.DELIVER: ("deliver",),
+}
+_WEEK = limits.result_days * DAY // SECOND
+_WAITS = (1, 4, 3_600, 25 * 3_600, _WEEK)  # seconds; a key lives for 24 hours, a result for a week
 
 numbers = st.integers(0, 1_000)
 kinds = st.sampled_from(["add", "add", "add", "add twice", "pages", "page", "nowhere"])
@@ -62,12 +69,7 @@ small = st.lists(kinds, max_size=2)
 large = st.lists(kinds, min_size=4, max_size=20)
 keys = st.sampled_from([None, None, b"first", b"second"])
 answers = st.lists(st.sampled_from([200, 200, 500, 302, 503, 0, 410]), max_size=3)
-deeds = st.sampled_from(["die", "die", "delete", "stop", "again", "another", "sweep"])
-strikes = st.one_of(
-    st.none(),
-    st.tuples(st.sampled_from(_IN_STEPS), st.just("die")),
-    st.tuples(st.sampled_from(_FREE), deeds),
-)
+deeds = st.sampled_from(["die", "die", "die", "delete", "stop", "again", "another", "sweep"])
 filters = st.sampled_from(
     [Filter(errored=True), Filter(errored=False), Filter(status_code=200), Filter()]
 )
@@ -82,6 +84,13 @@ class BatchMachine(RuleBasedStateMachine):
         self.enabled: set[int] = set()
 
     # --- What a client does ----------------------------------------------------------------------
+
+    @initialize(given=large, enabled=st.integers(0, 2))
+    def begin(self, given: list[str], enabled: int) -> None:
+        """A batch to begin with, and webhooks."""
+        for _ in range(enabled):
+            self.add_webhook(enabled=True, signing=True)
+        self.submit(given, None, None)
 
     @rule(given=st.one_of(small, large), key=keys, point=st.sampled_from([None] * 6 + _SUBMIT))
     def submit(self, given: list[str], key: bytes | None, point: FaultPoint | None) -> None:
@@ -134,22 +143,20 @@ class BatchMachine(RuleBasedStateMachine):
         return 429 if len(pending) >= limits.pending_batches_per_account_max else None
 
     @precondition(lambda self: self.bench.known)
-    @rule(number=numbers)
-    def delete(self, number: int) -> None:
-        """A batch is gone, whatever it was doing."""
-        self._delete(_one_of(self.bench.known, number))
+    @rule(number=numbers, is_stopped=st.booleans())
+    def end(self, number: int, *, is_stopped: bool) -> None:
+        """A batch is told to stop, or to go; whatever it is doing."""
+        known = _one_of(self.bench.known, number)
+        if is_stopped:
+            self._stop(known)
+        else:
+            self._delete(known)
 
     def _delete(self, known: Known) -> None:
         is_visible = known in self.bench.visible()
         is_gone = cancel(self.bench.parts, self.bench.account_id, known.batch.public_id)
         assert is_visible == is_gone
         known.is_deleted = known.is_deleted or is_gone
-
-    @precondition(lambda self: self.bench.known)
-    @rule(number=numbers)
-    def stop(self, number: int) -> None:
-        """A batch does no more, but still finishes."""
-        self._stop(_one_of(self.bench.known, number))
 
     def _stop(self, known: Known) -> None:
         stopped = stop(self.bench.parts, self.bench.account_id, known.batch.public_id)
@@ -218,19 +225,24 @@ class BatchMachine(RuleBasedStateMachine):
     # --- What workers do -------------------------------------------------------------------------
 
     @precondition(lambda self: self.bench.hand_overs())
-    @rule(number=numbers, strike=strikes, status_codes=answers)
-    def run_one(
-        self, number: int, strike: tuple[FaultPoint, str] | None, status_codes: list[int]
-    ) -> None:
-        """Run a step; it may die, or meet someone."""
+    @rule(number=numbers, place=numbers, deed=deeds, status_codes=answers)
+    def run_struck(self, number: int, place: int, deed: str, status_codes: list[int]) -> None:
+        """Run a step that dies, or meets someone, should it come to some place."""
         hand_over = _one_of(self.bench.hand_overs(), number)
+        points = [each for each in FaultPoint if each.startswith(_POINTS[hand_over.step])]
+        point = _one_of(points, place)
+        if point.endswith("before_commit"):
+            deed = "die"  # the step holds the database, and nobody else can do anything
         self._told(status_codes)
-        if strike is None:
-            self.bench.run(hand_over)
-            return
-        point, deed = strike
         with struck(point, self._deed(deed, hand_over, number)):
             self.bench.run(hand_over)
+
+    @precondition(lambda self: self.bench.hand_overs())
+    @rule(number=numbers, place=numbers, times=st.integers(2, 4))
+    def run_and_die_again(self, number: int, place: int, times: int) -> None:
+        """A step that dies each time."""
+        for _ in range(times):
+            self.run_struck(number, place, "die", [])
 
     @precondition(lambda self: self.bench.hand_overs())
     @rule(number=numbers)
@@ -284,20 +296,10 @@ class BatchMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from(_WAITS))
     def wait(self, seconds: int) -> None:
-        """Time goes by."""
+        """Time goes by, and the caretaker removes what is gone."""
         self.bench.clock.now += seconds * SECOND
-
-    @rule()
-    def sweep(self) -> None:
-        """The caretaker removes what is gone."""
         self.bench.sweep()
         check_swept(self.bench)
-
-    @rule()
-    def expire(self) -> None:
-        """Seven days go by; what was finished is gone after the sweep, and nothing else."""
-        self.bench.clock.now += limits.result_days * DAY
-        self.sweep()
 
     # --- What always holds -----------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from batchway.kit.clock import SECOND
 NOON = 1_795_435_200 * SECOND
 LINKS = Links("https://batch.example.com")
 BASE = "https%3A%2F%2Fbatch.example.com"
+SCHEMA = f"{BASE}%2Fschema%2F3.0"
+BATCHES = f"{SCHEMA}%2FDefinitions%2FBatches"
 BATCH = BatchBody(
     id="1234ab56cd",
     status="finished",
@@ -39,15 +41,12 @@ EXPECTED = "&".join(
         "data%5B_links%5D%5B0%5D%5Brel%5D=parent",
         f"data%5B_links%5D%5B0%5D%5Bhref%5D={BASE}%2F3.0%2Fbatches",
         "data%5B_links%5D%5B0%5D%5Bmethod%5D=GET",
-        f"data%5B_links%5D%5B0%5D%5BtargetSchema%5D={BASE}%2Fschema%2F3.0%2FDefinitions%2FBatches"
-        "%2FCollectionResponse.json",
-        f"data%5B_links%5D%5B0%5D%5Bschema%5D={BASE}%2Fschema%2F3.0%2FCollectionLinks"
-        "%2FBatches.json",
+        f"data%5B_links%5D%5B0%5D%5BtargetSchema%5D={BATCHES}%2FCollectionResponse.json",
+        f"data%5B_links%5D%5B0%5D%5Bschema%5D={SCHEMA}%2FCollectionLinks%2FBatches.json",
         "data%5B_links%5D%5B1%5D%5Brel%5D=self",
         f"data%5B_links%5D%5B1%5D%5Bhref%5D={BASE}%2F3.0%2Fbatches%2F1234ab56cd",
         "data%5B_links%5D%5B1%5D%5Bmethod%5D=GET",
-        f"data%5B_links%5D%5B1%5D%5BtargetSchema%5D={BASE}%2Fschema%2F3.0%2FDefinitions%2FBatches"
-        "%2FResponse.json",
+        f"data%5B_links%5D%5B1%5D%5BtargetSchema%5D={BATCHES}%2FResponse.json",
         "data%5B_links%5D%5B2%5D%5Brel%5D=delete",
         f"data%5B_links%5D%5B2%5D%5Bhref%5D={BASE}%2F3.0%2Fbatches%2F1234ab56cd",
         "data%5B_links%5D%5B2%5D%5Bmethod%5D=DELETE",

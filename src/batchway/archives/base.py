@@ -49,6 +49,10 @@ class Archive(Protocol):
         """The keys of all whole archives, in no order; writes and deletes may go on meanwhile."""
         ...
 
+    def free_bytes(self) -> int | None:
+        """How much more can be stored, or None where there is no telling."""
+        ...
+
     def sweep_temporary(self, older_than_seconds: float) -> int:
         """Remove what dead writers left behind and answer how many pieces that were.
 

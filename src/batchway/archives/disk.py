@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -75,6 +76,10 @@ class DiskArchive:
         for name in self._file_names():
             if match := _ARCHIVE_FILE.fullmatch(name):
                 yield match[1]
+
+    def free_bytes(self) -> int:
+        """What is left on the folder's file system for this user."""
+        return shutil.disk_usage(self._folder).free
 
     def sweep_temporary(self, older_than_seconds: float) -> int:
         """Remove temporary files that nobody has written to for so long."""

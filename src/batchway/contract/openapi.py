@@ -29,6 +29,7 @@ _PROBLEMS = {
     405: ("MethodNotAllowed", "The call does not fit the resource; `Allow` names those that do."),
     409: ("Conflict", "The call does not fit the state of things."),
     413: ("TooLarge", "The body is larger than the limit."),
+    415: ("UnsupportedMediaType", "The body's encoding is not one that is taken."),
     422: ("InvalidMethodOverride", "`X-HTTP-Method-Override` does not name PUT, PATCH or DELETE."),
     429: ("TooManyRequests", "Too much at once; `Retry-After` says when to try again."),
     500: ("InternalError", "A mistake of the server's."),

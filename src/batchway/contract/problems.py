@@ -167,6 +167,14 @@ def conflict(detail: str) -> Refused:
     return Refused(problem(409, "Conflict", detail))
 
 
+def no_room(retry_after_seconds: int = 60) -> Refused:
+    """503: what is left of the disk is for the batches that run."""
+    detail = "There is hardly any room left for results. Please try again later."
+    return Refused(
+        problem(503, "Service Unavailable", detail), (("Retry-After", str(retry_after_seconds)),)
+    )
+
+
 def internal_error() -> Refused:
     """500: our fault."""
     detail = (

@@ -15,7 +15,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.contract.problems import conflict, too_many_requests
+from batchway.contract.problems import conflict, no_room, too_many_requests
 from batchway.faults import FaultPoint, fault
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import first_step
@@ -93,7 +93,13 @@ class Once:
 
 
 def check_room(parts: Parts, account_id: int) -> None:
-    """Raise 429 if the account may not submit now; so early that no large body is read in vain."""
+    """Raise 429 if the account may not submit now, 503 if the disk is nearly full.
+
+    So early that no large body is read in vain.
+    """
+    free_bytes = parts.archive.free_bytes()
+    if free_bytes is not None and free_bytes < limits.free_bytes_min:
+        raise no_room()
     with parts.database.read() as connection:
         _check_room(connection, account_id)
 

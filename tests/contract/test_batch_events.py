@@ -1,0 +1,233 @@
+"""How a batch is followed: a stream of events, or one look at it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from batchway import limits
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.split import split
+from batchway.lifecycle.stop import stop
+from batchway.model.batch import Batch
+from batchway.store import leases
+from tests.contract.running import Api, batches_in, change, check_problem, new_account
+from tests.contract.test_submit_options import Client
+from tests.faults.by_hand import ByHand, opened_by_hand
+from tests.faults.watch import STATUSES
+from tests.scenario import Server, until
+
+PING = {"method": "GET", "path": "/ping"}
+LOST = {"method": "GET", "path": "/nowhere"}
+JSON = {"Accept": "application/json"}
+LARGE = 6_000  # operations: two chunks
+KEYS = [
+    "id",
+    "status",
+    "total_operations",
+    "finished_operations",
+    "errored_operations",
+    "operations_per_second",
+    "estimated_end",
+    "waiting_for",
+    "retry_of",
+]
+
+Event = tuple[str, dict[str, Any]]  # name and data
+
+
+@pytest.fixture
+def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
+    """The steps, on each database in turn."""
+    with opened_by_hand(Server(tmp_path, database_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(hand: ByHand) -> Client:
+    """Calls on the same database, at the same moment."""
+    return Client(hand.app.asgi())
+
+
+# --- A stream ------------------------------------------------------------------------------------
+
+
+def test_from_the_beginning_to_the_end(own_api: Api) -> None:
+    """What is told only goes forward; the last event is `finished`, and then the stream ends."""
+    batch_id = own_api.submit(*[PING] * 9_000, *[LOST] * 9_000)
+
+    with _following(own_api, batch_id) as reply:
+        assert "text/event-stream" in reply.headers["content-type"]
+        assert "no-cache" == reply.headers["cache-control"]
+        events = list(_events(reply))
+
+    names = [name for name, _ in events]
+    assert names == ["progress"] * (len(events) - 1) + ["finished"]
+    looks = [data for _, data in events]
+    assert all(list(each) == KEYS for each in looks)
+    assert {batch_id} == {each["id"] for each in looks}
+    assert looks == sorted(
+        looks, key=lambda each: (STATUSES.index(each["status"]), each["finished_operations"])
+    )
+    last = looks[-1]
+    assert ("finished", 18_000, 18_000, 9_000) == tuple(last[each] for each in KEYS[1:5])
+    assert ("", "", "") == tuple(last[each] for each in KEYS[6:])
+    assert last["operations_per_second"] > 0
+
+
+def test_a_finished_batch(own_api: Api) -> None:
+    """There is one event, and the stream ends."""
+    batch_id = own_api.finished(own_api.submit(PING))["id"]
+
+    with _following(own_api, batch_id) as reply:
+        [(name, data)] = _events(reply)
+
+    assert ("finished", "finished", 1) == (name, data["status"], data["finished_operations"])
+
+
+def test_the_first_event_is_the_state_now(own_api: Api) -> None:
+    """Then there is one for each change, and none without; a deleted batch says so at last."""
+    batch_id = batches_in(own_api, "started")
+
+    with _following(own_api, batch_id) as reply:
+        events = _events(reply)
+        name, data = next(events)
+        assert ("progress", "started", 0) == (name, data["status"], data["finished_operations"])
+
+        statement = "UPDATE batches SET finished_operations = 1 WHERE public_id = :id"
+        change(own_api.server, statement, id=batch_id)
+        name, data = next(events)
+        assert ("progress", 1) == (name, data["finished_operations"])
+
+        own_api.done("DELETE", f"/batches/{batch_id}")
+        assert [("deleted", {})] == list(events)
+
+
+def test_a_stream_ends_in_time(
+    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client must ask again then; until then comments keep a silent line open."""
+    batch = hand.submit([PING])
+    monkeypatch.setattr(limits, "event_poll_seconds", 0.01)
+    monkeypatch.setattr(limits, "event_silence_seconds_max", 0)
+    monkeypatch.setattr(limits, "event_stream_seconds_max", 0.5)
+
+    body = client.call("GET", f"/batches/{batch.public_id}/events").text
+
+    first, *others = body.split("\n\n")[:-1]
+    assert first.startswith('event: progress\ndata: {"id":')
+    assert {": still here"} == set(others)
+
+
+def test_as_many_streams_as_may_be(own_api: Api) -> None:
+    """One more is refused until one of them ends; other calls and other keys go on."""
+    batch_id = batches_in(own_api, "started")
+    most = limits.event_streams_per_key_max
+    other = Api(replace(own_api.server, key=new_account(own_api.server)), own_api.http)
+    theirs = batches_in(other, "started")
+
+    with ExitStack() as last, ExitStack() as streams:
+        for number in range(most):
+            stack = last if number == 0 else streams
+            assert 200 == stack.enter_context(_following(own_api, batch_id)).status_code
+        with _following(own_api, batch_id) as refused:
+            refused.read()
+            check_problem(refused, 429, "Too Many Requests")
+            assert int(refused.headers["retry-after"]) > 0
+        assert 429 == _look(own_api, batch_id).status_code
+        assert 200 == own_api.call("GET", f"/batches/{batch_id}").status_code
+        assert 200 == _look(other, theirs).status_code
+        last.close()
+        until(lambda: _look(own_api, batch_id).status_code == 200, "a place is free again")
+    own_api.done("DELETE", f"/batches/{batch_id}")
+    other.done("DELETE", f"/batches/{theirs}")
+
+
+# --- One look ------------------------------------------------------------------------------------
+
+
+def test_what_is_told(hand: ByHand, client: Client) -> None:
+    """Counters, pace and the expected end, and what the batch waits for."""
+    batch = hand.submit([*[LOST] * 5_000, *[PING] * 1_000])
+    _lease(hand)
+
+    first = _told(client, batch)
+    assert KEYS == list(first)
+    assert [batch.public_id, "pending", LARGE, 0, 0, None, ""] == list(first.values())[:7]
+    assert "A worker will begin it." == first["waiting_for"]
+    split(hand.parts, batch.id)
+    assert "2 of 2 chunks are to be executed." == _told(client, batch)["waiting_for"]
+    execute(hand.parts, batch.id, 0)
+    hand.clock.now += 10_000_000
+
+    half = _told(client, batch)
+    assert ["started", LARGE, 5_000, 5_000, 500.0] == list(half.values())[1:6]
+    assert "2026-11-23T12:00:12+00:00" == half["estimated_end"]
+    assert "1 of 2 chunks are to be executed." == half["waiting_for"]
+    execute(hand.parts, batch.id, 1)
+    assert "The results are being compiled." == _told(client, batch)["waiting_for"]
+    finalize(hand.parts, batch.id)
+    hand.clock.now += 3_600_000_000
+
+    last = _told(client, batch)
+    assert ["finished", LARGE, LARGE, 5_000, 600.0, "", ""] == list(last.values())[1:8]
+
+
+def test_what_a_batch_waits_for(hand: ByHand, client: Client) -> None:
+    """A worker, its turn, or the record of its end."""
+    batch = hand.submit([PING])
+    assert _told(client, batch)["waiting_for"].startswith("No worker is ready;")
+    _lease(hand)
+    most = limits.running_batches_per_account_max
+    running = [hand.submit([PING] * 501) for _ in range(most)]
+    for each in (*running, batch):
+        split(hand.parts, each.id)
+
+    held = f"{most} batches of this account are running, at most {most} may."
+    assert held == _told(client, batch)["waiting_for"]
+    assert stop(hand.parts, batch.account_id, running[0].public_id)
+    assert "being recorded as cancelled" in _told(client, running[0])["waiting_for"]
+
+
+# --- What the tests say --------------------------------------------------------------------------
+
+
+@contextmanager
+def _following(api: Api, batch_id: str) -> Iterator[httpx.Response]:
+    url = f"{api.server.url}/3.0/batches/{batch_id}/events"
+    with api.http.stream("GET", url, auth=("any", api.server.key)) as reply:
+        yield reply
+
+
+def _events(reply: httpx.Response) -> Iterator[Event]:
+    """Each event as it comes; comments are passed over."""
+    name = ""
+    for line in reply.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+def _look(api: Api, batch_id: str) -> httpx.Response:
+    url = f"{api.server.url}/3.0/batches/{batch_id}/events"
+    return api.http.get(url, auth=("any", api.server.key), headers=JSON)
+
+
+def _told(client: Client, batch: Batch) -> dict[str, Any]:
+    reply = client.call("GET", f"/batches/{batch.public_id}/events", headers=JSON)
+    assert 200 == reply.status_code, reply.text
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def _lease(hand: ByHand) -> None:
+    """Let it seem as if a worker were there."""
+    with hand.parts.database.write() as connection:
+        leases.renew(connection, "worker", is_ready=True, seconds=3_600)

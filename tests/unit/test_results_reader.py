@@ -1,0 +1,301 @@
+"""The results of a batch as they are read: in order, in pages, from store and archive alike.
+
+And the two layouts of an archive, out of which they are read.
+"""
+
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchway import limits
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.run import run
+from batchway.lifecycle.split import split
+from batchway.model.batch import Batch, Layout
+from batchway.results import Filter, Recorded, Results
+from tests.contract.running import running_server
+from tests.faults.by_hand import ByHand, opened_by_hand
+from tests.scenario import Operation, Server, add_member
+
+PING = {"method": "GET", "path": "/ping"}
+UNBOUNDED = 10**12  # bytes of a page
+
+
+@pytest.fixture
+def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
+    """The steps, on each database in turn."""
+    with opened_by_hand(Server(tmp_path, database_url)) as opened:
+        yield opened
+
+
+# --- Order and pages -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("bytes_max", [1, 5_000, 10**9])
+def test_order(
+    hand: ByHand, monkeypatch: pytest.MonkeyPatch, layout: Layout, bytes_max: int
+) -> None:
+    """That of the operations and their pages, in however many parts they were answered."""
+    monkeypatch.setattr(limits, "page_count_max", 2)
+    monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
+    batch = _mixed(hand, layout)
+    split(hand.parts, batch.id)
+    _execute_all(hand, batch)
+
+    _check_order(hand, batch)
+    finalize(hand.parts, batch.id)
+    _check_order(hand, batch)
+
+
+# Positions and pages of the results of `_mixed`.
+PLACES = [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (3, 0), (4, 0), (4, 1), (4, 2), (5, 0)]
+
+
+def _check_order(hand: ByHand, batch: Batch) -> None:
+    """However it is asked for, each result comes in its place, with its operation."""
+    results = _results(hand, batch)
+    assert PLACES == _places(results.all())
+    for offset in range(len(PLACES) + 2):
+        assert PLACES[offset:] == _places(results.all(offset))
+        for count in (0, 1, 4, 100):
+            found, total = results.page(count, offset, UNBOUNDED)
+            assert (PLACES[offset:][:count], len(PLACES)) == (_places(found), total)
+    for wanted, places in (
+        (Filter(path="/ping"), [(2, 0), (5, 0)]),
+        (Filter(operation_id="all", status_code=200), [*PLACES[1:4], *PLACES[6:9]]),
+        (Filter(errored=True), []),
+        (Filter(errored=False), PLACES),
+    ):
+        some = _results(hand, batch, wanted)
+        assert places == _places(some.all())
+        assert (places[2:5], len(places)) == (
+            _places(some.page(3, 2, UNBOUNDED)[0]),
+            some.page(3, 2, UNBOUNDED)[1],
+        )
+    for place in PLACES:
+        found_at = results.at(*place)
+        assert found_at
+        operation, recorded = found_at
+        assert recorded
+        assert (place, operation) == (recorded.place, recorded.operation)
+        assert (operation.operation_id == "all") == (b"returned_item_count" in recorded.response)
+    assert results.at(1, 3) is not None
+    assert results.at(6, 0) is None
+
+
+def test_pages_of_large_responses(hand: ByHand) -> None:
+    """A page ends behind the result with which it is large; who goes on there finds them all."""
+    run(hand.parts, hand.submit(hand.additions(20)).id)
+    batch = hand.submit([{"method": "GET", "path": f"/lists/{hand.list_id}/members"}] * 9)
+    run(hand.parts, batch.id)
+    results = _results(hand, batch)
+    size = len(next(results.all()).response)
+
+    for bytes_max, sizes in ((1, [1] * 9), (size + 1, [2, 2, 2, 2, 1]), (9 * size, [9])):
+        pages = list(_pages(results, bytes_max))
+        assert sizes == [len(each) for each in pages]
+        assert list(range(9)) == [each.position for page in pages for each in page]
+
+
+def test_segments_of_an_older_version(hand: ByHand) -> None:
+    """They do not say which statuses they hold, so they are read."""
+    batch = hand.submit([*hand.additions(3), *hand.additions(2), PING])
+    split(hand.parts, batch.id)
+    execute(hand.parts, batch.id, 0)
+    with hand.parts.database.write() as connection:
+        connection.exec_driver_sql("UPDATE segments SET status_counts = NULL")
+
+    found, total = _results(hand, batch, Filter(errored=True)).page(1, 1, UNBOUNDED)
+
+    assert ([(4, 0)], 2) == (_places(found), total)
+    assert 6 == _results(hand, batch).page(0, 0, UNBOUNDED)[1]
+
+
+def test_few_segments_are_read(hand: ByHand) -> None:
+    """What the index tells is not looked up: a page deep in a large batch reads its chunk alone."""
+    batch = hand.submit([*[PING] * 5_000, *hand.additions(1_000), {"method": "GET", "path": "/x"}])
+    split(hand.parts, batch.id)
+    _execute_all(hand, batch)
+    with hand.parts.database.write() as connection:  # whoever reads it fails
+        connection.exec_driver_sql("DELETE FROM segment_data WHERE chunk_number = 0")
+
+    found, total = _results(hand, batch).page(3, 5_100, UNBOUNDED)
+    lost, count = _results(hand, batch, Filter(status_code=404)).page(3, 0, UNBOUNDED)
+
+    assert ([5_100, 5_101, 5_102], 6_001) == ([each.position for each in found], total)
+    assert ([6_000], 1) == ([each.position for each in lost], count)
+    assert [5_999, 6_000] == [each.position for each in _results(hand, batch).all(5_999)]
+
+
+def test_a_batch_that_finishes_while_it_is_read(hand: ByHand) -> None:
+    """Its results move into the archive, and the reader follows them."""
+    for layout in Layout:
+        hand.parts = replace(hand.parts, layout=layout)
+        batch = hand.submit([PING, *hand.additions(3), PING])
+        split(hand.parts, batch.id)
+        execute(hand.parts, batch.id, 0)
+        reader = Results(_FinishFirst(hand, batch), hand.parts.archive, batch)  # type: ignore[arg-type]
+
+        assert [0, 1, 2, 3, 4] == [each.position for each in reader.all()]
+        assert "finished" == hand.status(batch)
+
+
+class _FinishFirst:
+    """A database whose batch finishes when it is read for the second time."""
+
+    def __init__(self, hand: ByHand, batch: Batch) -> None:
+        self._hand = hand
+        self._batch = batch
+        self._read_count = 0
+
+    def read(self) -> Any:
+        """As the database."""
+        self._read_count += 1
+        if self._read_count == 2:
+            finalize(self._hand.parts, self._batch.id)
+        return self._hand.parts.database.read()
+
+
+# --- One file for all results --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("writes", "reads", "files"), [(30, 0, 1), (0, 3, 3), (5, 2, 3), (0, 0, 0), (1, 1, 2)]
+)
+def test_one_file(hand: ByHand, writes: int, reads: int, files: int) -> None:
+    """All results but those of GETs stand in one file; each GET has its own."""
+    hand.parts = replace(hand.parts, layout=Layout.PER_BATCH)
+    mixed = [*hand.additions(writes), *([PING] * reads)]
+    batch = hand.submit(mixed[::2] + mixed[1::2])
+
+    run(hand.parts, batch.id)
+
+    now = _now(hand, batch)
+    assert writes + reads == now.total_operations == now.finished_operations
+    if files == 0:
+        assert now.archive_key is None
+        return
+    found = _files(hand, batch)
+    assert files == len(found)
+    assert sorted([1] * reads + [writes] * bool(writes)) == sorted(map(len, found))
+
+
+def test_one_file_of_several_chunks(hand: ByHand) -> None:
+    """Chunks that end in any order make one file, in the order of the operations."""
+    hand.parts = replace(hand.parts, layout=Layout.PER_BATCH)
+    operations = hand.additions(5_500)
+    operations[5_100] = PING | {"operation_id": "ping"}
+    batch = hand.submit(operations)
+    split(hand.parts, batch.id)
+
+    execute(hand.parts, batch.id, 1)
+    hand.twice(lambda: execute(hand.parts, batch.id, 0))
+    hand.twice(lambda: finalize(hand.parts, batch.id))
+
+    results, alone = _files(hand, batch)
+    wanted = [str(each) for each in range(5_500) if each != 5_100]
+    assert wanted == [each["operation_id"] for each in results]
+    assert ["ping"] == [each["operation_id"] for each in alone]
+    assert list(range(5_500)) == [each.position for each in _results(hand, batch).all()]
+    with hand.parts.archive.open(batch.public_id) as file:
+        reader = zlib.decompressobj(wbits=31)
+        raw = reader.decompress(file.read())
+    assert (True, b"") == (reader.eof, reader.unused_data)
+    assert (b"ustar\x0000", b"0") == (raw[257:265], raw[156:157])
+
+
+def test_a_batch_keeps_its_layout(hand: ByHand) -> None:
+    """The setting is that of the moment of the POST."""
+    other = replace(hand.parts, layout=Layout.PER_BATCH)
+    before = hand.submit(hand.additions(3))
+    run(other, before.id)
+
+    hand.parts = other
+    after = hand.submit(hand.additions(3))
+    run(replace(other, layout=Layout.PER_OPERATION), after.id)
+
+    assert [1, 1, 1] == [len(each) for each in _files(hand, before)]
+    assert [3] == [len(each) for each in _files(hand, after)]
+
+
+def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
+    """The setting `result_files` chooses it; single results are found all the same."""
+    with running_server(tmp_path, database_url, BATCHWAY_RESULT_FILES="per-batch") as server:
+        member = {"method": "DELETE", "path": f"/lists/{server.new_list()}/members/x"}
+        batch_id = server.submit([PING, member, PING, member])
+
+        archive = tmp_path / "results.tar.gz"
+        archive.write_bytes(server.archive(batch_id))
+        found = server.get(f"/batches/{batch_id}/operations")
+        one = server.get(f"/batches/{batch_id}/operations/3")
+        errors = server.get(f"/batches/{batch_id}/errors")
+
+    with tarfile.open(archive, mode="r:gz") as tar:
+        assert 3 == len(tar.getnames())
+    assert [(0, 200), (1, 404), (2, 200), (3, 404)] == [
+        (each["position"], each["status_code"]) for each in found["operations"]
+    ]
+    assert (4, 404) == (found["total_items"], one["status_code"])
+    assert [[1, 3]] == [
+        [each["position"] for each in group["samples"]] for group in errors["groups"]
+    ]
+
+
+# --- What the tests say --------------------------------------------------------------------------
+
+
+def _mixed(hand: ByHand, layout: Layout) -> Batch:
+    """A write, a GET of five members and a read, twice."""
+    for number in range(5):
+        member = add_member(hand.list_id, f"{number}@example.com")
+        hand.call("POST", member["path"], member["body"])
+    path = f"/lists/{hand.list_id}/members"
+    members: Operation = {"method": "GET", "path": path, "operation_id": "all"}
+    vip = {"method": "PATCH", "path": f"{path}/1@example.com", "body": '{"vip":true}'}
+    hand.parts = replace(hand.parts, layout=layout)
+    return hand.submit([vip, members, PING] * 2)
+
+
+def _execute_all(hand: ByHand, batch: Batch) -> None:
+    while waiting := hand.waiting(batch):
+        execute(hand.parts, batch.id, waiting[0])
+
+
+def _results(hand: ByHand, batch: Batch, wanted: Filter | None = None) -> Results:
+    parts = hand.parts
+    return Results(parts.database, parts.archive, _now(hand, batch), wanted or Filter())
+
+
+def _places(found: Iterator[Recorded] | Sequence[Recorded]) -> list[tuple[int, int]]:
+    return [each.place for each in found]
+
+
+def _pages(results: Results, bytes_max: int) -> Iterator[list[Recorded]]:
+    """One page behind the other, until there is nothing."""
+    offset = 0
+    while page := results.page(100, offset, bytes_max)[0]:
+        yield page
+        offset += len(page)
+
+
+def _now(hand: ByHand, batch: Batch) -> Batch:
+    found = hand.batch(batch)
+    assert found
+    return found
+
+
+def _files(hand: ByHand, batch: Batch) -> list[list[dict[str, Any]]]:
+    with (
+        hand.parts.archive.open(batch.public_id) as file,
+        tarfile.open(fileobj=file, mode="r:gz") as tar,
+    ):
+        members = [tar.extractfile(each) for each in tar]
+        return [json.load(each) for each in members if each]
