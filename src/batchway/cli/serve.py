@@ -20,6 +20,7 @@ from batchway.cli.operator import (
     variables,
 )
 from batchway.errors import DataFolderInUse, SettingsError
+from batchway.kit.memory import use_one_heap
 from batchway.kit.processes import Locked, die_with_parent, lock
 from batchway.settings import Settings, prepare_data_folder
 from batchway.store import leases, migrate
@@ -111,6 +112,7 @@ def serve(
 
 def api() -> None:
     """Answer HTTP on the socket that `serve` holds."""
+    use_one_heap()
     settings = load_settings()
     parent, descriptor = parent_fd(PARENT_VARIABLE), parent_fd(SOCKET_VARIABLE)
     if parent is None or descriptor is None:

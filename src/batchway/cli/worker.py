@@ -11,6 +11,7 @@ import typer
 
 from batchway.app import open_app
 from batchway.cli.operator import description, load_settings, parent_fd
+from batchway.kit.memory import use_one_heap
 from batchway.kit.processes import die_with_parent
 from batchway.supervisor import NAME_VARIABLE, PARENT_VARIABLE
 
@@ -45,6 +46,7 @@ def worker(
 
     The step in hand is finished, the others are given back, and the command exits with 0.
     """
+    use_one_heap()
     settings = load_settings(data_dir=data_dir, database_url=database_url, log_level=log_level)
     parent = parent_fd(PARENT_VARIABLE)
     if parent is not None:
