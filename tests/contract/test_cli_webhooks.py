@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +16,32 @@ from typer.testing import CliRunner, Result
 
 from batchway.cli.main import build
 from batchway.cli.terminal import CommandError
-from tests.contract.running import running_server
+from tests.contract.running import new_account
 from tests.receiver import Receiver, Reply, receiving
-from tests.scenario import KEY, Server, add_member, until
+from tests.scenario import Server, add_member, until
 
 PING = {"method": "GET", "path": "/ping"}
 MISSING = {"method": "GET", "path": "/lists/0123456789", "operation_id": "crm-7"}
+PRIVATE = "http://10.0.0.1/"  # the servers of the tests may call this machine alone
 ENDED_SECONDS = 60
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that may call this machine; one database will do: it has no say in this."""
-    folder = tmp_path_factory.mktemp("allowed")
-    with running_server(folder, BATCHWAY_EGRESS_ALLOW="127.0.0.0/8") as server:
-        yield server
+@pytest.fixture
+def server(sqlite_server: Server) -> Server:
+    """An account that nobody else uses; one database will do: it has no say in this."""
+    return replace(sqlite_server, key=new_account(sqlite_server))
 
 
 @pytest.fixture
-def receiver(server: Server) -> Iterator[Receiver]:
-    """Who hears of batches; afterwards there is no webhook."""
+def receiver() -> Iterator[Receiver]:
+    """Who hears of batches."""
     with receiving() as receiver:
         yield receiver
-    for each in server.get("/batch-webhooks")["webhooks"]:
-        server.call("DELETE", f"/batch-webhooks/{each['id']}")
 
 
-def run(server: Server, *arguments: str, **environment: str) -> Result:
+def run(server: Server, *arguments: str) -> Result:
     """Run a command of ours against the server."""
-    variables = {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": KEY, **environment}
+    variables = {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": server.key}
     return CliRunner().invoke(build(), arguments, env=variables)
 
 
@@ -134,13 +132,12 @@ def test_what_was_given_up_is_recovered(server: Server, receiver: Receiver) -> N
     assert second.startswith("0 events since ")
 
 
-def test_an_address_that_may_not_be_called(sqlite_server: Server) -> None:
+def test_an_address_that_may_not_be_called(server: Server) -> None:
     """The error says which setting lets the server call it."""
-    with receiving() as receiver:
-        error = refusal(sqlite_server, "webhooks", "create", receiver.url)
+    error = refusal(server, "webhooks", "create", PRIVATE)
 
     assert "We couldn't verify the URL is working." in str(error)
-    assert "BATCHWAY_EGRESS_ALLOW=127.0.0.0/8" in error.next_step
+    assert "BATCHWAY_EGRESS_ALLOW=10.0.0.1/32" in error.next_step
 
 
 # --- Listening -----------------------------------------------------------------------------------
@@ -151,7 +148,7 @@ def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
     """`batchway webhooks listen` as a process of its own, ended with the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "batchway", "webhooks", "listen"],
-        env=server.environment() | {"BATCHWAY_URL": server.url},
+        env=server.environment() | {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": server.key},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -196,13 +193,13 @@ def test_nobody_reads_what_is_printed(server: Server) -> None:
     assert [] == server.get("/batch-webhooks")["webhooks"]
 
 
-def test_listening_where_the_server_may_not_call(sqlite_server: Server) -> None:
-    """Nothing is left behind, and the error says what to set."""
-    error = refusal(sqlite_server, "webhooks", "listen")
+def test_listening_where_the_server_may_not_call(server: Server) -> None:
+    """Nothing is left behind, and the error says what to set, and where the URL must lead."""
+    error = refusal(server, "webhooks", "listen", "--public-url", PRIVATE)
 
-    assert "BATCHWAY_EGRESS_ALLOW=127.0.0.0/8" in error.next_step
-    assert "--public-url" in error.next_step
-    assert 0 == sqlite_server.get("/batch-webhooks")["total_items"]
+    assert "BATCHWAY_EGRESS_ALLOW=10.0.0.1/32" in error.next_step
+    assert re.search(r"must lead to http://127\.0\.0\.1:\d+/ on this machine", error.next_step)
+    assert 0 == server.get("/batch-webhooks")["total_items"]
 
 
 # --- Batches -------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ def test_limits_that_are_set(tmp_path: Path, database_url: str) -> None:
     [
         ('{"nonsense_max": 1}', "nonsense_max is no limit that can be set. These can: requests"),
         ('{"chunk_operations_max": 1}', "chunk_operations_max is no limit that can be set."),
-        ('{"requests_per_key_max": 0}', "requests_per_key_max must be greater than 0"),
-        ('{"requests_per_key_max": -1}', "requests_per_key_max must be greater than 0"),
+        ('{"requests_per_key_max": 0}', "requests_per_key_max must be"),
+        ('{"requests_per_key_max": -1}', "requests_per_key_max must be"),
         ('{"requests_per_key_max": 0.5}', "requests_per_key_max must be"),
         ('{"operations_per_batch_max": 1e12}', "operations_per_batch_max must be"),
         ('{"requests_per_key_max": "many"}', "BATCHWAY_LIMITS"),
@@ -82,12 +82,16 @@ def test_limits_that_are_set(tmp_path: Path, database_url: str) -> None:
 def test_wrong_limits_are_refused_at_the_start(tmp_path: Path, value: str, told: str) -> None:
     """The server does not start, and says what is wrong. No database is asked."""
     server = Server(tmp_path, variables={"BATCHWAY_LIMITS": value})
+    try:
+        with pytest.raises(AssertionError, match="no greeting"):
+            server.start()
+        assert server.process
+        assert 0 != server.process.wait(60)
+    finally:
+        server.close()
 
-    ended = server.command("serve", "--port", "0", check=False)
-
-    assert 0 != ended.returncode
-    assert told in " ".join(ended.stderr.split())
-    assert "Traceback" not in ended.stderr
+    assert told in " ".join(server.log().split())
+    assert "Traceback" not in server.log()
 
 
 # --- Requests at once ----------------------------------------------------------------------------

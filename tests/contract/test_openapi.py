@@ -1,17 +1,19 @@
-"""Every call of the OpenAPI document, with many arguments: nothing is answered that it does not say.
+"""Every call of the OpenAPI document, with many arguments: no reply that it does not tell of.
 
 Schemathesis makes the arguments, right ones and wrong ones, the same in each run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -19,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.contract.running import Api
+from tests.receiver import Receiver, receiving
 
 CHECKS = [
     not_a_server_error,
@@ -30,27 +33,86 @@ MODES = {
     schemathesis.GenerationMode.POSITIVE: 8,  # examples of each call
     schemathesis.GenerationMode.NEGATIVE: 4,
 }
+JSON = "application/json"
+# What a reply need not have, though no `fields` are asked for.
+OPTIONAL = {
+    "Link": {"targetSchema", "schema"},
+    "ListStats": {"total_contacts"},
+    "MemberBody": {"unsubscribe_reason"},
+    "Options": {"default_country", "phone_format", "date_format", "choices", "size"},
+}
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks."""
+    with receiving() as receiver:
+        yield receiver
 
 
 def test_the_document_is_openapi(own_api: Api) -> None:
     """Tools that read OpenAPI 3.1 can read it, and it is no secret."""
-    document = own_api.http.get(f"{own_api.server.url}/openapi.json")
+    reply = own_api.http.get(f"{own_api.server.url}/openapi.json")
 
-    assert "application/json; charset=utf-8" == document.headers["content-type"]
-    assert "3.1.0" == document.json()["openapi"]
-    validate(document.json())
+    assert "application/json; charset=utf-8" == reply.headers["content-type"]
+    assert "3.1.0" == reply.json()["openapi"]
+    validate(reply.json())
 
 
-def test_every_call_answers_as_documented(own_api: Api, subtests: pytest.Subtests) -> None:
+def test_every_example_works(own_api: Api, receiver: Receiver, subtests: pytest.Subtests) -> None:
+    """Its reply has every field that is documented, and no other."""
+    document = own_api.http.get(f"{own_api.server.url}/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            with subtests.test(f"{method.upper()} {path}"):
+                known = known_ids(own_api, receiver, path)
+                body = example(operation, receiver)
+                reply = own_api.call(method.upper(), path.format_map(known), body)
+                assert next(iter(operation["responses"])) == str(reply.status_code), reply.text
+                if reply.headers.get("content-type", "").startswith(JSON) and reply.content:
+                    success = operation["responses"][str(reply.status_code)]
+                    check_whole(document, success["content"][JSON]["schema"], reply.json())
+
+
+def example(operation: Any, receiver: Receiver) -> Any:
+    """The body that the documentation shows, with an address that answers."""
+    content = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
+    body = content.get("example")
+    return body | {"url": receiver.url} if body and "url" in body else body
+
+
+def check_whole(document: Any, schema: Any, body: Any) -> None:
+    """A body has every field of its schema, except optional ones, and no other."""
+    schemas = {
+        name: closed(each, OPTIONAL.get(name, set()))
+        for name, each in document["components"]["schemas"].items()
+    }
+    validator = jsonschema_rs.validator_for(schema | {"components": {"schemas": schemas}})
+
+    assert [] == [str(error) for error in validator.iter_errors(body)]
+
+
+def closed(schema: Any, optional: set[str]) -> Any:
+    """The schema of an object that has all its fields and no other."""
+    if "properties" not in schema:
+        return schema
+    required = [name for name in schema["properties"] if name not in optional]
+    return schema | {"required": required, "additionalProperties": False}
+
+
+def test_every_call_answers_as_documented(
+    own_api: Api, receiver: Receiver, subtests: pytest.Subtests
+) -> None:
     """Whatever is sent, no reply is a fault of the server's or one that is not documented."""
     schema = schemathesis.openapi.from_url(f"{own_api.server.url}/openapi.json")
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
         with subtests.test(f"{operation.method.upper()} {operation.path}"):
-            check(own_api, operation, known_ids(own_api))
+            try_many(own_api, operation, known_ids(own_api, receiver, operation.path))
 
 
-def check(api: Api, operation: Any, known: Mapping[str, str]) -> None:
+def try_many(api: Api, operation: Any, known: Mapping[str, str]) -> None:
     """Try one call; three of four times with the ids of things that are there."""
     for mode, examples in MODES.items():
 
@@ -67,17 +129,24 @@ def check(api: Api, operation: Any, known: Mapping[str, str]) -> None:
         try_one()
 
 
-def known_ids(api: Api) -> dict[str, str]:
-    """The ids of a list with a member, and of a batch that is finished: new ones each time."""
-    list_id = api.new_list()
-    member = {"email_address": "ann@example.com", "status": "subscribed"}
-    api.done("POST", f"/lists/{list_id}/members", member)
-    batch_id = api.submit({"method": "GET", "path": "/ping"}, {"method": "GET", "path": "/none"})
-    api.finished(batch_id)
-    return {
-        "list_id": list_id,
-        "subscriber_hash": "ann@example.com",
-        "merge_id": "1",
-        "batch_id": batch_id,
-        "position": "1",
-    }
+def known_ids(api: Api, receiver: Receiver, path: str) -> dict[str, str]:
+    """Ids for the variables of a path: of things that were made for it."""
+    ids: dict[str, str] = {}
+    if "{list_id}" in path:
+        member = {"email_address": "member@example.com", "status": "subscribed"}
+        ids |= {"list_id": api.new_list(), "subscriber_hash": "member@example.com", "merge_id": "1"}
+        api.done("POST", f"/lists/{ids['list_id']}/members", member)
+    if "{batch_id}" in path:
+        failing = {"method": "GET", "path": "/nothing"}
+        ids |= {
+            "batch_id": api.submit({"method": "GET", "path": "/ping"}, failing),
+            "position": "1",
+        }
+        api.finished(ids["batch_id"])
+    if "{batch_webhook_id}" in path:
+        webhook = api.done("POST", "/batch-webhooks", {"url": receiver.url})["id"]
+        ids["batch_webhook_id"] = webhook
+        if "{delivery_id}" in path:
+            test = api.done("POST", f"/batch-webhooks/{webhook}/actions/test")
+            ids["delivery_id"] = str(test["id"])
+    return ids

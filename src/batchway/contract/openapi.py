@@ -187,7 +187,7 @@ def _responses(call: _Call, reply: Schema | None) -> dict[str, Any]:
     described = call.described
     success: dict[str, Any] = {"description": "Done; there is nothing to say."}
     if reply is not None:
-        others = {each: {"schema": {"type": "string"}} for each in described.reply_types}
+        others: dict[str, Any] = {each: {} for each in described.reply_types}
         success = {"description": "Done.", "content": {JSON: {"schema": reply}} | others}
     problems = {
         str(status): {"$ref": f"#/components/responses/{_PROBLEMS[status][0]}"}

@@ -1,0 +1,461 @@
+"""What a webhook is told when a batch is finished, and the log of it."""
+
+import hmac
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from json import JSONDecodeError
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, unquote_plus
+
+import pytest
+from sqlalchemy import text
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from tests.contract.running import (
+    FAR_FUTURE,
+    Api,
+    Body,
+    check_problem,
+    entries,
+    errors_of,
+    tables,
+)
+from tests.receiver import Delivery, Receiver, Reply, receiving
+from tests.scenario import Operation, add_member, until
+
+PING: Operation = {"method": "GET", "path": "/ping"}
+NOWHERE: Operation = {"method": "GET", "path": "/nowhere"}
+LOG_KEYS = ["deliveries", "total_items", "failing_since", "disabled_reason", "_links"]
+DELIVERY_KEYS = [
+    "id",
+    "type",
+    "batch_id",
+    "state",
+    "fired_at",
+    "attempt_count",
+    "next_attempt_at",
+    "attempts",
+    "_links",
+]
+ATTEMPT_KEYS = [
+    "number",
+    "attempted_at",
+    "duration_ms",
+    "status_code",
+    "reason",
+    "answer_start",
+]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks."""
+    with receiving() as opened:
+        yield opened
+
+
+def new_webhook(api: Api, receiver: Receiver, **more: Body) -> Any:
+    """A new webhook, as the reply to its POST shows it."""
+    return api.done("POST", "/batch-webhooks", {"url": receiver.url} | more)
+
+
+def path_of(webhook: Any, *more: str) -> str:
+    """The path of a webhook, or of something below it."""
+    return "/".join(["/batch-webhooks", webhook["id"], *more])
+
+
+def entries_of(api: Api, webhook: Any, **params: str) -> list[Any]:
+    """The log of a webhook."""
+    found: list[Any] = api.done("GET", path_of(webhook, "deliveries"), **params)["deliveries"]
+    return found
+
+
+def tried(api: Api, webhook: Any, state: str, count: int = 1) -> list[Any]:
+    """Wait until so many deliveries are in a state and have been tried."""
+
+    def found() -> list[Any]:
+        log = entries_of(api, webhook, state=state)
+        return log if len([each for each in log if each["attempt_count"]]) >= count else []
+
+    return until(found, f"{count} {state}")
+
+
+# --- Who is told ---------------------------------------------------------------------------------
+
+
+def test_one_event_for_each_batch_and_webhook(own_api: Api, receiver: Receiver) -> None:
+    """Every enabled webhook is told of every batch of the account, also of one without work."""
+    webhooks = [new_webhook(own_api, receiver) for _ in range(2)]
+    with receiving() as silent:
+        new_webhook(own_api, silent, enabled=False)
+        ids = [own_api.submit(*operations) for operations in ([PING], [], [NOWHERE] * 3)]
+        for each in webhooks:
+            tried(own_api, each, "delivered", len(ids))
+        assert [] == silent.deliveries()
+
+    told = [parse_qs(each.body.decode())["data[id]"][0] for each in receiver.deliveries()]
+    assert sorted(ids * 2) == sorted(told)
+    assert 6 == len({each.headers["webhook-id"] for each in receiver.deliveries()})
+
+
+def test_other_accounts_are_not_told(own_api: Api, api: Api, receiver: Receiver) -> None:
+    """A webhook belongs to one account."""
+    webhook = new_webhook(own_api, receiver)
+    api.finished(api.submit(PING))
+    batch_id = own_api.submit(PING)
+
+    [entry] = tried(own_api, webhook, "delivered")
+    assert batch_id == entry["batch_id"]
+    assert 1 == len(receiver.deliveries())
+
+
+def test_cancelled_batch(own_api: Api, receiver: Receiver) -> None:
+    """One that was told to stop is finished, too."""
+    webhook = new_webhook(own_api, receiver)
+    list_id = own_api.new_list()
+    batch_id = own_api.submit(*(add_member(list_id, f"{n}@example.com") for n in range(6_000)))
+    own_api.done("POST", f"/batches/{batch_id}/actions/cancel")
+
+    [entry] = tried(own_api, webhook, "delivered")
+    own_api.finished(batch_id)
+    assert batch_id == entry["batch_id"]
+    assert 1 == len(receiver.deliveries())
+
+
+# --- What is told --------------------------------------------------------------------------------
+
+
+def test_body(own_api: Api, receiver: Receiver) -> None:
+    """Every byte, but for the token of the link: the batch as a status call shows it."""
+    webhook = new_webhook(own_api, receiver)
+    batch_id = own_api.submit(PING, NOWHERE)
+    [delivery] = receiver.wait_for(1)
+    [entry] = tried(own_api, webhook, "delivered")
+    batch = own_api.done("GET", f"/batches/{batch_id}")
+    told = dict(parse_qsl(delivery.body.decode()))
+    link, _, token = told["data[response_body_url]"].partition("?t=")
+    assert link == batch["response_body_url"].partition("?t=")[0]
+
+    batch["response_body_url"] = f"{link}?t={token}"
+    fired_at = entry["fired_at"][:19].replace("T", " ")
+    pairs = [("type", "batch_operation_completed"), ("fired_at", fired_at)]
+    pairs += [(f"data[{name}]", str(batch[name])) for name in list(batch)[:-1]]
+    pairs += [
+        (f"data[_links][{number}][{name}]", link[name])
+        for number, link in enumerate(batch["_links"])
+        for name in ("rel", "href", "method", "targetSchema", "schema")
+        if name in link
+    ]
+    expected = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+    assert expected.encode() == delivery.body
+    assert ("POST", "/hook") == (delivery.method, delivery.path)
+    assert "application/x-www-form-urlencoded" == delivery.headers["content-type"]
+
+
+def test_every_parser_agrees(own_api: Api, receiver: Receiver) -> None:
+    """A form parser, one that knows brackets, and one that decodes twice; the link downloads."""
+    new_webhook(own_api, receiver)
+    own_api.submit(PING, NOWHERE)
+    [delivery] = receiver.wait_for(1)
+    body = delivery.body.decode("ascii")
+
+    flat = {name: value for name, [value] in parse_qs(body, strict_parsing=True).items()}
+    nested = bracket_parsed(body)
+    link = dict(parse_qsl(unquote(body)))["data[response_body_url]"]
+
+    data = nested["data"]
+    assert flat["type"] == nested["type"] == "batch_operation_completed"
+    assert flat["data[errored_operations]"] == data["errored_operations"] == "1"
+    assert flat["data[completed_at]"] == data["completed_at"]
+    assert flat["data[_links][2][method]"] == data["_links"]["2"]["method"] == "DELETE"
+    assert link == flat["data[response_body_url]"] == data["response_body_url"]
+    archive = own_api.http.get(link)
+    assert [200, 404] == [each["status_code"] for each in entries(archive.content)]
+
+
+def bracket_parsed(body: str) -> Any:
+    """A form as PHP reads it: `a[b][0]=c` is an array in an array."""
+    found: dict[str, Any] = {}
+    for pair in body.split("&"):
+        name, _, value = pair.partition("=")
+        first, *keys = re.findall(r"[^\[\]]+", unquote_plus(name))
+        inner = found
+        for key, following in zip([first, *keys], keys, strict=False):
+            assert following
+            inner = inner.setdefault(key, {})
+        inner[[first, *keys][-1]] = unquote_plus(value)
+    return found
+
+
+def test_batch_without_operations(own_api: Api, receiver: Receiver) -> None:
+    """There is nothing to download, and the key is there all the same."""
+    new_webhook(own_api, receiver)
+    own_api.submit()
+    [delivery] = receiver.wait_for(1)
+
+    told = dict(parse_qsl(delivery.body.decode(), keep_blank_values=True))
+    assert ("0", "finished", "") == (
+        told["data[total_operations]"],
+        told["data[status]"],
+        told["data[response_body_url]"],
+    )
+
+
+# --- Signatures ----------------------------------------------------------------------------------
+
+
+def test_signatures(own_api: Api, receiver: Receiver) -> None:
+    """A library for Standard Webhooks verifies them, and Mailchimp's own can be computed again."""
+    secret = new_webhook(own_api, receiver)["signing_secret"]
+    own_api.submit(PING)
+    [delivery] = receiver.wait_for(1)
+
+    verify(secret, delivery)
+    with pytest.raises(WebhookVerificationError):
+        verify("whsec_" + "A" * 32, delivery)
+    with pytest.raises(WebhookVerificationError):
+        verify(secret, Delivery("POST", "", delivery.headers, delivery.body + b"&"))
+    seconds = delivery.headers["webhook-timestamp"]
+    signature = own_signature(secret, seconds, delivery.body)
+    assert f"t={seconds},v1={signature}" == delivery.headers["x-mailchimp-signature"]
+
+
+def test_signatures_of_two_secrets(own_api: Api, receiver: Receiver) -> None:
+    """After a rotation the old secret verifies beside the new one."""
+    webhook = new_webhook(own_api, receiver)
+    rotated = own_api.done("POST", path_of(webhook, "actions", "rotate-secret"))
+    secrets = [rotated["signing_secret"], webhook["signing_secret"]]
+    own_api.submit(PING)
+    [delivery] = receiver.wait_for(1)
+
+    for secret in secrets:
+        verify(secret, delivery)
+    seconds = delivery.headers["webhook-timestamp"]
+    own = [f"v1={own_signature(each, seconds, delivery.body)}" for each in secrets]
+    assert ",".join([f"t={seconds}", *own]) == delivery.headers["x-mailchimp-signature"]
+
+
+def test_without_signatures(own_api: Api, receiver: Receiver) -> None:
+    """Whoever does not want them gets the id and the time, which need no secret."""
+    webhook = new_webhook(own_api, receiver)
+    own_api.done("PATCH", path_of(webhook), {"signing_enabled": False})
+    own_api.submit(PING)
+    [delivery] = receiver.wait_for(1)
+
+    assert {"webhook-id", "webhook-timestamp"} == {
+        name for name in delivery.headers if name.startswith(("webhook-", "x-"))
+    }
+
+
+def verify(secret: str, delivery: Delivery) -> None:
+    """As a consumer does it; raises WebhookVerificationError for what is not signed."""
+    with suppress(JSONDecodeError):  # what is verified the library takes for JSON, which it is not
+        Webhook(secret).verify(delivery.body, dict(delivery.headers))
+
+
+def own_signature(secret: str, seconds: str, body: bytes) -> str:
+    """The hexadecimal part of `X-Mailchimp-Signature`."""
+    return hmac.new(secret.encode(), f"{seconds}.".encode() + body, "sha256").hexdigest()
+
+
+# --- The log -------------------------------------------------------------------------------------
+
+
+def test_log(own_api: Api, receiver: Receiver) -> None:
+    """Newest first, each with its attempts; keys in order; chosen by state and page."""
+    webhook = new_webhook(own_api, receiver)
+    assert ["deliveries", [], 0] == [
+        *list(own_api.done("GET", path_of(webhook, "deliveries")))[:1],
+        *list(own_api.done("GET", path_of(webhook, "deliveries")).values())[:2],
+    ]
+    delivered_id = own_api.submit(PING)
+    tried(own_api, webhook, "delivered")
+    receiver.answer_posts(Reply(500, body=b"not now"))
+    failed_id = own_api.submit(PING)
+    tried(own_api, webhook, "pending")
+
+    log = own_api.done("GET", path_of(webhook, "deliveries"))
+    failed, delivered = log["deliveries"]
+    assert LOG_KEYS == list(log)
+    assert [DELIVERY_KEYS] * 2 == [list(each) for each in (failed, delivered)]
+    assert [failed_id, delivered_id] == [each["batch_id"] for each in (failed, delivered)]
+    assert ("batch_operation_completed", "delivered", 1, "") == tuple(
+        delivered[name] for name in ("type", "state", "attempt_count", "next_attempt_at")
+    )
+    assert failed["next_attempt_at"] > failed["fired_at"]
+    [attempt] = failed["attempts"]
+    assert ATTEMPT_KEYS == list(attempt)
+    assert (1, 500, "", "not now") == tuple(
+        attempt[name] for name in ("number", "status_code", "reason", "answer_start")
+    )
+    assert (2, attempt["attempted_at"], "") == (
+        log["total_items"],
+        log["failing_since"],
+        log["disabled_reason"],
+    )
+
+
+def test_parts_of_the_log(own_api: Api, receiver: Receiver) -> None:
+    """One delivery, a page of them, some of their fields, and those in one state."""
+    webhook = new_webhook(own_api, receiver)
+    for _ in range(3):
+        own_api.done("POST", path_of(webhook, "actions", "test"))
+    found = tried(own_api, webhook, "delivered", 3)
+    path = path_of(webhook, "deliveries")
+
+    page = own_api.done("GET", path, count="1", offset="1", fields="deliveries.id,total_items")
+    assert {"deliveries": [{"id": found[1]["id"]}], "total_items": 3} == page
+    assert found[2] == own_api.done("GET", f"{path}/{found[2]['id']}")
+    for state, count in (("pending", 0), ("delivered", 3), ("exhausted", 0), ("", 3)):
+        log = own_api.done("GET", path, state=state)
+        assert (count, count) == (len(log["deliveries"]), log["total_items"])
+    reply = own_api.call("GET", path, state="lost")
+    assert [("state", "Value should be one of pending, delivered, exhausted.")] == errors_of(
+        check_problem(reply, 400, "Invalid Resource")
+    )
+    check_problem(own_api.call("GET", f"{path}/msg_1"), 404, "Resource Not Found")
+
+
+def test_test_event(own_api: Api, receiver: Receiver) -> None:
+    """It arrives, signed as any other, and stands in the log without a batch."""
+    webhook = new_webhook(own_api, receiver)
+
+    answer = own_api.done("POST", path_of(webhook, "actions", "test"))
+
+    assert DELIVERY_KEYS == list(answer)
+    assert ("test", "", "pending", []) == tuple(
+        answer[name] for name in ("type", "batch_id", "state", "attempts")
+    )
+    [delivery] = receiver.wait_for(1)
+    assert answer["id"] == delivery.headers["webhook-id"]
+    assert ["test"] == parse_qs(delivery.body.decode())["type"]
+    verify(webhook["signing_secret"], delivery)
+    [entry] = tried(own_api, webhook, "delivered")
+    assert (answer["id"], "test", "") == (entry["id"], entry["type"], entry["batch_id"])
+
+
+# --- Sent again ----------------------------------------------------------------------------------
+
+
+def test_resend_and_recover(own_api: Api, receiver: Receiver) -> None:
+    """What was given up is sent again by the server, each under its own id."""
+    webhook = new_webhook(own_api, receiver)
+    receiver.script(Reply(410))
+    own_api.submit(PING)
+    [entry] = tried(own_api, webhook, "exhausted")
+    own_api.done("PATCH", path_of(webhook), {"enabled": True})
+
+    resent = own_api.done("POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend"))
+    [delivered] = tried(own_api, webhook, "delivered")
+    receiver.script(Reply(410))
+    own_api.submit(PING)
+    tried(own_api, webhook, "exhausted")
+    own_api.done("PATCH", path_of(webhook), {"enabled": True})
+    recovered = own_api.done(
+        "POST", path_of(webhook, "actions", "recover"), {"since": entry["fired_at"]}
+    )
+    tried(own_api, webhook, "delivered", 2)
+
+    assert (entry["id"], "pending") == (resent["id"], resent["state"])
+    assert [410, 200] == [each["status_code"] for each in delivered["attempts"]]
+    assert {"recovered": 1} == recovered
+    ids = [each.headers["webhook-id"] for each in receiver.deliveries()]
+    assert ids[0] == ids[1] == entry["id"]
+    assert ids[2] == ids[3] != entry["id"]
+
+
+def test_resend_that_does_not_fit(own_api: Api, receiver: Receiver) -> None:
+    """409 for what is pending, and for a webhook that is disabled; 404 for what is not there."""
+    webhook = new_webhook(own_api, receiver)
+    receiver.answer_posts(Reply(500))
+    own_api.submit(PING)
+    [entry] = tried(own_api, webhook, "pending")
+    path = path_of(webhook, "deliveries", entry["id"], "actions", "resend")
+
+    check_problem(own_api.call("POST", path), 409, "Conflict")
+    own_api.done("PATCH", path_of(webhook), {"enabled": False})
+    check_problem(own_api.call("POST", path), 409, "Conflict")
+    recover = own_api.call("POST", path_of(webhook, "actions", "recover"), {"since": "2026-01-01"})
+    check_problem(recover, 409, "Conflict")
+    unknown = path_of(webhook, "deliveries", "msg_1", "actions", "resend")
+    check_problem(own_api.call("POST", unknown), 404, "Resource Not Found")
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        (None, "", "Required fields were not provided: since"),
+        ({"since": 5}, "since", "Schema describes string, integer found instead"),
+        ({"since": ""}, "since", "This value should be a date and time in ISO 8601."),
+        ({"since": "yesterday"}, "since", "This value should be a date and time in ISO 8601."),
+    ],
+)
+def test_recover_since_when(
+    own_api: Api, receiver: Receiver, body: Body, field: str, message: str
+) -> None:
+    """A moment must be named."""
+    path = path_of(new_webhook(own_api, receiver), "actions", "recover")
+
+    document = check_problem(own_api.call("POST", path, body), 400, "Invalid Resource")
+
+    assert [(field, message)] == errors_of(document)
+
+
+# --- Receivers that hang, and events that wait ---------------------------------------------------
+
+
+def test_a_receiver_that_hangs(own_api: Api, api: Api, receiver: Receiver) -> None:
+    """Neither batches nor another account's events wait for it."""
+    webhook = new_webhook(api, receiver)
+    with receiving() as hanging:
+        hanging.answer_posts(Reply(behaviour="hang"))
+        for _ in range(3):
+            new_webhook(own_api, hanging)
+        for _ in range(5):
+            own_api.submit(PING)
+        hanging.wait_for(8)
+
+        batch_id = own_api.submit(PING)
+        own_api.finished(batch_id)
+        api.submit(PING)
+        tried(api, webhook, "delivered")
+
+        assert 8 == len(hanging.deliveries())
+    for each in own_api.done("GET", "/batch-webhooks")["webhooks"]:
+        own_api.done("DELETE", f"/batch-webhooks/{each['id']}")
+    api.done("DELETE", path_of(webhook))
+
+
+def test_too_many_events_wait(own_api: Api, receiver: Receiver) -> None:
+    """With 500 that have not been tried no batch is accepted, and with 499 one is."""
+    webhook = new_webhook(own_api, receiver)
+    undelivered(own_api, webhook, 500)
+
+    reply = own_api.call("POST", "/batches", {"operations": [PING]})
+
+    document = check_problem(reply, 429, "Too Many Requests")
+    assert "500 pending batch webhook requests" in document["detail"]
+    assert int(reply.headers["retry-after"]) > 0
+    assert 500 == own_api.done("GET", "/limits")["usage"]["undelivered_events"]
+    assert 0 == own_api.done("GET", "/batches")["total_items"]
+    with tables(own_api.server) as connection:
+        connection.execute(
+            text("DELETE FROM deliveries WHERE public_id LIKE '%\\_499' ESCAPE '\\'")
+        )
+    own_api.submit(PING)
+
+
+def undelivered(api: Api, webhook: Any, count: int) -> None:
+    """Events that nobody has tried to deliver, as no call can bring them about."""
+    copy = """
+        INSERT INTO deliveries (account_id, public_id, batch_webhook_id, state, fired_at,
+                                next_attempt_at, touched_at)
+        SELECT account_id, :id, id, 'pending', created_at, :far, :far
+        FROM batch_webhooks WHERE public_id = :webhook
+    """
+    values = {"far": FAR_FUTURE, "webhook": webhook["id"]}
+    with tables(api.server) as connection:
+        connection.execute(
+            text(copy), [values | {"id": f"{webhook['id']}_{n}"} for n in range(count)]
+        )
