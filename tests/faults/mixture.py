@@ -175,6 +175,50 @@ class Mixture:
         )
 
 
+@dataclass(frozen=True)
+class Paged:
+    """A batch that pages through a list, among operations that do something else."""
+
+    list_id: str
+    operation_count: int
+    member_count: int = 1_200  # two pages
+
+    def prepare(self, server: Server) -> None:
+        """Fill the list."""
+        addresses = [f"paged.{number}@example.com" for number in range(self.member_count)]
+        server.finished(server.submit([add_member(self.list_id, each) for each in addresses]))
+
+    def operations(self) -> list[Operation]:
+        """The GET stands in the middle."""
+        others: list[Operation] = [
+            {"method": "GET", "path": "/nowhere", "operation_id": str(number)}
+            for number in range(self.operation_count)
+        ]
+        path = f"/lists/{self.list_id}/members"
+        others[self.operation_count // 2] = {"method": "GET", "path": path, "operation_id": "all"}
+        return others
+
+    def check(self, server: Server, batch_id: str) -> None:
+        """Each member is shown once, and each page is counted once."""
+        batch, results = server.batch(batch_id), server.results(batch_id)
+        pages = [each for each in results if each.operation_id == "all"]
+        shown = [member["id"] for page in pages for member in page.response["members"]]
+
+        assert [200, 200] == [page.status_code for page in pages]
+        assert self.member_count == len(shown) == len(set(shown))
+        assert [1_000, 200] == sorted(
+            (page.response["returned_item_count"] for page in pages), reverse=True
+        )
+        others = [each["operation_id"] for each in self.operations() if each["path"] == "/nowhere"]
+        assert sorted(others) == sorted(
+            str(each.operation_id) for each in results if each.operation_id != "all"
+        )
+        total = self.operation_count + 1
+        assert (total, total, total - 2) == tuple(
+            batch[f"{counter}_operations"] for counter in ("total", "finished", "errored")
+        )
+
+
 def _tags(members: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
     return Counter(
         (member["email_address"], tag["name"]) for member in members for tag in member["tags"]

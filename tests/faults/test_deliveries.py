@@ -310,7 +310,7 @@ def test_a_webhook_goes_while_a_batch_finishes(
     with ThreadPoolExecutor(1) as threads:
         with parts.database.write() as connection:
             announce(parts, connection, batch, parts.clock())
-            changing = threads.submit(account.call, *request)  # type: ignore[arg-type]
+            changing = threads.submit(account.call, *request)
             assert not wait([changing], timeout=0.5).done  # until this one commits
         status, _ = changing.result()
 

@@ -228,12 +228,14 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(number=numbers, place=numbers, deed=deeds, status_codes=answers)
     def run_struck(self, number: int, place: int, deed: str, status_codes: list[int]) -> None:
         """Run a step that dies, or meets someone, should it come to some place."""
-        hand_over = _one_of(self.bench.hand_overs(), number)
+        self._told(status_codes)
+        self._run_struck(_one_of(self.bench.hand_overs(), number), place, deed, number)
+
+    def _run_struck(self, hand_over: HandOver, place: int, deed: str, number: int) -> None:
         points = [each for each in FaultPoint if each.startswith(_POINTS[hand_over.step])]
         point = _one_of(points, place)
         if point.endswith("before_commit"):
             deed = "die"  # the step holds the database, and nobody else can do anything
-        self._told(status_codes)
         with struck(point, self._deed(deed, hand_over, number)):
             self.bench.run(hand_over)
 
@@ -241,8 +243,9 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(number=numbers, place=numbers, times=st.integers(2, 4))
     def run_and_die_again(self, number: int, place: int, times: int) -> None:
         """A step that dies each time."""
+        hand_over = _one_of(self.bench.hand_overs(), number)
         for _ in range(times):
-            self.run_struck(number, place, "die", [])
+            self._run_struck(hand_over, place, "die", number)
 
     @precondition(lambda self: self.bench.hand_overs())
     @rule(number=numbers)

@@ -204,10 +204,11 @@ def _row(field: _Field) -> str:
 def _fields(
     document: dict[str, Any], schema: dict[str, Any], within: str = "", depth: int = 0
 ) -> Iterator[_Field]:
-    """Each field of an object, and of the objects in it, as a dotted path."""
+    """Each field of an object, required ones first, and of the objects in it, as a dotted path."""
     found = _resolved(document, schema)
     required = found.get("required", ())
-    for name, field in found.get("properties", {}).items():
+    fields = sorted(found.get("properties", {}).items(), key=lambda field: field[0] not in required)
+    for name, field in fields:
         path = f"{within}{name}"
         is_required = name in required
         yield _Field(path, _kind(field), field.get("description", ""), is_required)

@@ -9,6 +9,7 @@ from batchway.cli import (
     batches,
     import_csv,
     keys,
+    limits,
     lists,
     migrate,
     serve,
@@ -29,6 +30,7 @@ COMMANDS = (
     import_csv,
     batches,
     webhooks,
+    limits,
 )
 
 

@@ -28,3 +28,4 @@ OffsetOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", envvar="BATCHWAY_QUIET", help="Print the id alone.")
 ]
+BatchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch.")]

@@ -1,10 +1,7 @@
-"""`batchway webhooks`: who is told of finished batches, what was sent, and a receiver to try it.
-
-Beside it `batchway limits`: how many batches, webhooks and events there may be, and are.
-"""
+"""`batchway webhooks`: who is told of finished batches, what was sent, and a receiver to try it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated
@@ -56,7 +53,6 @@ RECOVER_EXAMPLES = """Examples:
   batchway webhooks recover 0f3a9c21d4 --since 2026-03-01T08:00:00Z"""
 TEST_EXAMPLES = "Example:\n\n  batchway webhooks test 0f3a9c21d4"
 ROTATE_EXAMPLES = "Example:\n\n  batchway webhooks rotate-secret 0f3a9c21d4"
-LIMITS_EXAMPLES = "Example:\n\n  batchway limits"
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[mhdw])")
 
@@ -120,13 +116,6 @@ class Recovered(msgspec.Struct, frozen=True):
     recovered: int
 
 
-class LimitsInForce(msgspec.Struct, frozen=True):
-    """What an account may have, and what it has."""
-
-    limits: dict[str, float]
-    usage: dict[str, int]
-
-
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch webhook.")]
 DeliveryArgument = Annotated[
     str,
@@ -162,7 +151,7 @@ StateOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `batchway webhooks` and `batchway limits`."""
+    """Add `batchway webhooks`."""
     webhooks = typer.Typer(
         no_args_is_help=True, help="Choose who is told of finished batches; see what was sent."
     )
@@ -178,7 +167,6 @@ def register(app: typer.Typer) -> None:
     webhooks.command("rotate-secret", epilog=ROTATE_EXAMPLES)(rotate_command)
     webhooks.command("listen", epilog=LISTEN_EXAMPLES)(listen_command)
     app.add_typer(webhooks, name="webhooks")
-    app.command("limits", epilog=LIMITS_EXAMPLES)(limits_command)
 
 
 def list_command(
@@ -387,16 +375,6 @@ def rotate_command(
         _show_secret(connection.post(path, b"", Webhook))
 
 
-def limits_command(url: UrlOption = DEFAULT_URL, key: KeyOption = "") -> None:
-    """Show the limits of the server, and how much of them this account uses."""
-    with Connection(url, key) as connection:
-        found = connection.get("/limits", LimitsInForce)
-    rows = [
-        (name, _number(value), _used(name, found.usage)) for name, value in found.limits.items()
-    ]
-    table(("limit", "value", "used"), rows)
-
-
 def parse_since(text: str, clock: Clock = system_clock) -> Microseconds:
     """The moment that an ISO 8601 text names, or that is so long ago: `30m`, `2h`, `3d`, `1w`."""
     if found := _AGO.fullmatch(text.strip()):
@@ -440,12 +418,3 @@ def _row(delivery: Delivery) -> tuple[object, ...]:
         delivery.attempts[-1].outcome if delivery.attempts else "",
         delivery.next_attempt_at,
     )
-
-
-def _number(value: float) -> str:
-    return str(int(value) if value == int(value) else value)
-
-
-def _used(limit: str, usage: Mapping[str, int]) -> object:
-    """What counts against a limit: the limit's name begins with its name."""
-    return next((count for name, count in usage.items() if limit.startswith(name)), "")

@@ -1,0 +1,237 @@
+"""The OpenAPI document and the page that is made from it."""
+
+import shlex
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_spec_validator import validate
+
+from batchway.api.documentation_curl import curl
+from batchway.api.documentation_page import page
+from batchway.api.own_calls import own_calls
+from batchway.audience.routes import table
+from batchway.contract.description import ON_PAGE, Described, Parameter
+from batchway.contract.openapi import document
+from batchway.contract.routing import RouteTable
+
+NOTHING: Any = None  # nobody calls the handlers here
+
+
+class Colour(msgspec.Struct):
+    """Taken and given."""
+
+    name: str
+    red: int = 0
+    mixed_from: "list[Colour] | None" = None
+
+
+class Palette(msgspec.Struct, rename={"links": "_links"}):
+    """Given only."""
+
+    colours: list[Colour]
+    links: msgspec.Raw
+
+
+def described(**calls: Described | None) -> dict[str, Any]:
+    """The document of a table with these calls, by method; all are on `/colours/{colour_id}`."""
+    routes: RouteTable[str] = RouteTable()
+    for method, description in calls.items():
+        routes.add(method, "/colours/{colour_id}", method, description)
+    return document([("Colours", routes)], "1.2.3")
+
+
+def operation(method: str, description: Described | None) -> Any:
+    """One call of such a document."""
+    return described(**{method: description})["paths"]["/colours/{colour_id}"][method.lower()]
+
+
+def every_call() -> dict[str, Any]:
+    """The document of all that this server answers."""
+    own = own_calls(NOTHING, NOTHING, NOTHING, NOTHING)
+    return document([("Audience", table()), ("Batches", own)], "1.2.3")
+
+
+def test_the_document_of_every_call_is_openapi() -> None:
+    """It obeys the schema of OpenAPI 3.1, examples and defaults obey the schemas in it."""
+    validate(every_call())
+
+
+def test_every_route_is_described() -> None:
+    """No call is answered that the document does not have, and each says what it is for."""
+    paths = every_call()["paths"]
+    own = own_calls(NOTHING, NOTHING, NOTHING, NOTHING)
+    for method, template, _ in (*table().routes, *own.routes):
+        found = paths[template][method.lower()]
+
+        assert found["summary"].endswith(".")
+        assert next(iter(found["responses"])) in {"200", "204"}, f"{method} {template}"
+
+
+def test_calls_have_names_of_their_own() -> None:
+    """Programs that are made from the document call functions by them."""
+    found = [
+        each["operationId"] for path in every_call()["paths"].values() for each in path.values()
+    ]
+
+    assert len(found) == len(set(found))
+    assert "put_lists_list_id_members_subscriber_hash" in found
+
+
+def test_a_route_that_nobody_described() -> None:
+    """It is listed all the same, and promises nothing."""
+    found = operation("GET", None)
+
+    assert ["2XX", "400", "401", "404", "429", "500", "504"] == list(found["responses"])
+
+
+@pytest.mark.parametrize(
+    ("method", "description", "statuses"),
+    [
+        ("GET", Described("Look.", reply=Colour), ["200"]),
+        ("DELETE", Described("Drop.", errors=(405,)), ["204", "405"]),
+        ("POST", Described("Mix.", body=Colour, reply=Colour), ["200", "413", "422"]),
+        ("PATCH", Described("Change.", body=Colour, status=200), ["200", "413"]),
+    ],
+)
+def test_replies(method: str, description: Described, statuses: list[str]) -> None:
+    """What every call may be answered with, what its method adds, and its own."""
+    everywhere = ["400", "401", "404", "429", "500", "504"]
+
+    assert sorted(statuses + everywhere) == sorted(operation(method, description)["responses"])
+
+
+def test_a_reply_may_lack_any_field() -> None:
+    """`fields` chooses among them; of a body, what has no default must be there."""
+    found = described(POST=Described("Mix.", body=Colour, reply=Palette))
+    schemas = found["components"]["schemas"]
+
+    assert "required" not in schemas["Palette"]
+    assert "required" not in schemas["Colour"]
+    assert ["name"] == schemas["ColourInput"]["required"]
+    items = schemas["ColourInput"]["properties"]["mixed_from"]["anyOf"][0]["items"]
+    assert {"$ref": "#/components/schemas/ColourInput"} == items
+    assert found["paths"]["/colours/{colour_id}"]["post"]["requestBody"]["required"]
+
+
+def test_a_body_of_changes_requires_nothing() -> None:
+    """What is left out stays as it is, so that no default is told."""
+    found = described(
+        PUT=Described("Make.", body=Colour),
+        PATCH=Described("Change.", body=Colour, is_body_partial=True),
+    )
+    schemas = found["components"]["schemas"]
+
+    assert ["name"] == schemas["Colour"]["required"]
+    assert 0 == schemas["Colour"]["properties"]["red"]["default"]
+    assert "required" not in schemas["ColourChanges"]
+    assert {"type": "integer"} == schemas["ColourChanges"]["properties"]["red"]
+    assert not found["paths"]["/colours/{colour_id}"]["patch"]["requestBody"]["required"]
+
+
+def test_links_that_are_encoded_already_are_links() -> None:
+    """Their type tells nothing of them."""
+    schemas = described(GET=Described("Look.", reply=Palette))["components"]["schemas"]
+
+    links = {"type": "array", "items": {"$ref": "#/components/schemas/Link"}}
+    assert links == schemas["Palette"]["properties"]["_links"]
+
+
+def test_details_are_added_to_fields() -> None:
+    """By path, also to what may be null and to what stands in an array."""
+    details = {
+        "red": {"maximum": 255},
+        "mixed_from": {"description": "Two.", "maxItems": 2},
+        "mixed_from.name": {"minLength": 1},
+    }
+    found = described(PUT=Described("Make.", body=Colour, body_details=details))
+    fields = found["components"]["schemas"]["Colour"]["properties"]
+
+    assert 255 == fields["red"]["maximum"]
+    assert "Two." == fields["mixed_from"]["description"]
+    assert 2 == fields["mixed_from"]["anyOf"][0]["maxItems"]
+    assert 1 == fields["name"]["minLength"]
+
+
+def test_parameters() -> None:
+    """Those of the path, of the query string and of the header, in this order, with bounds."""
+    header = Parameter(name="Accept", description="What.", choices=("a", "b"), example="a")
+    found = operation("GET", Described("Look.", query=ON_PAGE, headers=(header,), reply=Colour))
+
+    names = [(each["in"], each["name"]) for each in found["parameters"]]
+    assert [
+        ("path", "colour_id"),
+        ("query", "count"),
+        ("query", "offset"),
+        ("query", "fields"),
+        ("query", "exclude_fields"),
+        ("header", "Accept"),
+    ] == names
+    assert [True] + [None] * 5 == [each.get("required") for each in found["parameters"]]
+    count = {"type": "integer", "minimum": 0, "maximum": 1000, "default": 10}
+    assert count == found["parameters"][1]["schema"]
+    assert {"type": "string", "enum": ["a", "b"]} == found["parameters"][-1]["schema"]
+
+
+def test_two_structs_cannot_have_one_name() -> None:
+    """One would silently stand for the other."""
+    other = msgspec.defstruct("Colour", [("green", int)])
+    one, two = Described("Look.", reply=Colour), Described("Mix.", reply=other)
+
+    with pytest.raises(ValueError, match="would both be shown as Colour"):
+        described(GET=one, POST=two)
+
+
+def test_the_page_shows_every_call() -> None:
+    """Each with its path, and nothing is loaded from elsewhere."""
+    whole = every_call()
+    shown = page(whole)
+
+    for path, operations in whole["paths"].items():
+        assert path.replace("/", "/<wbr>") in shown
+        for each in operations.values():
+            assert f'id="{each["operationId"].replace("_", "-")}"' in shown
+    assert " src=" not in shown
+    assert "@import" not in shown
+
+
+def test_the_page_escapes_what_it_shows() -> None:
+    """A description is text, whatever is in it; only `code` is marked."""
+    evil = "<script>alert('1')</script> & `x<y`"
+    parameter = Parameter(name="<b>", description=evil, choices=("<i>",), example="<u>")
+    body = {"name": "<em>it's</em>"}
+    shown = page(
+        described(
+            POST=Described(
+                evil, query=(parameter,), body=Colour, body_example=body, notes=evil, tag="<h1>"
+            )
+        )
+    )
+
+    assert "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt; &amp; <code>x&lt;y</code>" in shown
+    for tag in ("<script>alert", "<b>&", "<i>", "<u>", "<em>", '"<h1>'):
+        assert tag not in shown
+
+
+@pytest.mark.parametrize(
+    ("method", "description", "words"),
+    [
+        ("GET", Described("Look.", reply=Colour), []),
+        ("DELETE", Described("Drop."), ["-X", "DELETE"]),
+        ("POST", Described("Mix."), ["-d", ""]),
+        (
+            "PATCH",
+            Described("Change.", body=Colour, body_example={"name": "it's"}),
+            ["-X", "PATCH", "-H", "Content-Type: application/json", "-d", '{"name":"it\'s"}'],
+        ),
+    ],
+)
+def test_curl(method: str, description: Described, words: list[str]) -> None:
+    """A shell reads the example as it is meant, whatever is in the body."""
+    line = curl(method, "/colours/{colour_id}", operation(method, description))
+
+    found = shlex.split(line.replace("\\\n", ""))
+    assert ["curl", "-u", "any:$BATCHWAY_API_KEY", "$BATCHWAY_URL/3.0/colours/1"] == [
+        each for each in found if each not in words
+    ]
+    assert words == [each for each in found if each in words]
