@@ -6,7 +6,7 @@ copies the segments' bytes and compresses nothing, and each one can still be rea
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from isal import isal_zlib
@@ -94,21 +94,28 @@ class SegmentWriter:
         self._waiting_bytes = 0
 
 
-def bracketed(
-    segments: Iterable[Segment], name: str, raw_bytes: int, mtime_seconds: int
-) -> Iterator[Segment]:
-    """One file with the bare results of these segments, each passed on unchanged.
+class Brackets:
+    """What makes one file of segments of bare results: it stands before, between and behind them.
 
-    `raw_bytes` is their size in all, before compression, with a comma between two segments.
-    Raises ValueError for what a USTAR entry cannot hold.
+    The segments are passed on unchanged.
     """
-    size = raw_bytes + 2
-    before = ustar.header(name, size, mtime_seconds) + b"["
-    for segment in segments:
-        yield _glue(before)
-        yield segment
-        before = b","
-    yield _glue(b"]" + bytes(ustar.padded(size) - size))
+
+    def __init__(self, name: str, segment_bytes: Sequence[int], mtime_seconds: int) -> None:
+        """`segment_bytes` are the segments' sizes before compression.
+
+        Raises ValueError for what a USTAR entry cannot hold.
+        """
+        self._size = sum(segment_bytes) + len(segment_bytes) - 1 + len("[]")
+        self._before = ustar.header(name, self._size, mtime_seconds) + b"["
+
+    def before(self) -> Segment:
+        """What stands before the next segment."""
+        raw, self._before = self._before, b","
+        return _glue(raw)
+
+    def end(self) -> Segment:
+        """What stands behind the last one."""
+        return _glue(b"]" + bytes(ustar.padded(self._size) - self._size))
 
 
 def _glue(raw: bytes) -> Segment:

@@ -49,3 +49,6 @@ def check(new: Mapping[str, float]) -> None:
         if not 0 < value <= most:
             message = f"{name} must be greater than 0 and at most {most}, not {value}"
             raise ValueError(message)
+        if isinstance(getattr(limits, name), int) and value != int(value):
+            message = f"{name} must be a whole number, not {value}"
+            raise ValueError(message)

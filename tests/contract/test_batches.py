@@ -2,10 +2,8 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import text
 
@@ -18,7 +16,6 @@ from tests.contract.running import (
     check_problem,
     entries,
     errors_of,
-    running_server,
     tables,
 )
 from tests.scenario import add_member, until
@@ -494,16 +491,3 @@ def _exists(api: Api, batch_id: str) -> bool:
 
 def _member(address: str) -> dict[str, str]:
     return {"email_address": address, "status": "subscribed"}
-
-
-def test_a_full_disk_refuses_new_batches(tmp_path: Path) -> None:
-    """They get 503 and a time to come back, while running ones, and other calls, go on."""
-    variables = {"BATCHWAY_LIMITS": json.dumps({"free_bytes_min": 1 << 40})}
-    with running_server(tmp_path, **variables) as server, httpx.Client(timeout=60) as http:
-        api = Api(server, http)
-
-        reply = api.call("POST", "/batches", {"operations": []})
-
-        check_problem(reply, 503, "Service Unavailable")
-        assert int(reply.headers["retry-after"]) > 0
-        assert 0 == api.done("GET", "/batches")["total_items"]

@@ -1,5 +1,6 @@
 """What belongs to one account is nothing at all to another, alone and in batches."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.contract.running import Api, Ask, Call, batches_in, check_problem, tables
-from tests.scenario import Server, add_member
+from tests.receiver import Receiver, receiving
+from tests.scenario import Server, add_member, until
 
 ANN = {"email_address": "ann@example.com", "status": "subscribed"}
 
@@ -110,6 +112,142 @@ def test_batches_of_another_account(api: Api, own_api: Api, owned: Owned) -> Non
     assert 200 == api.http.get(api.link(owned.batch_id)).status_code
 
 
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Hears of the batches that finish."""
+    with receiving() as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Told:
+    """Ids of the first account's webhook and of a delivery to it, and of a webhook of one's own."""
+
+    webhook_id: str
+    delivery_id: str
+    own_webhook_id: str
+
+
+@pytest.fixture
+def told(api: Api, own_api: Api, receiver: Receiver) -> Iterator[Told]:
+    """Two webhooks of two accounts, the first of which has been tested."""
+    made = [each.done("POST", "/batch-webhooks", {"url": receiver.url}) for each in (api, own_api)]
+    webhook_id, own_webhook_id = (each["id"] for each in made)
+    delivery = api.done("POST", f"/batch-webhooks/{webhook_id}/actions/test")
+    path = f"/batch-webhooks/{webhook_id}/deliveries/{delivery['id']}"
+    until(lambda: api.done("GET", path)["state"] == "delivered", "the test event is delivered")
+    yield Told(webhook_id, delivery["id"], own_webhook_id)
+    api.done("DELETE", f"/batch-webhooks/{webhook_id}")
+
+
+_WEBHOOK = "/batch-webhooks/{webhook_id}"
+OWN_CALLS: list[Call] = [
+    ("GET", "/batches/{batch_id}/operations", None),
+    ("GET", "/batches/{batch_id}/operations/0", None),
+    ("GET", "/batches/{batch_id}/errors", None),
+    ("GET", "/batches/{batch_id}/events", None),
+    ("POST", "/batches/{batch_id}/actions/retry", None),
+    ("POST", "/batches/{batch_id}/actions/cancel", None),
+    ("GET", _WEBHOOK, None),
+    ("PATCH", _WEBHOOK, {"enabled": False}),
+    ("PATCH", _WEBHOOK, {"url": "https://example.com/elsewhere"}),
+    ("DELETE", _WEBHOOK, None),
+    ("POST", f"{_WEBHOOK}/actions/rotate-secret", None),
+    ("POST", f"{_WEBHOOK}/actions/test", None),
+    ("POST", f"{_WEBHOOK}/actions/recover", {"since": "2020-01-01"}),
+    ("GET", f"{_WEBHOOK}/deliveries", None),
+    ("GET", f"{_WEBHOOK}/deliveries/{{delivery_id}}", None),
+    ("POST", f"{_WEBHOOK}/deliveries/{{delivery_id}}/actions/resend", None),
+    # A webhook of one's own does not lead to another's deliveries.
+    ("GET", "/batch-webhooks/{own_webhook_id}/deliveries/{delivery_id}", None),
+    ("POST", "/batch-webhooks/{own_webhook_id}/deliveries/{delivery_id}/actions/resend", None),
+]
+
+
+def test_results_webhooks_and_deliveries(
+    api: Api, own_api: Api, owned: Owned, told: Told, receiver: Receiver
+) -> None:
+    """Every id is a 404, and nothing of the owner's changes or is sent."""
+    before = _everything_told(api, told)
+    sent = len(receiver.deliveries())
+
+    for method, path, body in OWN_CALLS:
+        named = path.format(batch_id=owned.batch_id, **vars(told))
+        check_problem(own_api.call(method, named, body), 404, "Resource Not Found")
+
+    webhooks = own_api.done("GET", "/batch-webhooks")
+    assert [told.own_webhook_id] == [each["id"] for each in webhooks["webhooks"]]
+    assert 1 == webhooks["total_items"]
+    deliveries = own_api.done("GET", f"/batch-webhooks/{told.own_webhook_id}/deliveries")
+    assert 0 == deliveries["total_items"]
+    assert before == _everything_told(api, told)
+    assert sent == len(receiver.deliveries())
+
+
+def test_events_go_to_webhooks_of_their_account(
+    own_api: Api, told: Told, receiver: Receiver
+) -> None:
+    """A batch of one account is told to that account's webhook alone."""
+    batch_id = own_api.submit({"method": "GET", "path": "/ping"})
+    own_api.finished(batch_id)
+
+    path = f"/batch-webhooks/{told.own_webhook_id}/deliveries"
+    until(lambda: own_api.done("GET", path, state="delivered")["total_items"], "it is delivered")
+    own_deliveries = own_api.done("GET", path)["deliveries"]
+
+    assert [batch_id] == [each["batch_id"] for each in own_deliveries]
+    about = [each for each in receiver.deliveries() if batch_id.encode() in each.body]
+    assert {own_deliveries[0]["id"]} == {each.headers["webhook-id"] for each in about}
+
+
+def test_the_same_idempotency_key(api: Api, own_api: Api) -> None:
+    """In two accounts it makes two batches, also for different bodies."""
+    ping = {"method": "GET", "path": "/ping"}
+    theirs = _submit_once(api, [ping])
+    others = [_submit_once(own_api, [ping, ping]), _submit_once(own_api, [ping, ping])]
+
+    assert others[0] == others[1] != theirs
+    assert 1 == own_api.done("GET", "/batches")["total_items"]
+    assert 2 == own_api.finished(others[0])["total_operations"]
+
+
+def _submit_once(api: Api, operations: list[dict[str, Any]]) -> str:
+    reply = api.http.post(
+        f"{api.server.url}/3.0/batches",
+        auth=("any", api.server.key),
+        headers={"Idempotency-Key": "the-same-in-both"},
+        json={"operations": operations},
+    )
+    assert 200 == reply.status_code, reply.text
+    return str(reply.json()["id"])
+
+
+def test_links_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
+    """The token of one batch opens no other."""
+    own_batch = own_api.submit({"method": "GET", "path": "/ping"})
+    own_api.finished(own_batch)
+    own_link, link = own_api.link(own_batch), api.link(owned.batch_id)
+
+    assert 200 == api.http.get(own_link).status_code
+    exchanged = f"{link.partition('?')[0]}?{own_link.partition('?')[2]}"
+    assert 403 == api.http.get(exchanged).status_code
+
+
+def test_usage_is_of_one_account(api: Api, own_api: Api, told: Told) -> None:
+    """What others have under way is not counted."""
+    batches_in(api, "pending", count=3)
+
+    usage = own_api.done("GET", "/limits")["usage"]
+
+    assert told.own_webhook_id
+    assert {
+        "pending_batches": 0,
+        "running_batches": 0,
+        "undelivered_events": 0,
+        "batch_webhooks": 1,
+    } == usage
+
+
 def test_collections_and_counts(own_api: Api, owned: Owned) -> None:
     """Nothing of the owner is counted."""
     lists = own_api.done("GET", "/lists")
@@ -184,11 +322,17 @@ def test_revoked_key(commanded: Commanded) -> None:
     assert 0 == second.done("GET", f"/lists/{list_id}/members")["total_items"]
 
 
-def test_every_row_has_its_account(own_api: Api) -> None:
+def test_every_row_has_its_account(own_api: Api, receiver: Receiver) -> None:
     """What an account has made is stored under it."""
     list_id = own_api.new_list()
     add = add_member(list_id, "ann@example.com", tags=["a"])
     own_api.results(add)
+    _submit_once(own_api, [add])
+    webhook = own_api.done("POST", "/batch-webhooks", {"url": receiver.url})
+    own_api.done("POST", f"/batch-webhooks/{webhook['id']}/actions/test")
+    receiver.wait_for(1)
+    path = f"/batch-webhooks/{webhook['id']}/deliveries"
+    until(lambda: own_api.done("GET", path, state="delivered")["total_items"], "it is delivered")
     tables_of_ours = (
         "lists",
         "members",
@@ -198,6 +342,10 @@ def test_every_row_has_its_account(own_api: Api) -> None:
         "batches",
         "batch_inputs",
         "segments",
+        "idempotency_keys",
+        "batch_webhooks",
+        "deliveries",
+        "delivery_attempts",
     )
     with tables(own_api.server) as connection:
         query = "SELECT account_id FROM batches ORDER BY id DESC LIMIT 1"
@@ -211,3 +359,8 @@ def test_every_row_has_its_account(own_api: Api) -> None:
 def _everything(api: Api, owned: Owned) -> list[Any]:
     paths = ("", "/members", "/merge-fields", f"/members/{owned.member['id']}/tags")
     return [api.done("GET", f"/lists/{owned.list_id}{path}") for path in paths]
+
+
+def _everything_told(api: Api, told: Told) -> list[Any]:
+    path = f"/batch-webhooks/{told.webhook_id}"
+    return [api.done("GET", path), api.done("GET", f"{path}/deliveries/{told.delivery_id}")]

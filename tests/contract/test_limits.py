@@ -246,3 +246,16 @@ def _reply(connection: socket.socket) -> tuple[int, Any]:
             name, _, value = line.partition(b":")
             length = int(value) if name.lower() == b"content-length" else length
         return status, json.loads(reply.read(length))
+
+
+def test_a_full_disk_refuses_new_batches(tmp_path: Path) -> None:
+    """They get 503 and a time to come back, while running ones, and other calls, go on."""
+    variables = {"BATCHWAY_LIMITS": json.dumps({"free_bytes_min": 1 << 40})}
+    with running_server(tmp_path, **variables) as server, httpx.Client(timeout=60) as http:
+        api = Api(server, http)
+
+        reply = api.call("POST", "/batches", {"operations": []})
+
+        check_problem(reply, 503, "Service Unavailable")
+        assert int(reply.headers["retry-after"]) > 0
+        assert 0 == api.done("GET", "/batches")["total_items"]

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.contract.running import Api
+from tests.contract.running import Api, check_problem
 from tests.receiver import Receiver, receiving
 from tests.scenario import until
 
@@ -100,6 +100,12 @@ def closed(schema: Any, optional: set[str]) -> Any:
         return schema
     required = [name for name in schema["properties"] if name not in optional]
     return schema | {"required": required, "additionalProperties": False}
+
+
+@pytest.mark.parametrize("name", ["%0A", "a%0Ab", "a%0A", "%00", "%FF", "%2F", "%F0%9F%90%9D"])
+def test_any_id_is_looked_for(own_api: Api, name: str) -> None:
+    """Whatever stands in a path, the reply is a problem as documented."""
+    check_problem(own_api.call("GET", f"/lists/{name}"), 404, "Resource Not Found")
 
 
 def test_every_call_answers_as_documented(

@@ -1,16 +1,32 @@
-"""Keys are stored as hashes, and are in no log, database or archive as they are."""
+"""Keys are stored as hashes, secrets sealed; they are in no log, database or archive."""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
 
-from sqlalchemy import inspect, text
+import pytest
+from sqlalchemy import Connection, inspect, text
 
+from batchway.kit.sealing import Sealer
+from batchway.lifecycle.deliver import SECRET_PURPOSE
 from tests.contract.running import Api, tables
-from tests.scenario import KEY, SECRET_KEY, Server, add_member
+from tests.receiver import Receiver, Reply, receiving
+from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, until
 
 WRONG = "badbadbadbadbadbadbadbadbadbadba-us1"
+PING: Operation = {"method": "GET", "path": "/ping"}
+_USER_DATA = "canary-user:canary-password"
+_URL_PART = "token=canary-of-a-webhook"  # stored, because it is part of the address
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Hears of the batches that finish."""
+    with receiving() as opened:
+        yield opened
 
 
 def test_keys_and_links_leave_no_trace(api: Api) -> None:
@@ -26,6 +42,95 @@ def test_keys_and_links_leave_no_trace(api: Api) -> None:
             assert not any(form in content for form in forms), f"{secret} in {name}"
     digest = hashlib.sha256(KEY.encode()).digest()
     assert any(digest in each or digest.hex().encode() in each for each in found.values())
+
+
+def test_secrets_of_webhooks_leave_no_trace(own_api: Api, receiver: Receiver) -> None:
+    """Secrets are sealed, old and new; addresses and links of results are in no log.
+
+    After events that were taken, refused and never answered, and calls that were right and wrong.
+    """
+    secrets, replies = _make_webhook_noise(own_api, receiver)
+    bodies = [each.body.decode() for each in receiver.deliveries()]
+    links = [link for each in bodies for link in parse_qs(each).get("data[response_body_url]", [])]
+    tokens = [link.partition("?t=")[2] for link in links]
+
+    kept = dict(_everything_kept(own_api.server))
+
+    assert tokens
+    for secret in (*secrets, *tokens, _USER_DATA, SECRET_KEY):
+        assert secret
+        assert [] == _where(secret, kept)
+        assert [] == [reply for reply in replies if secret in reply]
+        assert [] == [body for body in bodies if secret in body and secret not in tokens]
+    assert _URL_PART in own_api.done("GET", "/batch-webhooks")["webhooks"][0]["url"]
+    logs = {name: content for name, content in kept.items() if name.endswith(".log")}
+    assert logs
+    assert [] == _where(_URL_PART, logs)
+    with tables(own_api.server) as connection:
+        query = text("SELECT secret FROM batch_webhooks ORDER BY id DESC LIMIT 1")
+        sealed = bytes(connection.execute(query).scalar_one())
+    sealer = Sealer((SECRET_KEY.encode(),))
+    assert secrets[-1] == sealer.open(sealed, SECRET_PURPOSE)
+
+
+def test_idempotency_keys_leave_no_trace(own_api: Api) -> None:
+    """Only a hash is kept, and no refusal repeats the key."""
+    key = "canary-of-an-idempotency-key"
+    replies = [
+        _submit_once(own_api, key, operations) for operations in ([PING], [PING, PING], [], [5])
+    ]
+    own_api.finished(json.loads(replies[0])["id"])
+    own_api.done("DELETE", f"/batches/{json.loads(replies[0])['id']}")
+    replies.append(_submit_once(own_api, key, [PING]))
+    replies.append(_submit_once(own_api, key * 20, [PING]))
+
+    kept = dict(_everything_kept(own_api.server))
+
+    assert [] == [reply for reply in replies if key in reply]
+    assert [] == _where(key, kept)
+    assert hashlib.sha256(key.encode()).digest() in kept["idempotency_keys"]
+
+
+def _where(secret: str, kept: Mapping[str, bytes]) -> list[str]:
+    forms = (secret.encode(), secret.encode().hex().encode())
+    return [name for name, content in kept.items() if any(form in content for form in forms)]
+
+
+def _submit_once(api: Api, key: str, operations: list[Any]) -> str:
+    return api.http.post(
+        f"{api.server.url}/3.0/batches",
+        auth=("any", api.server.key),
+        headers={"Idempotency-Key": key},
+        json={"operations": operations},
+    ).text
+
+
+def _make_webhook_noise(api: Api, receiver: Receiver) -> tuple[list[str], list[str]]:
+    """The secrets that were shown, and the replies that must show none."""
+    refused = f"http://{_USER_DATA}@127.0.0.1:{receiver.port}/hook"
+    made = api.done("POST", "/batch-webhooks", {"url": f"{receiver.url}?{_URL_PART}"})
+    path = f"/batch-webhooks/{made['id']}"
+    replies = [
+        api.call("POST", "/batch-webhooks", {"url": refused}).text,
+        api.call("PATCH", path, {"url": refused}).text,
+        api.call("PATCH", path, {"url": 5}).text,
+        api.call("GET", path).text,
+        api.call("GET", "/batch-webhooks").text,
+    ]
+    rotated = api.done("POST", f"{path}/actions/rotate-secret")
+    receiver.script(Reply(500, body=b"no"), Reply(behaviour="close"), Reply(410))
+    for count in (1, 2, 3, 4):  # the last one is not sent: a 410 has disabled the webhook
+        api.finished(api.submit(PING))
+        if count < 4:
+            receiver.wait_for(count)
+    until(lambda: not api.done("GET", path)["enabled"], "the webhook is disabled")
+    replies += [
+        api.call("GET", f"{path}/deliveries").text,
+        api.call("PATCH", path, {"enabled": True}).text,
+        api.call("POST", f"{path}/actions/test").text,
+    ]
+    receiver.wait_for(4)
+    return [made["signing_secret"], rotated["signing_secret"]], replies
 
 
 def _make_noise(api: Api) -> list[str]:
@@ -57,14 +162,21 @@ def _everything_kept(server: Server) -> Iterator[tuple[str, bytes]]:
     for path in _files(server.folder):
         yield str(path), path.read_bytes()
     with tables(server) as connection:
-        for table in inspect(connection).get_table_names():
-            rows = connection.execute(text(f'SELECT * FROM "{table}"')).all()
-            plain = [
-                value if isinstance(value, bytes | memoryview) else str(value).encode()
-                for row in rows
-                for value in row
-            ]
-            yield table, b"\n".join(bytes(value) for value in plain)
+        inspector = inspect(connection)
+        schemas = {inspector.default_schema_name, "dbos"} & {None, *inspector.get_schema_names()}
+        for schema in schemas:
+            for table in inspector.get_table_names(schema):
+                yield table, _plain(connection, f'"{schema}"."{table}"')
+
+
+def _plain(connection: Connection, table: str) -> bytes:
+    rows = connection.execute(text(f"SELECT * FROM {table}")).all()
+    values = [
+        value if isinstance(value, bytes | memoryview) else str(value).encode()
+        for row in rows
+        for value in row
+    ]
+    return b"\n".join(bytes(value) for value in values)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -89,15 +89,24 @@ class Outside(Egress):
         self.sent: list[dict[str, str]] = []
         self.answers: deque[int] = deque()
 
-    def send(
-        self, method: str, _url: str, *, headers: Sequence[tuple[str, str]], **_: Any
+    def send(  # noqa: PLR0913 - as the real one
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        seconds: float,
+        answer_bytes_max: int,
     ) -> Answered | Unreached:
         """The next answer, or a 200; 0 stands for none that came in time."""
+        assert (url, answer_bytes_max) == (URL, limits.delivery_answer_bytes_max)
         if method == "POST":
+            assert body
             self.sent.append(dict(headers))
         status_code = self.answers.popleft() if self.answers else 200
         if not status_code:
-            return Unreached(LATE, limits.delivery_seconds_max)
+            return Unreached(LATE, seconds)
         asks_to_wait = {"retry-after": "7"} if status_code == 503 else {}
         return Answered(status_code, asks_to_wait, b"what it says", 0.1)
 

@@ -139,7 +139,7 @@ def test_links_that_are_encoded_already_are_links() -> None:
 
 def test_details_are_added_to_fields() -> None:
     """By path, also to what may be null and to what stands in an array."""
-    details = {
+    details: dict[str, dict[str, Any]] = {
         "red": {"maximum": 255},
         "mixed_from": {"description": "Two.", "maxItems": 2},
         "mixed_from.name": {"minLength": 1},

@@ -69,8 +69,8 @@ class Schemas:
         self, types: Iterable[type], suffix: str, form: Callable[[Schema], Schema]
     ) -> dict[type, Schema]:
         wanted = list(dict.fromkeys(types))
-        references, found = msgspec.json.schema_components(wanted, ref_template=_TEMPLATE)
         titles = self._titles(wanted)
+        references, found = msgspec.json.schema_components(wanted, ref_template=_TEMPLATE)
         formed = {name: _with_links(form(schema)) for name, schema in found.items()}
         names = {name: self._free(titles[name], schema, suffix) for name, schema in formed.items()}
         for name, schema in formed.items():
@@ -153,15 +153,21 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any
 
 
 def _structs(value: object) -> Iterator[type]:
-    """Every struct that a type's description mentions."""
-    if isinstance(value, msgspec.inspect.StructType):
-        yield value.cls
-    if isinstance(value, msgspec.inspect.Type | msgspec.inspect.Field):
-        for name in value.__struct_fields__:
-            yield from _structs(getattr(value, name))
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _structs(each)
+    """Every struct that a type's description mentions, once; some contain themselves."""
+    waiting, seen = [value], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tuple):
+            waiting += reversed(each)
+        elif isinstance(each, msgspec.inspect.StructType) and each.cls not in seen:
+            seen.add(each.cls)
+            yield each.cls
+            waiting += reversed(each.fields)
+        elif not isinstance(each, msgspec.inspect.StructType) and isinstance(each, _DESCRIPTIONS):
+            waiting += [getattr(each, name) for name in each.__struct_fields__]
+
+
+_DESCRIPTIONS = msgspec.inspect.Type | msgspec.inspect.Field
 
 
 def _possible_titles(struct: type) -> Iterator[str]:

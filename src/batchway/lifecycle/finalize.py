@@ -3,15 +3,15 @@
 The archive is written under the batch's own key, so that a second run writes the same again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from batchway import limits
 from batchway.archive import (
     FIRST_SEGMENT_OFFSET,
     PAGES_MAX,
     POSITIONS_MAX,
+    Brackets,
     archive_parts,
-    bracketed,
     result_file_name,
 )
 from batchway.errors import Stale
@@ -59,28 +59,27 @@ def _joined(
     """What the archive is made of, one segment in memory at a time; notes where each stands."""
     offsets.clear()
     offset = FIRST_SEGMENT_OFFSET
-
-    def loaded(some: Sequence[SegmentKey]) -> Iterator[Segment]:
-        for key in some:
+    for key, segment in _arranged(parts, batch, keys):
+        if key is not None:
             offsets.append((key, offset))
-            yield _load(parts, batch, key)
-
-    for segment in _arranged(batch, keys, loaded):
         yield segment
         offset += len(segment.data)
 
 
 def _arranged(
-    batch: Batch,
-    keys: Sequence[SegmentKey],
-    loaded: Callable[[Sequence[SegmentKey]], Iterator[Segment]],
-) -> Iterator[Segment]:
-    """Bare results in files together, then the segments that hold files."""
+    parts: Parts, batch: Batch, keys: Sequence[SegmentKey]
+) -> Iterator[tuple[SegmentKey | None, Segment]]:
+    """Bare results in files together, then the segments that hold files; brackets have no key."""
     for number, group in enumerate(_groups([key for key in keys if key.kind is Kind.RESULTS])):
         name = result_file_name(batch.id, POSITIONS_MAX - 1 - number, PAGES_MAX - 1)
-        raw_bytes = sum(key.raw_bytes for key in group) + len(group) - 1
-        yield from bracketed(loaded(group), name, raw_bytes, batch.submitted_at // SECOND)
-    yield from loaded([key for key in keys if key.kind is Kind.FILES])
+        brackets = Brackets(name, [key.raw_bytes for key in group], batch.submitted_at // SECOND)
+        for key in group:
+            yield None, brackets.before()
+            yield key, _load(parts, batch, key)
+        yield None, brackets.end()
+    for key in keys:
+        if key.kind is Kind.FILES:
+            yield key, _load(parts, batch, key)
 
 
 def _groups(keys: Sequence[SegmentKey]) -> Iterator[list[SegmentKey]]:

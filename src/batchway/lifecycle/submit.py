@@ -97,11 +97,8 @@ def check_room(parts: Parts, account_id: int) -> None:
 
     So early that no large body is read in vain.
     """
-    free_bytes = parts.archive.free_bytes()
-    if free_bytes is not None and free_bytes < limits.free_bytes_min:
-        raise no_room()
     with parts.database.read() as connection:
-        _check_room(connection, account_id)
+        _check_room(parts, connection, account_id)
 
 
 def submit(  # noqa: PLR0913 - the parts, who, and what
@@ -113,7 +110,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
     once: Once | None = None,
     retry_of: Batch | None = None,
 ) -> Batch:
-    """Accept a batch; raises 429 if too many of the account's are pending.
+    """Accept a batch; raises 429 or 503 as `check_room` does.
 
     With the same `once` it gives the batch that it has given before; raises 409 if the body
     differs, or if that batch was deleted.
@@ -124,7 +121,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
         known = once and _known(parts, connection, account_id, once)
         if known:
             return known
-        _check_room(connection, account_id)
+        _check_room(parts, connection, account_id)
         batch = batches.insert(
             connection,
             account_id=account_id,
@@ -169,7 +166,10 @@ def _known(parts: Parts, connection: Connection, account_id: int, once: Once) ->
     return batch
 
 
-def _check_room(connection: Connection, account_id: int) -> None:
+def _check_room(parts: Parts, connection: Connection, account_id: int) -> None:
+    free_bytes = parts.archive.free_bytes()
+    if free_bytes is not None and free_bytes < limits.free_bytes_min:
+        raise no_room()
     most = limits.pending_batches_per_account_max
     if batches.count_pending(connection, account_id) >= most:
         detail = (

@@ -25,7 +25,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA wal_autocheckpoint = 4096",  # pages: 64 MB; a chunk rarely pays for a checkpoint
     "PRAGMA journal_size_limit = 134217728",
-    "PRAGMA cache_size = -32768",  # KiB, of each connection
+    "PRAGMA cache_size = -16384",  # KiB, of each connection
     "PRAGMA temp_store = MEMORY",
 )
 _CONFLICT_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
