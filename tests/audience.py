@@ -47,7 +47,7 @@ class Audience:
         self.account_id = account_id
         self.now = now
         self._routes: RouteTable[Plain] = RouteTable()
-        for method, template, handler in (*lists.ROUTES, *merge_fields.ROUTES):
+        for method, template, handler, _ in (*lists.ROUTES, *merge_fields.ROUTES):
             self._routes.add(method, template, handler)
 
     def call(

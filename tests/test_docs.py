@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from batchway import limits
 from batchway.api.calls import PREFIX, Calls
+from batchway.api.documentation import Documentation
 from batchway.api.health import Health
 from batchway.api.own_calls import own_calls
 from batchway.api.results import ResultDownloads
@@ -220,7 +221,7 @@ def _own() -> Iterator[str]:
     own = own_calls(nothing, nothing, nothing, nothing)
     results = ResultDownloads(nothing, nothing, nothing, nothing, nothing)
     calls = Calls(nothing, nothing, own, nothing, "", nothing, nothing)
-    app = asgi_app(calls, results, Health(nothing))
+    app = asgi_app(calls, results, Health(nothing), Documentation([], ""))
     for method, path, _ in own.routes:
         yield f"{method} {PREFIX}{path}"
     for route in app.routes:

@@ -12,11 +12,13 @@ from starlette.applications import Starlette
 from batchway import engine, limits, settable_limits
 from batchway.api.calls import Calls
 from batchway.api.connections import Connections
+from batchway.api.documentation import Documentation
 from batchway.api.health import Health
 from batchway.api.own_calls import own_calls
 from batchway.api.results import ResultDownloads
 from batchway.api.server import asgi_app
 from batchway.archives.disk import DiskArchive
+from batchway.audience.routes import table
 from batchway.contract.result_links import ResultLinks
 from batchway.engine import HandOvers, StepName, Worker
 from batchway.errors import SettingsError
@@ -52,11 +54,12 @@ class App:
         """The HTTP surface."""
         parts = self.parts
         result_links = self._result_links()
+        own = own_calls(parts, result_links, self._egress(), self._sealer())
         connections = Connections(limits.requests_per_key_max, "requests of an API key")
         calls = Calls(
             self.database,
             parts.target,
-            own_calls(parts, result_links, self._egress(), self._sealer()),
+            own,
             parts.clock,
             self.settings.public_url,
             connections,
@@ -65,7 +68,10 @@ class App:
         results = ResultDownloads(
             self.database, parts.archive, result_links, parts.clock, connections
         )
-        return asgi_app(calls, results, Health(self.database))
+        documentation = Documentation(
+            [("Audience", table()), ("Batches", own)], self.settings.public_url
+        )
+        return asgi_app(calls, results, Health(self.database), documentation)
 
     def worker(self, name: str | None = None) -> Worker:
         """A worker that is not started yet; one a process."""

@@ -86,6 +86,7 @@ delivery_waits_seconds = (5, 60, 300, 1_800, 7_200, 18_000, 28_800, 36_000)  # 9
 delivery_jitter = 0.1  # each wait is longer or shorter by up to this part of it
 retry_after_seconds_max = 6 * 3600.0  # the longest wait that a receiver may ask for
 webhook_failing_days_max = 5  # a webhook that has only failed for so long is disabled
+account_attempts_at_once_max = 8  # of one worker to the webhooks of one account, for others' sake
 webhook_attempts_at_once_max = 4  # of one worker to one webhook; further ones wait a second
 webhook_recovered_max = 1_000  # deliveries that one call sends again
 webhook_secret_overlap_hours = 24  # an old secret goes on signing beside the new one

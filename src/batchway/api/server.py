@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from batchway.api.calls import PREFIX, Calls
+from batchway.api.documentation import Documentation
 from batchway.api.health import Health
 from batchway.api.results import ResultDownloads
 
@@ -22,14 +24,33 @@ class _Endpoint:
         await self.answer(scope, receive, send)
 
 
-def asgi_app(calls: Calls, results: ResultDownloads, health: Health) -> Starlette:
+class _EveryPath(Convertor[str]):
+    """Any path at all: that of Starlette ends at a newline, and `%0A` is one."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("every", _EveryPath())
+
+
+def asgi_app(
+    calls: Calls, results: ResultDownloads, health: Health, documentation: Documentation
+) -> Starlette:
     """Everything that is served over HTTP."""
     answer = _Endpoint(calls.answer)
     return Starlette(
         routes=[
             Route("/healthz", health.get, methods=["GET"]),
+            Route("/openapi.json", documentation.openapi, methods=["GET"]),
+            Route("/docs", documentation.docs, methods=["GET"]),
             Route("/results/{batch_id:str}-response.tar.gz", _Endpoint(results.answer)),
             Route(PREFIX, answer),
-            Route(PREFIX + "/{path:path}", answer),
+            Route(PREFIX + "/{path:every}", answer),
         ]
     )

@@ -1,6 +1,6 @@
 """How a resource of the built-in API answers calls.
 
-A resource module has one `ROUTES` tuple of (method, path template, handler); `routes.py` joins
+A resource module has one `ROUTES` tuple of (method, path template, handler, description); `routes.py` joins
 them. A handler is either `Plain`, or works on members and is then written for a set of calls
 (`member_calls.py`).
 """

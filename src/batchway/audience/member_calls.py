@@ -103,20 +103,24 @@ class AddBody(_Body, kw_only=True):
     tags: list[str] | None = None
 
 
-class _UpsertBody(_Body, kw_only=True):
+class UpsertBody(_Body, kw_only=True):
+    """What a PUT of a member says."""
+
     email_address: str | None = None
     status: str | None = None
     status_if_new: str | None = None
 
 
-class _UpdateBody(_Body, kw_only=True):
+class UpdateBody(_Body, kw_only=True):
+    """What a PATCH of a member says."""
+
     email_address: str | None = None
     status: str | None = None
 
 
 _add = msgspec.json.Decoder(AddBody)
-_upsert = msgspec.json.Decoder(_UpsertBody)
-_update = msgspec.json.Decoder(_UpdateBody)
+_upsert = msgspec.json.Decoder(UpsertBody)
+_update = msgspec.json.Decoder(UpdateBody)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from batchway.audience.member_body import MemberBody, MemberRenderer
 from batchway.audience.member_calls import (
     AddBody,
     OnMembers,
+    UpdateBody,
+    UpsertBody,
     archive_member,
     delete_member,
     get_member,
@@ -22,8 +24,6 @@ from batchway.audience.member_calls import (
     read_update,
     read_upsert,
 )
-from batchway.audience.member_calls import _UpdateBody as UpdateBody
-from batchway.audience.member_calls import _UpsertBody as UpsertBody
 from batchway.audience.member_details import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
 from batchway.audience.member_rows import tags_of
 from batchway.audience.merge_values import MergeRules

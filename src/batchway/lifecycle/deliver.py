@@ -37,8 +37,6 @@ log = structlog.get_logger(__name__)
 SECRET_PURPOSE = "batch webhook secret"  # noqa: S105 - what the secret is for
 _GONE = 410
 _ANOTHER_SECOND = 1.0
-# An account with many slow webhooks leaves the other half of a worker's turns to the others.
-_ATTEMPTS_OF_ACCOUNT_MAX = limits.deliveries_per_worker_max // 2
 _EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may be so much too early
 
 
@@ -103,7 +101,7 @@ class Deliver:
         with self._lock:
             is_free = (
                 self._under_way[to_webhook] < limits.webhook_attempts_at_once_max
-                and self._under_way[of_account] < _ATTEMPTS_OF_ACCOUNT_MAX
+                and self._under_way[of_account] < limits.account_attempts_at_once_max
             )
             self._under_way.update((to_webhook, of_account))
         try:
