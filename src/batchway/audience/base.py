@@ -1,8 +1,8 @@
 """How a resource of the built-in API answers calls.
 
-A resource module has one `ROUTES` tuple of (method, path template, handler, description); `routes.py` joins
-them. A handler is either `Plain`, or works on members and is then written for a set of calls
-(`member_calls.py`).
+A resource module has one `ROUTES` tuple of (method, path template, handler, description);
+`routes.py` joins them. A handler is either `Plain`, or works on members and is then written for a
+set of calls (`member_calls.py`).
 """
 
 from collections.abc import Callable
