@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "settings": "kit model errors limits settable_limits",
     "contract": "kit model errors limits",
     "store": "kit model errors limits faults",
-    "results": "kit model store archive archives.base",
+    "results": "kit model store archive archives.base errors limits",
     "archive": "kit model errors limits",
     "archives": "kit model errors limits archive",
     "targets": "",

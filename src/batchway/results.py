@@ -12,6 +12,7 @@ import msgspec
 
 from batchway.archive import read_bare, read_segment, result_place
 from batchway.archives.base import Archive
+from batchway.errors import ArchiveMissing
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation, operations_between
 from batchway.model.result import Result
@@ -193,7 +194,10 @@ class Results:
                 data = segments.data(connection, self.batch, key)
                 if data is not None:
                     return data
-                key = segments.again(connection, self.batch, key)  # the batch has just finished
+                found = segments.again(connection, self.batch, key)  # the batch has just finished
+            if found is None:
+                raise ArchiveMissing(self.batch.public_id)
+            key = found
         return self.archive.read_range(
             self.batch.public_id, key.archive_offset or 0, key.byte_count
         )

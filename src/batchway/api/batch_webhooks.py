@@ -186,7 +186,7 @@ class BatchWebhookCalls:
                 signing_enabled=_or(changes.signing_enabled, webhook.signing_enabled),
                 secret=self._sealed(secret) or webhook.secret,
             )
-            if changed.enabled and not webhook.enabled:
+            if changed.url != webhook.url or (changed.enabled and not webhook.enabled):
                 changed = replace(changed, failing_since=None, disabled_reason=None)
             batch_webhooks.save(connection, changed)
             if not changed.enabled:

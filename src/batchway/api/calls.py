@@ -31,12 +31,14 @@ from batchway.contract.problems import (
     Refused,
     internal_error,
     invalid_method_override,
+    not_found,
     request_timeout,
     too_large,
 )
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body, refusal
 from batchway.contract.stream import Stream
+from batchway.errors import ArchiveMissing
 from batchway.kit.clock import Clock
 from batchway.kit.ids import request_id
 from batchway.model.account import Identity
@@ -75,6 +77,9 @@ class Calls:
                 response = await self._answer(http, held)
             except Refused as refused:
                 response = refusal(refused)
+            except ArchiveMissing:  # the batch was deleted while its results were read, or worse
+                log.warning("archive_missing", request=called, path=http.url.path)
+                response = refusal(not_found())
             except ClientDisconnect:
                 return  # nobody is there to read an answer
             except Exception:
@@ -87,10 +92,10 @@ class Calls:
         request, identity = await in_thread(partial(self._begin, http))
         links = Links(base_url(http, self.public_url))
         family = _family(request)
-        if family != _BATCHES:
-            held.enter_context(self.connections.one(identity.api_key_id))
-        elif request.path.rstrip("/").endswith("/events"):
+        if request.path.rstrip("/").endswith("/events") and family == _BATCHES:
             held.enter_context(self.event_streams.one(identity.api_key_id))
+        elif not _is_exempt(request):
+            held.enter_context(self.connections.one(identity.api_key_id))
         answer: OwnAnswer | Intake = self._answer_by_target
         if family in _OWN:
             check_params(request.params)
@@ -131,6 +136,12 @@ def _limited(seconds: float) -> Iterator[None]:
 def base_url(http: HttpRequest, public_url: str) -> str:
     """What links begin with: the setting, or else the address that the client used."""
     return public_url or f"{http.url.scheme}://{http.url.netloc}"
+
+
+def _is_exempt(request: Request) -> bool:
+    """Whether a call is one of the contract's on batches, which may be as many as one likes."""
+    family, *rest = request.path.strip("/").split("/")
+    return family == _BATCHES and len(rest) <= 1 and not request.flag("validate_only")
 
 
 def _family(request: Request) -> str:

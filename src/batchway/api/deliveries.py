@@ -15,7 +15,7 @@ from batchway.api.batches import Routes
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
-from batchway.contract.problems import conflict, invalid_field, not_found
+from batchway.contract.problems import conflict, invalid_field, not_found, too_many_requests
 from batchway.contract.request import Request
 from batchway.contract.response import Response
 from batchway.contract.validation import decode
@@ -196,6 +196,10 @@ class DeliveryCalls:
         """Send a test event."""
         with self.parts.database.write() as connection:
             webhook = find_webhook(connection, request, identity, locked=True)
+            most = limits.undelivered_events_per_account_max
+            if deliveries.count_undelivered(connection, identity.account.id) >= most:
+                detail = f"You have {most} undelivered events. Wait for some to be delivered."
+                raise too_many_requests(detail)
             delivery = deliveries.insert(connection, webhook, None, self.parts.clock())
             if delivery is None:
                 raise not_found()

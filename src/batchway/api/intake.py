@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock
 from typing import Literal
 
 import msgspec
 
 from batchway import limits
 from batchway.api.batches import TAG
-from batchway.api.threads import in_thread
+from batchway.api.threads import Turns, in_thread
 from batchway.contract.batch_body import BatchBody, batch_body
 from batchway.contract.batch_reader import BatchReader
 from batchway.contract.description import Described, Parameter
@@ -22,6 +23,7 @@ from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
 from batchway.contract.result_links import ResultLinks
 from batchway.contract.stream import NDJSON
+from batchway.kit.clock import SECOND
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.submit import Incoming, Once, check_room, submit
 from batchway.model.account import Identity
@@ -86,6 +88,8 @@ class Intake:
 
     parts: Parts
     result_links: ResultLinks
+    _one_at_a_time: Lock = field(default_factory=Lock)
+    _turns: Turns = field(default_factory=lambda: Turns(limits.bodies_at_once_max))
 
     async def answer(
         self, request: Request, identity: Identity, links: Links, body: AsyncIterator[bytes]
@@ -93,24 +97,36 @@ class Intake:
         """Accept a batch whole, or refuse it whole."""
         key = _idempotency_key(request)
         is_check = request.flag("validate_only")
-        if not is_check and key is None:  # with one, the batch may be there already
-            await in_thread(partial(check_room, self.parts, identity.account.id))
+        if not is_check:
+            is_known = key is not None  # then the batch may be there already
+            account_id = identity.account.id
+            await in_thread(partial(check_room, self.parts, account_id, is_known=is_known))
         with Incoming() as incoming:
-            body_hash = await _read(request, body, incoming)
+            body_hash = await _read(request, body, incoming, self._turns)
             if is_check:
-                return await in_thread(partial(self._check, identity, links, incoming))
+                return await in_thread(partial(self._check_alone, identity, links, incoming))
             once = None if key is None else Once(_hash(key.encode()), body_hash)
             batch = await in_thread(
                 partial(submit, self.parts, identity, links.base, incoming, once=once)
             )
         return Response(200, batch_body(batch, links, self.result_links))
 
+    def _check_alone(self, identity: Identity, links: Links, incoming: Incoming) -> Response:
+        """One check at a time: what it tries may hold the database's lock."""
+        with self._one_at_a_time:
+            return self._check(identity, links, incoming)
+
     def _check(self, identity: Identity, links: Links, incoming: Incoming) -> Response:
         """Try all operations without effect. They see what is there, not what others would do."""
         account = identity.account
         caller = Caller(account.id, account.name, self.parts.clock(), links)
         groups = ErrorGroups()
+        ends_at = self.parts.clock() + int(limits.check_seconds_max * SECOND)
+        checked = 0
+        incoming.finish()
         for piece, data in incoming.pieces():
+            if self.parts.clock() > ends_at:
+                break
             operations = unpack(data)
             results = self.parts.target.check(caller, operations)
             for position, (operation, result) in enumerate(
@@ -118,12 +134,13 @@ class Intake:
             ):
                 if result.is_errored:
                     groups.add(position, operation, result.status_code, result.body)
+            checked += piece.operation_count
         return Response(
             200,
             Validation(
                 valid=groups.count == 0,
                 total_operations=incoming.count,
-                checked_operations=incoming.count,
+                checked_operations=checked,
                 errored_operations=groups.count,
                 groups=groups.groups(),
                 links=links.collection("Batches", "/", "/batches", create=True),
@@ -131,7 +148,9 @@ class Intake:
         )
 
 
-async def _read(request: Request, body: AsyncIterator[bytes], incoming: Incoming) -> bytes:
+async def _read(
+    request: Request, body: AsyncIterator[bytes], incoming: Incoming, turns: Turns
+) -> bytes:
     """Take the operations of a body; its digest."""
     reading = _Reading(request, incoming)
     waiting, size = [], 0
@@ -139,9 +158,9 @@ async def _read(request: Request, body: AsyncIterator[bytes], incoming: Incoming
         waiting.append(data)
         size += len(data)
         if size >= limits.body_read_bytes:
-            await in_thread(partial(reading.take, b"".join(waiting)))
+            await in_thread(partial(reading.take, b"".join(waiting)), turns)
             waiting, size = [], 0
-    await in_thread(partial(reading.end, b"".join(waiting)))
+    await in_thread(partial(reading.end, b"".join(waiting)), turns)
     return reading.digest.digest()
 
 

@@ -57,7 +57,7 @@ class BatchReader:
     """Reads a body that comes in pieces; not for several threads at once.
 
     With `is_lines` the body is NDJSON: an operation a line. Otherwise it is one object, and only
-    if `operations` is its first key may it be larger than 32 MiB. However the body is cut into
+    if `operations` is its first key may it be larger than 8 MiB. However the body is cut into
     pieces, the groups and the problems are the same. After a problem the reader is of no use.
     """
 

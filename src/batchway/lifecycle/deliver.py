@@ -7,10 +7,11 @@
 """
 
 import threading
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import structlog
 from sqlalchemy import Connection
@@ -25,7 +26,7 @@ from batchway.kit import webhook_signatures
 from batchway.kit.backoff import clamped_retry_after, jittered
 from batchway.kit.clock import SECOND, Microseconds, iso
 from batchway.kit.egress import Answered, Egress, Unreached
-from batchway.kit.sealing import Sealer
+from batchway.kit.sealing import Sealer, Unsealable
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
 from batchway.model.step import Step
@@ -36,7 +37,9 @@ log = structlog.get_logger(__name__)
 
 SECRET_PURPOSE = "batch webhook secret"  # noqa: S105 - what the secret is for
 _GONE = 410
-_ANOTHER_SECOND = 1.0
+_UNSIGNED = "It was not sent: its signing secret cannot be opened any more. Rotate the secret."
+_WAIT_SECONDS_MIN = 1.0
+Turns = Sequence[tuple[str, int]]  # of the webhook, of the account
 _EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may be so much too early
 
 
@@ -62,18 +65,18 @@ class Deliver:
         self._result_links = result_links
         self._base_url = base_url
         self._lock = threading.Lock()
-        self._under_way: Counter[tuple[str, int]] = Counter()
+        self._under_way: dict[tuple[str, int], list[Microseconds]] = defaultdict(list)
 
     def __call__(self, delivery_id: int) -> None:
         """Make one attempt, if one is due. May run twice and die anywhere."""
         work = self._begin(delivery_id)
         if work is None:
             return
-        with self._turn(work.webhook) as is_free:
-            if not is_free:
-                self._hand_over_later(work.delivery)
+        now = self._parts.clock()
+        with self._turn(work.webhook, now) as wait_seconds:
+            if wait_seconds:
+                self._postpone(work, wait_seconds, now)
                 return
-            now = self._parts.clock()
             fault(FaultPoint.DELIVER_BEFORE_SEND)
             answer = self._send(work, now)
             fault(FaultPoint.DELIVER_AFTER_SEND)
@@ -95,34 +98,61 @@ class Deliver:
         return _Work(delivery, webhook, batch or None)
 
     @contextmanager
-    def _turn(self, webhook: BatchWebhook) -> Iterator[bool]:
-        """Whether another attempt to this webhook, and of its account, may be under way."""
-        to_webhook, of_account = ("webhook", webhook.id), ("account", webhook.account_id)
-        with self._lock:
-            is_free = (
-                self._under_way[to_webhook] < limits.webhook_attempts_at_once_max
-                and self._under_way[of_account] < limits.account_attempts_at_once_max
-            )
-            self._under_way.update((to_webhook, of_account))
-        try:
-            yield is_free
-        finally:
-            with self._lock:
-                self._under_way.subtract((to_webhook, of_account))
-                self._under_way += Counter()  # forgets those that have come to zero
+    def _turn(self, webhook: BatchWebhook, now: Microseconds) -> Iterator[float]:
+        """0 while one more attempt to this webhook, and of its account, may be under way.
 
-    def _hand_over_later(self, delivery: Delivery) -> None:
+        Otherwise how long to wait: as long as the oldest of them has taken already. So nobody
+        comes often to those that hang.
+        """
+        turns = ("webhook", webhook.id), ("account", webhook.account_id)
+        with self._lock:
+            wait_seconds = self._wait_seconds(turns, now)
+            if not wait_seconds:
+                for turn in turns:
+                    self._under_way[turn].append(now)
+        try:
+            yield wait_seconds
+        finally:
+            if not wait_seconds:
+                self._end(turns, now)
+
+    def _wait_seconds(self, turns: Turns, now: Microseconds) -> float:
+        most = limits.webhook_attempts_at_once_max, limits.account_attempts_at_once_max
+        under_way = [self._under_way.get(turn, []) for turn in turns]
+        full = [began for began, count in zip(under_way, most, strict=True) if len(began) >= count]
+        if not full:
+            return 0.0
+        return max((now - min(chain.from_iterable(full))) / SECOND, _WAIT_SECONDS_MIN)
+
+    def _end(self, turns: Turns, began_at: Microseconds) -> None:
+        with self._lock:
+            for turn in turns:
+                self._under_way[turn].remove(began_at)
+                if not self._under_way[turn]:
+                    del self._under_way[turn]
+
+    def _postpone(self, work: _Work, oldest_seconds: float, now: Microseconds) -> None:
+        """Come back when those before it may have had their turns, if each is as slow."""
         with self._parts.database.write() as connection:
-            self._parts.hand_over(
-                connection, Step.DELIVER, delivery.id, delay_seconds=_ANOTHER_SECOND
-            )
+            due = deliveries.count_due(connection, work.webhook, now)
+            rounds = max(due // limits.webhook_attempts_at_once_max, 1)
+            planned = min(rounds * oldest_seconds, limits.webhook_turn_seconds_max)
+            wait_seconds = jittered(planned, limits.delivery_jitter)
+            if deliveries.postpone(connection, work.delivery, now + int(wait_seconds * SECOND)):
+                self._parts.hand_over(
+                    connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
+                )
 
     def _send(self, work: _Work, now: Microseconds) -> Answered | Unreached:
         body = self._body(work)
+        try:
+            signed = self._signed(work, body, now)
+        except Unsealable:
+            return Unreached(_UNSIGNED, 0)
         return self._egress.send(
             "POST",
             work.webhook.url,
-            headers=(("Content-Type", CONTENT_TYPE), *self._signed(work, body, now)),
+            headers=(("Content-Type", CONTENT_TYPE), *signed),
             body=body,
             seconds=limits.delivery_seconds_max,
             answer_bytes_max=limits.delivery_answer_bytes_max,
@@ -170,7 +200,8 @@ class Deliver:
                 self._parts.hand_over(
                     connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
                 )
-            _note(connection, webhook, attempt)
+            if webhook.url == work.webhook.url:  # else it says nothing about the new one
+                _note(connection, webhook, attempt)
             fault(FaultPoint.DELIVER_BEFORE_COMMIT)
 
 

@@ -27,10 +27,9 @@ from batchway.contract.request import Caller
 from batchway.contract.response import encode
 from batchway.errors import Stale
 from batchway.faults import FaultPoint, fault
-from batchway.kit.clock import SECOND
 from batchway.lifecycle.pages import execute_pages
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.record import NotRunning, Work, pack, record
+from batchway.lifecycle.record import NotRunning, Turn, Work, pack, record
 from batchway.model.batch import Batch, Chunk, Status
 from batchway.model.operation import operations_between
 from batchway.model.result import Result
@@ -54,15 +53,13 @@ class _Fixed:
 
 def execute(parts: Parts, batch_id: int, number: int) -> None:
     """Execute a chunk, for a while. May run twice and die anywhere; takes effect once."""
-    turn_ends_at = parts.clock() + int(limits.step_seconds_max * SECOND)
+    turn = Turn.now(parts.clock)
     next_number: int | None = number
     while next_number is not None:
-        next_number = _execute_once(parts, batch_id, next_number)
-        if parts.clock() >= turn_ends_at:
-            return  # what is left was handed over, too
+        next_number = _execute_once(parts, batch_id, next_number, turn)
 
 
-def _execute_once(parts: Parts, batch_id: int, number: int) -> int | None:
+def _execute_once(parts: Parts, batch_id: int, number: int, turn: Turn) -> int | None:
     """Execute what the target answers at once; the number of the chunk to go on with."""
     begun = _begin(parts, batch_id, number)
     if begun is None:
@@ -75,14 +72,14 @@ def _execute_once(parts: Parts, batch_id: int, number: int) -> int | None:
     work = _load(parts, batch, attempt.chunk)
     refused = _refused(batch, attempt, is_key_revoked=is_key_revoked)
     if attempt.chunk.continuation is not None:
-        return execute_pages(parts, work, refused)
+        return execute_pages(parts, work, refused, turn)
     answer = _answer(parts, work, refused)
     try:
-        left = _record(parts, work, answer)
+        next_number = _record(parts, work, answer, turn)
     except Stale:
-        left = _record(parts, work, None)
+        next_number = _record(parts, work, None, turn)
     fault(FaultPoint.EXECUTE_AFTER_COMMIT)
-    return left
+    return next_number
 
 
 def _begin(parts: Parts, batch_id: int, number: int) -> tuple[Batch, Attempt, bool] | None:
@@ -149,7 +146,7 @@ def _answer(parts: Parts, work: Work, refused: Refused | None) -> Answer | None:
         return None
 
 
-def _record(parts: Parts, work: Work, answer: Answer | None) -> int | None:
+def _record(parts: Parts, work: Work, answer: Answer | None, turn: Turn) -> int | None:
     """Everything that makes the chunk done, or nothing; the number of a chunk to go on with."""
     packed = None if answer is None else pack(work, answer.results)
     fault(FaultPoint.EXECUTE_BEFORE_TRANSACTION)
@@ -165,11 +162,12 @@ def _record(parts: Parts, work: Work, answer: Answer | None) -> int | None:
                 answer.write(connection)
             if len(packed.results) < chunk.operation_count:
                 chunks.cut(connection, batch, chunk, len(packed.results))
-            numbers = record(parts, connection, work, packed, left=_left(chunk, packed.results))
+            left, goes_on = _left(chunk, packed.results), not turn.is_over
+            own = record(parts, connection, work, packed, left=left, goes_on=goes_on)
             fault(FaultPoint.EXECUTE_BEFORE_COMMIT)
     except NotRunning:
-        return chunk.number
-    return next(iter(numbers), None)
+        return chunk.number  # to be recorded as cancelled, if the batch is still there
+    return own
 
 
 def _left(chunk: Chunk, results: Sequence[Result]) -> list[Chunk]:

@@ -12,16 +12,17 @@ from batchway.contract.problems import Refused, too_many_pages
 from batchway.contract.response import encode
 from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.record import NotRunning, Work, pack, record
+from batchway.lifecycle.record import NotRunning, Turn, Work, pack, record
 from batchway.model.result import Result
 from batchway.model.step import Step
 from batchway.store import chunks
 
 
-def execute_pages(parts: Parts, work: Work, refused: Refused | None) -> int | None:
-    """Answer and record the next pages; the chunk's number if more are left.
+def execute_pages(parts: Parts, work: Work, refused: Refused | None, turn: Turn) -> int | None:
+    """Answer and record the next pages; the chunk's number if the caller goes on with the others.
 
-    If the operation is `refused`, that is its last page.
+    When the turn is over they are handed over instead. If the operation is `refused`, that is its
+    last page.
     """
     results = [_error(refused)] if refused else list(_pages(parts, work))
     continuation = results[-1].continuation
@@ -33,13 +34,14 @@ def execute_pages(parts: Parts, work: Work, refused: Refused | None) -> int | No
             if not chunks.advance(connection, batch, chunk, len(results), continuation):
                 return None
             record(parts, connection, work, packed, is_chunk_done=continuation is None)
-            if continuation is not None:
+            goes_on = continuation is not None and not turn.is_over
+            if continuation is not None and not goes_on:
                 parts.hand_over(connection, Step.EXECUTE, batch.id, chunk.number)
             fault(FaultPoint.PAGES_BEFORE_COMMIT)
     except NotRunning:
         return chunk.number
     fault(FaultPoint.PAGES_AFTER_COMMIT)
-    return None if continuation is None else chunk.number
+    return chunk.number if goes_on else None
 
 
 def _pages(parts: Parts, work: Work) -> Iterator[Result]:

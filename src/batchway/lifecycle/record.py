@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from batchway import limits
 from batchway.archive import SegmentWriter, encode_result, result_file_name
 from batchway.contract.request import Caller
-from batchway.kit.clock import SECOND
+from batchway.kit.clock import SECOND, Clock, Microseconds
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk, Layout
 from batchway.model.operation import Operation
@@ -41,6 +42,24 @@ class Packed:
 
     results: Sequence[Result]
     segments: Sequence[NewSegment]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How long a worker goes on with one chunk, and with what is left of it, before others may."""
+
+    clock: Clock
+    ends_at: Microseconds
+
+    @classmethod
+    def now(cls, clock: Clock) -> "Turn":
+        """A turn that begins."""
+        return cls(clock, clock() + int(limits.step_seconds_max * SECOND))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what is left is to be handed over."""
+        return self.clock() >= self.ends_at
 
 
 class NotRunning(Exception):
@@ -114,10 +133,13 @@ def record(  # noqa: PLR0913 - the parts, what, and what follows from it
     *,
     left: Sequence[Chunk] = (),
     is_chunk_done: bool = True,
-) -> list[int]:
-    """Keep results in the caller's transaction; the numbers that the chunks `left` have got.
+    goes_on: bool = False,
+) -> int | None:
+    """Keep results in the caller's transaction, and hand the chunks `left` over.
 
-    Raises NotRunning if the batch does not run as it did when the work began.
+    If the caller `goes_on`, it does the first of these itself, and gets its number; should it die,
+    the sweep finds that chunk. Raises NotRunning if the batch does not run as it did when the work
+    began.
     """
     batch = work.batch
     for new in packed.segments:
@@ -142,8 +164,9 @@ def record(  # noqa: PLR0913 - the parts, what, and what follows from it
         for number, chunk in enumerate(left, counted.count - len(left))
     ]
     chunks.insert(connection, batch, new_chunks)
-    for chunk in new_chunks:
+    own = new_chunks[:1] if goes_on else []
+    for chunk in new_chunks[len(own) :]:
         parts.hand_over(connection, Step.EXECUTE, batch.id, chunk.number)
     if counted.left == 0 and batches.begin_finalizing(connection, batch, parts.clock()):
         parts.hand_over(connection, Step.FINALIZE, batch.id)
-    return [chunk.number for chunk in new_chunks]
+    return own[0].number if own else None

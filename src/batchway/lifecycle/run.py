@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from batchway import limits
-from batchway.kit.clock import SECOND
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.record import Turn
 from batchway.lifecycle.split import split
 from batchway.model.batch import Batch
 from batchway.model.step import HandOver, Step
@@ -20,14 +19,14 @@ def run(parts: Parts, batch_id: int) -> None:
 
     One that takes long is handed over again, so that others get a turn.
     """
-    turn_ends_at = parts.clock() + int(limits.step_seconds_max * SECOND)
+    turn = Turn.now(parts.clock)
     here = replace(parts, hand_over=_Here(batch_id, parts.hand_over))
     split(here, batch_id)
     batch = _batch(here, batch_id)
     while batch is not None and (numbers := _waiting(here, batch)):
         for number in numbers:
             execute(here, batch_id, number)
-            if parts.clock() >= turn_ends_at:
+            if turn.is_over:
                 with parts.database.write() as connection:
                     parts.hand_over(connection, Step.RUN, batch_id)
                 return

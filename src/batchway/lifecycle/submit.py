@@ -35,6 +35,7 @@ class Incoming(AbstractContextManager["Incoming"]):
     def __init__(self) -> None:
         self.count = 0
         self._waiting: list[Operation] = []
+        self._waiting_characters = 0
         self._kept_count = 0
         self._pieces: list[tuple[Piece, int]] = []
         self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by `__exit__`
@@ -58,30 +59,34 @@ class Incoming(AbstractContextManager["Incoming"]):
 
     def add(self, operations: Sequence[Operation]) -> None:
         """Take the next operations."""
-        self._waiting += operations
+        for operation in operations:
+            size = len(operation.path) + len(operation.body or "")
+            is_full = len(self._waiting) == limits.piece_operations_max
+            if is_full or self._waiting_characters + size > limits.piece_bytes_max:
+                self._keep_piece()
+            self._waiting.append(operation)
+            self._waiting_characters += size
         self.count += len(operations)
-        while len(self._waiting) >= limits.piece_operations_max:
-            self._keep_piece()
+
+    def finish(self) -> None:
+        """Nothing more comes. This is to be said before a transaction, as it compresses."""
+        self._keep_piece()
 
     def pieces(self) -> Iterator[tuple[Piece, bytes]]:
-        """All of them, one in memory at a time; nothing can be added any more."""
-        while self._waiting:
-            self._keep_piece()
+        """All of them, one in memory at a time, when they are `finish`ed."""
         self._spool.seek(0)
         for piece, size in self._pieces:
             yield piece, self._spool.read(size)
 
     def _keep_piece(self) -> None:
-        held = self._waiting[: limits.piece_operations_max]
-        data, byte_count = pack(held)
-        while byte_count > limits.piece_bytes_max and len(held) > 1:
-            held = held[: len(held) // 2]
-            data, byte_count = pack(held)
-        piece = Piece(len(self._pieces), self._kept_count, len(held), byte_count)
+        if not self._waiting:
+            return
+        data, byte_count = pack(self._waiting)
+        piece = Piece(len(self._pieces), self._kept_count, len(self._waiting), byte_count)
         self._pieces.append((piece, len(data)))
         self._spool.write(data)
-        self._kept_count += len(held)
-        del self._waiting[: len(held)]
+        self._kept_count += len(self._waiting)
+        self._waiting, self._waiting_characters = [], 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,16 @@ class Once:
     body_hash: bytes
 
 
-def check_room(parts: Parts, account_id: int) -> None:
+def check_room(parts: Parts, account_id: int, *, is_known: bool = False) -> None:
     """Raise 429 if the account may not submit now, 503 if the disk is nearly full.
 
-    So early that no large body is read in vain.
+    So early that no large body is read in vain. Of a batch that may be known already, only the
+    disk is asked.
     """
-    with parts.database.read() as connection:
-        _check_room(parts, connection, account_id)
+    _check_disk(parts)
+    if not is_known:
+        with parts.database.read() as connection:
+            _check_account(connection, account_id)
 
 
 def submit(  # noqa: PLR0913 - the parts, who, and what
@@ -116,12 +124,13 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
     differs, or if that batch was deleted.
     """
     account_id = identity.account.id
+    incoming.finish()
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
         known = once and _known(parts, connection, account_id, once)
         if known:
             return known
-        _check_room(parts, connection, account_id)
+        _check_account(connection, account_id)
         batch = batches.insert(
             connection,
             account_id=account_id,
@@ -166,10 +175,13 @@ def _known(parts: Parts, connection: Connection, account_id: int, once: Once) ->
     return batch
 
 
-def _check_room(parts: Parts, connection: Connection, account_id: int) -> None:
+def _check_disk(parts: Parts) -> None:
     free_bytes = parts.archive.free_bytes()
     if free_bytes is not None and free_bytes < limits.free_bytes_min:
         raise no_room()
+
+
+def _check_account(connection: Connection, account_id: int) -> None:
     most = limits.pending_batches_per_account_max
     if batches.count_pending(connection, account_id) >= most:
         detail = (

@@ -189,6 +189,7 @@ def _copy_and_insert(
 def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
         url,
+        hide_parameters=True,  # they are nobody's business in a log
         pool_size=16,
         max_overflow=48,
         pool_use_lifo=True,  # few connections are at work, and only theirs have full caches
@@ -208,6 +209,7 @@ def _sqlite_engine(url: str) -> Engine:
 def _postgres_engine(url: str) -> Engine:
     return create_engine(
         url,
+        hide_parameters=True,  # as above
         pool_size=10,  # a process of each kind fits into PostgreSQL's hundred connections
         max_overflow=10,
         pool_pre_ping=True,

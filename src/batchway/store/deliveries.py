@@ -125,6 +125,39 @@ def count_undelivered(connection: Connection, account_id: int) -> int:
     return int(run(connection, statement, account_id=account_id).scalar_one())
 
 
+def count_due(connection: Connection, webhook: BatchWebhook, now: Microseconds) -> int:
+    """How many deliveries to a webhook should be tried by now."""
+    statement = """
+        SELECT count(*) FROM deliveries
+        WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
+          AND state = 'pending' AND next_attempt_at <= :now
+        """
+    return int(
+        run(
+            connection,
+            statement,
+            account_id=webhook.account_id,
+            webhook_id=webhook.id,
+            now=now,
+        ).scalar_one()
+    )
+
+
+def postpone(connection: Connection, delivery: Delivery, until: Microseconds) -> bool:
+    """Let a pending delivery wait without an attempt; False if it is not pending any more."""
+    postponed = run(
+        connection,
+        """
+        UPDATE deliveries SET next_attempt_at = :until
+        WHERE id = :delivery_id AND account_id = :account_id AND state = 'pending'
+        """,
+        delivery_id=delivery.id,
+        account_id=delivery.account_id,
+        until=until,
+    )
+    return bool(postponed.rowcount)
+
+
 def record(
     connection: Connection,
     delivery: Delivery,
@@ -141,9 +174,11 @@ def record(
             touched_at = :now
         WHERE id = :delivery_id AND account_id = :account_id
           AND state = 'pending' AND attempt_count = :number - 1
+          AND attempts_before = :attempts_before
         """,
         delivery_id=delivery.id,
         account_id=delivery.account_id,
+        attempts_before=delivery.attempts_before,
         state=state,
         number=attempt.number,
         next_attempt_at=next_attempt_at,

@@ -123,8 +123,8 @@ def keys(connection: Connection, batch: Batch) -> list[SegmentKey]:
     return [_key(row) for row in rows]
 
 
-def again(connection: Connection, batch: Batch, key: SegmentKey) -> SegmentKey:
-    """The same segment, as it is now."""
+def again(connection: Connection, batch: Batch, key: SegmentKey) -> SegmentKey | None:
+    """The same segment, as it is now; None if the batch is gone."""
     row = run(
         connection,
         f"{_KEYS} AND s.chunk_number = :chunk_number AND s.number = :number",
@@ -132,8 +132,8 @@ def again(connection: Connection, batch: Batch, key: SegmentKey) -> SegmentKey:
         account_id=batch.account_id,
         chunk_number=key.chunk_number,
         number=key.number,
-    ).one()
-    return _key(row)
+    ).one_or_none()
+    return None if row is None else _key(row)
 
 
 def data(connection: Connection, batch: Batch, key: SegmentKey) -> bytes | None:

@@ -82,14 +82,19 @@ class BuiltinTarget:
             plan = answers.plan(self._database, caller, requests, self._next_key)
             return _results(len(operations), refused, plan.responses)
         except Stale:
-            return _results(len(operations), refused, self._tried(caller, requests))
+            return _results(len(operations), refused, list(self._tried(caller, requests)))
 
-    def _tried(self, caller: Caller, requests: Sequence[Request]) -> Sequence[Response]:
-        with suppress(_Undone), self._database.write() as connection:
-            next_key = _Reserved(connection, len(requests))
-            responses = answers.answer_within(connection, caller, requests, next_key)
-            raise _Undone
-        return responses
+    def _tried(self, caller: Caller, requests: Sequence[Request]) -> Iterator[Response]:
+        """A few at a time, as each transaction keeps all writers waiting."""
+        few = limits.operations_tried_at_once_max
+        for first in range(0, len(requests), few):
+            some = requests[first : first + few]
+            responses: Sequence[Response] = ()
+            with suppress(_Undone), self._database.write() as connection:
+                next_key = _Reserved(connection, len(some))
+                responses = answers.answer_within(connection, caller, some, next_key)
+                raise _Undone
+            yield from responses
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
         """Answer one call in transactions of its own."""
