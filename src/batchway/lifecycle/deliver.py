@@ -9,7 +9,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -178,12 +178,13 @@ class Deliver:
 
     def _secrets(self, webhook: BatchWebhook, now: Microseconds) -> list[str]:
         """Newest first; none if the webhook does not want signatures."""
-        if not webhook.signing_enabled:
+        if not webhook.signing_enabled or webhook.secret is None:
             return []
-        sealed = [webhook.secret]
-        if (webhook.old_secret_until or 0) > now:
-            sealed.append(webhook.old_secret)
-        return [self._sealer.open(each, SECRET_PURPOSE) for each in sealed if each is not None]
+        secrets = [self._sealer.open(webhook.secret, SECRET_PURPOSE)]
+        if webhook.old_secret is not None and (webhook.old_secret_until or 0) > now:
+            with suppress(Unsealable):  # its key is gone, and the new secret goes on without it
+                secrets.append(self._sealer.open(webhook.old_secret, SECRET_PURPOSE))
+        return secrets
 
     def _record(self, work: _Work, attempt: Attempt, answer: Answered | Unreached) -> None:
         with self._parts.database.write() as connection:
