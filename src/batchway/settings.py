@@ -54,8 +54,9 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs result links and encrypts webhook secrets; at least 32 characters, several separated by commas: the "
-        "first signs, all verify. The embedded default makes one in the data folder.",
+        description="Signs result links and encrypts webhook secrets; at least 32 characters, "
+        "several separated by commas: the first signs, all verify. The embedded default makes one "
+        "in the data folder.",
     )
     refuse_fake_addresses: bool = Field(
         default=False,
