@@ -12,6 +12,7 @@ call_body_bytes_max = 16 * 1024 * 1024  # of any other call, inflated
 operation_bytes_max = 10 * 1024 * 1024  # of one operation, as it is sent
 batch_window_bytes = 512 * 1024  # of a body that are decoded at once; larger is slower
 unstreamed_body_bytes_max = 8 * 1024 * 1024  # where `operations` is not the first key
+assert unstreamed_body_bytes_max <= operation_bytes_max  # so none in it can be too large
 bodies_at_once_max = 4  # of batches, taken up at once: each may need some memory
 check_seconds_max = 60  # of `validate_only`; the answer says how far it came
 operations_tried_at_once_max = 50  # by `validate_only`, within one transaction that is undone

@@ -384,12 +384,13 @@ def test_too_large_operation(is_lines: bool, end: bytes) -> None:
 
 
 def test_too_large_operation_behind_other_keys() -> None:
-    """A body that is read as a whole has no larger ones."""
+    """Such a body is refused for its own size, which is less than that of one operation."""
     element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + b'"}'
     problem = refusal(b'{"x":1,' + array(PING_TEXT, element)[1:])
 
-    assert 413 == problem.status
-    assert "operations.item:1 " in problem.detail
+    assert 400 == problem.status
+    assert f"more than {limits.unstreamed_body_bytes_max} bytes" in problem.detail
+    assert "Put it first" in problem.detail
 
 
 def test_other_keys_first() -> None:

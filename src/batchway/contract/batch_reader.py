@@ -110,11 +110,8 @@ class BatchReader:
         raise json_parse_exception(_too_much_beside())
 
     def _end_whole(self) -> None:
-        raw, most = bytes(self._buffer).strip(), limits.operation_bytes_max
+        raw = bytes(self._buffer).strip()
         given = decode(_request, raw).operations
-        for position, each in enumerate(_raw_operations(raw) if len(raw) > most else ()):
-            if len(bytes(each)) > most:
-                raise _operation_too_large(position)
         _check_request_names(raw)
         self._accept(given, len(self._buffer), lambda: _raw_operations(raw))
 
