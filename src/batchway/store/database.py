@@ -17,7 +17,7 @@ from batchway import limits
 
 Row = Sequence[Any]
 
-_SQLITE_PRAGMAS = (
+SQLITE_PRAGMAS = (
     "PRAGMA page_size = 16384",  # set before the file is made; larger pages suit bulk writes
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit that was answered survives a loss of power
@@ -200,7 +200,7 @@ def _sqlite_engine(url: str) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401
         # The engine's own statements rely on an implicit BEGIN IMMEDIATE before a write.
         connection.isolation_level = "IMMEDIATE"
-        for pragma in _SQLITE_PRAGMAS:
+        for pragma in SQLITE_PRAGMAS:
             connection.execute(pragma)
 
     return engine
