@@ -78,7 +78,8 @@ def plan(
         responses = _apply(working, calls)
         if plain and working.has_changes:
             raise Stale  # the reads are to see what the others have written
-        return Plan(list(_bounded(_completed(connection, caller, calls, responses))), working)
+        completed = _completed(connection, caller, calls, responses)
+        return Plan(list(_bounded(calls, completed)), working)
 
 
 def answer_within(
@@ -90,10 +91,12 @@ def answer_within(
     """
     calls = [_prepare(request, caller) for request in requests]
     responses: list[Response] = []
+    size = 0
     for run in _runs(calls):
         answered = _answer_run(connection, caller, run, next_key)
         responses += answered
-        if sum(map(_size, responses)) >= limits.answer_bytes_max:
+        size += sum(map(_page_bytes, run, answered))
+        if size >= limits.answer_bytes_max:
             break
     return responses
 
@@ -229,19 +232,19 @@ def _completed(
             yield response
 
 
-def _bounded(responses: Iterable[Response]) -> Iterator[Response]:
+def _bounded(calls: Sequence[_Call], responses: Iterable[Response]) -> Iterator[Response]:
     """The first responses, until they are large together."""
     size = 0
-    for response in responses:
+    for call, response in zip(calls, responses, strict=True):
         yield response
-        size += _size(response)
+        size += _page_bytes(call, response)
         if size >= limits.answer_bytes_max:
             return
 
 
-def _size(response: Response) -> int:
+def _page_bytes(call: _Call, response: Response) -> int:
     """The bytes of a page; other responses are small, and there are not more than in a chunk."""
-    return len(response.body) if isinstance(response.body, msgspec.Raw) else 0
+    return len(response.body) if call.items and isinstance(response.body, msgspec.Raw) else 0
 
 
 def _shown(call: _Call, response: Response) -> Response:
