@@ -39,6 +39,7 @@ _routes = table()
 T = TypeVar("T")
 
 Prepared = MemberCall | Plain | Response  # to be applied, to be answered, or answered already
+_NOT_ON_MEMBERS = (Plain, Response)
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,7 @@ def answer_within(
     return responses
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(msgspec.Struct, frozen=True, gc=False):
     """A request, and what is to be done about it."""
 
     request: Request
@@ -124,7 +124,7 @@ def _prepare(request: Request, caller: Caller) -> _Call:
     ask_for_page(request, handler.items)
     if isinstance(handler, Plain):
         return _Call(request, handler, handler.items)
-    return _Call(request, _fenced(lambda: _read(handler, request, caller)), handler.items)
+    return _Call(request, _read(handler, request, caller), handler.items)
 
 
 def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
@@ -132,6 +132,10 @@ def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
         return handler.read(request, caller)
     except Refused as refused:
         return Misread(request.path_params["list_id"], refused)
+    except DBAPIError:
+        raise
+    except Exception as error:  # as in `_fenced`, without a function for each of many calls
+        return _our_mistake(error)
 
 
 def _runs(calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
@@ -195,7 +199,7 @@ def _load(
     working = WorkingSet(caller, next_key)
     needs: dict[str, Needs] = defaultdict(Needs)
     for call in calls:
-        if not isinstance(call.prepared, Plain | Response):
+        if not isinstance(call.prepared, _NOT_ON_MEMBERS):
             call.prepared.want(needs[call.prepared.list_id])
     if needs:
         working.load(connection, needs, lock)
@@ -212,9 +216,19 @@ def _apply(working: WorkingSet, calls: Sequence[_Call]) -> list[Response | None]
         elif isinstance(prepared, Plain):
             responses.append(None)
         else:
-            response = _fenced(lambda prepared=prepared: prepared.apply(working))  # type: ignore[misc]
-            responses.append(_shown(call, response))
+            responses.append(_shown(call, _applied(prepared, working)))
     return responses
+
+
+def _applied(call: MemberCall, working: WorkingSet) -> Response:
+    try:
+        return call.apply(working)
+    except Refused as refused:
+        return refusal(refused)
+    except DBAPIError:
+        raise
+    except Exception as error:  # as in `_fenced`, without a function for each of many calls
+        return _our_mistake(error)
 
 
 def _completed(
@@ -298,6 +312,10 @@ def _fenced(answer: Callable[[], T]) -> T | Response:
         return refusal(refused)
     except DBAPIError:
         raise
-    except Exception:
-        log.exception("call_failed")
-        return refusal(internal_error())
+    except Exception as error:
+        return _our_mistake(error)
+
+
+def _our_mistake(error: Exception) -> Response:
+    log.error("call_failed", exc_info=error)
+    return refusal(internal_error())

@@ -88,33 +88,6 @@ def to_row(member: Member) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def new(member_id: int, account_id: int, list_id: int, email_address: str) -> Member:
-    """A member that nothing is known of but the address."""
-    return Member(
-        id=member_id,
-        account_id=account_id,
-        list_id=list_id,
-        subscriber_hash=subscriber_hash(email_address),
-        email_address=email_address,
-        unique_email_id=unique_email_id(account_id, email_address),
-        status="",
-        email_type="html",
-        merge_fields={},
-        language="",
-        vip=False,
-        latitude=0.0,
-        longitude=0.0,
-        ip_signup="",
-        timestamp_signup=None,
-        ip_opt="",
-        timestamp_opt=None,
-        source="API - Generic",
-        unsubscribe_reason="",
-        last_changed=0,
-        revision=0,
-    )
-
-
 def with_address(member: Member, email_address: str) -> Member:
     """The member under another address: its hash and address id change, its key stays."""
     return msgspec.structs.replace(

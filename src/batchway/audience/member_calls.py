@@ -123,8 +123,7 @@ _upsert = msgspec.json.Decoder(UpsertBody)
 _update = msgspec.json.Decoder(UpdateBody)
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+class Add(msgspec.Struct, frozen=True, gc=False):
     """Add a member; an archived one comes back."""
 
     list_id: str
@@ -144,8 +143,7 @@ class Add:
         return Response(200, audience.render(member))
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(msgspec.Struct, frozen=True, gc=False):
     """Add a member or update the one that is there."""
 
     list_id: str
@@ -169,8 +167,7 @@ class Upsert:
         return Response(200, audience.render(member))
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True, gc=False):
     """Update a member that is there."""
 
     list_id: str
@@ -192,8 +189,7 @@ class Update:
         return Response(200, audience.render(member))
 
 
-@dataclass(frozen=True, slots=True)
-class OnOne:
+class OnOne(msgspec.Struct, frozen=True, gc=False):
     """A call that needs no more than the member that its path names."""
 
     list_id: str
@@ -219,7 +215,7 @@ def add_call(request: Request, caller: Caller, body: AddBody) -> Add:
     """The call that adds one member; raises Refused for what can be told by the body alone."""
     address = email_address.check(body.email_address, refuses_fake=caller.refuses_fake_addresses)
     status = _checked_status(body.status, STATUSES)
-    tags = tuple(dict.fromkeys(tag_name(name) for name in body.tags or ()))
+    tags = tuple(dict.fromkeys([tag_name(name) for name in body.tags])) if body.tags else ()
     details = _details(request, body, status)
     return Add(request.path_params["list_id"], address, details, tags)
 
@@ -293,10 +289,14 @@ def _details(request: Request, body: _Body, status: str | None) -> Details:
         raise invalid_field("interests", "This list has no interests.")
     if body.marketing_permissions:
         raise invalid_field("marketing_permissions", "This list has no marketing permissions.")
+    merge_fields = _merge_fields(body.merge_fields)
+    skips_required = request.flag("skip_merge_validation")
+    if _says_little(body):
+        return Details(status=status, merge_fields=merge_fields, skips_required=skips_required)
     return Details(
         status=status,
         email_type=_choice("email_type", body.email_type, _EMAIL_TYPES),
-        merge_fields=_merge_fields(body.merge_fields),
+        merge_fields=merge_fields,
         language=None if body.language is None else _storable("language", body.language),
         vip=body.vip,
         location=_place(body.location),
@@ -304,7 +304,21 @@ def _details(request: Request, body: _Body, status: str | None) -> Details:
         timestamp_signup=_moment("timestamp_signup", body.timestamp_signup),
         ip_opt=_ip("ip_opt", body.ip_opt),
         timestamp_opt=_moment("timestamp_opt", body.timestamp_opt),
-        skips_required=request.flag("skip_merge_validation"),
+        skips_required=skips_required,
+    )
+
+
+def _says_little(body: _Body) -> bool:
+    """Whether it says nothing but what nearly all say."""
+    return (
+        body.email_type is None
+        and body.language is None
+        and body.vip is None
+        and body.location is None
+        and body.ip_signup is None
+        and body.timestamp_signup is None
+        and body.ip_opt is None
+        and body.timestamp_opt is None
     )
 
 
@@ -371,7 +385,7 @@ def _moment(field: str, value: str | None) -> Microseconds | None:
 
 def _storable(field: str, text: str) -> str:
     """No database keeps a NUL, and no reply can carry half a surrogate pair."""
-    if "\0" in text or not _is_encodable(text):
+    if "\0" in text or not (text.isascii() or _is_encodable(text)):
         raise invalid_field(field, "This value holds characters that cannot be stored.")
     return text
 

@@ -21,6 +21,7 @@ from batchway.audience.member import UNSUBSCRIBED_BY_API, Member, Tag
 from batchway.audience.working_set import ListSet, WorkingSet
 from batchway.contract.problems import Refused, invalid_field, problem
 from batchway.kit.clock import Microseconds
+from batchway.kit.ids import subscriber_hash, unique_email_id
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):
@@ -48,12 +49,14 @@ def add(
 ) -> Member:
     """A new member, or an archived one that comes back."""
     before = audience.with_address(address)
-    if before is not None and not before.is_archived:
-        raise member_exists(address)
     if before is None:
-        before = _new(working, audience, address)
-    after = _changed(working, audience, before, details)
-    after = msgspec.structs.replace(after, tags=_with_tags(working, audience, after, tag_names))
+        after = _new(working, audience, address, details, tag_names)
+    elif before.is_archived:
+        after = _changed(working, audience, before, details)
+        tags = _with_tags(working, audience, after.tags, tag_names)
+        after = msgspec.structs.replace(after, tags=tags)
+    else:
+        raise member_exists(address)
     audience.put(after)
     return after
 
@@ -111,8 +114,7 @@ def set_tags(
     """Put a member into some tags and take it out of others; unknown inactive ones are fine."""
     gone = {name.lower() for name in inactive}
     kept = tuple(tag for tag in member.tags if tag.name.lower() not in gone)
-    left = msgspec.structs.replace(member, tags=kept if gone else member.tags)
-    tags = _with_tags(working, audience, left, active)
+    tags = _with_tags(working, audience, kept if gone else member.tags, active)
     if {tag.id for tag in tags} != {tag.id for tag in member.tags}:
         now = working.caller.now
         audience.put(msgspec.structs.replace(member, tags=tags, last_changed=now))
@@ -124,11 +126,47 @@ def member_exists(address: str) -> Refused:
     return Refused(problem(400, "Member Exists", detail))
 
 
-def _new(working: WorkingSet, audience: ListSet, address: str) -> Member:
+def _new(
+    working: WorkingSet,
+    audience: ListSet,
+    address: str,
+    details: Details,
+    tag_names: tuple[str, ...],
+) -> Member:
+    """A new member, made in one go: a chunk has thousands of them."""
     if audience.is_forgotten(address):
         raise _forgotten(address)
-    account_id = working.caller.account_id
-    return members.new(working.next_key("members"), account_id, audience.id, address)
+    merge_fields = audience.rules.accept(
+        details.merge_fields, None, skip_required=details.skips_required
+    )
+    now, account_id = working.caller.now, working.caller.account_id
+    status = details.status or ""
+    latitude, longitude = details.location or (0.0, 0.0)
+    subscribed_at = now if status == "subscribed" else None
+    return Member(
+        id=working.next_key("members"),
+        account_id=account_id,
+        list_id=audience.id,
+        subscriber_hash=subscriber_hash(address),
+        email_address=address,
+        unique_email_id=unique_email_id(account_id, address),
+        status=status,
+        email_type=details.email_type or "html",
+        merge_fields=merge_fields,
+        language=details.language or "",
+        vip=bool(details.vip),
+        latitude=latitude,
+        longitude=longitude,
+        ip_signup=details.ip_signup or "",
+        timestamp_signup=details.timestamp_signup,
+        ip_opt=details.ip_opt or "",
+        timestamp_opt=_given(details.timestamp_opt, subscribed_at),
+        source="API - Generic",
+        unsubscribe_reason=UNSUBSCRIBED_BY_API if status == "unsubscribed" else "",
+        last_changed=now,
+        revision=0,
+        tags=_first_tags(working, audience, tag_names),
+    )
 
 
 def _moved(audience: ListSet, before: Member, address: str) -> Member:
@@ -144,11 +182,8 @@ def _changed(working: WorkingSet, audience: ListSet, before: Member, details: De
     status = details.status or before.status
     if status == "subscribed" and before.is_in_compliance_state:
         raise _in_compliance_state(before.email_address)
-    is_new = not before.status
     merge_fields = audience.rules.accept(
-        details.merge_fields,
-        None if is_new else before.merge_fields,
-        skip_required=details.skips_required,
+        details.merge_fields, before.merge_fields, skip_required=details.skips_required
     )
     latitude, longitude = details.location or (before.latitude, before.longitude)
     return msgspec.structs.replace(
@@ -174,7 +209,7 @@ def _opted_in_at(
 ) -> Microseconds | None:
     if details.timestamp_opt is not None:
         return details.timestamp_opt
-    becomes_subscribed = status == "subscribed" and before.status in {"", members.ARCHIVED}
+    becomes_subscribed = status == "subscribed" and before.is_archived
     return working.caller.now if becomes_subscribed else before.timestamp_opt
 
 
@@ -184,26 +219,42 @@ def _unsubscribe_reason(before: Member, status: str) -> str:
     return before.unsubscribe_reason if before.status == status else UNSUBSCRIBED_BY_API
 
 
-def _with_tags(
-    working: WorkingSet, audience: ListSet, member: Member, names: tuple[str, ...]
+def _first_tags(
+    working: WorkingSet, audience: ListSet, names: tuple[str, ...]
 ) -> tuple[Tag, ...]:
-    """The member's tags and those named; tags that do not exist are made."""
-    present = {tag.name.lower() for tag in member.tags}
-    added = [
-        _tag(working, audience, name)
-        for name in {name.lower(): name for name in names}.values()
-        if name.lower() not in present
-    ]
-    return tuple(sorted((*member.tags, *added), key=_tag_id)) if added else member.tags
+    """The tags of a new member: many come with the same ones."""
+    tags = audience.first_tags.get(names)
+    if tags is None:
+        tags = audience.first_tags[names] = _with_tags(working, audience, (), names)
+    return tags
 
 
-def _tag(working: WorkingSet, audience: ListSet, name: str) -> Tag:
-    known = audience.tags.get(name.lower())
+def _with_tags(
+    working: WorkingSet, audience: ListSet, present: tuple[Tag, ...], names: tuple[str, ...]
+) -> tuple[Tag, ...]:
+    """The tags that are `present` and those named; tags that do not exist are made."""
+    if not names:
+        return present
+    wanted = {name.lower(): name for name in names}
+    for tag in present:
+        wanted.pop(tag.name.lower(), None)
+    if not wanted:
+        return present
+    added = [_tag(working, audience, *each) for each in wanted.items()]
+    return tuple(sorted((*present, *added), key=_tag_id))
+
+
+def _tag(working: WorkingSet, audience: ListSet, name_key: str, name: str) -> Tag:
+    known = audience.tags.get(name_key)
     if known is None:
         known = Tag(working.next_key("list_segments"), name, working.caller.now)
-        audience.tags[name.lower()] = known
+        audience.tags[name_key] = known
         audience.new_tags.append(known)
-    return msgspec.structs.replace(known, added_at=working.caller.now)
+    # One moment for all that a set of calls adds, so that one tag serves them all.
+    if known.added_at != working.caller.now:
+        known = msgspec.structs.replace(known, added_at=working.caller.now)
+        audience.tags[name_key] = known
+    return known
 
 
 def _tag_id(tag: Tag) -> int:

@@ -102,7 +102,7 @@ class MergeRules:
 
     def full_name(self, stored: Mapping[str, Any]) -> str:
         """First and last name, as far as they are known."""
-        return " ".join(str(stored.get(key, "")) for key in self._names).strip()
+        return " ".join([str(stored.get(key, "")) for key in self._names]).strip()
 
     def _read_into(self, values: dict[str, Any], given: Mapping[str, Any]) -> list[FieldError]:
         shapes: list[FieldError] = []

@@ -1,6 +1,5 @@
 """Tags of a member: static segments of the list, by name."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -45,8 +44,7 @@ class _Tags(msgspec.Struct, rename={"links": "_links"}):
 _changes = msgspec.json.Decoder(_Changes)
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateTags:
+class UpdateTags(msgspec.Struct, frozen=True, gc=False):
     """Add and remove tags."""
 
     list_id: str
@@ -67,8 +65,7 @@ class UpdateTags:
         return NO_CONTENT
 
 
-@dataclass(frozen=True, slots=True)
-class GetTags:
+class GetTags(msgspec.Struct, frozen=True, gc=False):
     """One page of a member's tags."""
 
     list_id: str

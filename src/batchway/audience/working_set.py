@@ -66,6 +66,7 @@ class ListSet:
         self.newly_forgotten: set[str] = set()
         self.tags: dict[str, Tag] = {}
         self.new_tags: list[Tag] = []
+        self.first_tags: dict[tuple[str, ...], tuple[Tag, ...]] = {}  # of new members, by names
         self.entered: set[str] = set()  # every status that a member came to, if only in passing
 
     def find(self, path_key: str) -> Member | None:

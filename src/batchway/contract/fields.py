@@ -17,6 +17,8 @@ def select_fields(response: Response, params: Mapping[str, str]) -> Response:
 
     Unknown paths match nothing and are no error. Both parameters together are refused.
     """
+    if not params:
+        return response
     keep, drop = params.get("fields", ""), params.get("exclude_fields", "")
     is_stream = isinstance(response.body, Stream)
     if not (keep or drop) or response.body is None or is_stream or response.status >= 300:  # noqa: PLR2004
@@ -28,6 +30,8 @@ def select_fields(response: Response, params: Mapping[str, str]) -> Response:
 
 def check_params(params: Mapping[str, str]) -> None:
     """Refuse what no call takes, before the call has any effect: both fields, and a NUL."""
+    if not params:
+        return
     if params.get("fields") and params.get("exclude_fields"):
         detail = "The fields and exclude_fields parameters cannot be used together."
         raise bad_request(detail)

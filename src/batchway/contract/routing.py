@@ -10,6 +10,8 @@ from batchway.contract.problems import method_not_allowed, nested_too_deep, not_
 
 H = TypeVar("H")
 
+_REMEMBERED_PATHS_MAX = 1_000
+_REMEMBERED_PATH_CHARACTERS_MAX = 100
 _METHOD_ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -30,6 +32,7 @@ class RouteTable(Generic[H]):
 
     def __init__(self) -> None:
         self._root: _Node[H] = _Node()
+        self._found: dict[str, tuple[_Node[H], Mapping[str, str]]] = {}
         self.routes: list[tuple[str, str, H]] = []
         self._descriptions: dict[tuple[str, str], Described] = {}
 
@@ -54,6 +57,21 @@ class RouteTable(Generic[H]):
 
     def match(self, method: str, path: str) -> tuple[H, Mapping[str, str]]:
         """The handler and the path's variables; raises 404, 405 or 414."""
+        found = self._found.get(path)
+        if found is None:
+            found = self._find(path)
+            if len(path) <= _REMEMBERED_PATH_CHARACTERS_MAX:
+                self._remember(path, found)
+        node, values = found
+        return _handler(node, method), values
+
+    def _remember(self, path: str, found: tuple[_Node[H], Mapping[str, str]]) -> None:
+        """Thousands of operations of a batch often have the same path."""
+        if len(self._found) >= _REMEMBERED_PATHS_MAX:
+            self._found.clear()
+        self._found[path] = found
+
+    def _find(self, path: str) -> tuple[_Node[H], Mapping[str, str]]:
         node, values = self._root, {}
         segments = _segments(path)
         if len(segments) > limits.path_segments_max:
@@ -68,7 +86,7 @@ class RouteTable(Generic[H]):
                 if "\0" in values[node.name]:  # names nothing, and PostgreSQL would refuse it
                     raise not_found()
             node = child
-        return _handler(node, method), values
+        return node, values
 
 
 def _segments(path: str) -> list[str]:

@@ -71,6 +71,7 @@ def header(name: str, size: int, mtime_seconds: int) -> bytes:
         raise ValueError(message)
     numbers = b"%011o\0%011o\0" % (size, mtime_seconds)
     checksum = _CHECKSUM_BASE + sum(name_field) + sum(numbers)
+    name_field = name_field.ljust(NAME_BYTES_MAX, b"\0")
     return b"%b%b%b%06o\0 %b" % (name_field, _OWNER, numbers, checksum, _REST)
 
 
@@ -83,7 +84,7 @@ def _name_field(name: str) -> bytes:
             f"the end, unlike {name!r}."
         )
         raise ValueError(message)
-    return name.encode("ascii").ljust(NAME_BYTES_MAX, b"\0")
+    return name.encode("ascii")
 
 
 def _checksum(block: bytes) -> int:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
@@ -82,8 +83,7 @@ def pack(work: Work, results: Sequence[Result]) -> Packed:
     return Packed(results, packed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True, gc=False):
     """One result and its place."""
 
     operation: Operation

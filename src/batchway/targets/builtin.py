@@ -21,6 +21,7 @@ from batchway.model.result import Result
 from batchway.store.database import Database
 from batchway.store.ids import IdBlocks, reserve
 
+_RELATIVE = frozenset({".", ".."})
 _NOT_IN_A_BATCH = ("batches", "batch-webhooks")
 _WITH_KEYS = ("members", "list_segments")
 _continuations = msgspec.json.Decoder(Continuation)
@@ -151,11 +152,11 @@ def _check(operation: Operation) -> None:
     mistake = mistake_in(operation)
     if mistake is not None:
         raise invalid_fields(mistake)
-    segments = operation.path.split("/")
-    if "://" in operation.path or ".." in segments or "." in segments:
+    path = operation.path
+    if "://" in path or ("." in path and not _RELATIVE.isdisjoint(path.split("/"))):
         detail = "The path of an operation is relative to /3.0, such as /lists/{list_id}/members."
         raise bad_request(detail)
-    if next(filter(None, segments), "") in _NOT_IN_A_BATCH:
+    if path.lstrip("/").partition("/")[0] in _NOT_IN_A_BATCH:
         detail = "Batches and batch webhooks cannot be used in an operation of a batch."
         raise bad_request(detail)
 
