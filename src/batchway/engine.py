@@ -34,7 +34,15 @@ log = structlog.get_logger(__name__)
 
 _APPLICATION = "batchway"
 _QUEUE = "batchway"
+_SMALL_BATCHES = "batchway-small"  # apart: many can be dequeued at once, as each is done soon
 _DELIVERIES = "batchway-deliveries"  # apart: a slow receiver must not keep a chunk waiting
+# Queue → the steps of one worker that are dequeued at once, and the seconds between two looks.
+_QUEUES = {
+    _QUEUE: (limits.dequeued_per_worker_max, limits.queue_poll_seconds),
+    _SMALL_BATCHES: (limits.small_batches_per_worker_max, limits.queue_poll_seconds),
+    _DELIVERIES: (limits.deliveries_per_worker_max, limits.delivery_poll_seconds),
+}
+_QUEUE_OF = {Step.RUN: _SMALL_BATCHES, Step.DELIVER: _DELIVERIES}
 _WORKFLOW = "step"
 # Changes only with a workflow that cannot continue what an older version began.
 _VERSION = "1"
@@ -54,7 +62,7 @@ class StepName(NamedTuple):
     @property
     def queue(self) -> str:
         """Where it waits."""
-        return _DELIVERIES if self.step is Step.DELIVER else _QUEUE
+        return _QUEUE_OF.get(self.step, _QUEUE)
 
 
 def prepare(database: Database) -> None:
@@ -72,10 +80,7 @@ def _launch_for_migration(database: Database) -> None:
     DBOS.listen_queues([])
     DBOS.launch()
     try:
-        for queue, concurrency, poll_seconds in (
-            (_QUEUE, limits.dequeued_per_worker_max, limits.queue_poll_seconds),
-            (_DELIVERIES, limits.deliveries_per_worker_max, limits.delivery_poll_seconds),
-        ):
+        for queue, (concurrency, poll_seconds) in _QUEUES.items():
             DBOS.register_queue(
                 queue,
                 worker_concurrency=concurrency,
@@ -183,7 +188,7 @@ class Worker:
         self._renew()  # before the first work is claimed, or a caretaker would take it away
         DBOS(config=_config(self._database, self.name))
         self._register()
-        DBOS.listen_queues([_QUEUE, _DELIVERIES])
+        DBOS.listen_queues(list(_QUEUES))
         DBOS.launch()
         self._is_ready = True
         self._renew()
@@ -269,7 +274,7 @@ class Worker:
         pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
         with self._database.read() as connection:
             alive = leases.live(connection)
-        for queue in (_QUEUE, _DELIVERIES):
+        for queue in _QUEUES:
             lost = [
                 each.workflow_id
                 for each in pending

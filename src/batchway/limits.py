@@ -63,6 +63,7 @@ results_file_bytes_max = 4 * 1024**3  # of the one file of "per-batch"; then ano
 # The engine
 queue_poll_seconds = 0.05  # the latency of a hop
 dequeued_per_worker_max = 2  # one runs, the next is ready: no poll between chunks
+small_batches_per_worker_max = 16  # dequeued at once, run one after the other
 delivery_poll_seconds = 0.1  # the latency of a webhook's first attempt
 deliveries_per_worker_max = 16  # attempts of one worker under way at once
 lease_seconds = 10.0  # a process silent for longer is taken for dead

@@ -36,7 +36,7 @@ class _Tag(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
-class MemberBody(msgspec.Struct, frozen=True, gc=False, rename={"links": "_links"}):
+class MemberBody(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename={"links": "_links"}):
     """`unsubscribe_reason` is there only for who has unsubscribed."""
 
     id: str
@@ -47,7 +47,7 @@ class MemberBody(msgspec.Struct, frozen=True, gc=False, rename={"links": "_links
     web_id: int
     email_type: str
     status: str
-    unsubscribe_reason: str | msgspec.UnsetType
+    unsubscribe_reason: str | msgspec.UnsetType = msgspec.UNSET
     consents_to_one_to_one_messaging: bool
     merge_fields: dict[str, Any]
     stats: _Stats

@@ -219,9 +219,7 @@ def _unsubscribe_reason(before: Member, status: str) -> str:
     return before.unsubscribe_reason if before.status == status else UNSUBSCRIBED_BY_API
 
 
-def _first_tags(
-    working: WorkingSet, audience: ListSet, names: tuple[str, ...]
-) -> tuple[Tag, ...]:
+def _first_tags(working: WorkingSet, audience: ListSet, names: tuple[str, ...]) -> tuple[Tag, ...]:
     """The tags of a new member: many come with the same ones."""
     tags = audience.first_tags.get(names)
     if tags is None:

@@ -1,0 +1,83 @@
+"""A rendered member is what encoding its `MemberBody` would give."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchway.audience.member import STATUSES, Member, Tag
+from batchway.audience.member_body import MemberBody, MemberRenderer, member_links
+from batchway.audience.merge_types import Options
+from batchway.audience.merge_values import MergeField, MergeRules
+from batchway.contract.links import Links
+from batchway.kit.ids import subscriber_hash, unique_email_id
+
+LINKS = Links("http://127.0.0.1:8080")
+RULES = MergeRules(
+    [
+        MergeField(
+            merge_id=number, tag=tag, name=tag, type="text", display_order=number, options=Options()
+        )
+        for number, tag in enumerate(("FNAME", "LNAME", "100%"), 1)
+    ]
+)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+moments = st.none() | st.integers(0, 2**52)
+members = st.builds(
+    lambda address, **more: Member(
+        subscriber_hash=subscriber_hash(address),
+        email_address=address,
+        unique_email_id=unique_email_id(1, address),
+        **more,
+    ),
+    address=texts,
+    id=st.integers(1, 2**62),
+    account_id=st.just(1),
+    list_id=st.just(1),
+    status=st.sampled_from([*STATUSES, "archived"]),
+    email_type=st.sampled_from(["html", "text"]),
+    merge_fields=st.dictionaries(st.sampled_from(["1", "2", "3"]), texts),
+    language=texts,
+    vip=st.booleans(),
+    latitude=st.just(0.0) | st.floats(-90, 90),
+    longitude=st.just(0.0) | st.floats(-180, 180),
+    ip_signup=st.sampled_from(
+        ["", "192.0.2.1", 'fe80::1%"'],
+    ),
+    timestamp_signup=moments,
+    ip_opt=st.sampled_from(["", "2001:db8::1"]),
+    timestamp_opt=moments,
+    source=st.sampled_from(["API - Generic", "100% \\ ours"]),
+    unsubscribe_reason=texts,
+    last_changed=st.integers(0, 2**52),
+    revision=st.just(0),
+    tags=st.lists(st.builds(Tag, st.integers(1, 99), texts, st.just(0)), max_size=60).map(tuple),
+)
+
+
+@given(st.lists(members, min_size=1, max_size=4))
+def test_like_the_encoded_struct(some: list[Member]) -> None:
+    """Key by key, whatever the members before it were."""
+    render = MemberRenderer("0123456789", RULES, LINKS).body
+    for member in some:
+        raw = render(member)
+
+        decoded = msgspec.json.decode(raw, type=MemberBody)
+        shown, encoded = map(msgspec.json.decode, (raw, msgspec.json.encode(decoded)))
+        assert list(encoded.items()) == list(shown.items())
+        assert member.subscriber_hash == decoded.id
+        assert member.email_address == decoded.email_address
+        assert RULES.render(member.merge_fields) == decoded.merge_fields
+        assert [tag.name for tag in member.tags[:50]] == [tag.name for tag in decoded.tags]
+        assert len(member.tags) == decoded.tags_count
+        links = member_links(LINKS, "0123456789", member.subscriber_hash)
+        assert msgspec.json.encode(links) == bytes(decoded.links)
+
+
+@given(members)
+def test_unsubscribe_reason(member: Member) -> None:
+    """Only who has unsubscribed has one."""
+    raw = MemberRenderer("0123456789", RULES, LINKS).body(member)
+    shown = msgspec.json.decode(raw).get("unsubscribe_reason")
+
+    expected = member.unsubscribe_reason if member.status == "unsubscribed" else ""
+    assert (expected or None) == shown
