@@ -47,7 +47,7 @@ class SegmentWriter:
 
     def add(self, name: str, results_json: bytes) -> None:
         """Add one file of the archive. Raises ValueError for what a USTAR entry cannot hold."""
-        self._add_bytes(ustar.entry(name, results_json, self._mtime_seconds))
+        self._add_bytes(*ustar.entry_parts(name, results_json, self._mtime_seconds))
         self._file_count += 1
 
     def add_bare(self, results_json: bytes) -> None:
@@ -69,9 +69,9 @@ class SegmentWriter:
         self._start_segment()
         return segment
 
-    def _add_bytes(self, raw: bytes) -> None:
-        self._waiting.append(raw)
-        self._waiting_bytes += len(raw)
+    def _add_bytes(self, *raw: bytes) -> None:
+        self._waiting += raw
+        self._waiting_bytes += sum(map(len, raw))
         self._has_any = True
         if self._waiting_bytes >= _COMPRESSED_AT_ONCE_BYTES:
             self._compress_waiting()
@@ -148,12 +148,14 @@ def encode_result(status_code: int, operation_id: str | None, response: bytes) -
     when it is not UTF-8.
     """
     operation = b"null" if operation_id is None else _json_string(operation_id)
-    # Decoding as ASCII takes half the time, and nearly every response is.
-    text = response.decode("ascii") if response.isascii() else response.decode()
-    return b'[{"status_code":%d,"operation_id":%b,"response":%b}]' % (
-        status_code,
-        operation,
-        _json_string(text),
+    return b"".join(
+        (
+            b'[{"status_code":%d,"operation_id":' % status_code,
+            operation,
+            b',"response":',
+            _json_string(str(response, "utf-8")),
+            b"}]",
+        )
     )
 
 

@@ -34,8 +34,13 @@ def entry(name: str, body: bytes, mtime_seconds: int) -> bytes:
     Raises ValueError when the header cannot hold the name (1 to 100 ASCII bytes, no slash at
     the end), the size or the time (at most `NUMBER_MAX`).
     """
+    return b"".join(entry_parts(name, body, mtime_seconds))
+
+
+def entry_parts(name: str, body: bytes, mtime_seconds: int) -> tuple[bytes, bytes, bytes]:
+    """The three parts of `entry`, for who joins many entries."""
     size = len(body)
-    return b"%b%b%b" % (header(name, size, mtime_seconds), body, _PADDINGS[size % BLOCK_BYTES])
+    return header(name, size, mtime_seconds), body, _PADDINGS[size % BLOCK_BYTES]
 
 
 def read_header(block: bytes) -> tuple[str, int]:
