@@ -60,7 +60,7 @@ class Incoming(AbstractContextManager["Incoming"]):
     def add(self, operations: Sequence[Operation]) -> None:
         """Take the next operations."""
         for operation in operations:
-            size = len(operation.path) + len(operation.body or "")
+            size = _characters(operation)
             is_full = len(self._waiting) == limits.piece_operations_max
             if is_full or self._waiting_characters + size > limits.piece_bytes_max:
                 self._keep_piece()
@@ -87,6 +87,15 @@ class Incoming(AbstractContextManager["Incoming"]):
         self._spool.write(data)
         self._kept_count += len(self._waiting)
         self._waiting, self._waiting_characters = [], 0
+
+
+def _characters(operation: Operation) -> int:
+    """About as many as an operation has; whatever a client can make long is counted."""
+    texts = (operation.path, operation.body or "", operation.operation_id or "")
+    count = sum(map(len, texts))
+    for name, value in operation.params.items():
+        count += len(name) + len(value)
+    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,49 @@
+"""Operations on their way into a batch: how they become pieces."""
+
+import pytest
+
+from batchway import limits
+from batchway.lifecycle.submit import Incoming
+from batchway.model.operation import Operation, unpack
+
+LARGE = "x" * (limits.piece_bytes_max // 4)
+
+
+def ping(
+    params: dict[str, str] | None = None, body: str | None = None, operation_id: str | None = None
+) -> Operation:
+    """An operation with what matters here."""
+    return Operation("GET", "/ping", params or {}, body, operation_id)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        ping(body=LARGE),
+        ping({"x": LARGE}),
+        ping({LARGE: "x"}),
+        ping({str(number): LARGE[:1_000] for number in range(len(LARGE) // 1_000)}),
+        ping(operation_id=LARGE),
+    ],
+    ids=["body", "value", "name", "values", "operation_id"],
+)
+def test_pieces_are_bounded(operation: Operation) -> None:
+    """Whatever makes operations large, a piece holds no more than it may, all are kept."""
+    with Incoming.of([operation] * 10) as incoming:
+        incoming.finish()
+        pieces = list(incoming.pieces())
+
+    assert [operation] * 10 == [each for _, data in pieces for each in unpack(data)]
+    assert len(pieces) >= 3
+    assert max(piece.byte_count for piece, _ in pieces) < 1.1 * limits.piece_bytes_max
+
+
+def test_small_operations_fill_a_piece() -> None:
+    """It is their number that ends it."""
+    most = limits.piece_operations_max
+
+    with Incoming.of([ping({"a": "b"}, "{}", "mine")] * (2 * most + 1)) as incoming:
+        incoming.finish()
+        counts = [piece.operation_count for piece, _ in incoming.pieces()]
+
+    assert [most, most, 1] == counts
