@@ -23,6 +23,7 @@ operations_per_batch_max = 1_000_000
 incoming_memory_bytes_max = 16 * 1024 * 1024  # of a batch that comes in, compressed; then on disk
 idempotency_key_characters_max = 255
 operation_path_characters_max = 2_048  # as long as a URL may safely be
+operation_params_bytes_max = 64 * 1024  # of `params`, as they are sent; a URL is rarely longer
 operation_id_characters_max = 1_000
 path_segments_max = 12  # the deepest path of the contract has 8; more is answered 414
 

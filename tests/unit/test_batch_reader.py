@@ -1,66 +1,25 @@
-"""The body of a batch, read in pieces: what is taken, what is refused and where, within bounds."""
+"""The body of a batch, read in pieces: what is taken, and what is refused and where."""
 
 import json
-import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from batchway import limits
-from batchway.contract.batch_reader import BatchReader, read_batch
-from batchway.contract.problems import Problem, Refused
 from batchway.model.operation import Operation
-
-PING = {"method": "GET", "path": "/ping"}
-PING_TEXT = b'{"method":"GET","path":"/ping"}'
-PINGED = Operation("GET", "/ping", {}, None, None)
-TWO_KEYS = b'{"method":"GET","path":"/a","path":"/b"}'
-# A window that holds the head and two or three operations.
-SMALL = 100
-
-
-def groups(
-    body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL, step: int = 65_536
-) -> Iterator[list[Operation]]:
-    """What a reader gives for a body that comes `step` bytes at a time."""
-    reader = BatchReader(is_lines=is_lines, window_bytes=window_bytes)
-    for start in range(0, len(body), step):
-        yield from reader.feed(body[start : start + step])
-    yield from reader.finish()
-
-
-def read(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> list[Operation]:
-    """All operations of a body."""
-    found = groups(body, is_lines=is_lines, window_bytes=window_bytes)
-    return [each for group in found for each in group]
-
-
-def refusal(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> Problem:
-    """The problem that a body is refused with."""
-    with pytest.raises(Refused) as refused:
-        read(body, is_lines=is_lines, window_bytes=window_bytes)
-    return refused.value.problem
-
-
-def error(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> tuple[str, str]:
-    """Field and message of the one thing that is wrong with a body."""
-    problem = refusal(body, is_lines=is_lines, window_bytes=window_bytes)
-    assert (400, "Invalid Resource") == (problem.status, problem.title)
-    assert problem.errors
-    [found] = problem.errors
-    return found.field, found.message
-
-
-def array(*elements: bytes) -> bytes:
-    """A body with these operations."""
-    return b'{"operations":[' + b",".join(elements) + b"]}"
-
-
-def lines(*elements: bytes) -> bytes:
-    """The same as NDJSON."""
-    return b"".join(each + b"\n" for each in elements)
-
+from tests.reading import (
+    PING,
+    PING_TEXT,
+    PINGED,
+    SMALL,
+    TWO_KEYS,
+    array,
+    error,
+    groups,
+    lines,
+    read,
+    refusal,
+)
 
 # --- What is taken -------------------------------------------------------------------------------
 
@@ -208,6 +167,54 @@ def test_wrong_operation(position: int, element: bytes, field: str, message: str
         )
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (b'{"a":1,"a":1}', "This key was given twice: a"),
+        (b'{"a":1,"\\u0061":{"b":1}}', "This key was given twice: a"),
+        (b'{"b":":", "a" : 1,"a"\t:1}', "This key was given twice: a"),
+        (b'{"a":"' + b"x" * limits.operation_params_bytes_max + b'"}', "This value should "),
+        (b"true", "Schema describes object, boolean found instead"),
+    ],
+)
+def test_wrong_params(params: bytes, message: str) -> None:
+    """They are named, and what is wrong with them."""
+    found, told = error(array(PING_TEXT, PING_TEXT[:-1] + b',"params":' + params + b"}"))
+
+    assert "operations.item:1.params" == found
+    assert told.startswith(message)
+
+
+def test_params_that_are_no_json() -> None:
+    """The problem names them."""
+    text = array(PING_TEXT, PING_TEXT[:-1] + b',"params":{"a":"\xff"}}')
+
+    told = refusal(text).detail
+    assert told.startswith("The value of operations.item:1.params is not valid JSON: ")
+
+
+def test_params_with_colons() -> None:
+    """They are no second keys, nor are keys within values."""
+    params = {"since": "2020-01-01T00:00:00Z", "a": '":":', "b": {"a": {"a": 1}}, "c": [{"a": 1}]}
+    expected = {
+        "since": "2020-01-01T00:00:00Z",
+        "a": '":":',
+        "b": '{"a":{"a":1}}',
+        "c": '{"a":1}',
+    }
+
+    [found] = read(json.dumps({"operations": [PING | {"params": params}]}).encode())
+    assert expected == found.params
+
+
+def test_largest_params() -> None:
+    """They are taken as they are."""
+    value = "x" * (limits.operation_params_bytes_max - len(b'{"a": ""}'))
+
+    [found] = read(json.dumps({"operations": [PING | {"params": {"a": value}}]}).encode())
+    assert {"a": value} == found.params
+
+
 def test_key_given_twice_beside_one_without() -> None:
     """One operation's second key does not stand for another's missing one."""
     escaped = PING_TEXT.replace(b"path", b"p\\u0061th")
@@ -327,126 +334,3 @@ def test_line_that_is_malformed(line: bytes) -> None:
         problem = refusal(body, is_lines=True, window_bytes=window_bytes)
         assert (400, "JSON Parse Exception") == (problem.status, problem.title)
         assert problem.detail.startswith("The line of operations.item:20 is not valid JSON: ")
-
-
-# --- Bounds --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("is_lines", [False, True])
-def test_too_many_operations(is_lines: bool) -> None:
-    """They are refused as soon as they are too many; the body need not come to its end."""
-    most = limits.operations_per_batch_max
-    many = (b'{"method":"GET","path":"/"}' + (b"\n" if is_lines else b",")) * 10_000
-    reader = BatchReader(is_lines=is_lines)
-    count = 0
-
-    def feed_more_and_more() -> None:
-        nonlocal count
-        count += sum(map(len, reader.feed(b"" if is_lines else b'{"operations":[')))
-        for _ in range(most // 10_000 + 5):
-            count += sum(map(len, reader.feed(many)))
-
-    with pytest.raises(Refused) as refused:
-        feed_more_and_more()
-    assert 413 == refused.value.problem.status
-    assert most - 30_000 < count <= most
-
-
-def large(byte_count: int) -> bytes:
-    """An operation of that size, full of what looks like the ends of others."""
-    text = b'"},{\\"' * (byte_count // 6)
-    return PING_TEXT[:-1] + b',"body":"' + text.replace(b'"},{', b'\\"},{') + b'"}'
-
-
-def test_large_operation() -> None:
-    """Up to the bound it is read, wherever it stands."""
-    element = large(limits.operation_bytes_max // 8 * 6)
-    for body, is_lines in (
-        (array(PING_TEXT, element, PING_TEXT), False),
-        (lines(PING_TEXT, element, PING_TEXT), True),
-    ):
-        found = read(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
-        assert [PINGED, PINGED] == [found[0], found[2]]
-        assert len(found[1].body or "") > limits.operation_bytes_max // 2
-
-
-@pytest.mark.parametrize("is_lines", [False, True])
-@pytest.mark.parametrize("end", [b"", b'"}'])
-def test_too_large_operation(is_lines: bool, end: bytes) -> None:
-    """It is refused with its position, whether it ends or not."""
-    element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + end
-    body = lines(*[PING_TEXT] * 9, element) if is_lines else array(*[PING_TEXT] * 9, element)
-
-    problem = refusal(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
-
-    assert 413 == problem.status
-    assert "operations.item:9 " in problem.detail
-
-
-def test_too_large_operation_behind_other_keys() -> None:
-    """Such a body is refused for its own size, which is less than that of one operation."""
-    element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + b'"}'
-    problem = refusal(b'{"x":1,' + array(PING_TEXT, element)[1:])
-
-    assert 400 == problem.status
-    assert f"more than {limits.unstreamed_body_bytes_max} bytes" in problem.detail
-    assert "Put it first" in problem.detail
-
-
-def test_other_keys_first() -> None:
-    """Then the body is read as a whole, up to a bound, and the problem says what to do."""
-    filling = b'{"x":"' + b"y" * (limits.unstreamed_body_bytes_max - 200)
-    rest = b'","operations":[' + PING_TEXT + b"]}"
-
-    assert [PINGED] == read(filling + rest)
-    problem = refusal(filling + b"y" * 200 + rest)
-    assert 400 == problem.status
-    assert "Put it first" in problem.detail
-
-
-def test_other_keys_behind() -> None:
-    """They are ignored, up to the same bound."""
-    begin = (
-        b'{"operations":['
-        + PING_TEXT
-        + b'],"x":"'
-        + b"y" * (limits.unstreamed_body_bytes_max - 200)
-    )
-
-    assert [PINGED] == read(begin + b'"}')
-    problem = refusal(begin + b"y" * 200 + b'"}')
-    assert 400 == problem.status
-    assert "leave out" in problem.detail
-
-
-def test_large_array_instead_of_an_object() -> None:
-    """It is the wrong form that is told, not the size."""
-    body = (
-        b"[" + b",".join([PING_TEXT] * (limits.unstreamed_body_bytes_max // len(PING_TEXT))) + b"]"
-    )
-
-    assert ("", "Schema describes object, array found instead") == error(body)
-
-
-def test_memory_is_bounded() -> None:
-    """A body of 100 MB needs the memory of a few windows."""
-    element = PING_TEXT[:-1] + b',"body":"' + b"x" * 10_000 + b'"},'
-    reader = BatchReader(is_lines=False)
-    count = sum(map(len, reader.feed(b'{"operations":[')))
-    tracemalloc.start()
-    try:
-        for _ in range(100):
-            count += sum(map(len, reader.feed(element * 100)))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-
-    assert 9_000 < count < 10_000
-    assert peak < 16 * 1024 * 1024
-
-
-def test_read_batch() -> None:
-    """A whole body at once; none at all lacks its operations."""
-    assert [PINGED] * 20_000 == read_batch(array(*[PING_TEXT] * 20_000))
-    with pytest.raises(Refused):
-        read_batch(None)

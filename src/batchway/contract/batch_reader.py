@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from batchway import limits
-from batchway.contract.batch_request import GivenOperation, operation
+from batchway.contract.batch_request import NO_PARAMS, GivenOperation, operation
 from batchway.contract.batch_text import (
     BEGIN,
     COMMA,
@@ -39,11 +39,20 @@ class _Request(msgspec.Struct):
     operations: list[GivenOperation]
 
 
+class _RawRequest(msgspec.Struct):
+    operations: list[msgspec.Raw]
+
+
+class _AnyObject(msgspec.Struct):
+    """What is in it is passed over."""
+
+
 _request = msgspec.json.Decoder(_Request)
 _elements = msgspec.json.Decoder(list[GivenOperation])
 _element = msgspec.json.Decoder(GivenOperation)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_raw_request = msgspec.json.Decoder(_RawRequest)
+_object = msgspec.json.Decoder(_AnyObject)
 
 
 def read_batch(body: bytes | None) -> list[Operation]:
@@ -113,7 +122,7 @@ class BatchReader:
         raw = bytes(self._buffer).strip()
         given = decode(_request, raw).operations
         _check_request_names(raw)
-        self._accept(given, len(self._buffer), lambda: _raw_operations(raw))
+        self._accept(given, len(self._buffer), lambda: _raw_request.decode(raw).operations)
 
     # In these two steps the buffer begins with a bracket: that of the array, or one in the place
     # of the comma before the next element. So its elements can be decoded where they are.
@@ -202,21 +211,20 @@ class BatchReader:
             byte = self._first_byte + border
             told = f"there is a comma too much before {chr(self._buffer[border])} (byte {byte})"
             raise json_parse_exception(f"The body is not valid JSON: {told}")
-        self._accept(given, border, lambda: _raws.decode(self._buffer[:border] + b"]"))
+        self._accept(given, border, lambda: _raws.decode(self._array(border)))
+
+    def _array(self, border: int) -> bytearray:
+        """The elements before `border`, copied, as `params` go on showing the text they are in."""
+        return self._buffer[:border] + b"]"
 
     def _decoded(self, border: int) -> list[GivenOperation] | Exception:
         """The elements before `border`, or why they are no JSON, perhaps because it is none."""
-        was = self._buffer[border]
-        self._buffer[border] = END
         try:
-            with memoryview(self._buffer) as buffer, buffer[: border + 1] as text:
-                return _elements.decode(text)
+            return _elements.decode(self._array(border))
         except WRONG as error:
             if isinstance(error, msgspec.ValidationError | RecursionError):
                 raise self._refusal(error) from None
             return error
-        finally:
-            self._buffer[border] = was
 
     def _proven(self, border: int) -> list[GivenOperation]:
         given = self._decoded(border)
@@ -294,7 +302,7 @@ def _may_have_doubles(text: bytes | bytearray, end: int, given: list[GivenOperat
     """
     absent = msgspec.UNSET
     had = [len(given), len(given)]  # `method` and `path` are required
-    had.append(sum([each.params is not absent for each in given]))
+    had.append(sum([each.params is not NO_PARAMS for each in given]))
     had.append(sum([each.body is not absent for each in given]))
     had.append(sum([each.operation_id is not absent for each in given]))
     named = [text.count(name, 0, end) for name in _QUOTED]
@@ -309,10 +317,6 @@ def _check_request_names(raw: bytes) -> None:
         raise json_parse_exception(_too_much_beside())
     if names.count("operations") > 1:
         raise given_twice("", "operations")
-
-
-def _raw_operations(raw: bytes) -> list[msgspec.Raw]:
-    return _raws.decode(_object.decode(raw)["operations"])
 
 
 def _too_many() -> Refused:

@@ -3,15 +3,22 @@
 A wrong shape refuses the whole request. What a client commonly gets wrong but Mailchimp accepts
 (lower-case methods, whole numbers as `operation_id`, a body that is no string) is taken; a body
 that is no string becomes that operation's own 400.
+
+Text of a few MB can be millions of values. So nothing is decoded whose size is not known: a body
+that is no string is passed over, and `params` wait until they are known to be small.
 """
 
+import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from batchway import limits
+from batchway.contract.batch_text import SPACE, given_twice, names_of_small
 from batchway.contract.problems import FieldError, Refused, invalid_field
+from batchway.contract.validation import WRONG, refusal
 from batchway.model.operation import METHODS, Operation
 
 _METHOD_NAMES = {name: method for method in METHODS for name in (method, method.lower())}
@@ -20,13 +27,27 @@ _BODY_MISTAKES = [
 ]
 
 
+_NAME_END = re.compile(rb'"' + SPACE + b":")
+NO_PARAMS = msgspec.Raw(b"null")
+_params = msgspec.json.Decoder(dict[str, Any] | list[Any] | None)
+
+
+class _AnyArray(msgspec.Struct, array_like=True):
+    """What is in it is passed over."""
+
+
+@dataclass
+class _AnyObject:  # no Struct: a union may have only one
+    """What is in it is passed over."""
+
+
 class GivenOperation(msgspec.Struct, gc=False):
     """An operation as clients send it, right or nearly so."""
 
     method: str
     path: str
-    params: dict[str, Any] | list[Any] | msgspec.UnsetType | None = msgspec.UNSET
-    body: str | dict[str, Any] | list[Any] | msgspec.UnsetType | None = msgspec.UNSET
+    params: msgspec.Raw = NO_PARAMS
+    body: str | _AnyObject | _AnyArray | msgspec.UnsetType | None = msgspec.UNSET
     operation_id: str | int | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -49,7 +70,7 @@ def operation(position: int, given: GivenOperation) -> Operation:
         params,
         body if is_text else None,  # type: ignore[arg-type]
         _operation_id(position, given.operation_id),
-        None if is_text else _BODY_MISTAKES[isinstance(body, list)],
+        None if is_text else _BODY_MISTAKES[isinstance(body, _AnyArray)],
     )
 
 
@@ -63,11 +84,32 @@ def _path_and_params(position: int, given: GivenOperation) -> tuple[str, dict[st
     if not path.startswith("/"):
         path = f"/{path}"
     params = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
-    if given.params:
-        if isinstance(given.params, list):
-            raise _wrong(position, "params", "Schema describes object, array found instead")
-        params.update({name: _text(value) for name, value in given.params.items()})
+    if given.params is not NO_PARAMS:
+        params.update(_given_params(position, bytes(given.params)))
     return path, params
+
+
+def _given_params(position: int, raw: bytes) -> dict[str, str]:
+    most = limits.operation_params_bytes_max
+    if len(raw) > most:
+        raise _wrong(position, "params", f"This value should have {most} bytes or less.")
+    try:
+        params = _params.decode(raw)
+    except WRONG as error:
+        field = f"operations.item:{position}.params"
+        raise refusal(error, within=field, what=f"The value of {field}") from None
+    if not params:
+        return {}
+    if isinstance(params, list):
+        raise _wrong(position, "params", "Schema describes object, array found instead")
+    if len(_NAME_END.findall(raw)) != len(params):  # or it stands in a value
+        names = names_of_small(raw)
+        if len(names) != len(params):
+            name = next(each for each in names if names.count(each) > 1)
+            raise given_twice(f"operations.item:{position}.params", name)
+    return {
+        name: value if isinstance(value, str) else _text(value) for name, value in params.items()
+    }
 
 
 def _operation_id(position: int, value: str | int | msgspec.UnsetType | None) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from batchway.contract.problems import Refused, invalid_field
+from batchway.contract.problems import Refused, invalid_field, json_parse_exception
 from batchway.contract.validation import refusal
 
 SPACE = rb"[ \t\r\n]*+"
@@ -20,6 +20,8 @@ BEGIN, COMMA, END = b"[,]"
 _LIKELY_BORDER = re.compile(rb"\}" + SPACE + b",(?=" + SPACE + rb"\{" + SPACE + b'")')
 _LIKELY_BORDERS_TRIED = 3
 _LOOK_BACK_BYTES = 64 * 1024  # an operation is rarely larger
+_SMALL_BYTES = 64 * 1024  # few enough for all that they say to be decoded
+_NAMES_MAX = 1_000  # of a large operation; to go from one to the next takes long
 _BLANK = re.compile(SPACE)
 # msgspec's words; it counts the byte that is too much, too.
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
@@ -77,15 +79,18 @@ def check_names(elements: Iterable[msgspec.Raw | bytes], first: int, names: Sequ
     for position, element in enumerate(elements, first):
         text = bytes(element)
         if any(text.count(name) > 1 for name in quoted) or _ESCAPED_NAME.search(text):
-            given = _names(text)
+            is_small = len(text) <= _SMALL_BYTES
+            given = names_of_small(text) if is_small else names_of(text, _NAMES_MAX)
+            if given is None:
+                raise _too_many_names(position)
             for name in names:
                 if given.count(name) > 1:
                     raise given_twice(f"operations.item:{position}", name)
 
 
-def _names(element: bytes) -> list[str]:
-    """The keys of an object in their order, those that are given twice as well."""
-    text = element.decode(errors="replace")  # what is ignored may be no UTF-8
+def names_of_small(raw: bytes) -> list[str]:
+    """The keys of an object in their order, doubles too; all in it is decoded."""
+    text = raw.decode(errors="replace")  # what is ignored may be no UTF-8
     try:
         # Numbers stay text: those that are ignored may have any number of digits.
         pairs = json.loads(
@@ -97,7 +102,7 @@ def _names(element: bytes) -> list[str]:
 
 
 def names_of(raw: bytes, most: int) -> list[str] | None:
-    """The keys of a document in their order, doubles too; None if there are more than `most`."""
+    """The same of an object that may be large; None if there are more keys than `most`."""
     names: list[str] = []
     at: int | None = raw.index(b"{")
     while at is not None and raw[at : at + 1] in {b"{", b","}:
@@ -114,3 +119,10 @@ def names_of(raw: bytes, most: int) -> list[str] | None:
 def given_twice(field: str, name: str) -> Refused:
     """400: a key was given twice."""
     return invalid_field(field, f"This key was given twice: {name}")
+
+
+def _too_many_names(position: int) -> Refused:
+    return json_parse_exception(
+        f"operations.item:{position} has more than {_NAMES_MAX} keys. Leave out those that are "
+        "ignored."
+    )

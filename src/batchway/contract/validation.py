@@ -4,6 +4,7 @@ A field is a dotted path, an index is `item:N`: `operations.item:325.path`.
 """
 
 import re
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -32,7 +33,6 @@ _NAMES = {
     "array": "array",
     "null": "NULL",
 }
-_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What decoding may raise for a body that is wrong.
 WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_BODY = frozenset({b"", b"null"})
@@ -88,9 +88,19 @@ def _told(text: str) -> tuple[str, str]:
 
 
 def _missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
-    given = decode(_objects, raw)  # behind the fault, the body may be no JSON at all
     fields = msgspec.structs.fields(decoder.type)  # type: ignore[arg-type]
-    return [each.encode_name for each in fields if each.required and each.encode_name not in given]
+    required = tuple(each.encode_name for each in fields if each.required)
+    given = decode(_presence(required), raw)  # behind the fault, the body may be no JSON at all
+    found = msgspec.structs.astuple(given)
+    return [name for name, value in zip(required, found, strict=True) if value is None]
+
+
+@cache
+def _presence(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Tells which of these keys an object has; others, however many, are passed over."""
+    encoded = {f"field_{index}": name for index, name in enumerate(names)}
+    fields = [(field, msgspec.Raw, None) for field in encoded]
+    return msgspec.json.Decoder(msgspec.defstruct("Presence", fields, rename=encoded))
 
 
 def _refusal(field: str, message: str, missing: list[str]) -> Refused:
