@@ -300,6 +300,18 @@ def test_check_of_what_is_right(hand: ByHand, client: Client) -> None:
     assert before == _without_ids(hand)
 
 
+def test_check_that_does_not_come_to_its_end(
+    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing wrong was found, but it is not known whether all is right."""
+    monkeypatch.setattr(limits, "check_seconds_max", -1)
+
+    content = body(*hand.additions(3))
+    found = client.call("POST", "/batches?validate_only=true", content=content).json()
+
+    assert [False, 3, 0, 0] == list(found.values())[:4]
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"operations":[{"method":"GET"}]}', b"{"])
 def test_check_of_a_wrong_shape(hand: ByHand, client: Client, content: bytes) -> None:
     """It is refused as it would be without the check."""

@@ -138,7 +138,7 @@ class Intake:
         return Response(
             200,
             Validation(
-                valid=groups.count == 0,
+                valid=groups.count == 0 and checked == incoming.count,
                 total_operations=incoming.count,
                 checked_operations=checked,
                 errored_operations=groups.count,
