@@ -1,11 +1,13 @@
 """The manners of every call under /3.0: bodies, methods, headers, paths, pages and fields."""
 
+import gzip
 import json
 import re
 
 import httpx
 import pytest
 
+from batchway import limits
 from tests.audience import NEW_LIST
 from tests.contract.running import JSON, Api, check_problem, errors_of, send
 from tests.scenario import KEY, Server
@@ -150,6 +152,29 @@ def test_bodies_that_mean_nothing(api: Api, method: str, body: bytes) -> None:
     path = f"/lists/{api.new_list()}"
 
     assert (200 if method == "GET" else 204) == api.call(method, path, body).status_code
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"{}", "br"),
+        (b"{}", "gzip"),
+        (gzip.compress(b"{}")[:-1], "gzip"),
+        (b" " * (limits.call_body_bytes_max + 1), "identity"),
+    ],
+    ids=["br", "no gzip", "half of a gzip", "too large"],
+)
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_bodies_that_could_not_be_read(api: Api, method: str, body: bytes, encoding: str) -> None:
+    """They mean nothing, either, with GET and DELETE; the connection stays of use."""
+    path = f"/lists/{api.new_list()}"
+    url, auth = f"{api.server.url}/3.0{path}", ("any", api.server.key)
+
+    for _ in range(2):
+        headers = {"Content-Encoding": encoding}
+        reply = api.http.request(method, url, auth=auth, content=body, headers=headers)
+        expected = {"GET": [200], "DELETE": [204, 404]}[method]
+        assert reply.status_code in expected, reply.text
 
 
 @pytest.mark.parametrize("body", [b"null", b"", b"{}", b" null\n"])

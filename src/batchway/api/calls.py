@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 PREFIX = "/3.0"
 _JSON = "application/json; charset=utf-8"
 _PROBLEM = "application/problem+json; charset=utf-8"
+_BODILESS = ("GET", "DELETE")  # what they come with is never read; the web server drops it
 _OVERRIDES = ("PUT", "PATCH", "DELETE")
 _BATCHES = "batches"
 _OWN = frozenset({_BATCHES, "batch-webhooks", "limits"})
@@ -106,7 +107,7 @@ class Calls:
                 response = await answer.answer(request, identity, links, http.stream())
         else:
             with _limited(limits.request_seconds_max):
-                request.body = await _body(http)
+                request.body = b"" if request.method in _BODILESS else await _body(http)
                 response = await in_thread(partial(answer, request, identity, links))
         return select_fields(response, request.params) if family in _OWN else response
 
