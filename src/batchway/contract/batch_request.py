@@ -61,7 +61,9 @@ def operation(position: int, given: GivenOperation) -> Operation:
     method = _METHOD_NAMES.get(given.method) or _METHOD_NAMES.get(given.method.upper())
     if method is None:
         raise _wrong(position, "method", f"Value should be one of {', '.join(METHODS)}.")
-    path, params = _path_and_params(position, given)
+    path, params = given.path, {}
+    if given.params is not NO_PARAMS or not _is_plain(path):
+        path, params = _path_and_params(position, given)
     body = None if given.body is msgspec.UNSET else given.body
     is_text = body is None or isinstance(body, str)
     return Operation(
@@ -72,6 +74,12 @@ def operation(position: int, given: GivenOperation) -> Operation:
         _operation_id(position, given.operation_id),
         None if is_text else _BODY_MISTAKES[isinstance(body, _AnyArray)],
     )
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it is stored as it is, as nearly all paths are."""
+    most = limits.operation_path_characters_max
+    return path.startswith("/") and "?" not in path and len(path) <= most
 
 
 def _path_and_params(position: int, given: GivenOperation) -> tuple[str, dict[str, str]]:
@@ -115,6 +123,8 @@ def _given_params(position: int, raw: bytes) -> dict[str, str]:
 def _operation_id(position: int, value: str | int | msgspec.UnsetType | None) -> str | None:
     if value is None or value is msgspec.UNSET:
         return None
+    if type(value) is str and len(value) <= limits.operation_id_characters_max:
+        return value
     if len(str(value)) > limits.operation_id_characters_max:
         most = limits.operation_id_characters_max
         raise _wrong(position, "operation_id", f"This value should have {most} characters or less.")

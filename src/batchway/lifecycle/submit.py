@@ -91,10 +91,9 @@ class Incoming(AbstractContextManager["Incoming"]):
 
 def _characters(operation: Operation) -> int:
     """About as many as an operation has; whatever a client can make long is counted."""
-    texts = (operation.path, operation.body or "", operation.operation_id or "")
-    count = sum(map(len, texts))
-    for name, value in operation.params.items():
-        count += len(name) + len(value)
+    count = len(operation.path) + len(operation.body or "") + len(operation.operation_id or "")
+    if operation.params:
+        count += sum(len(name) + len(value) for name, value in operation.params.items())
     return count
 
 
