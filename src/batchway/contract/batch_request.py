@@ -61,7 +61,8 @@ def operation(position: int, given: GivenOperation) -> Operation:
     method = _METHOD_NAMES.get(given.method) or _METHOD_NAMES.get(given.method.upper())
     if method is None:
         raise _wrong(position, "method", f"Value should be one of {', '.join(METHODS)}.")
-    path, params = given.path, {}
+    path = given.path
+    params: dict[str, str] = {}
     if given.params is not NO_PARAMS or not _is_plain(path):
         path, params = _path_and_params(position, given)
     body = None if given.body is msgspec.UNSET else given.body
