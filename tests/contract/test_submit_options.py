@@ -27,6 +27,7 @@ from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.scenario import KEY, Operation, Server, add_member
 
 PING = {"method": "GET", "path": "/ping"}
+NEW_FIELD = '{"name": "Shoes", "type": "text", "tag": "SHOES"}'
 LINES = "application/x-ndjson"
 IDS = "id_sequences"
 DAY_SECONDS = 24 * 60 * 60
@@ -273,6 +274,33 @@ def test_check_of_thousands(hand: ByHand, client: Client, border: int) -> None:
     )
     [group] = found["groups"]
     assert (400, "Member Exists", 5) == (group["status_code"], group["title"], group["count"])
+    assert before == _without_ids(hand)
+
+
+@pytest.mark.parametrize("count", [49, 51])
+def test_operations_that_are_checked_do_not_see_each_other(
+    hand: ByHand, client: Client, count: int
+) -> None:
+    """Each is checked against what is there now, wherever it stands and whatever the others do."""
+    run(hand.parts, hand.submit(hand.additions(1)).id)
+    path = f"/lists/{hand.list_id}"
+    operations: list[Any] = [
+        {"method": "DELETE", "path": path},
+        *(add_member(hand.list_id, "twice@example.com") for _ in range(count)),
+        {"method": "DELETE", "path": f"{path}/members/twice@example.com"},
+        {"method": "DELETE", "path": f"{path}/members/0@example.com"},
+        {"method": "GET", "path": f"{path}/members/0@example.com"},
+        {"method": "GET", "path": f"{path}/members/twice@example.com"},
+        {"method": "POST", "path": f"{path}/merge-fields", "body": NEW_FIELD},
+        {"method": "POST", "path": f"{path}/merge-fields", "body": NEW_FIELD},
+        {"method": "GET", "path": path},
+    ]
+    before = _without_ids(hand)
+
+    found = client.call("POST", "/batches?validate_only=1", content=body(*operations)).json()
+
+    failed = {sample["position"] for group in found["groups"] for sample in group["samples"]}
+    assert ({count + 1, count + 4}, 2) == (failed, found["errored_operations"])
     assert before == _without_ids(hand)
 
 

@@ -80,7 +80,24 @@ def plan(
         if plain and working.has_changes:
             raise Stale  # the reads are to see what the others have written
         completed = _completed(connection, caller, calls, responses)
-        return Plan(list(_bounded(calls, completed)), working)
+        has_pages = any(call.items for call in calls)
+        return Plan(list(_bounded(calls, completed) if has_pages else completed), working)
+
+
+def plan_each(
+    database: Database, caller: Caller, requests: Sequence[Request], next_key: NextKey
+) -> list[Response | None]:
+    """What each request would be answered if it came alone; None if only writing can show it.
+
+    Raises Stale if that cannot be told for all at once.
+    """
+    calls = [_prepare(request, caller) for request in requests]
+    with _conflicts_are_stale(), database.read() as connection:
+        loaded = _load(connection, caller, calls, next_key)
+        return [
+            None if call.is_border else _answer_read(connection, caller, call, loaded.copied())
+            for call in calls
+        ]
 
 
 def answer_within(
@@ -244,6 +261,13 @@ def _completed(
             yield _shown(call, answered)
         elif response is not None:
             yield response
+
+
+def _answer_read(
+    connection: Connection, caller: Caller, call: _Call, working: WorkingSet
+) -> Response:
+    [response] = _completed(connection, caller, [call], _apply(working, [call]))
+    return response
 
 
 def _bounded(calls: Sequence[_Call], responses: Iterable[Response]) -> Iterator[Response]:

@@ -7,6 +7,7 @@ raises and changes nothing. That is why one call's fault is nobody else's.
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -275,6 +276,10 @@ def delete_member(_working: WorkingSet, audience: ListSet, key: str) -> Response
 
 def tag_name(name: str) -> str:
     """A tag's name as it is stored; raises Refused."""
+    return _known_tag_name(name) if len(name) <= tag_name_characters_max else _tag_name(name)
+
+
+def _tag_name(name: str) -> str:
     name = name.strip()
     if not name:
         raise invalid_field("tags", "A tag's name should not be blank.")
@@ -282,6 +287,9 @@ def tag_name(name: str) -> str:
         most = tag_name_characters_max
         raise invalid_field("tags", f"A tag's name should have {most} characters or less.")
     return _storable("tags", name)
+
+
+_known_tag_name = lru_cache(maxsize=4_096)(_tag_name)  # thousands of members have the same few
 
 
 def _details(request: Request, body: _Body, status: str | None) -> Details:

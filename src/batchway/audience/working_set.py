@@ -6,6 +6,7 @@ nothing may be kept of it then.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -68,6 +69,16 @@ class ListSet:
         self.new_tags: list[Tag] = []
         self.first_tags: dict[tuple[str, ...], tuple[Tag, ...]] = {}  # of new members, by names
         self.entered: set[str] = set()  # every status that a member came to, if only in passing
+
+    def copied(self) -> "ListSet":
+        """The same list as it is now; what is done to either is not seen in the other."""
+        other = copy(self)
+        other.by_hash, other.hash_by_id = self.by_hash.copy(), self.hash_by_id.copy()
+        other.forgotten, other.newly_forgotten = self.forgotten.copy(), self.newly_forgotten.copy()
+        other.tags, other.new_tags = self.tags.copy(), self.new_tags.copy()
+        other.first_tags = self.first_tags.copy()
+        other.entered = self.entered.copy()
+        return other
 
     def find(self, path_key: str) -> Member | None:
         """The member that a path names, as the calls so far have left it."""
@@ -164,6 +175,12 @@ class WorkingSet:
         self.caller = caller
         self.next_key = next_key
         self._lists: dict[str, ListSet] = {}
+
+    def copied(self) -> "WorkingSet":
+        """The same lists as they are now; what is done to either is not seen in the other."""
+        other = WorkingSet(self.caller, self.next_key)
+        other._lists = {public_id: each.copied() for public_id, each in self._lists.items()}
+        return other
 
     def list(self, public_id: str) -> ListSet:
         """A list of the caller's account; raises 404."""

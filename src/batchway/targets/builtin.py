@@ -72,29 +72,32 @@ class BuiltinTarget:
         return _result(plan.responses[0])
 
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
-        """What the operations would come to, tried and then undone; GETs show no items."""
+        """What each operation would come to now, without the others; GETs show no items."""
         caller = self._informed(caller)
         refused = _refused(operations)
         requests = _requests(operations, refused)
         for request in requests:
             if request.method == "GET":
                 request.params = {**request.params, "count": "0"}
-        try:
-            plan = answers.plan(self._database, caller, requests, self._next_key)
-            return _results(len(operations), refused, plan.responses)
-        except Stale:
-            return _results(len(operations), refused, list(self._tried(caller, requests)))
+        planned: Sequence[Response | None] = [None] * len(requests)
+        with suppress(Stale):
+            planned = answers.plan_each(self._database, caller, requests, self._next_key)
+        unknown = [each for each, known in zip(requests, planned, strict=True) if known is None]
+        tried = self._tried(caller, unknown)
+        responses = [next(tried) if each is None else each for each in planned]
+        return _results(len(operations), refused, responses)
 
     def _tried(self, caller: Caller, requests: Sequence[Request]) -> Iterator[Response]:
-        """A few at a time, as each transaction keeps all writers waiting."""
+        """Each by itself; a few in a transaction, as each one keeps all writers waiting."""
         few = limits.operations_tried_at_once_max
         for first in range(0, len(requests), few):
-            some = requests[first : first + few]
-            responses: Sequence[Response] = ()
-            with suppress(_Undone), self._database.write() as connection:
-                next_key = _Reserved(connection, len(some))
-                responses = answers.answer_within(connection, caller, some, next_key)
-                raise _Undone
+            responses = []
+            with self._database.write() as connection:
+                for request in requests[first : first + few]:
+                    savepoint = connection.begin_nested()
+                    next_key = _Reserved(connection, 1)
+                    responses += answers.answer_within(connection, caller, [request], next_key)
+                    savepoint.rollback()
             yield from responses
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
@@ -116,10 +119,6 @@ class BuiltinTarget:
 
     def _next_key(self, name: str) -> int:
         return self._blocks[name].next()
-
-
-class _Undone(Exception):
-    """Rolls back what was only tried."""
 
 
 class _Reserved:
