@@ -186,7 +186,10 @@ class BatchResultCalls:
 
 
 def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filter:
-    """The results that a query string asks for; `errored` is the default of that parameter."""
+    """The results that a query string asks for.
+
+    `errored` is the default of that parameter, unless a status code says what is wanted.
+    """
     status_code = params.get("status_code", "").strip()
     number = _number(status_code)
     if status_code and number is None:
@@ -196,7 +199,7 @@ def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filt
         raise invalid_field("errored", "This value should be true or false.")
     return Filter(
         status_code=number,
-        errored=_FLAGS[flag] if flag else errored,
+        errored=_FLAGS[flag] if flag else errored if number is None else None,
         operation_id=params.get("operation_id"),
         path=params.get("path"),
     )

@@ -54,7 +54,7 @@ ErroredOption = Annotated[
         "--errored/--succeeded",
         envvar="BATCHWAY_ERRORED",
         help="Only operations that errored; --succeeded: only those that did not.",
-        show_default="both; for retry: errored",
+        show_default="both; for retry: errored, unless a status code is given",
     ),
 ]
 StatusCodeOption = Annotated[
