@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import shutil
 import subprocess
 import tarfile
 import zlib
@@ -15,6 +14,7 @@ import pytest
 
 from batchway.kit.clock import SECOND, system_clock
 from batchway.kit.signing import Signer
+from tests.clients.programs import need
 from tests.contract.running import Api, entries
 from tests.scenario import SECRET_KEY, add_member, until
 
@@ -235,8 +235,7 @@ def test_readers_agree(api: Api, batch_id: str, tmp_path: Path) -> None:
 
 def test_node_reads_it(api: Api, batch_id: str) -> None:
     """With nothing but what it brings along."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed")
+    need("node", "nodejs")
 
     assert "6\n" == _run(api.server.archive(batch_id), "node", "--eval", NODE_READER)
 

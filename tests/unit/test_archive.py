@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import random
-import shutil
 import subprocess
 import tarfile
 import zlib
@@ -27,6 +26,7 @@ from batchway.archive import (
     result_file_name,
 )
 from batchway.model.segment import Segment
+from tests.clients.programs import need
 
 MTIME = 1_790_000_000
 
@@ -202,9 +202,9 @@ def many_results() -> tuple[Files, bytes]:
     return files, b"".join(archive_parts(segments))
 
 
-@pytest.mark.skipif(shutil.which("tar") is None, reason="there is no tar command here")
 def test_tar_command_reads_the_archive_without_a_word() -> None:
     """`tar tzf` lists every file, `tar xzOf` gives their contents, and neither warns."""
+    need("tar", "tar")
     files, archive = many_results()
 
     listed = subprocess.run(["tar", "tzf", "-"], input=archive, capture_output=True, check=False)
@@ -215,9 +215,9 @@ def test_tar_command_reads_the_archive_without_a_word() -> None:
     assert b"".join(content for _, content in files) == shown.stdout
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node.js here")
 def test_node_reads_the_archive() -> None:
     """Node's own inflater accepts the archive and gives the same tar."""
+    need("node", "nodejs")
     _, archive = many_results()
     script = (
         "const chunks = []; process.stdin.on('data', c => chunks.push(c)).on('end', () =>"

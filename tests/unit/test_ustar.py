@@ -1,7 +1,6 @@
 """USTAR entries: what standard readers make of them, and what is refused."""
 
 import io
-import shutil
 import subprocess
 import tarfile
 
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchway.kit import ustar
+from tests.clients.programs import need
 
 MTIME = 1_790_000_000
 CHECKSUM_FIELD = range(148, 156)
@@ -71,9 +71,9 @@ def test_headers_equal_those_of_tarfile(name: str, mtime_seconds: int) -> None:
     assert expected == ustar.entry(name, b"[1]", mtime_seconds)[:512]
 
 
-@pytest.mark.skipif(shutil.which("tar") is None, reason="there is no tar command here")
 def test_tar_command_lists_the_files_without_a_word() -> None:
     """The tar command accepts the short end of the archive and prints no warning."""
+    need("tar", "tar")
     longest = "b" * 100
     raw = ustar.entry("a.json", b"[]", MTIME) + ustar.entry(longest, b"", MTIME)
 

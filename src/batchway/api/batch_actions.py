@@ -47,8 +47,8 @@ class BatchActionCalls:
                     query=FILTERS,
                     reply=BatchBody,
                     errors=(409,),
-                    notes="An extension. The filters choose other operations; `errored` is true unless it "
-                    "or `status_code` is given.",
+                    notes="An extension. The filters choose other operations; `errored` is true "
+                    "unless it or `status_code` is given.",
                     tag=TAG,
                 ),
             ),
