@@ -1,23 +1,32 @@
 """Keys are stored as hashes, secrets sealed; they are in no log, database or archive."""
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import httpx
 import pytest
 from sqlalchemy import Connection, inspect, text
 
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
+from batchway.lifecycle.execute import execute
+from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.split import split
 from tests.contract.running import Api, tables
+from tests.faults.by_hand import opened_by_hand
 from tests.receiver import Receiver, Reply, receiving
 from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, until
 
 WRONG = "badbadbadbadbadbadbadbadbadbadba-us1"
 PING: Operation = {"method": "GET", "path": "/ping"}
+_HARMLESS = "canary-of-a-member"
+_COMPRESSED = {"batch_inputs": zlib.MAX_WBITS, "segment_data": -zlib.MAX_WBITS}  # raw deflate
 _USER_DATA = "canary-user:canary-password"
 _URL_PART = "token=canary-of-a-webhook"  # stored, because it is part of the address
 
@@ -30,18 +39,33 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_keys_and_links_leave_no_trace(api: Api) -> None:
-    """After calls of all kinds with right and wrong keys."""
-    tokens = _make_noise(api)
+    """After calls of all kinds with right and wrong keys; no reply repeats them, either."""
+    token, replies = _make_noise(api)
 
     found = dict(_everything_kept(api.server))
 
     assert found
-    for secret in (KEY, WRONG, SECRET_KEY, *tokens):
-        forms = (secret.encode(), secret.encode().hex().encode())
-        for name, content in found.items():
-            assert not any(form in content for form in forms), f"{secret} in {name}"
+    assert {400, 401, 403, 404} <= {reply.status_code for reply in replies}
+    for secret in (KEY, WRONG, SECRET_KEY, token):
+        assert [] == _where(secret, found)
+        assert [] == [reply.text for reply in replies if secret in reply.text]
     digest = hashlib.sha256(KEY.encode()).digest()
     assert any(digest in each or digest.hex().encode() in each for each in found.values())
+
+
+def test_what_is_kept_can_be_searched(tmp_path: Path, database_url: str) -> None:
+    """What is no secret is found wherever it is kept, compressed as it is."""
+    server = Server(tmp_path, database_url)
+    with opened_by_hand(server) as hand:
+        batch = hand.submit([add_member(hand.list_id, f"{_HARMLESS}@example.com")])
+        split(hand.parts, batch.id)
+        execute(hand.parts, batch.id, 0)
+        before = dict(_everything_kept(server))
+        finalize(hand.parts, batch.id)
+        after = dict(_everything_kept(server))
+
+    assert {"batch_inputs, inflated", "segment_data, inflated"} <= {*_where(_HARMLESS, before)}
+    assert any(name.endswith(".tar.gz, inflated") for name in _where(_HARMLESS, after))
 
 
 def test_secrets_of_webhooks_leave_no_trace(own_api: Api, receiver: Receiver) -> None:
@@ -133,17 +157,21 @@ def _make_webhook_noise(api: Api, receiver: Receiver) -> tuple[list[str], list[s
     return [made["signing_secret"], rotated["signing_secret"]], replies
 
 
-def _make_noise(api: Api) -> list[str]:
-    """Calls with keys wherever a key may stand; the tokens of the links that were used."""
+def _make_noise(api: Api) -> tuple[str, list[httpx.Response]]:
+    """Calls with keys wherever a key may stand: the token of a link that was used, the replies."""
     url, http = f"{api.server.url}/3.0", api.http
-    http.get(f"{url}/lists?apikey={KEY}")
-    http.get(f"{url}/nowhere?apikey={KEY}")
-    http.post(f"{url}/lists?apikey={KEY}", json={})
+    replies = [
+        http.get(f"{url}/lists?apikey={KEY}"),
+        http.get(f"{url}/nowhere?apikey={KEY}"),
+        http.post(f"{url}/lists?apikey={KEY}", json={}),
+        http.post(f"{url}/lists", auth=(WRONG, KEY), json={}),
+        http.request("GET", f"{url}/lists/%00?apikey={KEY}", content=json.dumps({"a": 1})),
+    ]
     for scheme in ("Bearer", "OAuth", "apikey", "Digest"):
         for key in (KEY, WRONG):
-            http.get(f"{url}/ping?apikey={WRONG}", headers={"Authorization": f"{scheme} {key}"})
-            http.get(f"{url}/ping", headers={"Authorization": f"{scheme} {key}"})
-    http.request("GET", f"{url}/lists/%00?apikey={KEY}", content=json.dumps({"a": 1}))
+            headers = {"Authorization": f"{scheme} {key}"}
+            replies.append(http.get(f"{url}/ping?apikey={WRONG}", headers=headers))
+            replies.append(http.get(f"{url}/ping", headers=headers))
     list_id = api.new_list()
     batch_id = api.submit(
         add_member(list_id, "ann@example.com"),
@@ -153,20 +181,30 @@ def _make_noise(api: Api) -> list[str]:
     api.finished(batch_id)
     address = api.link(batch_id)
     assert 200 == http.get(address).status_code
-    assert 403 == http.get(f"{address}x").status_code
-    return [address.partition("?t=")[2]]
+    replies.append(http.get(f"{address}x"))
+    return address.partition("?t=")[2], replies
 
 
 def _everything_kept(server: Server) -> Iterator[tuple[str, bytes]]:
-    """Files, log and rows of a server."""
+    """Files, log and rows of a server; what is compressed a second time, inflated."""
     for path in _files(server.folder):
-        yield str(path), path.read_bytes()
+        content = path.read_bytes()
+        yield str(path), content
+        if path.suffix == ".gz":
+            yield f"{path}, inflated", gzip.decompress(content)
     with tables(server) as connection:
         inspector = inspect(connection)
         schemas = {inspector.default_schema_name, "dbos"} & {None, *inspector.get_schema_names()}
         for schema in schemas:
             for table in inspector.get_table_names(schema):
                 yield table, _plain(connection, f'"{schema}"."{table}"')
+        for table, window_bits in _COMPRESSED.items():
+            yield f"{table}, inflated", _inflated(connection, table, window_bits)
+
+
+def _inflated(connection: Connection, table: str, window_bits: int) -> bytes:
+    rows = connection.execute(text(f"SELECT data FROM {table}")).scalars()
+    return b"\n".join(zlib.decompressobj(window_bits).decompress(each) for each in rows)
 
 
 def _plain(connection: Connection, table: str) -> bytes:
