@@ -90,8 +90,8 @@ def test_a_route_that_nobody_described() -> None:
     [
         ("GET", Described("Look.", reply=Colour), ["200"]),
         ("DELETE", Described("Drop.", errors=(405,)), ["204", "405"]),
-        ("POST", Described("Mix.", body=Colour, reply=Colour), ["200", "413", "422"]),
-        ("PATCH", Described("Change.", body=Colour, status=200), ["200", "413"]),
+        ("POST", Described("Mix.", body=Colour, reply=Colour), ["200", "413", "415", "422"]),
+        ("PATCH", Described("Change.", body=Colour, status=200), ["200", "413", "415"]),
     ],
 )
 def test_replies(method: str, description: Described, statuses: list[str]) -> None:
@@ -112,6 +112,28 @@ def test_a_reply_may_lack_any_field() -> None:
     items = schemas["ColourInput"]["properties"]["mixed_from"]["anyOf"][0]["items"]
     assert {"$ref": "#/components/schemas/ColourInput"} == items
     assert found["paths"]["/colours/{colour_id}"]["post"]["requestBody"]["required"]
+
+
+def test_a_call_with_several_replies() -> None:
+    """The schema of its reply is any of theirs; all of them are told."""
+    found = described(GET=Described("Look.", reply=Palette, other_replies=(Colour,)))
+
+    [_, content] = found["paths"]["/colours/{colour_id}"]["get"]["responses"]["200"].values()
+    names = [f"#/components/schemas/{name}" for name in ("Palette", "Colour")]
+    assert {"anyOf": [{"$ref": name} for name in names]} == content["application/json"]["schema"]
+    assert {"Palette", "Colour"} <= {*found["components"]["schemas"]}
+
+
+def test_what_the_calls_on_batches_may_be_answered_with() -> None:
+    """A check has a reply of its own; whatever takes a body may refuse how it is encoded."""
+    paths = every_call()["paths"]
+
+    [_, content] = paths["/batches"]["post"]["responses"]["200"].values()
+    schemas = content["application/json"]["schema"]["anyOf"]
+    assert ["BatchBody", "Validation"] == [each["$ref"].rpartition("/")[2] for each in schemas]
+    actions = "/batches/{batch_id}/actions"
+    assert {"409", "415", "503"} <= {*paths[f"{actions}/retry"]["post"]["responses"]}
+    assert "415" in paths[f"{actions}/cancel"]["post"]["responses"]
 
 
 def test_a_body_of_changes_requires_nothing() -> None:
@@ -191,6 +213,7 @@ def test_the_page_shows_every_call() -> None:
         assert path.replace("/", "/<wbr>") in shown
         for each in operations.values():
             assert f'id="{each["operationId"].replace("_", "-")}"' in shown
+    assert "<code>checked_operations</code>" in shown  # of a reply that is not the usual one
     assert " src=" not in shown
     assert "@import" not in shown
 

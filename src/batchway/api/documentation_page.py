@@ -181,10 +181,18 @@ def _replies(call: _Call) -> str:
     shown += ", ".join(f"<code>{_text(each)}</code>" for each in content) or "without a body"
     shown += f". Problems: {', '.join(_text(each) for each, _ in problems)}.</p>"
     if _JSON in content:
-        fields = _fields(call.document, content[_JSON]["schema"])
-        table = _table("", fields)
-        shown += f"<details><summary>Fields of the reply</summary>{table}</details>"
+        tables = [_table(*each) for each in _reply_fields(call.document, content[_JSON]["schema"])]
+        shown += f"<details><summary>Fields of the reply</summary>{''.join(tables)}</details>"
     return shown
+
+
+def _reply_fields(
+    document: dict[str, Any], schema: dict[str, Any]
+) -> Iterator[tuple[str, Iterable[_Field]]]:
+    """The fields of a reply; of several that there may be, each under its title."""
+    for each in schema.get("anyOf", ()):
+        yield _resolved(document, each)["title"], _fields(document, each)
+    yield "", _fields(document, schema)  # none, if there are several
 
 
 def _table(title: str, fields: Iterable[_Field]) -> str:

@@ -62,7 +62,8 @@ CREATE_BATCH = Described(
     query=(
         Parameter(
             name="validate_only",
-            description="Only check the operations: nothing is kept. An extension.",
+            description="Only check the operations: nothing is kept, and the reply is a "
+            "`Validation`. An extension.",
             kind="boolean",
         ),
     ),
@@ -75,7 +76,8 @@ CREATE_BATCH = Described(
     body=BatchRequest,
     body_types=(NDJSON,),
     reply=BatchBody,
-    errors=(409, 413, 415, 503),
+    other_replies=(Validation,),
+    errors=(409, 503),
     notes="The body may be gzipped.",
     body_example={"operations": [{"method": "GET", "path": "/lists", "operation_id": "mine"}]},
     tag=TAG,

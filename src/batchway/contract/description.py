@@ -30,7 +30,8 @@ class Described(msgspec.Struct, frozen=True):
     """One call in words and types.
 
     `summary` is one sentence; `notes` are further ones. `body` and `reply` are structs; a call
-    without a reply is answered with 204. `body_details` adds JSON Schema keywords to fields of the
+    without a reply is answered with 204; `other_replies` are those that a parameter asks for.
+    `body_details` adds JSON Schema keywords to fields of the
     body, by dotted path (`members.status`). `body_types` and `reply_types` are media types that are
     taken and given besides JSON. `errors` are the statuses of problems that not every call has
     (those are 400, 401, 429, 500 and 504, 404 where the path has variables, and what a body or a
@@ -42,6 +43,7 @@ class Described(msgspec.Struct, frozen=True):
     query: tuple[Parameter, ...] = ()
     body: type | None = None
     reply: type | None = None
+    other_replies: tuple[type, ...] = ()
     status: int | None = None
     tag: str = ""
     notes: str = ""
@@ -52,6 +54,11 @@ class Described(msgspec.Struct, frozen=True):
     body_example: Any = None
     body_types: tuple[str, ...] = ()
     reply_types: tuple[str, ...] = ()
+
+    @property
+    def replies(self) -> tuple[type, ...]:
+        """All structs that may be the reply, the usual one first."""
+        return (self.reply, *self.other_replies) if self.reply else ()
 
     @property
     def reply_status(self) -> int:

@@ -119,7 +119,7 @@ def _with_schemas(
     Replies come first: what is only given keeps its name.
     """
     all_described = [call.described for call in calls]
-    replies = schemas.add_replies(each.reply for each in all_described if each.reply)
+    replies = schemas.add_replies(reply for each in all_described for reply in each.replies)
     whole, partial = (
         [each.body for each in all_described if each.body and each.is_body_partial is is_partial]
         for is_partial in (False, True)
@@ -127,13 +127,18 @@ def _with_schemas(
     bodies, changes = schemas.add_bodies(whole), schemas.add_changes(partial)
     for call in calls:
         described = call.described
-        reply = replies[described.reply] if described.reply else None
+        reply = _any_of([replies[each] for each in described.replies])
         body = None
         if described.body:
             schema = (changes if described.is_body_partial else bodies)[described.body]
             schemas.add_details(schema, described.body_details)
             body = _body(described, schema, is_required=schemas.requires_some(schema))
         yield call, reply, body
+
+
+def _any_of(schemas: Sequence[Schema]) -> Schema | None:
+    """Not `oneOf`: as replies may lack any field, a body may obey several of them."""
+    return {"anyOf": list(schemas)} if len(schemas) > 1 else next(iter(schemas), None)
 
 
 def _body(described: Described, schema: Schema, *, is_required: bool) -> dict[str, Any]:
@@ -205,7 +210,7 @@ def _errors(call: _Call) -> list[int]:
     if call.method == "POST":
         found.add(422)
     if call.method in {"POST", "PUT", "PATCH"}:
-        found.add(413)
+        found |= {413, 415}
     return sorted(found)
 
 
