@@ -77,6 +77,15 @@ def test_pieces_are_small(encoding: str | None, level: int) -> None:
     assert body == b"".join(pieces)
 
 
+@pytest.mark.parametrize("junk", [b"\0", b"x", b"\x1fx", b"garbage" * 9])
+def test_gzip_with_something_behind(junk: bytes) -> None:
+    """That is what is wrong, not that it ends."""
+    with pytest.raises(Refused) as refused:
+        inflated(PACKED + junk)
+
+    assert "something else follows its end" in refused.value.problem.detail
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -19,6 +19,7 @@ from batchway.contract.problems import (
 # What stands behind the end of a member is copied when the next one begins. Short inputs keep
 # that cheap, however many members there are.
 _INPUT_BYTES = 16 * 1024
+_MAGIC = b"\x1f\x8b"  # what a member begins with
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
 
@@ -57,6 +58,8 @@ class Inflater:
 
     def _inflated(self, data: bytes) -> Iterator[bytes]:
         while data:
+            if self._member is None and self._member_count and not _MAGIC.startswith(data[:2]):
+                raise _damaged("something else follows its end")
             member = self._member = self._member or self._next_member()
             yield from self._pieces(member, data)
             data = member.unused_data
