@@ -64,6 +64,7 @@ def get(path: str, operation_id: str | None = None, **params: Any) -> Operation:
 PAGED: list[tuple[dict[str, Any], list[int]]] = [
     ({}, [1000, 1000, 500]),
     ({"count": ""}, [1000, 1000, 500]),
+    ({"count": " "}, [1000, 1000, 500]),
     ({"count": None}, [1000, 1000, 500]),
     ({"fields": "members.email_address"}, [1000, 1000, 500]),
     ({"exclude_fields": "members._links,_links,total_items"}, [1000, 1000, 500]),
