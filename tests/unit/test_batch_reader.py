@@ -1,6 +1,7 @@
 """The body of a batch, read in pieces: what is taken, and what is refused and where."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -313,6 +314,22 @@ def test_place_in_a_malformed_body(window_bytes: int) -> None:
     problem = refusal(before + b"x}," + TEN + b"]}", window_bytes=window_bytes)
 
     assert problem.detail.endswith(f"invalid character (byte {len(before)})")
+
+
+@pytest.mark.parametrize("after", ["", "x", '\\n"', "😀"])
+@pytest.mark.parametrize("window_bytes", [SMALL, 10**9])
+def test_half_of_a_surrogate_pair(window_bytes: int, after: str) -> None:
+    """The problem says so, and where it is, also at the very end of the body."""
+    text = PING_TEXT[:-1] + b',"operation_id":"\\ud800'
+    element = text + json.dumps(after)[1:].encode() + b"}"
+
+    in_array = refusal(array(PING_TEXT, element), window_bytes=window_bytes).detail
+    in_line = refusal(lines(PING_TEXT, element)[:-1], is_lines=True, window_bytes=window_bytes)
+    behind = refusal(array(PING_TEXT)[:-1] + b',"x":"\\ud800"}', window_bytes=window_bytes).detail
+
+    for told in (in_array, in_line.detail, behind):
+        assert re.search(r"surrogate pair \(byte \d+\)$|hex escape \(byte \d+\)$", told), told
+    assert in_line.detail.startswith("The line of operations.item:1 is not valid JSON: ")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from batchway.contract.batch_text import (
     names_of,
 )
 from batchway.contract.problems import Refused, json_parse_exception, too_large
-from batchway.contract.validation import WRONG, decode, refusal
+from batchway.contract.validation import PADDING, WRONG, decode, refusal
 from batchway.model.operation import Operation
 
 _HEAD = re.compile(SPACE + rb"\{" + SPACE + rb'"operations"' + SPACE + b":" + SPACE + rb"\[")
@@ -160,7 +160,7 @@ class BatchReader:
     def _end_tail(self) -> None:
         raw = _EMPTY + bytes(self._buffer).rstrip()
         try:
-            _object.decode(raw)
+            _object.decode(raw + PADDING)
         except WRONG as error:
             at = self._first_byte - len(_EMPTY)
             raise refusal(error, within="", first_byte=at) from None
@@ -182,7 +182,7 @@ class BatchReader:
         given: list[GivenOperation] = []
         try:
             for line in lines:
-                given.append(_element.decode(line))  # noqa: PERF401 - says which line was wrong
+                given.append(_element.decode(line + PADDING))  # noqa: PERF401 - says which line was wrong
         except WRONG as error:
             item = f"operations.item:{self._count + len(given)}"
             raise refusal(error, within=item, what=f"The line of {item}") from None
@@ -234,7 +234,7 @@ class BatchReader:
 
     def _incomplete(self) -> Refused:
         try:
-            _elements.decode(self._buffer)
+            _elements.decode(self._buffer + PADDING)
         except WRONG as error:
             return self._refusal(error)
         return json_parse_exception("The body is not valid JSON: the array does not end.")

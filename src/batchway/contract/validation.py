@@ -33,6 +33,8 @@ _NAMES = {
     "array": "array",
     "null": "NULL",
 }
+# Behind a text, so that half of a surrogate pair near its end is not taken for the end of the text.
+PADDING = b" " * len(r"\udc00")
 # What decoding may raise for a body that is wrong.
 WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_BODY = frozenset({b"", b"null"})
@@ -46,7 +48,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
     raw = (body or b"").strip()
     raw = b"{}" if raw in _NO_BODY else raw
     try:
-        return decoder.decode(raw)
+        return decoder.decode(raw + PADDING)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), decoder, raw) from None
     except WRONG as error:
