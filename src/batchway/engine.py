@@ -39,7 +39,7 @@ _DELIVERIES = "batchway-deliveries"  # apart: a slow receiver must not keep a ch
 # Queue → the steps of one worker that are dequeued at once, and the seconds between two looks.
 _QUEUES = {
     _QUEUE: (limits.dequeued_per_worker_max, limits.queue_poll_seconds),
-    _SMALL_BATCHES: (limits.small_batches_per_worker_max, limits.queue_poll_seconds),
+    _SMALL_BATCHES: (limits.small_batches_per_worker_max, limits.small_batch_poll_seconds),
     _DELIVERIES: (limits.deliveries_per_worker_max, limits.delivery_poll_seconds),
 }
 _QUEUE_OF = {Step.RUN: _SMALL_BATCHES, Step.DELIVER: _DELIVERIES}

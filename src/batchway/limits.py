@@ -62,8 +62,9 @@ free_bytes_min = 256 * 1024 * 1024  # on the archive's disk; with less, new batc
 results_file_bytes_max = 4 * 1024**3  # of the one file of "per-batch"; then another one begins
 
 # The engine
-queue_poll_seconds = 0.05  # the latency of a hop
+queue_poll_seconds = 0.1  # the latency of a hop of a large batch
 dequeued_per_worker_max = 2  # one runs, the next is ready: no poll between chunks
+small_batch_poll_seconds = 0.05  # the latency of a small batch
 small_batches_per_worker_max = 16  # dequeued at once, run one after the other
 delivery_poll_seconds = 0.1  # the latency of a webhook's first attempt
 deliveries_per_worker_max = 16  # attempts of one worker under way at once
