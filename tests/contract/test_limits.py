@@ -15,6 +15,7 @@ import pytest
 
 from batchway import limits
 from batchway.settable_limits import SETTABLE
+from tests.clients.programs import absent
 from tests.contract.running import Api, batches_in, check_problem, new_account, running_server
 from tests.contract.test_submit_options import LINES, PING, body, lines, post
 from tests.scenario import Server, until
@@ -188,6 +189,54 @@ def test_bombs(small_api: Api, content_type: str) -> None:
 
         check_problem(reply, 413, "Request Entity Too Large")
     assert 0 == small_api.done("GET", "/batches")["total_items"]
+
+
+MANY_VALUES = b'{"method":"POST","path":"/","body":[' + b"[]," * 3_300_000 + b"1]}"
+MANY_KEYS = b",".join(b'"%x":1' % number for number in range(800_000))
+LARGE_PARAMS = b'{"method":"GET","path":"/ping","params":{"x":"' + b"x" * 60_000 + b'"}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'{"operations":[' + MANY_VALUES + b"]}", 200),
+        (b'{"operations":[' + MANY_VALUES.replace(b"body", b"params") + b"]}", 400),
+        (b'{"operations":[],' + MANY_KEYS + b"}", 200),
+        (b'{"operations":[' + b",".join([LARGE_PARAMS] * 3_000) + b"]}", 200),
+    ],
+    ids=["body of many values", "params of many values", "many keys beside", "large params"],
+)
+def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, status: int) -> None:
+    """What is small when it comes, and less than may be sent when it is inflated, stays small."""
+    packed = gzip.compress(content)
+    with running_server(tmp_path) as server:
+        api = Api(server, http)
+        api.finished(api.submit(PING))  # all that is made at the first batch is there
+        processes = [*server.running("api"), *server.running("worker")]
+        before = [_forget_peak(each.pid) for each in processes]
+
+        reply = post(api, packed, {"Content-Encoding": "gzip"})
+        if reply.status_code == 200:
+            api.finished(reply.json()["id"])
+            api.call("GET", f"/batches/{reply.json()['id']}/operations/0")
+
+        assert status == reply.status_code, reply.text
+        grown = [_peak(each.pid) - was for each, was in zip(processes, before, strict=True)]
+        assert max(grown) < 100 * 1024, f"grown by {grown} KiB"
+
+
+def _forget_peak(process_id: int) -> int:
+    """Begin to measure how much memory a process has at most; how much it has now, in KiB."""
+    peak = Path(f"/proc/{process_id}/clear_refs")
+    if not peak.exists():
+        absent("needs /proc/…/clear_refs, which Linux has")
+    peak.write_text("5")
+    return _peak(process_id)
+
+
+def _peak(process_id: int) -> int:
+    lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
 @pytest.mark.parametrize("make", [body, lines])
