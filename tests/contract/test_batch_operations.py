@@ -25,6 +25,10 @@ from tests.scenario import Operation, Server, add_member
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
 NDJSON = {"Accept": "application/x-ndjson"}
+LINE_FIELDS: list[tuple[str, set[str]]] = [
+    ("fields=position,response.health_status", {"position", "response"}),
+    ("exclude_fields=response,path,method,page,operation_id", {"position", "status_code"}),
+]
 LARGE = 6_000  # operations: two chunks
 RUNNING = limits.running_batches_per_account_max
 
@@ -177,6 +181,42 @@ def test_lines_of_a_running_server(api: Api) -> None:
     listed = api.done("GET", f"/batches/{batch_id}/operations", count="2", offset="1400")
     assert ["operations", "batch_id", "total_items", "_links"] == list(listed)
     assert lines[1400:1402] == listed["operations"]
+
+
+@pytest.mark.parametrize(("query", "names"), LINE_FIELDS)
+def test_fields_of_lines(hand: ByHand, client: Client, query: str, names: set[str]) -> None:
+    """They are chosen in each line, which is one result."""
+    batch = hand.submit([PING, PING])
+    run(hand.parts, batch.id)
+
+    reply = client.call("GET", f"/batches/{batch.public_id}/operations?{query}", headers=NDJSON)
+
+    lines = [json.loads(each) for each in reply.text.splitlines()]
+    assert [names, names] == [{*each} for each in lines]
+    assert [0, 1] == [each["position"] for each in lines]
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_lines"),
+    [
+        ("Application/X-NDJSON", True),
+        ("text/plain, application/x-ndjson ; q=0.5", True),
+        ("application/x-ndjson;q=0", False),
+        ("application/json, application/x-ndjson; q = 0.0", False),
+        ("application/x-ndjson2", False),
+        ("*/*", False),
+    ],
+)
+def test_who_gets_lines(hand: ByHand, client: Client, accept: str, is_lines: bool) -> None:
+    """Who names their media type, in any case, but not to refuse it."""
+    batch = hand.submit([PING])
+    run(hand.parts, batch.id)
+
+    path = f"/batches/{batch.public_id}/operations"
+    reply = client.call("GET", path, headers={"Accept": accept})
+
+    expected = "application/x-ndjson" if is_lines else "application/json; charset=utf-8"
+    assert expected == reply.headers["content-type"]
 
 
 # --- Errors --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from batchway.contract.description import Described
 from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode
-from batchway.contract.stream import EVENTS, Stream
+from batchway.contract.stream import EVENTS, Stream, accepts
 from batchway.kit.clock import SECOND, Microseconds, iso
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
@@ -73,7 +73,7 @@ class BatchEventCalls:
         """A stream that ends with the batch; or one look at it, for who accepts only JSON."""
         batch = find_batch(self.parts, request, identity)
         look = partial(self._look, identity.account.id, batch.public_id)
-        if "application/json" in request.headers.get("accept", ""):
+        if accepts(request.headers.get("accept", ""), "application/json"):
             sample = look()
             return Response(200, _progress(sample.batch or batch, sample, None))
         return Response(200, Stream(EVENTS, _events(look)))

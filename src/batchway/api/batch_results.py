@@ -11,12 +11,13 @@ from batchway import limits
 from batchway.api.batches import TAG, Routes, find_batch
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.error_groups import ErrorGroup, ErrorGroups
+from batchway.contract.fields import select_fields
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
 from batchway.contract.problems import invalid_field, not_found
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode
-from batchway.contract.stream import NDJSON, Stream
+from batchway.contract.stream import NDJSON, Stream, accepts
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
@@ -91,7 +92,8 @@ class BatchResultCalls:
                     query=(*FILTERS, *ON_PAGE),
                     reply=OperationResults,
                     reply_types=(NDJSON,),
-                    notes=f"An extension. With `Accept: {NDJSON}` all of them, one a line.",
+                    notes=f"An extension. With `Accept: {NDJSON}` all of them, one a line; then "
+                    "`fields` and `exclude_fields` name fields of one result.",
                     tag=TAG,
                 ),
             ),
@@ -128,7 +130,7 @@ class BatchResultCalls:
         """
         batch = find_batch(self.parts, request, identity)
         results = self._results(batch, filter_of(request.params))
-        if NDJSON in request.headers.get("accept", ""):
+        if accepts(request.headers.get("accept", ""), NDJSON):
             return Response(200, Stream(NDJSON, _lines(request, results)))
         wanted = page(request.params)
         found, total = results.page(wanted.count, wanted.offset, limits.answer_bytes_max)
@@ -206,11 +208,12 @@ def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filt
 
 
 def _lines(request: Request, results: Results) -> Iterator[bytes]:
-    """All results from the offset on, or as many as are asked for."""
+    """All results from the offset on, or as many as are asked for; `fields` are those of one."""
     wanted = page(request.params)
     count = wanted.count if request.params.get("count", "").strip() else None
     found = islice(results.all(wanted.offset), count)
-    return (encode(_result(each)) + b"\n" for each in found)
+    replies = (select_fields(Response(200, _result(each)), request.params) for each in found)
+    return (encode(reply.body) + b"\n" for reply in replies)
 
 
 def _result(recorded: Recorded) -> OperationResult:

@@ -1,10 +1,13 @@
 """A body that is sent piece by piece, and does not end soon."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
+
+_REFUSED = re.compile(r"q=0(\.0*)?")
 
 
 @dataclass(frozen=True)
@@ -13,3 +16,12 @@ class Stream:
 
     media_type: str
     pieces: Iterator[bytes] | AsyncIterator[bytes]
+
+
+def accepts(header: str, media_type: str) -> bool:
+    """Whether an `Accept` header names a media type, and not in order to refuse it."""
+    for each in header.lower().split(","):
+        name, *parameters = ("".join(part.split()) for part in each.split(";"))
+        if name == media_type:
+            return not any(_REFUSED.fullmatch(parameter) for parameter in parameters)
+    return False
