@@ -5,18 +5,23 @@ PYTHON ?= python3
 TEST_PROCESSES ?= 2
 # `make lock UPGRADE=--upgrade` takes the newest versions that pyproject.toml allows.
 UPGRADE ?=
+# `make bench ROWS="1 9"` measures these rows only.
+ROWS ?=
 
 BIN := .venv/bin
+CONTESTANTS := .venv-bench
 # Debian's python3 without python3-venv makes environments without pip: then its own pip serves.
 PIP = $(shell test -x $(BIN)/pip && echo $(BIN)/pip || echo $(PYTHON) -m pip --python $(BIN)/python) \
 	--disable-pip-version-check --quiet
-COMPILE := $(BIN)/uv pip compile pyproject.toml --no-config --system-certs --quiet \
+PIP_OF_CONTESTANTS = $(shell test -x $(BIN)/pip && echo $(BIN)/pip || echo $(PYTHON) -m pip) \
+	--python $(CONTESTANTS)/bin/python --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv pip compile --no-config --system-certs --quiet \
 	--universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
 CODE := src tests $(wildcard docs examples benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test faults bench lint fmt docs lock clean
+.PHONY: help setup setup-dev demo serve test faults bench bench-full lint fmt docs lock clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,8 +43,11 @@ faults: setup-dev ## Kill processes at random and at every fault point, for long
 	$(BIN)/python -m pytest -m long -o faulthandler_timeout=3600
 	$(if $(wildcard tests/properties),$(BIN)/python -m pytest tests/properties --hypothesis-profile=long)
 
-bench: setup ## Time a batch against the same calls one by one
-	$(BIN)/python benchmarks/against_single_calls.py
+bench: setup-dev $(CONTESTANTS)/installed ## Measure Batchway beside others, in about 15 minutes
+	$(BIN)/python benchmarks/bench.py $(if $(ROWS),--rows $(ROWS))
+
+bench-full: setup-dev $(CONTESTANTS)/installed ## The same with the rows of a million operations
+	$(BIN)/python benchmarks/bench.py --full $(if $(ROWS),--rows $(ROWS))
 
 lint: setup-dev ## Check style and types
 	$(BIN)/ruff check $(CODE)
@@ -54,13 +62,15 @@ docs: setup-dev ## Check that the documentation agrees with the code
 	$(BIN)/python -m pytest tests/test_docs.py
 
 lock: setup-dev ## Pin what pyproject.toml asks for into requirements/ (UPGRADE=--upgrade: the newest)
-	$(COMPILE) $(UPGRADE) --group dev --output-file requirements/dev.txt
-	$(COMPILE) --group build --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --group build --constraint requirements/dev.txt \
+		--output-file requirements/runtime.txt
+	$(COMPILE) $(UPGRADE) --group bench --output-file requirements/bench.txt
 	! grep -n '://' requirements/*.txt
 
 clean: ## Remove what the other targets made, but no data
 	rm -rf tests/clients/node/node_modules
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv $(CONTESTANTS) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed-runtime: requirements/runtime.txt pyproject.toml | $(BIN)/python
@@ -74,6 +84,13 @@ clean: ## Remove what the other targets made, but no data
 	@$(PIP) install --require-hashes --requirement requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch .venv/installed-runtime $@
+
+# Made without pip: that of .venv, or else Python's own, installs into it.
+$(CONTESTANTS)/installed: requirements/bench.txt | $(BIN)/python
+	@echo "Installing what Batchway is compared with into $(CONTESTANTS) ..."
+	@$(BIN)/python -m venv --without-pip $(CONTESTANTS)
+	@$(PIP_OF_CONTESTANTS) install --require-hashes --requirement requirements/bench.txt
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

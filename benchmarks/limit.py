@@ -59,8 +59,9 @@ _TAG = """
     VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING
     """
 _NEW_TAG = """
-    INSERT INTO list_segments (id, account_id, list_id, name, name_key, type, created_at, updated_at)
-    VALUES (?, 1, 1, ?, ?, 'static', ?, ?)
+    INSERT INTO list_segments (
+        id, account_id, list_id, name, name_key, type, created_at, updated_at
+    ) VALUES (?, 1, 1, ?, ?, 'static', ?, ?)
     """
 
 

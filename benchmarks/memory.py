@@ -9,14 +9,25 @@ import argparse
 import gzip
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from operations import PIECE, Operation, add, body_of
 from running import Running, running_server
 
-_PIECE = 1_000  # operations made and sent at a time
 _MB = 1_000_000
 _KIB = 1024
+
+
+@dataclass(frozen=True)
+class Used:
+    """Seconds until accepted and until finished; megabytes over idle at the peak."""
+
+    accepted: float
+    finished: float
+    api: float
+    worker: float
 
 
 def main() -> None:
@@ -26,9 +37,9 @@ def main() -> None:
     for count in options.operations:
         for body in options.bodies:
             with running_server(database_url=options.database_url) as server:
-                _measure_batch(server, count, body)
+                _row(count, body, used_by_batch(server, count, body))
                 if options.paging and body == options.bodies[-1]:
-                    _measure_paging(server, count)
+                    _row(count, "one GET", _used_by_paging(server, count))
 
 
 def _options() -> argparse.Namespace:
@@ -44,34 +55,36 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure_batch(server: Running, count: int, body: str) -> None:
+def used_by_batch(server: Running, count: int, body: str = "json") -> Used:
+    """What a batch of so many `add member` needs; the body is made while it is sent."""
     list_id = server.new_list()
-    pieces = _array(list_id, count) if body != "ndjson" else _lines(list_id, count)
+    made = (add(list_id, index) for index in range(count))
+    pieces = body_of(made) if body != "ndjson" else _lines(made)
     headers = {"Content-Type": "application/x-ndjson" if body == "ndjson" else "application/json"}
     if body == "gzip":
         headers["Content-Encoding"] = "gzip"
         pieces = (gzip.compress(piece, 1) for piece in pieces)
     peaks = _Peaks(server)
     begin = time.perf_counter()
-    batch = server.call("POST", "/batches", content=pieces, headers=headers).json()
+    batch_id = server.submit(pieces, **headers)
     accepted = time.perf_counter() - begin
-    last = server.finished(batch["id"])
+    last = server.finished(batch_id)
     assert last["finished_operations"] == count, last
     assert last["errored_operations"] == 0, last
-    _row(count, body, accepted, time.perf_counter() - begin, peaks)
+    return peaks.used(accepted, time.perf_counter() - begin)
 
 
-def _measure_paging(server: Running, count: int) -> None:
+def _used_by_paging(server: Running, count: int) -> Used:
     """One GET without a count, over the list that the batch has filled."""
-    list_id = server.call("GET", "/lists").json()["lists"][0]["id"]
+    list_id = server.client.call("GET", "/lists")["lists"][0]["id"]
     peaks = _Peaks(server)
     begin = time.perf_counter()
     operations = [{"method": "GET", "path": f"/lists/{list_id}/members"}]
-    batch = server.call("POST", "/batches", json={"operations": operations}).json()
+    batch_id = server.submit({"operations": operations})
     accepted = time.perf_counter() - begin
-    last = server.finished(batch["id"])
+    last = server.finished(batch_id)
     assert last["total_operations"] == -(-count // 1_000), last
-    _row(count, "one GET", accepted, time.perf_counter() - begin, peaks)
+    return peaks.used(accepted, time.perf_counter() - begin)
 
 
 class _Peaks:
@@ -84,8 +97,11 @@ class _Peaks:
                 Path(f"/proc/{process_id}/clear_refs").write_text("5")  # the peak is now
                 self._idle.setdefault(kind, {})[process_id] = _peak_kib(process_id)
 
-    def over_idle(self, kind: str) -> float:
-        """In megabytes, the most of any process of this kind."""
+    def used(self, accepted: float, finished: float) -> Used:
+        """With the most of any process of each kind."""
+        return Used(accepted, finished, self._over_idle("api"), self._over_idle("worker"))
+
+    def _over_idle(self, kind: str) -> float:
         grown = [_peak_kib(each) - idle for each, idle in self._idle[kind].items()]
         return max(grown) * _KIB / _MB
 
@@ -95,48 +111,22 @@ def _peak_kib(process_id: int) -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
-def _row(count: int, body: str, accepted: float, finished: float, peaks: _Peaks) -> None:
-    api, worker = peaks.over_idle("api"), peaks.over_idle("worker")
+def _row(count: int, body: str, used: Used) -> None:
     print(
-        f"{count:>10,}  {body:<10}  {accepted:>6.1f} s  {finished:>6.1f} s  {api:>5.0f} MB  "
-        f"{worker:>8.0f} MB",
+        f"{count:>10,}  {body:<10}  {used.accepted:>6.1f} s  {used.finished:>6.1f} s  "
+        f"{used.api:>5.0f} MB  {used.worker:>8.0f} MB",
         flush=True,
     )
 
 
-def _array(list_id: str, count: int) -> Iterator[bytes]:
-    yield b'{"operations":['
-    for first in range(0, count, _PIECE):
-        if first:
-            yield b","
-        yield b",".join(_operations(list_id, first, count))
-    yield b"]}"
-
-
-def _lines(list_id: str, count: int) -> Iterator[bytes]:
-    for first in range(0, count, _PIECE):
-        yield b"\n".join([*_operations(list_id, first, count), b""])
-
-
-def _operations(list_id: str, first: int, count: int) -> list[bytes]:
-    return [
-        json.dumps(
-            {
-                "method": "POST",
-                "path": f"/lists/{list_id}/members",
-                "operation_id": f"crm-{index}",
-                "body": json.dumps(
-                    {
-                        "email_address": f"contact-{index}@example.com",
-                        "status": "subscribed",
-                        "merge_fields": {"FNAME": f"First {index}", "LNAME": f"Last {index}"},
-                        "tags": ["newsletter", f"group-{index % 20}"],
-                    }
-                ),
-            }
-        ).encode()
-        for index in range(first, min(first + _PIECE, count))
-    ]
+def _lines(made: Iterable[Operation]) -> Iterator[bytes]:
+    waiting: list[bytes] = []
+    for operation in made:
+        waiting.append(json.dumps(operation).encode())
+        if len(waiting) == PIECE:
+            yield b"\n".join([*waiting, b""])
+            waiting = []
+    yield b"\n".join([*waiting, b""]) if waiting else b""
 
 
 if __name__ == "__main__":

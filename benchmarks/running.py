@@ -1,4 +1,4 @@
-"""What the benchmarks share: a server of their own in a folder of its own, and calls on it."""
+"""A server of its own for a benchmark, in a folder of its own, and batches on it."""
 
 import os
 import secrets
@@ -10,45 +10,98 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import httpx
+import bodies
 import psutil
+from client import Client, Refused
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
+_START_SECONDS_MAX = 60
+_WARM_UP_OPERATIONS = 1_000
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds from the first byte of the POST until it is answered, and until `finished`."""
+
+    accepted: float
+    finished: float
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server, and the key of its only account."""
+    """A server, and the key of its first account."""
 
     url: str
     key: str
     process: subprocess.Popen[str]
     folder: Path
+    environment: dict[str, str]
+
+    @cached_property
+    def client(self) -> Client:
+        """For one thread; others make their own."""
+        return self.new_client()
+
+    def new_client(self, key: str = "") -> Client:
+        """A client under /3.0, by default with the key of the first account."""
+        return Client(f"{self.url}/3.0", key or self.key)
 
     def process_ids(self, command: str) -> list[int]:
         """The processes that run `api` or `worker`."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [each.pid for each in children if each.cmdline()[-1] == command]
 
-    def call(self, method: str, path: str, **more: object) -> httpx.Response:
-        """One call under /3.0 that succeeds."""
-        url = f"{self.url}/3.0{path}"
-        reply = httpx.request(method, url, auth=("any", self.key), timeout=600, **more)  # type: ignore[arg-type]
-        return reply.raise_for_status()
-
-    def new_list(self) -> str:
+    def new_list(self, client: Client | None = None) -> str:
         """The id of a new audience."""
-        return str(self.call("POST", "/lists", json=_LIST).json()["id"])
+        return str((client or self.client).call("POST", "/lists", _LIST)["id"])
 
-    def finished(self, batch_id: str) -> dict[str, object]:
+    def new_account(self) -> str:
+        """The key of another account."""
+        command = [sys.executable, "-m", "batchway", "accounts", "create", "Another"]
+        done = subprocess.run(
+            command, env=self.environment, check=True, capture_output=True, text=True
+        )
+        return next(word for word in done.stdout.split() if word.endswith("-us1"))
+
+    def submit(self, body: Any, client: Client | None = None, **headers: str) -> str:
+        """The id of a new batch."""
+        client = client or self.client
+        batch = client.call("POST", "/batches", body, **{"Content-Type": _JSON, **headers})
+        return str(batch["id"])
+
+    def finished(
+        self, batch_id: str, client: Client | None = None, every: float = POLL_SECONDS
+    ) -> dict[str, Any]:
         """Wait for the end of a batch; its last status."""
         while True:
-            batch: dict[str, object] = self.call("GET", f"/batches/{batch_id}").json()
+            batch: dict[str, Any] = (client or self.client).call("GET", f"/batches/{batch_id}")
             if batch["status"] == "finished":
                 return batch
-            time.sleep(POLL_SECONDS)
+            time.sleep(every)
+
+    def time_batch(self, body: bytes, count: int, *, errored: int = 0) -> Timing:
+        """How long one batch takes; its counts must be right."""
+        begin = time.perf_counter()
+        batch_id = self.submit(body)
+        accepted = time.perf_counter() - begin
+        last = self.finished(batch_id)
+        finished = time.perf_counter() - begin
+        assert last["finished_operations"] == count, last
+        assert last["errored_operations"] == errored, last
+        return Timing(accepted, finished)
+
+    def add_all(self, count: int, list_id: str = "", prefix: str = "contact") -> Timing:
+        """How long a batch takes that adds so many members, by default to a new list."""
+        list_id = list_id or self.new_list()
+        return self.time_batch(bodies.of("add", count, list_id, prefix), count)
+
+    def warm_up(self) -> None:
+        """A small batch, so that what a process does only once is done."""
+        self.add_all(_WARM_UP_OPERATIONS)
 
 
 @contextmanager
@@ -75,26 +128,54 @@ def running_server(
             text=True,
         )
         assert process.stdout
-        try:
+        with ended(process):
             url = process.stdout.readline().split()[-1].removesuffix("/3.0")
-            until(lambda: httpx.get(f"{url}/healthz").status_code == httpx.codes.OK)
-            yield Running(url, key, process, Path(folder))
-        finally:
-            process.send_signal(signal.SIGTERM)
+            until(lambda: Client(url).send("GET", "/healthz") is not None)
+            yield Running(url, key, process, Path(folder), environment)
+
+
+@contextmanager
+def warm_server(*, workers: int = 1, database_url: str = "", **variables: str) -> Iterator[Running]:
+    """A server that has already handled a small batch."""
+    with running_server(workers=workers, database_url=database_url, **variables) as server:
+        server.warm_up()
+        yield server
+
+
+def add_rate(count: int, *, workers: int = 1, database_url: str = "") -> float:
+    """Operations a second of one batch that adds members, on a new server."""
+    with warm_server(workers=workers, database_url=database_url) as server:
+        return count / server.add_all(count).finished
+
+
+@contextmanager
+def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """At the end of the block the process is told to end, and waited for."""
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
             process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def until(condition: Callable[[], bool]) -> None:
     """Poll a condition; a server that does not answer yet is one that is not true yet."""
-    while True:
+    ends_at = time.monotonic() + _START_SECONDS_MAX
+    while time.monotonic() < ends_at:
         try:
             if condition():
                 return
-        except httpx.TransportError:
+        except (OSError, Refused):
             pass
         time.sleep(POLL_SECONDS)
+    raise TimeoutError
 
 
+_JSON = "application/json"
 _LIST = {
     "name": "Benchmark",
     "contact": {"company": "A", "address1": "1 Main St", "city": "Springfield", "country": "US"},

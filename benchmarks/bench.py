@@ -1,0 +1,153 @@
+"""Measures Batchway beside what people would use instead, and writes RESULTS.md.
+
+Examples:
+  python benchmarks/bench.py                     all rows, in about 15 minutes
+  python benchmarks/bench.py --full              with the rows of a million operations
+  python benchmarks/bench.py --rows 1 2 9        some rows; the others keep their results
+  python benchmarks/bench.py --rounds 9 --rows 1 more rounds, for a quieter median
+  python benchmarks/bench.py --quick             small figures, to see that everything works;
+                                                 prints, and writes nothing
+  python benchmarks/bench.py --no-run            write the table from the results that are kept
+
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import results
+from measuring import Line, Run, Skipped
+from results import Results, RowResult
+from rich.console import Console
+from rich.progress import Progress
+from rows import (
+    adding,
+    fairness,
+    growth,
+    kinds,
+    memory_peaks,
+    single_calls,
+    small_batches,
+    stages,
+)
+from surroundings import surroundings
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table."""
+
+    title: str
+    measure: Callable[[Run], list[Line]]
+
+
+ROWS = {
+    1: Row("members added in one batch", adding.against_limit),
+    2: Row("beside single calls", adding.against_single_calls),
+    5: Row("the other kinds of operations", kinds.kinds),
+    6: Row("all kinds mixed", kinds.mixed),
+    8: Row("growth", growth.growth),
+    9: Row("small batches", small_batches.small_batches),
+    10: Row("finalizing", stages.finalizing),
+    11: Row("accepting", stages.accepting),
+    12: Row("peak memory", memory_peaks.memory_peaks),
+    13: Row("single calls while a large batch runs", single_calls.single_calls),
+    14: Row("fairness", fairness.fairness),
+}
+
+
+def main() -> None:
+    """Measure the chosen rows one after the other; each is kept as soon as it is done."""
+    options = _options()
+    console = Console()
+    kept = results.load()
+    if options.run:
+        for number in options.rows:
+            row = _measured(number, options, console)
+            _show(console, number, row)
+            kept = kept | {str(number): row}
+            _keep(kept, options)
+    _keep(kept, options)
+
+
+def _options() -> argparse.Namespace:
+    summary, _, examples = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rounds", type=int, help="5 unless told, 1 if quick")
+    parser.add_argument("--operations", type=int, help="of a batch; 100,000, or 5,000 if quick")
+    parser.add_argument(
+        "--many", type=int, help="of the batch in rows 13 and 14; 200,000, 1,000,000, or 20,000"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="small figures, and write nothing")
+    length.add_argument("--full", action="store_true", help="with the long rows")
+    parser.add_argument("--no-run", dest="run", action="store_false", help="only write the table")
+    return parser.parse_args()
+
+
+def _measured(number: int, options: argparse.Namespace, console: Console) -> RowResult:
+    # Nothing is drawn while something is measured: the progress is told between the rounds.
+    with Progress(console=console, auto_refresh=False, transient=True) as progress:
+        task = progress.add_task(f"row {number}", total=None)
+
+        def told(text: str) -> None:
+            progress.update(task, description=f"row {number}: {text}", refresh=True)
+
+        run = _run(options, told)
+        lines: list[Line] = []
+        skipped = ""
+        begin = time.perf_counter()
+        try:
+            lines = ROWS[number].measure(run)
+        except Skipped as reason:
+            skipped = str(reason)
+        taken = time.perf_counter() - begin
+    title, command = ROWS[number].title, " ".join(["benchmarks/bench.py", *sys.argv[1:]])
+    return RowResult(title, lines, skipped, run.rounds, taken, command, surroundings())
+
+
+def _run(options: argparse.Namespace, told: Callable[[str], None]) -> Run:
+    operations, many, rounds = 100_000, 200_000, 5
+    if options.quick:
+        operations, many, rounds = 5_000, 20_000, 1
+    elif options.full:
+        many = 1_000_000
+    return Run(
+        operations=options.operations or operations,
+        many=options.many or many,
+        rounds=options.rounds or rounds,
+        is_full=options.full,
+        told=told,
+    )
+
+
+def _show(console: Console, number: int, row: RowResult) -> None:
+    heading = f"{number}  {row.title}  ({row.seconds:.0f} s)"
+    if row.skipped:
+        console.print(f"[bold]{heading}[/bold]\nskipped: {row.skipped}\n")
+        return
+    console.print(f"[bold]{heading}[/bold]")
+    for line in row.lines:
+        what, found, against, ratio, aim, reached = results.cells(line)
+        console.print(f"  {what}: [bold]{found}[/bold]", highlight=False)
+        if against:
+            console.print(f"    {against}; ratio {ratio}", highlight=False)
+        if aim:
+            console.print(f"    aim {aim}: {_REACHED[reached]}", highlight=False)
+
+
+_REACHED = {"yes": "[green]reached[/green]", "**no**": "[red]not reached[/red]"}
+
+
+def _keep(kept: Results, options: argparse.Namespace) -> None:
+    if not options.quick:
+        results.keep(kept)
+
+
+if __name__ == "__main__":
+    main()

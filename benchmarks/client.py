@@ -1,0 +1,111 @@
+"""Two clients that cost little, so that what is measured is the server.
+
+`Client` sends one call after the other over a connection that stays open. `Connection` sends
+requests that were prepared beforehand, for many connections at once in one process.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+_TIMEOUT_SECONDS = 600
+_IDLE_SECONDS = 2  # a server may close a connection that was silent for longer
+_OK = range(200, 300)
+
+
+class Refused(Exception):
+    """An answer that is no success."""
+
+
+class Client:
+    """Calls on one server, with one key."""
+
+    def __init__(self, url: str, key: str = "") -> None:
+        where = urlsplit(url)
+        assert where.hostname
+        self._connection = HTTPConnection(where.hostname, where.port, timeout=_TIMEOUT_SECONDS)
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._base = where.path
+        self._used_at = 0.0
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """The JSON of the answer to one call that succeeds; a body that is no bytes is encoded."""
+        content = self.send(method, path, body, **headers)
+        return json.loads(content) if content else None
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> bytes:
+        """The answer to one call that succeeds, as it came."""
+        if body is None or isinstance(body, dict):
+            body = None if body is None else json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **headers}
+        if time.monotonic() - self._used_at > _IDLE_SECONDS:
+            self._connection.close()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._connection.request(method, self._base + path, body, self._headers | named)
+        reply = self._connection.getresponse()
+        content = reply.read()
+        self._used_at = time.monotonic()
+        if reply.status not in _OK:
+            raise Refused(f"{method} {path}: {reply.status} {content[:2000]!r}")
+        return content
+
+
+def request(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
+    """A request under /3.0 as it goes over the line."""
+    head = (
+        f"{method} /3.0{path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Connection:
+    """One of many connections to a server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def to(cls, url: str) -> "Connection":
+        """A new connection."""
+        where = urlsplit(url)
+        return cls(*await asyncio.open_connection(where.hostname, where.port))
+
+    async def exchange(self, sent: bytes) -> bytes:
+        """The body of the answer, which is a success."""
+        self._writer.write(sent)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length")
+        )
+        content = await self._reader.readexactly(length)
+        assert head.startswith(b"HTTP/1.1 200"), head + content
+        return content
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+async def send_all(url: str, requests: Iterable[bytes], connections: int) -> float:
+    """The seconds that requests take, each connection sending one after the other."""
+    left = iter(requests)
+    opened = [await Connection.to(url) for _ in range(connections)]
+    begin = time.perf_counter()
+    await asyncio.gather(*(_send(connection, left) for connection in opened))
+    taken = time.perf_counter() - begin
+    for connection in opened:
+        connection.close()
+    return taken
+
+
+async def _send(connection: Connection, requests: Iterable[bytes]) -> None:
+    for each in requests:
+        await connection.exchange(each)
