@@ -24,10 +24,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rows import (
     adding,
+    celery_redis,
     fairness,
     growth,
     kinds,
     memory_peaks,
+    pocketbase,
+    postgresql,
     single_calls,
     small_batches,
     stages,
@@ -46,8 +49,11 @@ class Row:
 ROWS = {
     1: Row("members added in one batch", adding.against_limit),
     2: Row("beside single calls", adding.against_single_calls),
+    3: Row("beside PocketBase", pocketbase.pocketbase),
+    4: Row("beside Celery", celery_redis.celery_redis),
     5: Row("the other kinds of operations", kinds.kinds),
     6: Row("all kinds mixed", kinds.mixed),
+    7: Row("PostgreSQL", postgresql.postgresql),
     8: Row("growth", growth.growth),
     9: Row("small batches", small_batches.small_batches),
     10: Row("finalizing", stages.finalizing),
@@ -61,15 +67,22 @@ ROWS = {
 def main() -> None:
     """Measure the chosen rows one after the other; each is kept as soon as it is done."""
     options = _options()
-    console = Console()
+    console = Console(soft_wrap=True)
     kept = results.load()
-    if options.run:
-        for number in options.rows:
+    failed = []
+    for number in options.rows if options.run else []:
+        try:
             row = _measured(number, options, console)
-            _show(console, number, row)
-            kept = kept | {str(number): row}
-            _keep(kept, options)
+        except Exception:  # the other rows are worth having
+            console.print_exception(max_frames=4)
+            failed.append(number)
+            continue
+        _show(console, number, row)
+        kept = kept | {str(number): row}
+        _keep(kept, options)
     _keep(kept, options)
+    if failed:
+        sys.exit(f"These rows failed, and keep what they had: {', '.join(map(str, failed))}")
 
 
 def _options() -> argparse.Namespace:

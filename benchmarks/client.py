@@ -6,6 +6,7 @@ requests that were prepared beforehand, for many connections at once in one proc
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterable
 from http.client import HTTPConnection
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 _TIMEOUT_SECONDS = 600
 _IDLE_SECONDS = 2  # a server may close a connection that was silent for longer
 _OK = range(200, 300)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
 
 
 class Refused(Exception):
@@ -56,9 +58,16 @@ class Client:
 
 def request(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
     """A request under /3.0 as it goes over the line."""
+    return request_to(url, key, method, f"/3.0{path}", body)
+
+
+def request_to(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
+    """A request as it goes over the line."""
     head = (
-        f"{method} /3.0{path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
+        f"Authorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -80,13 +89,17 @@ class Connection:
         """The body of the answer, which is a success."""
         self._writer.write(sent)
         head = await self._reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1])
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-length")
-        )
-        content = await self._reader.readexactly(length)
+        content = await self._content(head.lower())
         assert head.startswith(b"HTTP/1.1 200"), head + content
+        return content
+
+    async def _content(self, head: bytes) -> bytes:
+        if b"\r\ntransfer-encoding: chunked" not in head:
+            return await self._reader.readexactly(int(_LENGTH.findall(head)[0]))
+        content = b""
+        while size := int(await self._reader.readline(), 16):
+            content += (await self._reader.readexactly(size + 2))[:-2]
+        await self._reader.readline()
         return content
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import struct
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,15 @@ def seconds(body: bytes) -> float:
         _check(connection, folder / "results.tar.gz", count)
         connection.close()
         return taken
+
+
+def rows_of(body: bytes) -> Iterator[tuple[list[Any], list[Any]]]:
+    """The rows of members and of their tags, as many at once as one statement takes."""
+    tags: dict[str, int] = {}
+    operations = _request.decode(body).operations
+    for first in range(0, len(operations), _ROWS_AT_ONCE):
+        rows, pairs, _ = _worked_out(operations[first : first + _ROWS_AT_ONCE], first + 1, tags)
+        yield rows, pairs
 
 
 def _connection(folder: Path) -> sqlite3.Connection:

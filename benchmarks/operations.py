@@ -92,10 +92,13 @@ def body_of(operations: Iterable[Operation]) -> Iterator[bytes]:
     yield (opening if opening != b"," else b"") + b"]}"
 
 
+def subscriber_hash(address: str) -> str:
+    """What names a member in a path; the address has no capitals."""
+    return hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
+
+
 def _member(list_id: str, index: int, prefix: str) -> str:
-    address = f"{prefix}-{index}@example.com"
-    hashed = hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
-    return f"/lists/{list_id}/members/{hashed}"
+    return f"/lists/{list_id}/members/{subscriber_hash(f'{prefix}-{index}@example.com')}"
 
 
 def _operation(method: str, path: str, index: int, body: dict[str, Any] | None) -> Operation:

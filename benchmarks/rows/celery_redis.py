@@ -1,0 +1,143 @@
+"""Row 4: the same contacts through Celery with Redis, into the same tables.
+
+It gets its best: two processes, tasks fetched ahead, a Redis that writes nothing to its disk (so
+that tasks are lost with it), bodies made beforehand. Two contestants only fill the tables; the
+third also leaves an answer for each operation and one archive, which is what a batch does.
+See `celery_tasks.py` for what a task does.
+"""
+
+import json
+import os
+import sqlite3
+import subprocess
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import bodies
+from contestants import installed, on_this_machine, started
+from measuring import RATE, Line, Run, ratio_at_least
+from running import add_rate, until
+
+from batchway.app import migrate_all
+from batchway.audience.member_body import member_links
+from batchway.contract.links import Links
+from batchway.contract.response import encode
+from batchway.settings import Settings
+from batchway.store.database import SQLITE_PRAGMAS
+
+_HERE = Path(__file__).parent.parent
+_TASKS = "celery_tasks"
+_LIST_ID = "0123456789"
+_POLL_SECONDS = 0.02
+_QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way to use Celery, and how many operations are enough to time it."""
+
+    name: str
+    per_task: int
+    operations_max: int
+    with_answers: bool = False
+
+
+CONTESTANTS = (
+    Contestant("Celery, a task for each operation, tables only", 1, 5_000),
+    Contestant("Celery, a task for 1,000, tables only", 1_000, 50_000),
+    Contestant("Celery, a task for 1,000, with answers and archive", 1_000, 50_000, True),
+)
+
+
+def celery_redis(run: Run) -> list[Line]:
+    """Row 4."""
+    on_this_machine("redis-server")
+    installed("celery")
+    rates = run.alternate(
+        {
+            "": lambda: add_rate(run.operations),
+            **{each.name: partial(task_rate, each, run.operations) for each in CONTESTANTS},
+        }
+    )
+    aim = ratio_at_least(5)
+    return [
+        Line("add, one worker", RATE, rates[""], each.name, rates[each.name], aim)
+        for each in CONTESTANTS
+    ]
+
+
+def task_rate(contestant: Contestant, count: int) -> float:
+    """Operations a second, from when the first task is sent until the last is in the table."""
+    count = min(count, contestant.operations_max)
+    with tempfile.TemporaryDirectory(prefix="batchway-celery-") as name:
+        folder = Path(name)
+        migrate_all(Settings(data_dir=folder))
+        environment = _environment(folder)
+        socket = str(folder / "redis.sock")
+        redis = [on_this_machine("redis-server"), "--port", "0", "--unixsocket", socket]
+        celery = [installed("celery"), "-A", _TASKS, "--workdir", str(_HERE), "worker"]
+        with (
+            started([*redis, "--save", "", "--appendonly", "no"], folder),
+            started([*celery, "--concurrency", "2", *_QUIET], folder, environment),
+        ):
+            until(Path(socket).exists)
+            sending = _Sending(folder, environment, contestant)
+            sending.seconds("warm", 2 * contestant.per_task)
+            return count / sending.seconds("contact", count)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    links = member_links(Links("http://127.0.0.1:8080"), _LIST_ID, "HASH")
+    return os.environ | {
+        "BENCH_REDIS": str(folder / "redis.sock"),
+        "BENCH_DATABASE": str(folder / "batchway.db"),
+        "BENCH_PRAGMAS": json.dumps(SQLITE_PRAGMAS),
+        "BENCH_LINKS": encode(links).decode(),
+    }
+
+
+@dataclass(frozen=True)
+class _Sending:
+    folder: Path
+    environment: dict[str, str]
+    contestant: Contestant
+
+    def seconds(self, prefix: str, count: int) -> float:
+        """From the first task to the last row, and to the archive where there is one."""
+        folder = self.folder / prefix
+        folder.mkdir()
+        body = folder / "body"
+        body.write_bytes(bodies.of("add", count, _LIST_ID, prefix))
+        answers = "answers" if self.contestant.with_answers else "no-answers"
+        program = [installed("python"), str(_HERE / f"{_TASKS}.py")]
+        sender = subprocess.Popen(
+            [*program, str(body), str(self.contestant.per_task), answers],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert sender.stdin
+        assert sender.stdout
+        with sender, closing(sqlite3.connect(self.folder / "batchway.db")) as connection:
+            sender.stdout.readline()
+            expected = _members(connection) + count
+            begin = time.perf_counter()
+            sender.stdin.write(b"go\n")
+            sender.stdin.flush()
+            while not self._is_done(connection, folder, expected):
+                assert sender.poll() in {None, 0}, "the tasks could not be sent"
+                time.sleep(_POLL_SECONDS)
+            return time.perf_counter() - begin
+
+    def _is_done(self, connection: sqlite3.Connection, folder: Path, expected: int) -> bool:
+        if self.contestant.with_answers and not (folder / "results.tar.gz").exists():
+            return False
+        return _members(connection) == expected
+
+
+def _members(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM members").fetchone()[0])
