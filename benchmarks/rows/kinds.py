@@ -17,19 +17,25 @@ _prefixes = (f"round{number}" for number in count())
 
 def kinds(run: Run) -> list[Line]:
     """Row 5."""
-    small = run.gather(lambda: _small_round(run))
-    lines = [
-        Line(
-            f"{kind}, list that was empty",
-            PER_OPERATION,
-            small[kind],
-            "add, the same list size",
-            small["add"],
-            ratio_at_most(2),
-        )
-        for kind in _KINDS
-    ]
-    return lines + _on_large_list(run) if run.is_full else lines
+    if run.is_full:
+        with _large_list(run) as (server, list_id):
+            values = run.gather(
+                lambda: _small_round(run) | _large_round(server, list_id, run.operations)
+            )
+    else:
+        values = run.gather(lambda: _small_round(run))
+    empty, held = "list that was empty", f"list that held {_LARGE_LIST:,}"
+    lines = [_line(f"{kind}, {empty}", "add", values[kind], values["add"], 2) for kind in _KINDS]
+    if run.is_full:
+        lines += [
+            _line(f"{kind}, {held}", f"{kind}, {empty}", values[f"large {kind}"], values[kind], 1.5)
+            for kind in ("add", *_KINDS)
+        ]
+    return lines
+
+
+def _line(what: str, name: str, values: list[float], against: list[float], most: float) -> Line:
+    return Line(what, PER_OPERATION, values, name, against, ratio_at_most(most))
 
 
 def _small_round(run: Run) -> dict[str, float]:
@@ -48,30 +54,6 @@ def _each_kind(server: Running, size: int, list_id: str, prefix: str) -> dict[st
     return times
 
 
-def _on_large_list(run: Run) -> list[Line]:
-    """The same contacts, put into an empty list and into a large one on a server of its own."""
-    small: dict[str, list[float]] = {}
-    large: dict[str, list[float]] = {}
-    with _large_list(run) as (server, list_id):
-        for number in run.numbers():
-            run.told(f"round {number + 1}: small and large list")
-            for name, value in _small_round(run).items():
-                small.setdefault(name, []).append(value)
-            for name, value in _round_on(server, list_id, run.operations).items():
-                large.setdefault(name, []).append(value)
-    return [
-        Line(
-            f"{kind}, list that held {_LARGE_LIST:,}",
-            PER_OPERATION,
-            large[kind],
-            f"{kind}, list that was empty",
-            small[kind],
-            ratio_at_most(1.5),
-        )
-        for kind in ("add", *_KINDS)
-    ]
-
-
 @contextmanager
 def _large_list(run: Run) -> Iterator[tuple[Running, str]]:
     with warm_server() as server:
@@ -82,10 +64,12 @@ def _large_list(run: Run) -> Iterator[tuple[Running, str]]:
         yield server, list_id
 
 
-def _round_on(server: Running, list_id: str, size: int) -> dict[str, float]:
+def _large_round(server: Running, list_id: str, size: int) -> dict[str, float]:
+    """On contacts that are new to the list: first some are added, then others put in."""
     added = server.add_all(size, list_id, next(_prefixes)).finished
     times = _each_kind(server, size, list_id, next(_prefixes))
-    return {"add": added / size * _MICROSECONDS} | times
+    times["add"] = added / size * _MICROSECONDS
+    return {f"large {kind}": value for kind, value in times.items()}
 
 
 def mixed(run: Run) -> list[Line]:
