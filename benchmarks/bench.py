@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import results
 from measuring import Line, Run, Skipped
@@ -35,7 +36,9 @@ from rows import (
     small_batches,
     stages,
 )
-from surroundings import surroundings
+from surroundings import ROOT, surroundings
+
+import batchway
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ ROWS = {
 def main() -> None:
     """Measure the chosen rows one after the other; each is kept as soon as it is done."""
     options = _options()
+    assert Path(batchway.__file__).is_relative_to(ROOT), "another Batchway would be measured"
     console = Console(soft_wrap=True)
     kept = results.load()
     failed = []

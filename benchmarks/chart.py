@@ -68,7 +68,7 @@ def curve(title: str, points: Sequence[tuple[int, Sequence[float]]]) -> str:
         for exponent in range(low, high + 1)
         for part in (
             _stroke((_MARGIN, y(10**exponent)), (_WIDTH - _MARGIN, y(10**exponent)), "#dddddd"),
-            _words(_MARGIN - 8, y(10**exponent) + 4, f"{10**exponent:,g}", "end"),
+            _words(_MARGIN - 8, y(10**exponent) + 4, _round(10.0**exponent), "end"),
         )
     ]
     line = " ".join(f"{x(size):.1f},{y(statistics.median(each)):.1f}" for size, each in points)
@@ -82,6 +82,10 @@ def curve(title: str, points: Sequence[tuple[int, Sequence[float]]]) -> str:
             _words(x(size), _HEIGHT - _MARGIN + 24, f"{size:,}", "middle"),
         ]
     return _picture(title, _HEIGHT - 20, parts)
+
+
+def _round(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def _short(label: str) -> str:

@@ -130,7 +130,9 @@ def running_server(
         )
         assert process.stdout
         with ended(process):
-            url = process.stdout.readline().split()[-1].removesuffix("/3.0")
+            said = process.stdout.readline().split()
+            assert said, "the server did not start; the reason is printed above"
+            url = said[-1].removesuffix("/3.0")
             until(lambda: Client(url).send("GET", "/healthz") is not None)
             yield Running(url, key, process, Path(folder), environment)
 

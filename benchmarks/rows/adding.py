@@ -30,11 +30,15 @@ def against_limit(run: Run) -> list[Line]:
     )
     name = "bare pipeline, one process (`limit.py`)"
     return [
-        Line(what, RATE, rates[workers], name, rates["limit"], ratio_at_least(bound))
-        for what, workers, bound in (
-            ("add, one worker", "one worker", 0.8),
-            ("add, two workers", "two workers", 1.2),
+        Line(
+            f"add {run.operations:,}, {workers}",
+            RATE,
+            rates[workers],
+            name,
+            rates["limit"],
+            ratio_at_least(bound),
         )
+        for workers, bound in (("one worker", 0.8), ("two workers", 1.2))
     ]
 
 

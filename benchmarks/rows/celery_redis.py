@@ -65,7 +65,9 @@ def celery_redis(run: Run) -> list[Line]:
     )
     aim = ratio_at_least(5)
     return [
-        Line("add, one worker", RATE, rates[""], each.name, rates[each.name], aim)
+        Line(
+            f"add {run.operations:,}, one worker", RATE, rates[""], each.name, rates[each.name], aim
+        )
         for each in CONTESTANTS
     ]
 

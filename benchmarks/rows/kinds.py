@@ -86,5 +86,5 @@ def mixed(run: Run) -> list[Line]:
             return {"add": added, "mixed": run.operations / taken}
 
     rates = run.gather(measure)
-    what = "add, upsert, update, tag, archive, read; shuffled, 5 % failing"
+    what = f"{run.operations:,} adds, upserts, updates, tags, archives, reads; 5 % fail"
     return [Line(what, RATE, rates["mixed"], "add", rates["add"], ratio_at_least(0.5))]

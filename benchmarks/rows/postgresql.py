@@ -56,9 +56,10 @@ def postgresql(run: Run) -> list[Line]:
     against = rates["psycopg"]
     aim = ratio_at_least(0.5)
     one, two = rates["one worker"], rates["two workers"]
+    what = f"add {run.operations:,}, PostgreSQL"
     return [
-        Line("add, PostgreSQL, one worker", RATE, one, _LIMIT, against, aim, _busy(busy[1])),
-        Line("add, PostgreSQL, two workers", RATE, two, _LIMIT, against, None, _busy(busy[2])),
+        Line(f"{what}, one worker", RATE, one, _LIMIT, against, aim, _busy(busy[1])),
+        Line(f"{what}, two workers", RATE, two, _LIMIT, against, None, _busy(busy[2])),
     ]
 
 
