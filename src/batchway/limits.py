@@ -67,7 +67,7 @@ dequeued_per_worker_max = 2  # one runs, the next is ready: no poll between chun
 small_batch_poll_seconds = 0.05  # the latency of a small batch
 small_batches_per_worker_max = 16  # dequeued at once, run one after the other
 delivery_poll_seconds = 0.1  # the latency of a webhook's first attempt
-deliveries_per_worker_max = 16  # attempts of one worker under way at once
+deliveries_per_worker_max = 64  # attempts of one worker under way at once: they only wait
 lease_seconds = 10.0  # a process silent for longer is taken for dead
 lease_renewal_seconds = 2.0
 sweep_seconds = 2.0  # between two rounds of the caretaker
@@ -93,9 +93,15 @@ delivery_waits_seconds = (5, 60, 300, 1_800, 7_200, 18_000, 28_800, 36_000)  # 9
 delivery_jitter = 0.1  # each wait is longer or shorter by up to this part of it
 retry_after_seconds_max = 6 * 3600.0  # the longest wait that a receiver may ask for
 webhook_failing_days_max = 5  # a webhook that has only failed for so long is disabled
-account_attempts_at_once_max = 8  # of one worker to the webhooks of one account, for others' sake
-webhook_attempts_at_once_max = 4  # of one worker to one webhook; further ones wait a second
+account_attempts_at_once_max = 16  # of one worker to the webhooks of one account, for others' sake
+webhook_attempts_at_once_max = 4  # of one worker to one webhook; to a slow one it is one
+slow_attempt_seconds = 2.0  # a webhook is slow with an attempt under way for longer, or if it fails
+turn_seconds_max = (
+    1.0  # a thread waits for a turn; then its delivery is postponed, by at least as long
+)
+slow_attempts_at_once_max = 2  # of one worker to the slow webhooks of one account
 webhook_turn_seconds_max = 300  # the longest that a delivery waits for its turn at a slow one
+assert account_attempts_at_once_max * 4 <= deliveries_per_worker_max
 webhook_recovered_max = 1_000  # deliveries that one call sends again
 webhook_secret_overlap_hours = 24  # an old secret goes on signing beside the new one
 

@@ -4,10 +4,13 @@ import hmac
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from json import JSONDecodeError
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, unquote, unquote_plus
 
+import httpx
 import pytest
 from sqlalchemy import text
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -19,6 +22,8 @@ from tests.contract.running import (
     check_problem,
     entries,
     errors_of,
+    new_account,
+    running_server,
     tables,
 )
 from tests.receiver import Delivery, Receiver, Reply, receiving
@@ -75,7 +80,7 @@ def tried(api: Api, webhook: Any, state: str, count: int = 1) -> list[Any]:
     """Wait until so many deliveries are in a state and have been tried."""
 
     def found() -> list[Any]:
-        log = entries_of(api, webhook, state=state)
+        log = entries_of(api, webhook, state=state, count="100")
         return log if len([each for each in log if each["attempt_count"]]) >= count else []
 
     return until(found, f"{count} {state}")
@@ -405,26 +410,35 @@ def test_recover_since_when(
 # --- Receivers that hang, and events that wait ---------------------------------------------------
 
 
-def test_a_receiver_that_hangs(own_api: Api, api: Api, receiver: Receiver) -> None:
-    """Neither batches nor another account's events wait for it."""
-    webhook = new_webhook(api, receiver)
-    with receiving() as hanging:
+def test_receivers_that_hang(
+    tmp_path: Path, database_url: str, http: httpx.Client, receiver: Receiver
+) -> None:
+    """Batches do not wait for them, nor do events for others, of the account and of another."""
+    outlasting_the_test = '{"delivery_seconds_max": 300}'
+    with (
+        running_server(tmp_path, database_url, BATCHWAY_LIMITS=outlasting_the_test) as server,
+        receiving() as hanging,
+    ):
         hanging.answer_posts(Reply(behaviour="hang"))
-        for _ in range(3):
-            new_webhook(own_api, hanging)
-        for _ in range(5):
-            own_api.submit(PING)
-        hanging.wait_for(8)
+        first, second, third = (
+            Api(replace(server, key=new_account(server)), http) for _ in range(3)
+        )
+        hung = [(each, new_webhook(each, hanging)) for each in (first, first, second, second)]
+        fine = [(each, new_webhook(each, receiver)) for each in (first, third)]
+        for _ in range(20):
+            for each in (first, second):
+                each.submit(PING)
+        hanging.wait_for(16)
 
-        batch_id = own_api.submit(PING)
-        own_api.finished(batch_id)
-        api.submit(PING)
-        tried(api, webhook, "delivered")
+        third.finished(third.submit(PING))
+        for (each, webhook), count in zip(fine, (20, 1), strict=True):
+            tried(each, webhook, "delivered", count)
 
-        assert 8 == len(hanging.deliveries())
-    for each in own_api.done("GET", "/batch-webhooks")["webhooks"]:
-        own_api.done("DELETE", f"/batch-webhooks/{each['id']}")
-    api.done("DELETE", path_of(webhook))
+        assert 16 == len(hanging.deliveries())
+        assert [[0] * 20] * 4 == [
+            [entry["attempt_count"] for entry in entries_of(each, webhook, count="100")]
+            for each, webhook in hung
+        ]
 
 
 def test_too_many_events_wait(own_api: Api, receiver: Receiver) -> None:

@@ -245,32 +245,31 @@ def is_signed(delivery: Delivery, secret: str, now_seconds: int) -> bool:
 
 
 def test_turns(account: Delivering) -> None:
-    """Attempts that hang take only so many turns of a worker: of a webhook, and of an account."""
+    """Receivers that hang leave turns to the others, of the account and of another one."""
     other = account.another_account()
     per_webhook = limits.webhook_attempts_at_once_max
-    per_account = limits.deliveries_per_worker_max // 2
-    with receiving() as fine:
-        with ThreadPoolExecutor(per_account) as threads, receiving() as hanging:
-            hanging.answer_posts(Reply(behaviour="hang"))
-            for receiver in (hanging, hanging, fine):
-                account.new_webhook(receiver)
-            other.new_webhook(fine)
-            for _ in range(per_webhook + 1):
-                account.finish_batch()
-            other.finish_batch()
-            first, second, third = (account.pending()[number::3] for number in range(3))
+    with (
+        receiving() as fine,
+        ThreadPoolExecutor(2 * per_webhook) as threads,
+        receiving() as hanging,
+    ):
+        hanging.answer_posts(Reply(behaviour="hang"))
+        for receiver in (hanging, hanging, fine):
+            account.new_webhook(receiver)
+        other.new_webhook(fine)
+        for _ in range(per_webhook + 1):
+            account.finish_batch()
+        other.finish_batch()
+        first, second, third = (account.pending()[number::3] for number in range(3))
 
-            hang(threads, account, first[:per_webhook], hanging)
-            account.deliver(first[per_webhook])  # no turn: it is handed over for later
-            account.deliver(third[0])
-            hang(threads, account, second[:per_webhook], hanging)
-            account.deliver(third[1])  # no turn of the account, though there is one of the webhook
-            other.deliver_pending()
+        hang(threads, account, first[:per_webhook] + second[:per_webhook], hanging)
+        for key in (first[per_webhook], second[per_webhook], *third):
+            account.deliver(key)  # of those that hang there is no turn
+        other.deliver_pending()
 
-            assert per_account == len(hanging.deliveries())
-            assert 2 == len(fine.deliveries())
-        account.deliver(third[1])  # what hung has given its turns back
-        assert 3 == len(fine.deliveries())
+        assert 2 * per_webhook == len(hanging.deliveries())
+        assert len(third) + 1 == len(fine.deliveries())
+        assert 2 * (per_webhook + 1) == len(account.pending())
 
 
 def hang(

@@ -6,12 +6,8 @@
    `exhausted`. Who dies before that sends again: at least once, always under the same id.
 """
 
-import threading
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import structlog
 from sqlalchemy import Connection
@@ -28,6 +24,7 @@ from batchway.kit.clock import SECOND, Microseconds, iso
 from batchway.kit.egress import Answered, Egress, Unreached
 from batchway.kit.sealing import Sealer, Unsealable
 from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.turns import Turns
 from batchway.model.batch import Batch, Status
 from batchway.model.step import Step
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
@@ -39,7 +36,6 @@ SECRET_PURPOSE = "batch webhook secret"  # noqa: S105 - what the secret is for
 _GONE = 410
 _UNSIGNED = "It was not sent: its signing secret cannot be opened any more. Rotate the secret."
 _WAIT_SECONDS_MIN = 1.0
-Turns = Sequence[tuple[str, int]]  # of the webhook, of the account
 _EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may be so much too early
 
 
@@ -64,18 +60,17 @@ class Deliver:
         self._sealer = sealer
         self._result_links = result_links
         self._base_url = base_url
-        self._lock = threading.Lock()
-        self._under_way: dict[tuple[str, int], list[Microseconds]] = defaultdict(list)
+        self._turns = Turns(parts.clock)
 
     def __call__(self, delivery_id: int) -> None:
         """Make one attempt, if one is due. May run twice and die anywhere."""
         work = self._begin(delivery_id)
         if work is None:
             return
-        now = self._parts.clock()
-        with self._turn(work.webhook, now) as wait_seconds:
-            if wait_seconds:
-                self._postpone(work, wait_seconds, now)
+        with self._turns.one(work.webhook) as away_seconds:
+            now = self._parts.clock()
+            if away_seconds:
+                self._postpone(work, away_seconds, now)
                 return
             fault(FaultPoint.DELIVER_BEFORE_SEND)
             answer = self._send(work, now)
@@ -97,47 +92,12 @@ class Deliver:
             return None  # deleted, and the delivery with it
         return _Work(delivery, webhook, batch or None)
 
-    @contextmanager
-    def _turn(self, webhook: BatchWebhook, now: Microseconds) -> Iterator[float]:
-        """0 while one more attempt to this webhook, and of its account, may be under way.
-
-        Otherwise how long to wait: as long as the oldest of them has taken already. So nobody
-        comes often to those that hang.
-        """
-        turns = ("webhook", webhook.id), ("account", webhook.account_id)
-        with self._lock:
-            wait_seconds = self._wait_seconds(turns, now)
-            if not wait_seconds:
-                for turn in turns:
-                    self._under_way[turn].append(now)
-        try:
-            yield wait_seconds
-        finally:
-            if not wait_seconds:
-                self._end(turns, now)
-
-    def _wait_seconds(self, turns: Turns, now: Microseconds) -> float:
-        most = limits.webhook_attempts_at_once_max, limits.account_attempts_at_once_max
-        under_way = [self._under_way.get(turn, []) for turn in turns]
-        full = [began for began, count in zip(under_way, most, strict=True) if len(began) >= count]
-        if not full:
-            return 0.0
-        return max((now - min(chain.from_iterable(full))) / SECOND, _WAIT_SECONDS_MIN)
-
-    def _end(self, turns: Turns, began_at: Microseconds) -> None:
-        with self._lock:
-            for turn in turns:
-                self._under_way[turn].remove(began_at)
-                if not self._under_way[turn]:
-                    del self._under_way[turn]
-
-    def _postpone(self, work: _Work, oldest_seconds: float, now: Microseconds) -> None:
-        """Come back when those before it may have had their turns, if each is as slow."""
+    def _postpone(self, work: _Work, away_seconds: float, now: Microseconds) -> None:
+        """Come back when all that are due may have had their turns, if each takes so long."""
         with self._parts.database.write() as connection:
             due = deliveries.count_due(connection, work.webhook, now)
-            rounds = max(due // limits.webhook_attempts_at_once_max, 1)
-            planned = min(rounds * oldest_seconds, limits.webhook_turn_seconds_max)
-            wait_seconds = jittered(planned, limits.delivery_jitter)
+            planned = min(due * away_seconds, limits.webhook_turn_seconds_max)
+            wait_seconds = jittered(max(planned, _WAIT_SECONDS_MIN), limits.delivery_jitter)
             if deliveries.postpone(connection, work.delivery, now + int(wait_seconds * SECOND)):
                 self._parts.hand_over(
                     connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
