@@ -18,6 +18,7 @@ from sqlalchemy import text
 from batchway import limits
 from batchway.api.batch_webhooks import BatchWebhookCalls
 from batchway.api.deliveries import DeliveryCalls
+from batchway.api.url_checks import UrlChecks
 from batchway.contract.batch_reader import read_batch
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
@@ -152,7 +153,7 @@ class Bench:
         sealer = Sealer(settings.secret_keys())
         links = ResultLinks(Signer(settings.secret_keys()), self.clock)
         self.deliver = Deliver(self.parts, self.outside, sealer, links, BASE)
-        self._webhook_calls = BatchWebhookCalls(self.parts, self.outside, sealer)
+        self._webhook_calls = BatchWebhookCalls(self.parts, UrlChecks(self.outside), sealer)
         self._delivery_calls = DeliveryCalls(self.parts)
 
     def _new_account(self) -> Identity:

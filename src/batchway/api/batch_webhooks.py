@@ -10,16 +10,16 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.api.batches import Routes
+from batchway.api.url_checks import UrlChecks, check_form
 from batchway.contract.description import ON_ONE, ON_PAGE, Described
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
-from batchway.contract.problems import bad_request, invalid_field, not_found
+from batchway.contract.problems import bad_request, not_found
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
 from batchway.kit import webhook_signatures
 from batchway.kit.clock import SECOND
-from batchway.kit.egress import Answered, Egress, check_url
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
 from batchway.lifecycle.parts import Parts
@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 TAG = "Batch webhooks"
 _ONE = "/batch-webhooks/{batch_webhook_id}"
-_SUCCESS = range(200, 300)
-_UNVERIFIED = "We couldn't verify the URL is working. Please double check and try again. {what}"
 
 
 class BatchWebhookBody(msgspec.Struct, rename={"links": "_links"}, kw_only=True):
@@ -107,7 +105,7 @@ class BatchWebhookCalls:
     """Answers the calls on batch webhooks."""
 
     parts: Parts
-    egress: Egress
+    url_checks: UrlChecks
     sealer: Sealer
 
     def routes(self) -> Routes:
@@ -141,10 +139,10 @@ class BatchWebhookCalls:
         """A new webhook, whose URL must answer a GET."""
         given = decode(_new, request.body)
         account_id = identity.account.id
-        self._check_url(given.url)
+        check_form(given.url)
         with self.parts.database.read() as connection:
             _check_room(connection, account_id)  # before anything is fetched
-        self._verify(given.url)
+        self.url_checks.check(account_id, given.url)
         secret = webhook_signatures.new_secret() if given.signing_enabled else None
         with self.parts.database.write() as connection:
             accounts.lock(connection, account_id)
@@ -173,8 +171,8 @@ class BatchWebhookCalls:
             with self.parts.database.read() as connection:
                 is_new = find_webhook(connection, request, identity).url != changes.url
             if is_new:
-                self._check_url(changes.url)
-                self._verify(changes.url)
+                check_form(changes.url)
+                self.url_checks.check(identity.account.id, changes.url)
         with self._locked(request, identity) as (connection, webhook):
             secret = None
             if changes.signing_enabled is True and webhook.secret is None:
@@ -220,27 +218,6 @@ class BatchWebhookCalls:
     ) -> Iterator[tuple[Connection, BatchWebhook]]:
         with self.parts.database.write() as connection:
             yield connection, find_webhook(connection, request, identity, locked=True)
-
-    def _check_url(self, url: str) -> None:
-        mistake = check_url(url)
-        if mistake is not None:
-            raise invalid_field("url", f"Invalid URL. {mistake}")
-
-    def _verify(self, url: str) -> None:
-        """GET the URL, as the guide says; raises 400 with what it answered."""
-        answer = self.egress.send(
-            "GET",
-            url,
-            headers=(),
-            body=b"",
-            seconds=limits.delivery_seconds_max,
-            answer_bytes_max=limits.delivery_answer_bytes_max,
-        )
-        if not isinstance(answer, Answered):
-            raise invalid_field("url", _UNVERIFIED.format(what=answer.reason))
-        if answer.status_code not in _SUCCESS:
-            what = f"HTTP Code: {answer.status_code}"
-            raise invalid_field("url", _UNVERIFIED.format(what=what))
 
     def _sealed(self, secret: str | None) -> bytes | None:
         return None if secret is None else self.sealer.seal(secret, SECRET_PURPOSE)

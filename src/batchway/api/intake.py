@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
 from typing import Literal
 
 import msgspec
@@ -90,7 +89,7 @@ class Intake:
 
     parts: Parts
     result_links: ResultLinks
-    _one_at_a_time: Lock = field(default_factory=Lock)
+    _checks: Turns = field(default_factory=lambda: Turns(1))  # they may hold the database's lock
     _turns: Turns = field(default_factory=lambda: Turns(limits.bodies_at_once_max))
 
     async def answer(
@@ -106,17 +105,14 @@ class Intake:
         with Incoming() as incoming:
             body_hash = await _read(request, body, incoming, self._turns)
             if is_check:
-                return await in_thread(partial(self._check_alone, identity, links, incoming))
+                return await in_thread(
+                    partial(self._check, identity, links, incoming), self._checks
+                )
             once = None if key is None else Once(_hash(key.encode()), body_hash)
             batch = await in_thread(
                 partial(submit, self.parts, identity, links.base, incoming, once=once)
             )
         return Response(200, batch_body(batch, links, self.result_links))
-
-    def _check_alone(self, identity: Identity, links: Links, incoming: Incoming) -> Response:
-        """One check at a time: what it tries may hold the database's lock."""
-        with self._one_at_a_time:
-            return self._check(identity, links, incoming)
 
     def _check(self, identity: Identity, links: Links, incoming: Incoming) -> Response:
         """Try all operations without effect. They see what is there, not what others would do."""

@@ -7,6 +7,7 @@ from batchway.api.batch_webhooks import BatchWebhookCalls
 from batchway.api.batches import BatchCalls, OwnAnswer
 from batchway.api.deliveries import DeliveryCalls
 from batchway.api.intake import CREATE_BATCH, Intake
+from batchway.api.url_checks import UrlChecks
 from batchway.api.usage import LimitCalls
 from batchway.contract.result_links import ResultLinks
 from batchway.contract.routing import RouteTable
@@ -26,7 +27,7 @@ def own_calls(parts: Parts, result_links: ResultLinks, egress: Egress, sealer: S
         BatchResultCalls(parts),
         BatchActionCalls(parts, result_links),
         BatchEventCalls(parts),
-        BatchWebhookCalls(parts, egress, sealer),
+        BatchWebhookCalls(parts, UrlChecks(egress), sealer),
         DeliveryCalls(parts),
         LimitCalls(parts),
     ):

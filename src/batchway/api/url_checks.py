@@ -1,0 +1,62 @@
+"""Asks whether the URL of a webhook works, for few at a time: each holds a thread for long."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from batchway import limits
+from batchway.contract.problems import invalid_field, too_many_requests
+from batchway.kit.egress import Answered, Egress, check_url
+
+_SUCCESS = range(200, 300)
+_UNVERIFIED = "We couldn't verify the URL is working. Please double check and try again. {what}"
+
+
+class UrlChecks:
+    """Those of one process."""
+
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+        self._lock = Lock()
+        self._under_way: list[int] = []  # accounts
+
+    def check(self, account_id: int, url: str) -> None:
+        """GET a URL, as the guide says; raises 400 with what it answered, or 429."""
+        with self._turn(account_id):
+            answer = self._egress.send(
+                "GET",
+                url,
+                headers=(),
+                body=b"",
+                seconds=limits.delivery_seconds_max,
+                answer_bytes_max=limits.delivery_answer_bytes_max,
+            )
+        if not isinstance(answer, Answered):
+            raise invalid_field("url", _UNVERIFIED.format(what=answer.reason))
+        if answer.status_code not in _SUCCESS:
+            what = f"HTTP Code: {answer.status_code}"
+            raise invalid_field("url", _UNVERIFIED.format(what=what))
+
+    @contextmanager
+    def _turn(self, account_id: int) -> Iterator[None]:
+        with self._lock:
+            is_full = (
+                len(self._under_way) >= limits.url_checks_at_once_max
+                or self._under_way.count(account_id) >= limits.account_url_checks_at_once_max
+            )
+            if is_full:
+                detail = "Too many URLs of webhooks are being checked. Please try again later."
+                raise too_many_requests(detail)
+            self._under_way.append(account_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.remove(account_id)
+
+
+def check_form(url: str) -> None:
+    """Raise 400 for what cannot be the URL of a webhook."""
+    mistake = check_url(url)
+    if mistake is not None:
+        raise invalid_field("url", f"Invalid URL. {mistake}")

@@ -1,0 +1,40 @@
+"""`/healthz` beside calls that take every thread."""
+
+import json
+from collections.abc import Iterator
+
+import anyio
+import pytest
+from anyio import to_thread
+from starlette.requests import Request
+
+from batchway.api.health import Health
+from batchway.store import migrate
+from batchway.store.database import Database
+
+SECONDS_MAX = 30
+
+
+@pytest.fixture
+def database(sqlite_url: str) -> Iterator[Database]:
+    """An empty one."""
+    opened = Database(sqlite_url)
+    migrate.migrate(opened)
+    yield opened
+    opened.close()
+
+
+def test_no_thread_is_free(database: Database) -> None:
+    """It answers all the same."""
+
+    async def ask() -> tuple[int, bytes]:
+        common = to_thread.current_default_thread_limiter()
+        common.total_tokens = 1
+        async with common:
+            with anyio.fail_after(SECONDS_MAX):
+                response = await Health(database).get(Request({"type": "http"}))
+        return response.status_code, bytes(response.body)
+
+    status, body = anyio.run(ask)
+
+    assert (503, {"status": "waiting for a worker"}) == (status, json.loads(body))
