@@ -7,6 +7,7 @@ import pytest
 from batchway import limits
 from batchway.kit import webhook_signatures
 from batchway.kit.clock import SECOND, iso
+from batchway.store import accounts
 from tests.faults.by_hand import DAY
 from tests.faults.delivering import (
     BROKEN,
@@ -126,6 +127,18 @@ def test_a_deleted_webhook_leaves_nothing(account: Delivering, receiver: Receive
         assert 1 == len(before[name]) - len(after[name])
     assert 1 == only_entry(account, other)["attempt_count"]
     assert 404 == account.call("GET", path_of(webhook, "deliveries"))[0]
+
+
+def test_a_key_is_revoked_while_it_makes_a_webhook(account: Delivering, receiver: Receiver) -> None:
+    """It makes none any more: nothing would delete it."""
+    identity, parts = account.hand.identity, account.hand.parts
+    with parts.database.write() as connection:
+        assert accounts.revoke_key(connection, identity.api_key_id, account.hand.clock())
+
+    status, _ = account.call("POST", "/batch-webhooks", {"url": receiver.url})
+
+    assert 401 == status
+    assert 0 == account.done("GET", "/batch-webhooks")["total_items"]
 
 
 # --- Sent again ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from batchway.api.url_checks import UrlChecks, check_form
 from batchway.contract.description import ON_ONE, ON_PAGE, Described
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
-from batchway.contract.problems import bad_request, not_found
+from batchway.contract.problems import api_key_invalid, bad_request, not_found
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
@@ -75,7 +75,8 @@ _CREATE = Described(
     "Tell a URL of each batch that is finished.",
     body=NewBatchWebhook,
     reply=BatchWebhookBody,
-    notes="The URL must answer a GET with 2xx. `signing_secret` is shown this once.",
+    notes="The URL must answer a GET with 2xx. `signing_secret` is shown this once. The webhook is "
+    "deleted with the API key that made it.",
     body_example={"url": "https://example.com/batch-finished"},
     tag=TAG,
 )
@@ -145,11 +146,15 @@ class BatchWebhookCalls:
         self.url_checks.check(account_id, given.url)
         secret = webhook_signatures.new_secret() if given.signing_enabled else None
         with self.parts.database.write() as connection:
+            key_id = identity.api_key_id
+            if accounts.is_key_revoked(connection, account_id, key_id, locked=True):
+                raise api_key_invalid()  # meanwhile: its webhooks have been deleted
             accounts.lock(connection, account_id)
             _check_room(connection, account_id)
             webhook = batch_webhooks.insert(
                 connection,
                 account_id=account_id,
+                api_key_id=key_id,
                 url=given.url,
                 enabled=given.enabled,
                 signing_enabled=given.signing_enabled,

@@ -9,7 +9,7 @@ from batchway.cli.accounts import DatabaseUrl, DataDir
 from batchway.cli.operator import add_key, load_settings
 from batchway.errors import SettingsError
 from batchway.kit.clock import iso, system_clock
-from batchway.store import accounts
+from batchway.store import accounts, batch_webhooks
 
 _EPILOG = """
 Examples:
@@ -71,7 +71,10 @@ def revoke(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Revoke a key for good: calls get 401, and so does what is left of its running batches."""
+    """Revoke a key for good: calls get 401, and so does what is left of its running batches.
+
+    The batch webhooks that were made with it are deleted.
+    """
     with (
         opened(load_settings(data_dir=data_dir, database_url=database_url)) as app,
         app.database.write() as connection,
@@ -79,4 +82,7 @@ def revoke(
         if not accounts.revoke_key(connection, key_id, system_clock()):
             message = f"There is no valid key {key_id}. See them with: batchway keys list"
             raise SettingsError(message)
-    typer.echo(f"Key {key_id} is revoked.")
+        webhooks = batch_webhooks.of_key(connection, key_id)
+        for webhook in webhooks:
+            batch_webhooks.delete(connection, webhook)
+    typer.echo(f"Key {key_id} is revoked, and {len(webhooks)} batch webhooks of it are deleted.")

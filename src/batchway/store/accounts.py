@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from batchway.kit.clock import Microseconds
 from batchway.kit.ids import api_key_hash
 from batchway.model.account import Account, ApiKey, Identity
-from batchway.store.database import run
+from batchway.store.database import for_share, run
 
 _HINT_CHARACTERS = 4
 
@@ -82,13 +82,16 @@ def revoke_key(connection: Connection, key_id: int, now: Microseconds) -> bool:
     return bool(revoked.rowcount)
 
 
-def is_key_revoked(connection: Connection, account_id: int, key_id: int) -> bool:
-    """Whether a key was revoked since it was used."""
+def is_key_revoked(
+    connection: Connection, account_id: int, key_id: int, *, locked: bool = False
+) -> bool:
+    """Whether a key was revoked since it was used; `locked`, it is not before the commit."""
     live = run(
         connection,
-        """
+        f"""
         SELECT 1 FROM api_keys
         WHERE id = :key_id AND account_id = :account_id AND revoked_at IS NULL
+        {for_share(connection) if locked else ""}
         """,
         key_id=key_id,
         account_id=account_id,

@@ -17,6 +17,7 @@ def insert(  # noqa: PLR0913 - one argument a column
     connection: Connection,
     *,
     account_id: int,
+    api_key_id: int,
     url: str,
     enabled: bool,
     signing_enabled: bool,
@@ -28,13 +29,15 @@ def insert(  # noqa: PLR0913 - one argument a column
         row = run(
             connection,
             f"""
-            INSERT INTO batch_webhooks (account_id, public_id, url, enabled, signing_enabled,
-                                        secret, created_at)
-            VALUES (:account_id, :public_id, :url, :enabled, :signing_enabled, :secret, :now)
+            INSERT INTO batch_webhooks (account_id, api_key_id, public_id, url, enabled,
+                                        signing_enabled, secret, created_at)
+            VALUES (:account_id, :api_key_id, :public_id, :url, :enabled,
+                    :signing_enabled, :secret, :now)
             ON CONFLICT (public_id) DO NOTHING
             RETURNING {_COLUMNS}
             """,
             account_id=account_id,
+            api_key_id=api_key_id,
             public_id=public_id(),
             url=url,
             enabled=enabled,
@@ -112,6 +115,21 @@ def enabled(connection: Connection, account_id: int) -> list[BatchWebhook]:
         {for_share(connection)}
         """,
         account_id=account_id,
+    )
+    return [_webhook(row) for row in rows]
+
+
+def of_key(connection: Connection, api_key_id: int) -> list[BatchWebhook]:
+    """The webhooks that a key has made, `locked` until the commit; for the operator."""
+    rows = run(
+        connection,
+        f"""
+        SELECT {_COLUMNS} FROM batch_webhooks WHERE api_key_id = :api_key_id
+        ORDER BY id
+        {for_update(connection)}
+        -- no account: a key belongs to one
+        """,
+        api_key_id=api_key_id,
     )
     return [_webhook(row) for row in rows]
 

@@ -1,0 +1,78 @@
+"""A batch webhook belongs to the API key that made it, and is deleted with it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from batchway.cli.operator import add_key
+from batchway.kit.ids import api_key_hash
+from batchway.store import accounts
+from batchway.store.database import Database
+from tests.contract.running import Api, change, check_problem, database_url, tables
+from tests.contract.test_deliveries import PING, new_webhook, tried
+from tests.receiver import Receiver, Reply, receiving
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks."""
+    with receiving() as opened:
+        yield opened
+
+
+@pytest.fixture
+def other_key(own_api: Api, http: httpx.Client) -> Api:
+    """Another key of the same account."""
+    database = Database(database_url(own_api.server))
+    try:
+        with database.read() as connection:
+            identity = accounts.identify(connection, own_api.server.key)
+        assert identity
+        key = add_key(database, identity.account, "second")
+    finally:
+        database.close()
+    return Api(replace(own_api.server, key=key), http)
+
+
+def key_number(api: Api) -> int:
+    """What `keys list` shows of it."""
+    with tables(api.server) as connection:
+        query = text("SELECT id FROM api_keys WHERE key_hash = :key_hash")
+        found = connection.execute(query, {"key_hash": api_key_hash(api.server.key)})
+        return int(found.scalar_one())
+
+
+def test_revoking_a_key(own_api: Api, other_key: Api, receiver: Receiver) -> None:
+    """Its webhooks go with their deliveries; those of another key, and older ones, stay."""
+    receiver.answer_posts(Reply(500))
+    gone = [new_webhook(own_api, receiver) for _ in range(2)]
+    stays, older = new_webhook(other_key, receiver), new_webhook(own_api, receiver)
+    change(
+        own_api.server,
+        "UPDATE batch_webhooks SET api_key_id = NULL WHERE public_id = :id",
+        id=older["id"],
+    )
+    other_key.done("PATCH", f"/batch-webhooks/{gone[0]['id']}", {"signing_enabled": False})
+    own_api.submit(PING)
+    for webhook in (*gone, stays, older):
+        tried(own_api, webhook, "pending")
+
+    told = own_api.server.command("keys", "revoke", str(key_number(own_api))).stdout
+
+    assert "is revoked, and 2 batch webhooks of it are deleted." in told
+    left = other_key.done("GET", "/batch-webhooks")["webhooks"]
+    assert [stays["id"], older["id"]] == [each["id"] for each in left]
+    for webhook in gone:
+        reply = other_key.call("GET", f"/batch-webhooks/{webhook['id']}/deliveries")
+        check_problem(reply, 404, "Resource Not Found")
+    with tables(own_api.server) as connection:
+        orphans = """
+            SELECT count(*) FROM deliveries
+            WHERE batch_webhook_id NOT IN (SELECT id FROM batch_webhooks)
+        """
+        assert 0 == connection.execute(text(orphans)).scalar_one()
+    for webhook in left:
+        other_key.done("DELETE", f"/batch-webhooks/{webhook['id']}")
