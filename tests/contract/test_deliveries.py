@@ -383,6 +383,9 @@ def test_resend_that_does_not_fit(own_api: Api, receiver: Receiver) -> None:
     check_problem(own_api.call("POST", path), 409, "Conflict")
     recover = own_api.call("POST", path_of(webhook, "actions", "recover"), {"since": "2026-01-01"})
     check_problem(recover, 409, "Conflict")
+    test = own_api.call("POST", path_of(webhook, "actions", "test"))
+    check_problem(test, 409, "Conflict")
+    assert 1 == len(entries_of(own_api, webhook))
     unknown = path_of(webhook, "deliveries", "msg_1", "actions", "resend")
     check_problem(own_api.call("POST", unknown), 404, "Resource Not Found")
 

@@ -113,7 +113,9 @@ _RECOVER = Described(
     body_example={"since": "2026-11-23T12:00:00+00:00"},
     tag=TAG,
 )
-_TEST = Described("Send a test event.", reply=DeliveryBody, notes="An extension.", tag=TAG)
+_TEST = Described(
+    "Send a test event.", reply=DeliveryBody, errors=(409,), notes="An extension.", tag=TAG
+)
 
 _since = msgspec.json.Decoder(Since)
 
@@ -196,6 +198,7 @@ class DeliveryCalls:
         """Send a test event."""
         with self.parts.database.write() as connection:
             webhook = find_webhook(connection, request, identity, locked=True)
+            _check_enabled(webhook)
             most = limits.undelivered_events_per_account_max
             if deliveries.count_undelivered(connection, identity.account.id) >= most:
                 detail = f"You have {most} undelivered events. Wait for some to be delivered."
