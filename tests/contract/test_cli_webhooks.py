@@ -79,13 +79,18 @@ def test_a_webhook_from_its_making_to_its_end(server: Server, receiver: Receiver
     listed = rows(done(server, "webhooks", "list"))
     changed = done(server, "webhooks", "update", webhook, "--enable", "--signing")
     rotated = done(server, "webhooks", "rotate-secret", webhook)
+    refused = refusal(server, "webhooks", "rotate-secret", webhook)
+    forced = done(server, "webhooks", "rotate-secret", webhook, "--force")
     deleted = done(server, "webhooks", "delete", webhook)
 
     assert [[webhook, receiver.url, "disabled", "not signed"]] == listed
     assert "is enabled, its events are signed" in changed
-    secrets = [re.findall(r"whsec_\S+   \(shown this once", text) for text in (changed, rotated)]
-    assert [1, 1] == [len(each) for each in secrets]
-    assert secrets[0] != secrets[1]
+    assert "--force" in refused.next_step
+    shown = [
+        re.findall(r"whsec_\S+   \(shown this once", text) for text in (changed, rotated, forced)
+    ]
+    assert [1, 1, 1] == [len(each) for each in shown]
+    assert 3 == len({secret for [secret] in shown})
     assert f"Batch webhook {webhook} was deleted.\n" == deleted
     assert [] == rows(done(server, "webhooks", "list"))
 

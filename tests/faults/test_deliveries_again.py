@@ -244,6 +244,39 @@ def test_rotated_secrets_overlap(account: Delivering, receiver: Receiver) -> Non
     assert [[True, True], [True, True], [False, True]] == found
 
 
+def test_a_rotation_within_the_overlap(account: Delivering, receiver: Receiver) -> None:
+    """It is refused, because it would end the first secret, unless that is what one wants."""
+    webhook = account.new_webhook(receiver)
+    path, clock = path_of(webhook, "actions", "rotate-secret"), account.hand.clock
+    first = account.done("POST", path)
+    clock.now += limits.webhook_secret_overlap_hours * HOUR - 1
+    refused, problem = account.call("POST", path)
+    account.finish_batch()
+    account.deliver_pending()
+    forced = account.done("POST", path, force="true")
+    account.finish_batch()
+    account.deliver_pending()
+    clock.now += limits.webhook_secret_overlap_hours * HOUR
+    account.done("POST", path)
+
+    assert (409, True) == (refused, "force=true" in problem["detail"])
+    secrets = [each["signing_secret"] for each in (webhook, first, forced)]
+    before, after = (
+        [is_signed(each, secret, int(each.headers["webhook-timestamp"])) for secret in secrets]
+        for each in receiver.deliveries()
+    )
+    assert ([True, True, False], [False, True, True]) == (before, after)
+
+
+def test_a_first_secret_can_be_rotated_at_once(account: Delivering, receiver: Receiver) -> None:
+    """Where there was no secret before, none is lost."""
+    body = {"url": receiver.url, "signing_enabled": False}
+    path = path_of(account.done("POST", "/batch-webhooks", body), "actions", "rotate-secret")
+
+    for expected in (200, 200, 409):
+        assert expected == account.call("POST", path)[0]
+
+
 def is_signed(delivery: Delivery, secret: str, now_seconds: int) -> bool:
     """Whether both headers have a signature by a secret; they must agree."""
     standard = webhook_signatures.verify(secret, delivery.headers, delivery.body, now_seconds)

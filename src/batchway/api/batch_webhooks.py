@@ -11,15 +11,15 @@ from sqlalchemy import Connection
 from batchway import limits
 from batchway.api.batches import Routes
 from batchway.api.url_checks import UrlChecks, check_form
-from batchway.contract.description import ON_ONE, ON_PAGE, Described
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
-from batchway.contract.problems import api_key_invalid, bad_request, not_found
+from batchway.contract.problems import api_key_invalid, bad_request, conflict, not_found
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
 from batchway.kit import webhook_signatures
-from batchway.kit.clock import SECOND
+from batchway.kit.clock import SECOND, iso
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
 from batchway.lifecycle.parts import Parts
@@ -31,6 +31,10 @@ T = TypeVar("T")
 
 TAG = "Batch webhooks"
 _ONE = "/batch-webhooks/{batch_webhook_id}"
+_OVERLAP = (
+    "The secret before this one goes on signing until {until}, and would not any more. Rotate "
+    "after that, or with force=true."
+)
 
 
 class BatchWebhookBody(msgspec.Struct, rename={"links": "_links"}, kw_only=True):
@@ -92,8 +96,17 @@ _UPDATE = Described(
 _DELETE = Described("Delete a batch webhook with its log.", tag=TAG)
 _ROTATE = Described(
     "A new signing secret; the old one goes on signing beside it for a day.",
+    query=(
+        Parameter(
+            name="force",
+            description="End the signatures of the secret before the old one, if it still signs.",
+            kind="boolean",
+        ),
+    ),
     reply=BatchWebhookBody,
-    notes="An extension. `signing_secret` is shown this once.",
+    errors=(409,),
+    notes="An extension. `signing_secret` is shown this once. Without `force` the answer is 409 "
+    "while the last rotation's old secret goes on signing.",
     tag=TAG,
 )
 
@@ -200,13 +213,16 @@ class BatchWebhookCalls:
         """A new secret; the old one goes on signing beside it for a while. An extension."""
         secret = webhook_signatures.new_secret()
         overlap = limits.webhook_secret_overlap_hours * 60 * 60 * SECOND
+        now = self.parts.clock()
         with self._locked(request, identity) as (connection, webhook):
+            if webhook.has_old_secret(now) and not request.flag("force"):
+                raise conflict(_OVERLAP.format(until=iso(webhook.old_secret_until)))
             changed = replace(
                 webhook,
                 signing_enabled=True,
                 secret=self._sealed(secret),
                 old_secret=webhook.secret,
-                old_secret_until=self.parts.clock() + overlap,
+                old_secret_until=now + overlap,
             )
             batch_webhooks.save(connection, changed)
         return Response(200, webhook_body(changed, links, secret))

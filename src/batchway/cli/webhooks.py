@@ -52,7 +52,11 @@ RECOVER_EXAMPLES = """Examples:
 
   batchway webhooks recover 0f3a9c21d4 --since 2026-03-01T08:00:00Z"""
 TEST_EXAMPLES = "Example:\n\n  batchway webhooks test 0f3a9c21d4"
-ROTATE_EXAMPLES = "Example:\n\n  batchway webhooks rotate-secret 0f3a9c21d4"
+ROTATE_EXAMPLES = """Examples:
+
+  batchway webhooks rotate-secret 0f3a9c21d4
+
+  batchway webhooks rotate-secret 0f3a9c21d4 --force"""
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[mhdw])")
 
@@ -367,12 +371,24 @@ def send_test_command(
 
 
 def rotate_command(
-    webhook_id: IdArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
+    webhook_id: IdArgument,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            envvar="BATCHWAY_WEBHOOK_FORCE",
+            help="Rotate once more within the 24 hours; the secret before then signs no more.",
+        ),
+    ] = False,
 ) -> None:
     """Make a new signing secret; for 24 hours the old one goes on signing beside it."""
-    with Connection(url, key) as connection:
+    params = {"force": "true"} if force else None
+    next_step = "If nobody needs the older secret: the same command with --force"
+    with Connection(url, key) as connection, advice({CONFLICT: next_step}):
         path = f"{webhook_path(webhook_id)}/actions/rotate-secret"
-        _show_secret(connection.post(path, b"", Webhook))
+        _show_secret(connection.post(path, b"", Webhook, params=params))
 
 
 def parse_since(text: str, clock: Clock = system_clock) -> Microseconds:

@@ -141,7 +141,7 @@ class Deliver:
         if not webhook.signing_enabled or webhook.secret is None:
             return []
         secrets = [self._sealer.open(webhook.secret, SECRET_PURPOSE)]
-        if webhook.old_secret is not None and (webhook.old_secret_until or 0) > now:
+        if webhook.old_secret is not None and webhook.has_old_secret(now):
             with suppress(Unsealable):  # its key is gone, and the new secret goes on without it
                 secrets.append(self._sealer.open(webhook.old_secret, SECRET_PURPOSE))
         return secrets

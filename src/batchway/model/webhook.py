@@ -37,6 +37,10 @@ class BatchWebhook:
     disabled_reason: str | None
     created_at: Microseconds
 
+    def has_old_secret(self, now: Microseconds) -> bool:
+        """Whether the secret before this one goes on signing."""
+        return self.old_secret is not None and (self.old_secret_until or 0) > now
+
     def has_failed_for_days(self, now: Microseconds) -> bool:
         """Whether it has answered nothing but failures for so long that it is to be disabled."""
         since = self.failing_since
