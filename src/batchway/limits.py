@@ -95,6 +95,7 @@ delivery_waits_seconds = (5, 60, 300, 1_800, 7_200, 18_000, 28_800, 36_000)  # 9
 delivery_jitter = 0.1  # each wait is longer or shorter by up to this part of it
 retry_after_seconds_max = 6 * 3600.0  # the longest wait that a receiver may ask for
 webhook_failing_days_max = 5  # a webhook that has only failed for so long is disabled
+webhook_failing_attempts_min = 5  # of one delivery, too: a failure after quiet days says little
 account_attempts_at_once_max = 16  # of one worker to the webhooks of one account, for others' sake
 webhook_attempts_at_once_max = 4  # of one worker to one webhook; to a slow one it is one
 slow_attempt_seconds = 2.0  # a webhook is slow with an attempt under way for longer, or if it fails

@@ -49,19 +49,29 @@ def test_gone(account: Delivering, receiver: Receiver) -> None:
 
 
 def test_days_of_failures(account: Delivering, receiver: Receiver) -> None:
-    """Five days without a success disable a webhook, not a moment less; enabling begins anew."""
+    """Five days without a success disable a webhook, not a moment less; enabling begins anew.
+
+    Its first failure after quiet days does not, only the fifth of an event.
+    """
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(BROKEN)
     clock, first_failure = account.hand.clock, account.hand.clock.now
     account.finish_batch()
     account.exhaust()
-    clock.now = first_failure + limits.webhook_failing_days_max * DAY - 1
-    account.finish_batch()
-    account.deliver_pending()
-    before = log_of(account, webhook)
-    clock.now += 1
+    days_later = first_failure + limits.webhook_failing_days_max * DAY
+    clock.now = days_later - HOUR
+    for _ in range(2):
+        account.finish_batch()
+    for _ in range(limits.webhook_failing_attempts_min - 1):
+        account.deliver_pending()
+    one, other = account.pending()
+    clock.now = days_later - 1
+    account.deliver(one)
+    clock.now = days_later
     account.finish_batch()
     account.deliver(account.pending()[-1])
+    before = log_of(account, webhook)
+    account.deliver(other)
     after = log_of(account, webhook)
 
     since = iso(first_failure)

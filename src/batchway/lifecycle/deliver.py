@@ -162,7 +162,7 @@ class Deliver:
                     connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
                 )
             if webhook.url == work.webhook.url:  # else it says nothing about the new one
-                _note(connection, webhook, attempt)
+                _note(connection, webhook, work.delivery, attempt)
             fault(FaultPoint.DELIVER_BEFORE_COMMIT)
 
 
@@ -206,14 +206,16 @@ def _after(attempt: Attempt, wait_seconds: float) -> Microseconds:
     return attempt.attempted_at + attempt.duration + int(wait_seconds * SECOND)
 
 
-def _note(connection: Connection, webhook: BatchWebhook, attempt: Attempt) -> None:
+def _note(
+    connection: Connection, webhook: BatchWebhook, delivery: Delivery, attempt: Attempt
+) -> None:
     """What an attempt says about its webhook, which is locked."""
     if attempt.is_success:
         if webhook.failing_since is not None:
             batch_webhooks.save(connection, replace(webhook, failing_since=None))
         return
     failing = replace(webhook, failing_since=webhook.failing_since or attempt.attempted_at)
-    reason = _reason_to_disable(failing, attempt)
+    reason = _reason_to_disable(failing, delivery, attempt)
     if reason is not None and webhook.enabled:
         log.warning("webhook_disabled", webhook=webhook.public_id, reason=reason)
         failing = replace(failing, enabled=False, disabled_reason=reason)
@@ -222,9 +224,12 @@ def _note(connection: Connection, webhook: BatchWebhook, attempt: Attempt) -> No
         batch_webhooks.save(connection, failing)
 
 
-def _reason_to_disable(webhook: BatchWebhook, attempt: Attempt) -> str | None:
+def _reason_to_disable(webhook: BatchWebhook, delivery: Delivery, attempt: Attempt) -> str | None:
     if attempt.status_code == _GONE:
         return "It answered 410 Gone."
+    tried = attempt.number - delivery.attempts_before
+    if tried < limits.webhook_failing_attempts_min:
+        return None
     if webhook.has_failed_for_days(attempt.attempted_at):
         return f"Every attempt has failed since {iso(webhook.failing_since)}."
     return None
