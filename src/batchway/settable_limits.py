@@ -1,4 +1,4 @@
-"""The limits that an operator can set, by the setting `limits`; all others are constants."""
+"""The limits that an operator can set, by the setting `limits`, and constants that clients meet."""
 
 from collections.abc import Mapping
 
@@ -23,13 +23,43 @@ SETTABLE = (
     "delivery_seconds_max",
     "webhook_failing_days_max",
 )
+CONSTANT = (
+    "operation_bytes_max",
+    "operation_path_characters_max",
+    "operation_params_bytes_max",
+    "operation_id_characters_max",
+    "path_segments_max",
+    "unstreamed_body_bytes_max",
+    "idempotency_key_characters_max",
+    "check_seconds_max",
+    "page_count_max",
+    "error_groups_max",
+    "error_samples_max",
+    "results_file_bytes_max",
+    "event_stream_seconds_max",
+    "account_url_checks_at_once_max",
+    "delivery_answer_shown_characters_max",
+    "retry_after_seconds_max",
+    "webhook_recovered_max",
+    "webhook_secret_overlap_hours",
+    "lists_per_account_max",
+    "field_text_characters_max",
+    "members_per_subscribe_call_max",
+    "merge_fields_per_list_max",
+    "merge_text_characters_max",
+    "merge_choices_max",
+    "merge_display_order_max",
+    "tags_shown_per_member_max",
+    "tag_name_characters_max",
+    "email_address_characters_max",
+)
 _SET_MAX = 1 << 40
 _MOST = {"operations_per_batch_max": 1 << 28}  # positions that have a file name in the archive
 
 
 def values() -> dict[str, float]:
-    """The limits in force that an operator can set."""
-    return {name: getattr(limits, name) for name in SETTABLE}
+    """The limits in force that a client can meet, those first that an operator can set."""
+    return {name: getattr(limits, name) for name in (*SETTABLE, *CONSTANT)}
 
 
 def put_in_force(new: Mapping[str, float]) -> None:
