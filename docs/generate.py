@@ -58,8 +58,13 @@ Those marked *settable* are the operator's to change, by the setting [`limits`](
 pending_batches_per_account_max = 1000
 ```
 
-The others are constants. A client sees what is in force, and how much of it is used, with
-`GET /3.0/limits` ([API](api.md#limits)).
+The others are constants. A client sees those in force that it can meet, constants among them, and
+how much of them is used, with `GET /3.0/limits` ([API](api.md#limits)).
+
+What is under way *at once* for a key or an account is counted by each process alone: with several
+`serve` on one PostgreSQL, `requests_per_key_max`, `event_streams_per_key_max` and the checks of
+URLs hold for each API process. Attempts to deliver are counted by each worker. All else is counted
+of an account in the database.
 """
 _COMMANDS = """# Commands
 
