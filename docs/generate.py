@@ -63,8 +63,8 @@ how much of them is used, with `GET /3.0/limits` ([API](api.md#limits)).
 
 What is under way *at once* for a key or an account is counted by each process alone: with several
 `serve` on one PostgreSQL, `requests_per_key_max`, `event_streams_per_key_max` and the checks of
-URLs hold for each API process. Attempts to deliver are counted by each worker. All else is counted
-of an account in the database.
+URLs hold for each API process. Attempts to deliver are counted by each worker. What an account may
+have in all, such as pending batches, is counted in the database.
 """
 _COMMANDS = """# Commands
 
