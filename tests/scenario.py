@@ -51,7 +51,7 @@ Operation = dict[str, Any]
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
     """The first true value of a condition; fails after a while, saying what never came."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
