@@ -99,9 +99,7 @@ webhook_failing_attempts_min = 5  # of one delivery, too: a failure after quiet 
 account_attempts_at_once_max = 16  # of one worker to the webhooks of one account, for others' sake
 webhook_attempts_at_once_max = 4  # of one worker to one webhook; to a slow one it is one
 slow_attempt_seconds = 2.0  # a webhook is slow with an attempt under way for longer, or if it fails
-turn_seconds_max = (
-    1.0  # a thread waits for a turn; then its delivery is postponed, by at least as long
-)
+turn_seconds_max = 1.0  # that a thread waits for a turn, before its delivery is postponed
 slow_attempts_at_once_max = 2  # of one worker to the slow webhooks of one account
 webhook_turn_seconds_max = 300  # the longest that a delivery waits for its turn at a slow one
 assert account_attempts_at_once_max * 4 <= deliveries_per_worker_max

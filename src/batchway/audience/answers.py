@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import msgspec
 import structlog
@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 _routes = table()
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 Prepared = MemberCall | Plain | Response  # to be applied, to be answered, or answered already
 _NOT_ON_MEMBERS = (Plain, Response)
@@ -80,8 +81,7 @@ def plan(
         if plain and working.has_changes:
             raise Stale  # the reads are to see what the others have written
         completed = _completed(connection, caller, calls, responses)
-        has_pages = any(call.items for call in calls)
-        return Plan(list(_bounded(calls, completed) if has_pages else completed), working)
+        return Plan(list(_bounded(calls, completed)), working)
 
 
 def plan_each(
@@ -141,7 +141,7 @@ def _prepare(request: Request, caller: Caller) -> _Call:
     ask_for_page(request, handler.items)
     if isinstance(handler, Plain):
         return _Call(request, handler, handler.items)
-    return _Call(request, _read(handler, request, caller), handler.items)
+    return _Call(request, _fenced(_read, handler, request, caller), handler.items)
 
 
 def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
@@ -149,10 +149,6 @@ def _read(handler: OnMembers, request: Request, caller: Caller) -> Prepared:
         return handler.read(request, caller)
     except Refused as refused:
         return Misread(request.path_params["list_id"], refused)
-    except DBAPIError:
-        raise
-    except Exception as error:  # as in `_fenced`, without a function for each of many calls
-        return _our_mistake(error)
 
 
 def _runs(calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
@@ -233,19 +229,8 @@ def _apply(working: WorkingSet, calls: Sequence[_Call]) -> list[Response | None]
         elif isinstance(prepared, Plain):
             responses.append(None)
         else:
-            responses.append(_shown(call, _applied(prepared, working)))
+            responses.append(_shown(call, _fenced(prepared.apply, working)))
     return responses
-
-
-def _applied(call: MemberCall, working: WorkingSet) -> Response:
-    try:
-        return call.apply(working)
-    except Refused as refused:
-        return refusal(refused)
-    except DBAPIError:
-        raise
-    except Exception as error:  # as in `_fenced`, without a function for each of many calls
-        return _our_mistake(error)
 
 
 def _completed(
@@ -301,9 +286,9 @@ def _answer_alone(
 ) -> Response:
     """One plain call; what it has written is undone if it fails."""
     if not handler.writes:
-        return _fenced(lambda: handler.answer(request, caller, connection))
+        return _fenced(handler.answer, request, caller, connection)
     savepoint = connection.begin_nested()
-    response = _fenced(lambda: handler.answer(request, caller, connection))
+    response = _fenced(handler.answer, request, caller, connection)
     if response.status < 400:  # noqa: PLR2004 - an error has no effect
         savepoint.commit()
     else:
@@ -325,21 +310,17 @@ def _conflicts_are_stale() -> Iterator[None]:
         raise Stale from error
 
 
-def _fenced(answer: Callable[[], T]) -> T | Response:
+def _fenced(answer: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Response:
     """The fence around one call: a mistake of ours in it is a 500 for it and for nobody else.
 
     What the database refuses passes through, because the transaction has to be undone.
     """
     try:
-        return answer()
+        return answer(*args, **kwargs)
     except Refused as refused:
         return refusal(refused)
     except DBAPIError:
         raise
-    except Exception as error:
-        return _our_mistake(error)
-
-
-def _our_mistake(error: Exception) -> Response:
-    log.error("call_failed", exc_info=error)
-    return refusal(internal_error())
+    except Exception:
+        log.exception("call_failed")
+        return refusal(internal_error())

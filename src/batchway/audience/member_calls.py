@@ -7,7 +7,6 @@ raises and changes nothing. That is why one call's fault is nobody else's.
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -276,10 +275,6 @@ def delete_member(_working: WorkingSet, audience: ListSet, key: str) -> Response
 
 def tag_name(name: str) -> str:
     """A tag's name as it is stored; raises Refused."""
-    return _known_tag_name(name) if len(name) <= tag_name_characters_max else _tag_name(name)
-
-
-def _tag_name(name: str) -> str:
     name = name.strip()
     if not name:
         raise invalid_field("tags", "A tag's name should not be blank.")
@@ -289,22 +284,15 @@ def _tag_name(name: str) -> str:
     return _storable("tags", name)
 
 
-_known_tag_name = lru_cache(maxsize=4_096)(_tag_name)  # thousands of members have the same few
-
-
 def _details(request: Request, body: _Body, status: str | None) -> Details:
     if body.interests:
         raise invalid_field("interests", "This list has no interests.")
     if body.marketing_permissions:
         raise invalid_field("marketing_permissions", "This list has no marketing permissions.")
-    merge_fields = _merge_fields(body.merge_fields)
-    skips_required = request.flag("skip_merge_validation")
-    if _says_little(body):
-        return Details(status=status, merge_fields=merge_fields, skips_required=skips_required)
     return Details(
         status=status,
         email_type=_choice("email_type", body.email_type, _EMAIL_TYPES),
-        merge_fields=merge_fields,
+        merge_fields=_merge_fields(body.merge_fields),
         language=None if body.language is None else _storable("language", body.language),
         vip=body.vip,
         location=_place(body.location),
@@ -312,21 +300,7 @@ def _details(request: Request, body: _Body, status: str | None) -> Details:
         timestamp_signup=_moment("timestamp_signup", body.timestamp_signup),
         ip_opt=_ip("ip_opt", body.ip_opt),
         timestamp_opt=_moment("timestamp_opt", body.timestamp_opt),
-        skips_required=skips_required,
-    )
-
-
-def _says_little(body: _Body) -> bool:
-    """Whether it says nothing but what nearly all say."""
-    return (
-        body.email_type is None
-        and body.language is None
-        and body.vip is None
-        and body.location is None
-        and body.ip_signup is None
-        and body.timestamp_signup is None
-        and body.ip_opt is None
-        and body.timestamp_opt is None
+        skips_required=request.flag("skip_merge_validation"),
     )
 
 

@@ -40,4 +40,4 @@ class Request(msgspec.Struct, gc=False):
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter: `true` and `1` are true, anything else is false."""
-        return bool(self.params) and self.params.get(name, "").lower() in _TRUE
+        return self.params.get(name, "").lower() in _TRUE

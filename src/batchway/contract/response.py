@@ -41,8 +41,6 @@ def encode_body(response: Response, instance: str = "") -> bytes:
     """JSON text in UTF-8; nothing at all for a 204. A problem gets its `instance`."""
     if response.body is None:
         return b""
-    if type(response.body) is msgspec.Raw:  # encoded already, as members are
-        return bytes(response.body)
     if instance and isinstance(response.body, Problem):
         return encode(msgspec.structs.replace(response.body, instance=instance))
     return encode(response.body)

@@ -1,6 +1,7 @@
 """The route table: which handler answers a method on a path template."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -10,8 +11,7 @@ from batchway.contract.problems import method_not_allowed, nested_too_deep, not_
 
 H = TypeVar("H")
 
-_REMEMBERED_PATHS_MAX = 1_000
-_REMEMBERED_PATH_CHARACTERS_MAX = 100
+_REMEMBERED_CHARACTERS_MAX = 100  # of a path; longer ones are rarely the same
 _METHOD_ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -32,7 +32,8 @@ class RouteTable(Generic[H]):
 
     def __init__(self) -> None:
         self._root: _Node[H] = _Node()
-        self._found: dict[str, tuple[_Node[H], Mapping[str, str]]] = {}
+        # Thousands of operations of a batch often have the same path.
+        self._find_again = lru_cache(maxsize=1_000)(self._find)
         self.routes: list[tuple[str, str, H]] = []
         self._descriptions: dict[tuple[str, str], Described] = {}
 
@@ -57,19 +58,9 @@ class RouteTable(Generic[H]):
 
     def match(self, method: str, path: str) -> tuple[H, Mapping[str, str]]:
         """The handler and the path's variables; raises 404, 405 or 414."""
-        found = self._found.get(path)
-        if found is None:
-            found = self._find(path)
-            if len(path) <= _REMEMBERED_PATH_CHARACTERS_MAX:
-                self._remember(path, found)
-        node, values = found
+        find = self._find_again if len(path) <= _REMEMBERED_CHARACTERS_MAX else self._find
+        node, values = find(path)
         return _handler(node, method), values
-
-    def _remember(self, path: str, found: tuple[_Node[H], Mapping[str, str]]) -> None:
-        """Thousands of operations of a batch often have the same path."""
-        if len(self._found) >= _REMEMBERED_PATHS_MAX:
-            self._found.clear()
-        self._found[path] = found
 
     def _find(self, path: str) -> tuple[_Node[H], Mapping[str, str]]:
         node, values = self._root, {}
