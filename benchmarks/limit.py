@@ -83,7 +83,7 @@ class _Body(msgspec.Struct, gc=False):
     tags: list[str] = []
 
 
-_request = msgspec.json.Decoder(_Request)
+request_decoder = msgspec.json.Decoder(_Request)
 _body = msgspec.json.Decoder(_Body)
 _quote = msgspec.json.Encoder().encode
 
@@ -126,7 +126,7 @@ def seconds(body: bytes) -> float:
 def rows_of(body: bytes) -> Iterator[tuple[list[Any], list[Any]]]:
     """The rows of members and of their tags, as many at once as one statement takes."""
     tags: dict[str, int] = {}
-    operations = _request.decode(body).operations
+    operations = request_decoder.decode(body).operations
     for first in range(0, len(operations), _ROWS_AT_ONCE):
         rows, pairs, _ = _worked_out(operations[first : first + _ROWS_AT_ONCE], first + 1, tags)
         yield rows, pairs
@@ -143,7 +143,7 @@ def _connection(folder: Path) -> sqlite3.Connection:
 def _run(connection: sqlite3.Connection, body: bytes, path: Path) -> int:
     archive = _Archive(path)
     tags: dict[str, int] = {}
-    operations = _request.decode(body).operations
+    operations = request_decoder.decode(body).operations
     for first in range(0, len(operations), _ROWS_AT_ONCE):
         some = operations[first : first + _ROWS_AT_ONCE]
         rows, pairs, answers = _worked_out(some, first + 1, tags)

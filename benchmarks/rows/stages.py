@@ -3,23 +3,12 @@
 import time
 
 import bodies
-import msgspec
+import limit
 from measuring import SECONDS, Line, Run, median_at_most, ratio_at_most
 from running import Running, warm_server
 
 _POLL_SECONDS = 0.005
 _PER = 100_000  # the aim of finalizing is for so many operations
-
-
-class _Operation(msgspec.Struct, gc=False):
-    method: str
-    path: str
-    body: str
-    operation_id: str
-
-
-class _Request(msgspec.Struct):
-    operations: list[_Operation]
 
 
 def finalizing(run: Run) -> list[Line]:
@@ -55,7 +44,7 @@ def _last_to_finished(server: Running, count: int) -> float:
 
 def accepting(run: Run) -> list[Line]:
     """Row 11."""
-    decoder = msgspec.json.Decoder(_Request)
+    decoder = limit.request_decoder
 
     def measure() -> dict[str, float]:
         with warm_server() as server:

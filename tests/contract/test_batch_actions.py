@@ -4,8 +4,7 @@ What happens while a batch runs is done by hand, between two of its chunks.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import text
@@ -19,29 +18,16 @@ from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
 from batchway.store import batches
+from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem
-from tests.contract.test_submit_options import Client
-from tests.faults.by_hand import ByHand, opened_by_hand
-from tests.scenario import Operation, Server, add_member
+from tests.faults.by_hand import ByHand
+from tests.scenario import Operation, add_member
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
 NDJSON = {"Accept": "application/x-ndjson"}
 LARGE = 6_000  # operations: two chunks
 RUNNING = limits.running_batches_per_account_max
-
-
-@pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
-    """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(hand: ByHand) -> Client:
-    """Calls on the same database, at the same moment."""
-    return Client(hand.app.asgi())
 
 
 # --- Retry ---------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,11 +16,11 @@ from batchway.lifecycle.split import split
 from batchway.lifecycle.stop import stop
 from batchway.model.batch import Batch
 from batchway.store import leases
+from tests.contract.in_process import Client
 from tests.contract.running import Api, batches_in, change, check_problem, new_account
-from tests.contract.test_submit_options import Client
-from tests.faults.by_hand import ByHand, opened_by_hand
+from tests.faults.by_hand import ByHand
 from tests.faults.watch import STATUSES
-from tests.scenario import Server, until
+from tests.scenario import until
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
@@ -40,19 +39,6 @@ KEYS = [
 ]
 
 Event = tuple[str, dict[str, Any]]  # name and data
-
-
-@pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
-    """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(hand: ByHand) -> Client:
-    """Calls on the same database, at the same moment."""
-    return Client(hand.app.asgi())
 
 
 # --- A stream ------------------------------------------------------------------------------------

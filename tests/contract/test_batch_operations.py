@@ -4,8 +4,6 @@ What a batch does while it is looked at is done by hand, between two of its chun
 """
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,10 +15,10 @@ from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
 from batchway.model.batch import Batch
+from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of
-from tests.contract.test_submit_options import Client
-from tests.faults.by_hand import ByHand, opened_by_hand
-from tests.scenario import Operation, Server, add_member
+from tests.faults.by_hand import ByHand
+from tests.scenario import Operation, add_member
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
@@ -31,19 +29,6 @@ LINE_FIELDS: list[tuple[str, set[str]]] = [
 ]
 LARGE = 6_000  # operations: two chunks
 RUNNING = limits.running_batches_per_account_max
-
-
-@pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
-    """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(hand: ByHand) -> Client:
-    """Calls on the same database, at the same moment."""
-    return Client(hand.app.asgi())
 
 
 # --- The list of results -------------------------------------------------------------------------

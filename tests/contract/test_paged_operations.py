@@ -8,7 +8,6 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,19 +27,12 @@ from batchway.model.result import Result as TargetResult
 from batchway.store import accounts
 from tests.audience import NEW_LIST
 from tests.contract.running import Api, entries
-from tests.faults.by_hand import ByHand, Interrupted, opened_by_hand
-from tests.scenario import Operation, Result, Server, add_member
+from tests.faults.by_hand import ByHand, Interrupted
+from tests.scenario import Operation, Result, add_member
 
 PAGE = 10  # items, in tests by hand
 PING = {"method": "GET", "path": "/ping"}
 COUNTED = "returned_item_count"
-
-
-@pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
-    """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
-        yield opened
 
 
 @pytest.fixture

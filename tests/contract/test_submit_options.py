@@ -2,17 +2,12 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import anyio
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from batchway import limits
 from batchway.contract.batch_reader import read_batch
@@ -22,46 +17,14 @@ from batchway.lifecycle.run import run
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
+from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of, new_account
-from tests.faults.by_hand import BASE, ByHand, opened_by_hand
-from tests.scenario import KEY, Server, add_member
+from tests.faults.by_hand import BASE, ByHand
+from tests.scenario import add_member
 
 PING = {"method": "GET", "path": "/ping"}
 LINES = "application/x-ndjson"
 DAY_SECONDS = 24 * 60 * 60
-
-
-@pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
-    """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
-        yield opened
-
-
-@dataclass(frozen=True)
-class Client:
-    """Calls on a server that has no worker, in this process: its clock and its limits are ours."""
-
-    app: Starlette
-
-    def call(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """One call under /3.0; returns when its reply has ended."""
-        url = f"{BASE}/3.0{path}"
-        return anyio.run(partial(self._request, method, url, auth=("any", KEY), **more))
-
-    def fetch(self, url: str) -> httpx.Response:
-        """What stands behind a link, without a key."""
-        return anyio.run(self._request, "GET", url)
-
-    async def _request(self, method: str, url: str, **more: Any) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app)) as client:
-            return await client.request(method, url, **more)
-
-
-@pytest.fixture
-def client(hand: ByHand) -> Client:
-    """Calls on the same database, at the same moment."""
-    return Client(hand.app.asgi())
 
 
 def post(api: Api, content: bytes, headers: dict[str, Any] | None = None) -> httpx.Response:

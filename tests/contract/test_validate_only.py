@@ -1,33 +1,19 @@
 """`POST /batches?validate_only=true`: what would become of a batch, while nothing is kept."""
 
 import gzip
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchway import limits
 from batchway.lifecycle.run import run
-from tests.contract.test_submit_options import LINES, PING, Client, body, lines, rows_of
-from tests.faults.by_hand import ByHand, opened_by_hand
-from tests.scenario import Operation, Server, add_member
+from tests.contract.in_process import Client
+from tests.contract.test_submit_options import LINES, PING, body, lines, rows_of
+from tests.faults.by_hand import ByHand
+from tests.scenario import Operation, add_member
 
 IDS = "id_sequences"
 NEW_FIELD = '{"name": "Shoes", "type": "text", "tag": "SHOES"}'
-
-
-@pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
-    """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(hand: ByHand) -> Client:
-    """Calls on the same database, at the same moment."""
-    return Client(hand.app.asgi())
 
 
 def test_check(hand: ByHand, client: Client) -> None:
