@@ -4,15 +4,14 @@ A segment is a run of tar entries, deflated on its own and ended with a full flu
 copies the segments' bytes and compresses nothing, and each one can still be read alone.
 """
 
-import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
 from isal import isal_zlib
 
 from batchway import limits
 from batchway.kit import ustar
+from batchway.kit.json_text import json_string
 from batchway.model.segment import Segment
 
 POSITIONS_MAX = 2**28  # operations of one batch that can have a file name of their own
@@ -32,8 +31,6 @@ _PLACE_FACTOR = 0x9E3779B97F  # odd, so that no two places of a batch share a na
 _PLACE_INVERSE = pow(_PLACE_FACTOR, -1, _NAMES_MAX)
 _BATCH_FACTOR = 0xD6E8FEB867
 assert POSITIONS_MAX * PAGES_MAX <= _NAMES_MAX
-
-_encode_json = msgspec.json.Encoder().encode
 
 
 class SegmentWriter:
@@ -144,24 +141,14 @@ def result_file_name(batch_key: int, position: int, page: int) -> str:
 def encode_result(status_code: int, operation_id: str | None, response: bytes) -> bytes:
     """The content of a result's file: a JSON array with one result object, ASCII only.
 
-    `response` is JSON text in UTF-8 and is recorded as a JSON string. Raises UnicodeDecodeError
-    when it is not UTF-8.
+    `response` is JSON text as a JSON string.
     """
-    operation = b"null" if operation_id is None else _json_string(operation_id)
-    return b"".join(
-        (
-            b'[{"status_code":%d,"operation_id":' % status_code,
-            operation,
-            b',"response":',
-            _json_string(str(response, "utf-8")),
-            b"}]",
-        )
+    operation = b"null" if operation_id is None else json_string(operation_id)
+    return b'[{"status_code":%d,"operation_id":%b,"response":%b}]' % (
+        status_code,
+        operation,
+        response,
     )
-
-
-def _json_string(text: str) -> bytes:
-    # msgspec is the fastest but leaves non-ASCII as it is; json escapes it.
-    return _encode_json(text) if text.isascii() else json.dumps(text).encode("ascii")
 
 
 def archive_parts(segments: Iterable[Segment]) -> Iterator[bytes]:

@@ -44,7 +44,7 @@ class Filter:
 
     def wants_status(self, status_code: int) -> bool:
         """Whether a status can be that of one of those."""
-        is_errored = Result(status_code, b"").is_errored
+        is_errored = Result.of(status_code, b"").is_errored
         return (self.status_code is None or self.status_code == status_code) and (
             self.errored is None or self.errored == is_errored
         )

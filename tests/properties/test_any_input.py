@@ -14,6 +14,7 @@ from batchway.contract.batch_reader import read_batch
 from batchway.contract.fields import select_fields
 from batchway.contract.problems import Refused
 from batchway.contract.response import Response
+from batchway.kit.json_text import json_string
 from batchway.model.operation import METHODS, pack, unpack
 from tests.properties.calls import Call
 from tests.properties.conftest import Places
@@ -132,7 +133,7 @@ def check_answer(answered: Answered) -> None:
     status, text = answered
     assert status in {200, 204, 400, 403, 404, 405, 414}, text
     assert isinstance(json.loads(text), dict)
-    [result] = json.loads(encode_result(status, None, text.encode()).decode("ascii"))
+    [result] = json.loads(encode_result(status, None, json_string(text)).decode("ascii"))
     assert text == result["response"]
 
 
@@ -160,7 +161,7 @@ def test_any_batch(body: bytes) -> None:
         return
     assert found == unpack(pack(found)[0])
     for operation in found:
-        encode_result(200, operation.operation_id, b"{}").decode("ascii")
+        encode_result(200, operation.operation_id, json_string("{}")).decode("ascii")
 
 
 headers = st.one_of(

@@ -205,7 +205,7 @@ class World:
         meet()
         results = self._written(target, operations, caller, answer)
         return [
-            _answered(call, each.status_code, each.body.decode())
+            _answered(call, each.status_code, each.body.plain().decode())
             for call, each in zip(calls, results, strict=True)
         ]
 

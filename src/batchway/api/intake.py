@@ -131,7 +131,7 @@ class Intake:
                 zip(operations, results, strict=True), piece.first_position
             ):
                 if result.is_errored:
-                    groups.add(position, operation, result.status_code, result.body)
+                    groups.add(position, operation, result.status_code, result.body.plain())
             checked += piece.operation_count
         return Response(
             200,

@@ -5,14 +5,13 @@ from typing import Any
 import msgspec
 
 from batchway import limits
-from batchway.audience.member import Member, Tag
+from batchway.audience.member import Member
 from batchway.audience.merge_values import MergeRules
 from batchway.contract.links import Links
 from batchway.contract.response import encode
 from batchway.kit.clock import iso
 from batchway.kit.ids import contact_id
-
-Encoded = Any  # JSON text in the place of the value that it is: a `msgspec.Raw`
+from batchway.kit.json_text import JsonText, inside_quotes
 
 _HASH = "0" * 31 + "h"  # stands for the member in the prepared links; no hash looks like it
 
@@ -68,26 +67,48 @@ class MemberBody(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename={"l
     links: msgspec.Raw
 
 
+class MemberText(JsonText):
+    """A member as a body; `MemberBody` says what it looks like."""
+
+    __slots__ = ("_member", "_renderer")
+
+    def __init__(self, renderer: "MemberRenderer", member: Member) -> None:
+        self._renderer = renderer
+        self._member = member
+
+    def plain(self) -> bytes:
+        """JSON text in UTF-8."""
+        return self._renderer.render(self._member, plain=True)
+
+    def quoted(self) -> bytes:
+        """The same in a JSON string, in ASCII only."""
+        return b'"%b"' % self._renderer.render(self._member, plain=False)
+
+
 class MemberRenderer:
     """Renders the members of one list.
 
-    `MemberBody` says what a member looks like. Encoding one for each member took a good part of
-    the time of a chunk, so that texts are prepared from it, one for all members that share what
-    rarely differs, and what is a member's own is put into them. Links are most of the bytes.
+    Encoding a `MemberBody` for each member, and quoting it, took a good part of the time of a
+    chunk. So texts are prepared from it: one for all members that differ in nothing but what their
+    heads say (up to `merge_fields`), and one for the links, which are most of the bytes.
     """
 
     def __init__(self, list_public_id: str, rules: MergeRules, links: Links) -> None:
         self._list_id = list_public_id
         self._rules = rules
-        link_text = encode(member_links(links, list_public_id, _HASH))
-        self._between_hashes = link_text.split(_HASH.encode())
-        self._prepared: dict[tuple[Any, ...], list[bytes]] = {}
+        link_text = encode(member_links(links, list_public_id, _HASH)) + b"}"
+        self._links = {plain: _shown(link_text, plain).split(_HASH.encode()) for plain in _BOTH}
+        self._prepared: dict[tuple[Any, ...], _Prepared] = {}
 
-    def body(self, member: Member) -> Encoded:
-        """The `MemberBody` of one member."""
+    def body(self, member: Member) -> Any:  # noqa: ANN401 - in the place of a `MemberBody`
+        """The `MemberText` that shows one member."""
+        return MemberText(self, member)
+
+    def render(self, member: Member, *, plain: bool) -> bytes:
+        """The JSON text of a member, or that text as it stands within a JSON string."""
+        prepared = self._prepared_for(member, plain)
         hashed = member.subscriber_hash.encode()
-        text = list(self._text_around(member))
-        text[1::2] = (
+        head = prepared.head % (
             hashed,
             encode(member.email_address),
             member.unique_email_id.encode(),
@@ -95,36 +116,52 @@ class MemberRenderer:
             encode(self._rules.full_name(member.merge_fields)),
             b"%d" % member.id,
             encode(self._rules.render(member.merge_fields)),
-            encode(member.ip_signup),
-            iso(member.timestamp_signup).encode(),
-            encode(member.ip_opt),
-            iso(member.timestamp_opt).encode(),
-            iso(member.last_changed).encode(),
-            b"%d" % len(member.tags),
-            _tags(member.tags),
-            hashed.join(self._between_hashes),
         )
-        return msgspec.Raw(b"".join(text))
+        links = hashed.join(self._links[plain])
+        return b"".join((_shown(head, plain), prepared.tail, links))
 
-    def _text_around(self, member: Member) -> list[bytes]:
+    def _prepared_for(self, member: Member, plain: bool) -> "_Prepared":  # noqa: FBT001
         shared = (
+            plain,
             member.email_type,
             member.status,
             member.unsubscribe_reason,
+            member.ip_signup,
+            member.timestamp_signup,
+            member.ip_opt,
+            member.timestamp_opt,
+            member.last_changed,
             member.language,
             member.vip,
             member.latitude,
             member.longitude,
             member.source,
+            member.tags,
         )
-        text = self._prepared.get(shared)
-        if text is None:
-            text = self._prepared[shared] = _prepared(self._list_id, member)
-        return text
+        prepared = self._prepared.get(shared)
+        if prepared is None:
+            if len(self._prepared) == _PREPARED_MAX:
+                self._prepared.clear()
+            prepared = self._prepared[shared] = _prepare(self._list_id, member, plain)
+        return prepared
 
 
-def _prepared(list_id: str, member: Member) -> list[bytes]:
-    """The parts of a member's text; every second one is the place of a value of its own."""
+_BOTH = (True, False)
+_PREPARED_MAX = 1_000  # texts of a list: its members may have little in common
+
+
+class _Prepared(msgspec.Struct, frozen=True, gc=False):
+    """The text of members without what is their own: the links, and the values of the head."""
+
+    head: bytes  # a template for `%`, plain
+    tail: bytes
+
+
+def _shown(text: bytes, plain: bool) -> bytes:  # noqa: FBT001
+    return text if plain else inside_quotes(text)
+
+
+def _prepare(list_id: str, member: Member, plain: bool) -> _Prepared:  # noqa: FBT001
     reason = member.unsubscribe_reason if member.status == "unsubscribed" else ""
     body = MemberBody(
         id=_OWN_TEXT,
@@ -139,36 +176,30 @@ def _prepared(list_id: str, member: Member) -> list[bytes]:
         consents_to_one_to_one_messaging=True,
         merge_fields=_OWN,
         stats=_STATS,
-        ip_signup=_OWN,
-        timestamp_signup=_OWN_TEXT,
-        ip_opt=_OWN,
-        timestamp_opt=_OWN_TEXT,
+        ip_signup=member.ip_signup,
+        timestamp_signup=iso(member.timestamp_signup),
+        ip_opt=member.ip_opt,
+        timestamp_opt=iso(member.timestamp_opt),
         member_rating=2,
-        last_changed=_OWN_TEXT,
+        last_changed=iso(member.last_changed),
         language=member.language,
         vip=member.vip,
         email_client="",
         location=_location(member),
         source=member.source,
-        tags_count=_OWN,
-        tags=_OWN,
+        tags_count=len(member.tags),
+        tags=[_Tag(tag.id, tag.name) for tag in member.tags[: limits.tags_shown_per_member_max]],
         list_id=list_id,
         links=_OWN,
     )
-    return encode(body).replace(b"\0", b"\0\0").split(b"\0")
+    *head, tail, _ = encode(body).split(b"\0")
+    places = [part.replace(b"%", b"%%") + b"%b" for part in head]
+    return _Prepared(b"".join(places), _shown(tail, plain))
 
 
 # Places in a prepared text: JSON has no NUL.
 _OWN: Any = msgspec.Raw(b"\0")
 _OWN_TEXT: Any = msgspec.Raw(b'"\0"')  # of characters that need no escapes
-
-
-def _tags(tags: tuple[Tag, ...]) -> bytes:
-    if not tags:
-        return b"[]"
-    return encode([_Tag(tag.id, tag.name) for tag in tags[: limits.tags_shown_per_member_max]])
-
-
 _STATS = _Stats()
 _NOWHERE = _Location(0, 0)
 

@@ -7,6 +7,7 @@ raises and changes nothing. That is why one call's fault is nobody else's.
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +28,7 @@ from batchway.kit.clock import SECOND, Microseconds, parse_iso
 from batchway.limits import tag_name_characters_max
 
 _EMAIL_TYPES = ("html", "text")
+_FEW_TAGS = 20
 _PATCH_STATUSES = tuple(status for status in STATUSES if status != "transactional")
 _LATITUDE_MAX, _LONGITUDE_MAX = 90, 180
 # What can be shown in UTC: the years 1 to 9999. A zone may shift a moment out of them.
@@ -215,7 +217,7 @@ def add_call(request: Request, caller: Caller, body: AddBody) -> Add:
     """The call that adds one member; raises Refused for what can be told by the body alone."""
     address = email_address.check(body.email_address, refuses_fake=caller.refuses_fake_addresses)
     status = _checked_status(body.status, STATUSES)
-    tags = tuple(dict.fromkeys([tag_name(name) for name in body.tags])) if body.tags else ()
+    tags = _tag_names(body.tags) if body.tags else ()
     details = _details(request, body, status)
     return Add(request.path_params["list_id"], address, details, tags)
 
@@ -282,6 +284,17 @@ def tag_name(name: str) -> str:
         most = tag_name_characters_max
         raise invalid_field("tags", f"A tag's name should have {most} characters or less.")
     return _storable("tags", name)
+
+
+def _tag_names(names: list[str]) -> tuple[str, ...]:
+    if len(names) > _FEW_TAGS:
+        return tuple(dict.fromkeys(map(tag_name, names)))
+    return _few_tag_names(tuple(names))
+
+
+@lru_cache(maxsize=1024)  # many calls have the same ones
+def _few_tag_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(tag_name, names)))
 
 
 def _details(request: Request, body: _Body, status: str | None) -> Details:

@@ -6,10 +6,18 @@ import msgspec
 
 from batchway.contract.paging import Continuation
 from batchway.contract.problems import Problem, Refused
+from batchway.kit.json_text import Encoded, JsonText
 
 Headers = tuple[tuple[str, str], ...]
 
-_encoder = msgspec.json.Encoder()
+
+def _encode_text(value: object) -> msgspec.Raw:
+    if isinstance(value, JsonText):
+        return msgspec.Raw(value.plain())
+    raise NotImplementedError
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_text)
 encode = _encoder.encode
 
 EMPTY_OBJECT = b"{}"
@@ -44,3 +52,11 @@ def encode_body(response: Response, instance: str = "") -> bytes:
     if instance and isinstance(response.body, Problem):
         return encode(msgspec.structs.replace(response.body, instance=instance))
     return encode(response.body)
+
+
+def body_text(response: Response) -> JsonText:
+    """The body of the result of an operation; `{}` for a 204."""
+    body = response.body
+    if isinstance(body, JsonText):
+        return body
+    return Encoded(EMPTY_OBJECT if body is None else encode(body))

@@ -3,6 +3,8 @@
 No PAX or GNU extensions, no folders: just what every reader of tar files understands.
 """
 
+from functools import lru_cache
+
 BLOCK_BYTES = 512
 NAME_BYTES_MAX = 100  # the header's name field; a name that fills it has no NUL behind it
 NUMBER_MAX = 8**11 - 1  # eleven octal digits: 8 GiB - 1 as a size, the year 2242 as a time
@@ -68,6 +70,15 @@ def header(name: str, size: int, mtime_seconds: int) -> bytes:
     Raises ValueError as `entry` does.
     """
     name_field = _name_field(name)
+    fields, checksum = _fields_behind_name(size, mtime_seconds)
+    name_checksum = sum(name_field)
+    padded_name = name_field.ljust(NAME_BYTES_MAX, b"\0")
+    return b"%b%b%06o\0 %b" % (padded_name, fields, checksum + name_checksum, _REST)
+
+
+@lru_cache(maxsize=4096)  # results are of much the same sizes
+def _fields_behind_name(size: int, mtime_seconds: int) -> tuple[bytes, int]:
+    """The fields up to the checksum, and the checksum without the name."""
     if size > NUMBER_MAX:
         message = f"A file of {size} bytes is too large for USTAR (at most {NUMBER_MAX})."
         raise ValueError(message)
@@ -75,9 +86,7 @@ def header(name: str, size: int, mtime_seconds: int) -> bytes:
         message = f"USTAR cannot hold the modification time {mtime_seconds}."
         raise ValueError(message)
     numbers = b"%011o\0%011o\0" % (size, mtime_seconds)
-    checksum = _CHECKSUM_BASE + sum(name_field) + sum(numbers)
-    name_field = name_field.ljust(NAME_BYTES_MAX, b"\0")
-    return b"%b%b%b%06o\0 %b" % (name_field, _OWNER, numbers, checksum, _REST)
+    return _OWNER + numbers, _CHECKSUM_BASE + sum(numbers)
 
 
 def _name_field(name: str) -> bytes:

@@ -137,7 +137,7 @@ def _refused(batch: Batch, attempt: Attempt, *, is_key_revoked: bool) -> Refused
 def _answer(parts: Parts, work: Work, refused: Refused | None) -> Answer | None:
     """What the operations come to, or None if that can only be told within the transaction."""
     if refused is not None:
-        result = Result(refused.problem.status, encode(refused.problem))
+        result = Result.of(refused.problem.status, encode(refused.problem))
         return _Fixed([result] * len(work.operations))
     fault(FaultPoint.EXECUTE_BEFORE_ANSWER)
     try:

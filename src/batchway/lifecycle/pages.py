@@ -56,8 +56,8 @@ def _pages(parts: Parts, work: Work) -> Iterator[Result]:
         yield result
         continuation = result.continuation
         page += 1
-        size += len(result.body)
+        size += len(result.body.plain())
 
 
 def _error(refused: Refused) -> Result:
-    return Result(refused.problem.status, encode(refused.problem))
+    return Result.of(refused.problem.status, encode(refused.problem))

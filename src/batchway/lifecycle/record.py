@@ -108,7 +108,9 @@ def _segment(work: Work, kind: Kind, number: int, entries: Sequence[_Entry]) -> 
     writer = SegmentWriter(mtime_seconds=batch.submitted_at // SECOND)
     for entry in entries:
         result = entry.result
-        encoded = encode_result(result.status_code, entry.operation.operation_id, result.body)
+        encoded = encode_result(
+            result.status_code, entry.operation.operation_id, result.body.quoted()
+        )
         if kind is Kind.RESULTS:
             writer.add_bare(encoded)
         else:

@@ -2,18 +2,25 @@
 
 import msgspec
 
+from batchway.kit.json_text import Encoded, JsonText
+
 _SUCCESS = range(200, 300)
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """`body` is JSON text in UTF-8, never empty.
+    """`body` is JSON text, never empty.
 
     A `continuation` says, in the target's words, where the next page of the response begins.
     """
 
     status_code: int
-    body: bytes
+    body: JsonText
     continuation: str | None = None
+
+    @classmethod
+    def of(cls, status_code: int, body: bytes) -> "Result":
+        """The result with a body that is encoded."""
+        return cls(status_code, Encoded(body))
 
     @property
     def is_errored(self) -> bool:

@@ -14,7 +14,7 @@ from batchway.contract.batch_request import mistake_in
 from batchway.contract.paging import Continuation
 from batchway.contract.problems import Refused, bad_request, invalid_fields
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import EMPTY_OBJECT, Response, encode, encode_body, refusal
+from batchway.contract.response import Response, body_text, encode, refusal
 from batchway.errors import Stale
 from batchway.model.operation import Operation
 from batchway.model.result import Result
@@ -190,8 +190,4 @@ def _results(
 
 def _result(response: Response) -> Result:
     on = response.continuation
-    return Result(
-        response.status,
-        encode_body(response) or EMPTY_OBJECT,
-        None if on is None else encode(on).decode(),
-    )
+    return Result(response.status, body_text(response), None if on is None else encode(on).decode())
