@@ -28,11 +28,8 @@ from batchway.kit.ids import process_name
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
 from batchway.lifecycle.deliver import Deliver
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
+from batchway.lifecycle.steps import steps_of_batches
 from batchway.lifecycle.sweep import drop_orphans, sweep
 from batchway.model.step import Step
 from batchway.settings import Settings, prepare_data_folder
@@ -93,10 +90,7 @@ class App:
         base_url = self.settings.public_url or _base_url(self.settings)
         deliver = Deliver(parts, self._egress(), self._sealer(), self._result_links(), base_url)
         return {
-            Step.RUN: lambda batch_id, _number: run(parts, batch_id),
-            Step.SPLIT: lambda batch_id, _number: split(parts, batch_id),
-            Step.EXECUTE: partial(execute, parts),
-            Step.FINALIZE: lambda batch_id, _number: finalize(parts, batch_id),
+            **steps_of_batches(parts),
             Step.DELIVER: lambda delivery_id, _number: deliver(delivery_id),
         }
 

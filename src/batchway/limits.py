@@ -76,6 +76,7 @@ hand_over_retry_seconds_max = 60.0
 overdue_seconds = 5.0  # a batch untouched for longer is compared with the engine's books
 swept_workflows_max = 1_000  # finished hand-overs deleted in one round
 shutdown_grace_seconds = 20.0  # after SIGTERM; what is unfinished is left to the take-over
+own_hand_over_seconds = lease_seconds  # before another does what a process means to do at once
 assert lease_renewal_seconds * 3 < lease_seconds
 
 # Processes

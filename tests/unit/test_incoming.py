@@ -38,6 +38,20 @@ def test_pieces_are_bounded(operation: Operation) -> None:
     assert max(piece.byte_count for piece, _ in pieces) < 1.1 * limits.piece_bytes_max
 
 
+def test_large_operations_make_more_pieces() -> None:
+    """If they come as many at once as make a piece."""
+    large = [ping(body=LARGE[: 3 * limits.piece_bytes_max // limits.piece_operations_max])]
+    operations = large * limits.piece_operations_max
+
+    with Incoming.of(operations) as incoming:
+        incoming.finish()
+        pieces = list(incoming.pieces())
+
+    assert operations == [each for _, data in pieces for each in unpack(data)]
+    assert [0, 250, 500, 750] == [piece.first_position for piece, _ in pieces]
+    assert max(piece.byte_count for piece, _ in pieces) < limits.piece_bytes_max
+
+
 def test_small_operations_fill_a_piece() -> None:
     """It is their number that ends it."""
     most = limits.piece_operations_max

@@ -103,12 +103,15 @@ class Intake:
             account_id = identity.account.id
             await in_thread(partial(check_room, self.parts, account_id, is_known=is_known))
         with Incoming() as incoming:
-            body_hash = await _read(request, body, incoming, self._turns)
+            digest = None if key is None else hashlib.sha256()
+            await _read(_Reading(request, incoming, digest), body, self._turns)
             if is_check:
                 return await in_thread(
                     partial(self._check, identity, links, incoming), self._checks
                 )
-            once = None if key is None else Once(_hash(key.encode()), body_hash)
+            once = None
+            if key is not None and digest is not None:
+                once = Once(_hash(key.encode()), digest.digest())
             batch = await in_thread(
                 partial(submit, self.parts, identity, links.base, incoming, once=once)
             )
@@ -146,11 +149,8 @@ class Intake:
         )
 
 
-async def _read(
-    request: Request, body: AsyncIterator[bytes], incoming: Incoming, turns: Turns
-) -> bytes:
-    """Take the operations of a body; its digest."""
-    reading = _Reading(request, incoming)
+async def _read(reading: "_Reading", body: AsyncIterator[bytes], turns: Turns) -> None:
+    """Take the operations of a body."""
     waiting, size = [], 0
     async for data in body:
         waiting.append(data)
@@ -159,16 +159,15 @@ async def _read(
             await in_thread(partial(reading.take, b"".join(waiting)), turns)
             waiting, size = [], 0
     await in_thread(partial(reading.end, b"".join(waiting)), turns)
-    return reading.digest.digest()
 
 
 @dataclass
 class _Reading:
-    """A body on its way into a batch."""
+    """A body on its way into a batch; its digest is for who may send it again."""
 
     request: Request
     incoming: Incoming
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    digest: "hashlib._Hash | None"
 
     def __post_init__(self) -> None:
         headers = self.request.headers
@@ -180,7 +179,8 @@ class _Reading:
     def take(self, data: bytes) -> None:
         """The next bytes, as they were sent."""
         for piece in self._inflater.feed(data):
-            self.digest.update(piece)
+            if self.digest is not None:
+                self.digest.update(piece)
             for operations in self._reader.feed(piece):
                 self.incoming.add(operations)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from batchway import limits
-from batchway.contract.batch_request import NO_PARAMS, GivenOperation, operation
+from batchway.contract.batch_request import NO_PARAMS, GivenOperation, operation, plain_operations
 from batchway.contract.batch_text import (
     BEGIN,
     COMMA,
@@ -32,6 +32,7 @@ _TRUNCATED = "Input data was truncated"  # msgspec's words
 _REQUEST_NAMES_MAX = 10_000
 _EMPTY = b'{"operations":[]'
 _NAMES = GivenOperation.__struct_fields__
+_PLAIN = [name != "params" for name in _NAMES]  # the names that a plain operation has
 _QUOTED = tuple(f'"{name}"'.encode() for name in _NAMES)
 
 
@@ -250,14 +251,21 @@ class BatchReader:
     ) -> None:
         if self._count + len(given) > limits.operations_per_batch_max:
             raise _too_many()
-        if given and _may_have_doubles(self._buffer, end, given):
+        operations = plain_operations(given)
+        are_plain = len(operations) == len(given)
+        had = [len(given) * each for each in _PLAIN] if are_plain else _names_had(given)
+        if given and _may_have_doubles(self._buffer, end, had):
             check_names(elements(), self._count, _NAMES)
-        try:
-            operations = [operation(*each) for each in enumerate(given, self._count)]
-        except RecursionError as error:
-            raise self._refusal(error) from None
+        if not are_plain:
+            operations = self._any_operations(given)
         self._count += len(given)
         self._groups.add(operations, end)
+
+    def _any_operations(self, given: list[GivenOperation]) -> list[Operation]:
+        try:
+            return [operation(*each) for each in enumerate(given, self._count)]
+        except RecursionError as error:
+            raise self._refusal(error) from None
 
     def _drop(self, byte_count: int) -> None:
         del self._buffer[:byte_count]
@@ -294,17 +302,22 @@ class _Groups:
             yield held
 
 
-def _may_have_doubles(text: bytes | bytearray, end: int, given: list[GivenOperation]) -> bool:
-    """Whether a name stands more often in the text than there are operations that have it.
-
-    Or may, as the name stands in a value, or is written with escapes. In a string, each quote has
-    a backslash before it; so only the string's own ends can be taken for those of a name.
-    """
+def _names_had(given: list[GivenOperation]) -> list[int]:
+    """How many of the operations have each of the names."""
     absent = msgspec.UNSET
     had = [len(given), len(given)]  # `method` and `path` are required
     had.append(sum([each.params is not NO_PARAMS for each in given]))
     had.append(sum([each.body is not absent for each in given]))
     had.append(sum([each.operation_id is not absent for each in given]))
+    return had
+
+
+def _may_have_doubles(text: bytes | bytearray, end: int, had: list[int]) -> bool:
+    """Whether a name stands more often in the text than there are operations that have it.
+
+    Or may, as the name stands in a value, or is written with escapes. In a string, each quote has
+    a backslash before it; so only the string's own ends can be taken for those of a name.
+    """
     named = [text.count(name, 0, end) for name in _QUOTED]
     return named != had or has_escaped_name(text, end)
 

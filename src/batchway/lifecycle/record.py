@@ -170,5 +170,6 @@ def record(  # noqa: PLR0913 - the parts, what, and what follows from it
     for chunk in new_chunks[len(own) :]:
         parts.hand_over(connection, Step.EXECUTE, batch.id, chunk.number)
     if counted.left == 0 and batches.begin_finalizing(connection, batch, parts.clock()):
-        parts.hand_over(connection, Step.FINALIZE, batch.id)
+        delay = limits.own_hand_over_seconds  # this process does it at once: `steps.py`
+        parts.hand_over(connection, Step.FINALIZE, batch.id, delay_seconds=delay)
     return own[0].number if own else None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from batchway import limits
 from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.parts import Parts
-from batchway.model.batch import Batch, Status, cut
+from batchway.model.batch import FIRST_CHUNK, Batch, Status, cut
 from batchway.model.step import Step
 from batchway.store import accounts, batches, chunks, inputs
 
@@ -46,6 +46,8 @@ def _start(parts: Parts, connection: Connection, batch: Batch) -> None:
         return
     chunks.insert(connection, batch, new)
     for chunk in new:
-        parts.hand_over(connection, Step.EXECUTE, batch.id, chunk.number)
+        # Whoever splits begins with the first chunk at once: `steps.py`.
+        delay = limits.own_hand_over_seconds if chunk.number == FIRST_CHUNK else 0
+        parts.hand_over(connection, Step.EXECUTE, batch.id, chunk.number, delay_seconds=delay)
     if not new and batches.begin_finalizing(connection, batch, parts.clock()):
         parts.hand_over(connection, Step.FINALIZE, batch.id)

@@ -58,19 +58,22 @@ class Incoming(AbstractContextManager["Incoming"]):
         return incoming
 
     def add(self, operations: Sequence[Operation]) -> None:
-        """Take the next operations."""
+        """Take the next operations. As many as make a piece are best."""
+        self.count += len(operations)
+        if len(operations) == limits.piece_operations_max and not self._waiting:
+            self._keep(operations)
+            return
         for operation in operations:
             size = _characters(operation)
             is_full = len(self._waiting) == limits.piece_operations_max
             if is_full or self._waiting_characters + size > limits.piece_bytes_max:
-                self._keep_piece()
+                self._keep_waiting()
             self._waiting.append(operation)
             self._waiting_characters += size
-        self.count += len(operations)
 
     def finish(self) -> None:
         """Nothing more comes. This is to be said before a transaction, as it compresses."""
-        self._keep_piece()
+        self._keep_waiting()
 
     def pieces(self) -> Iterator[tuple[Piece, bytes]]:
         """All of them, one in memory at a time, when they are `finish`ed."""
@@ -78,15 +81,23 @@ class Incoming(AbstractContextManager["Incoming"]):
         for piece, size in self._pieces:
             yield piece, self._spool.read(size)
 
-    def _keep_piece(self) -> None:
-        if not self._waiting:
+    def _keep_waiting(self) -> None:
+        if self._waiting:
+            self._keep(self._waiting)
+            self._waiting, self._waiting_characters = [], 0
+
+    def _keep(self, operations: Sequence[Operation]) -> None:
+        """As one piece, or as two if they are large."""
+        data, byte_count = pack(operations)
+        middle = len(operations) // 2
+        if byte_count > limits.piece_bytes_max and middle:
+            self._keep(operations[:middle])
+            self._keep(operations[middle:])
             return
-        data, byte_count = pack(self._waiting)
-        piece = Piece(len(self._pieces), self._kept_count, len(self._waiting), byte_count)
+        piece = Piece(len(self._pieces), self._kept_count, len(operations), byte_count)
         self._pieces.append((piece, len(data)))
         self._spool.write(data)
-        self._kept_count += len(self._waiting)
-        self._waiting, self._waiting_characters = [], 0
+        self._kept_count += len(operations)
 
 
 def _characters(operation: Operation) -> int:

@@ -19,6 +19,9 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+FIRST_CHUNK = 0  # the number of a batch's first chunk
+
+
 class Layout(StrEnum):
     """How results become the files of an archive; fixed when a batch is submitted."""
 
@@ -116,7 +119,7 @@ def is_small(operation_count: int) -> bool:
 
 def cut(pieces: Iterable[Piece]) -> Iterator[Chunk]:
     """Chunks of whole, consecutive pieces, as large as the limits allow."""
-    number = 0
+    number = FIRST_CHUNK
     held: list[Piece] = []
     for piece in pieces:
         if held and not _fits(held, piece):
