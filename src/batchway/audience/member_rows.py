@@ -1,8 +1,8 @@
 """The rows of one list's members, tags and counters: each method is one statement for any number.
 
 Writing is guarded: a row that somebody else has changed, added or taken since it was read makes
-it Stale. Rows are written in the order of an index, so that two writers cannot wait for each
-other.
+it Stale, or is a conflict in the database. Rows are written in the order of an index, so that two
+writers cannot wait for each other.
 """
 
 from collections import Counter, defaultdict
@@ -133,10 +133,9 @@ class MemberRows:
         )
 
     def insert(self, members: Sequence[Member]) -> None:
-        """New members; Stale if an address is taken by now."""
+        """New members; a conflict if an address is taken by now."""
         ordered = sorted(members, key=lambda member: member.subscriber_hash)
-        rows = [to_row(member) for member in ordered]
-        _expect(rows, insert_many(self.connection, "members", COLUMNS, rows, ignore_existing=True))
+        insert_many(self.connection, "members", COLUMNS, [to_row(member) for member in ordered])
 
     def update(self, members: Sequence[Member]) -> None:
         """Members in their new state, with the revision they were read with."""
@@ -202,7 +201,6 @@ class MemberRows:
             "list_segment_members",
             ("member_id", "list_segment_id", "account_id", "added_at"),
             sorted(added),
-            ignore_existing=True,
         )
 
     def count(self, before: Members, after: Members, entered: Collection[str]) -> None:

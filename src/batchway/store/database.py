@@ -130,13 +130,24 @@ def execute_many(connection: Connection, statement: str, rows: Sequence[Row]) ->
     """
     if not rows:
         return 0
-    cursor = connection.connection.cursor()
-    try:
+    with _raw_cursor(connection) as cursor:
         marked = statement if is_sqlite(connection) else statement.replace("?", "%s")
         cursor.executemany(marked, rows)
         return int(cursor.rowcount)
-    finally:
-        cursor.close()
+
+
+@contextmanager
+def _raw_cursor(connection: Connection) -> Iterator[Any]:
+    """A cursor of the driver, whose errors are raised as they would be by the connection."""
+    cursor: Any = connection.connection.cursor()
+    driver: Any = connection.dialect.loaded_dbapi
+    with closing(cursor):
+        try:
+            yield cursor
+        except driver.Error as error:
+            raise DBAPIError.instance(
+                "many rows", None, error, driver.Error, hide_parameters=True
+            ) from error
 
 
 def insert_many(
@@ -147,37 +158,45 @@ def insert_many(
     *,
     ignore_existing: bool = False,
 ) -> int:
-    """Insert rows in bulk; the number inserted. Existing keys raise, or are left as they are."""
+    """Insert rows in bulk; the number inserted.
+
+    Existing keys raise IntegrityError, which is much faster, or are left as they are.
+    """
     if not rows:
         return 0
-    conflict = " ON CONFLICT DO NOTHING" if ignore_existing else ""
+    names = ", ".join(columns)
     if is_sqlite(connection):
+        conflict = " ON CONFLICT DO NOTHING" if ignore_existing else ""
         marks = ", ".join("?" * len(columns))
         statement = f"""
-            INSERT INTO {table} ({", ".join(columns)}) VALUES ({marks}){conflict}
+            INSERT INTO {table} ({names}) VALUES ({marks}){conflict}
             -- no account: it is among the columns that the caller names
             """
         return execute_many(connection, statement, rows)
-    return _copy_and_insert(connection, table, columns, rows, conflict)
+    if ignore_existing:
+        return _copy_and_insert(connection, table, names, rows)
+    with _raw_cursor(connection) as cursor:
+        _copy(cursor, table, names, rows)
+    return len(rows)
 
 
-def _copy_and_insert(
-    connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row], conflict: str
-) -> int:
-    names = ", ".join(columns)
+def _copy(cursor: Any, table: str, names: str, rows: Sequence[Row]) -> None:  # noqa: ANN401
+    with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _copy_and_insert(connection: Connection, table: str, names: str, rows: Sequence[Row]) -> int:
     temporary = f"incoming_{table}"
-    cursor: Any = connection.connection.cursor()
-    with closing(cursor):
+    with _raw_cursor(connection) as cursor:
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} "
             f"(LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
         )
-        with cursor.copy(f"COPY {temporary} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+        _copy(cursor, temporary, names, rows)
         cursor.execute(
             f"""
-            INSERT INTO {table} ({names}) SELECT {names} FROM {temporary}{conflict}
+            INSERT INTO {table} ({names}) SELECT {names} FROM {temporary} ON CONFLICT DO NOTHING
             -- no account: it is among the columns that the caller names
             """
         )
