@@ -15,7 +15,7 @@ from batchway.archives.base import Archive
 from batchway.errors import ArchiveMissing
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation, operations_between
-from batchway.model.result import Result
+from batchway.model.result import is_error
 from batchway.model.segment import Kind
 from batchway.store import inputs, segments
 from batchway.store.database import Database
@@ -44,7 +44,7 @@ class Filter:
 
     def wants_status(self, status_code: int) -> bool:
         """Whether a status can be that of one of those."""
-        is_errored = Result.of(status_code, b"").is_errored
+        is_errored = is_error(status_code)
         return (self.status_code is None or self.status_code == status_code) and (
             self.errored is None or self.errored == is_errored
         )

@@ -14,7 +14,7 @@ from batchway.kit.clock import SECOND, Clock, Microseconds
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk, Layout
 from batchway.model.operation import Operation
-from batchway.model.result import Result
+from batchway.model.result import Result, is_error
 from batchway.model.segment import Kind
 from batchway.model.step import Step
 from batchway.store import batches, chunks, segments
@@ -115,14 +115,15 @@ def _segment(work: Work, kind: Kind, number: int, entries: Sequence[_Entry]) -> 
             writer.add_bare(encoded)
         else:
             writer.add(result_file_name(batch.id, entry.position, entry.page), encoded)
+    status_counts = Counter([entry.result.status_code for entry in entries])
     return NewSegment(
         chunk_number=work.chunk.number,
         number=work.chunk.next_page + number,
         kind=kind,
         first_position=entries[0].position,
         first_page=entries[0].page,
-        status_counts=Counter(entry.result.status_code for entry in entries),
-        errored_count=sum(entry.result.is_errored for entry in entries),
+        status_counts=status_counts,
+        errored_count=sum(n for code, n in status_counts.items() if is_error(code)),
         segment=writer.finish(),
     )
 
@@ -152,7 +153,7 @@ def record(  # noqa: PLR0913 - the parts, what, and what follows from it
         batch,
         Progress(
             finished=len(packed.results),
-            errored=sum(result.is_errored for result in packed.results),
+            errored=sum(segment.errored_count for segment in packed.segments),
             found=len(packed.results) if work.is_pages else 0,
             new_chunks=len(left),
             is_chunk_done=is_chunk_done,

@@ -24,5 +24,10 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_errored(self) -> bool:
-        """Whether the result counts in `errored_operations`: its status is not 2xx."""
-        return self.status_code not in _SUCCESS
+        """Whether the result counts in `errored_operations`."""
+        return is_error(self.status_code)
+
+
+def is_error(status_code: int) -> bool:
+    """Whether a status is not 2xx."""
+    return status_code not in _SUCCESS

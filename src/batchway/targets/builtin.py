@@ -178,6 +178,8 @@ def _results(
     count: int, refused: dict[int, Response], responses: Sequence[Response]
 ) -> list[Result]:
     """As many results as there are responses, with those of refused operations in between."""
+    if not refused:
+        return [_result(response) for response in responses]
     results = []
     answered = iter(responses)
     for index in range(count):
