@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from batchway import limits
+from batchway.audience.member import Member
+from batchway.audience.member_body import MemberRenderer
 from batchway.faults import FaultPoint
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
@@ -47,6 +49,25 @@ def test_one_poisonous_operation_in_a_large_batch(hand: ByHand) -> None:
 
     assert steps < attempts_max(LARGE)
     check_only_poison_failed(hand, batch)
+
+
+def test_result_that_cannot_be_rendered(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes a 500; the chunk goes on with all others."""
+    batch = hand.submit(hand.additions(SMALL))
+    render = MemberRenderer.render
+
+    def fail_for_one(renderer: MemberRenderer, member: Member, *, plain: bool) -> bytes:
+        if member.email_address.startswith(f"{POISON}@"):
+            raise Poisoned
+        return render(renderer, member, plain=plain)
+
+    monkeypatch.setattr(MemberRenderer, "render", fail_for_one)
+    run(hand.parts, batch.id)
+
+    statuses = {each.operation_id: each.status_code for each in hand.results(batch)}
+    assert SMALL == len(statuses)
+    assert [POISON] == [name for name, status in statuses.items() if status == 500]
+    assert {200, 500} == set(statuses.values())
 
 
 def test_one_poisonous_operation_in_a_small_batch(hand: ByHand) -> None:

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
+import structlog
 from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.archive import SegmentWriter, encode_result, result_file_name
+from batchway.contract.problems import internal_error
 from batchway.contract.request import Caller
+from batchway.contract.response import encode
 from batchway.kit.clock import SECOND, Clock, Microseconds
+from batchway.kit.json_text import Encoded
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk, Layout
 from batchway.model.operation import Operation
@@ -20,6 +24,8 @@ from batchway.model.step import Step
 from batchway.store import batches, chunks, segments
 from batchway.store.batches import Progress
 from batchway.store.segments import NewSegment
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,27 @@ class NotRunning(Exception):
 
 
 def pack(work: Work, results: Sequence[Result]) -> Packed:
-    """Compress the results of the first operations, or of the next pages. Needs no lock."""
+    """Compress the results of the first operations, or of the next pages. Needs no lock.
+
+    Bodies are rendered here. One that cannot be is a 500 for its operation and for nobody else.
+    """
+    try:
+        return _packed(work, results)
+    except Exception:
+        log.exception("result_not_rendered")
+        return _packed(work, [_rendered(result) for result in results])
+
+
+def _rendered(result: Result) -> Result:
+    try:
+        body = Encoded(result.body.plain())
+    except Exception:
+        problem = internal_error().problem
+        return Result.of(problem.status, encode(problem))
+    return Result(result.status_code, body, result.continuation)
+
+
+def _packed(work: Work, results: Sequence[Result]) -> Packed:
     entries = list(_entries(work, results))
     if work.batch.layout is Layout.PER_OPERATION:
         packed = [_segment(work, Kind.FILES, 0, entries)]
