@@ -15,6 +15,7 @@ from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
+from batchway.lifecycle.steps import steps_of_batches
 from batchway.lifecycle.sweep import drop_orphans, sweep
 from batchway.model.batch import Batch
 from batchway.model.step import Step
@@ -53,6 +54,25 @@ def test_steps_of_a_large_batch_twice(hand: ByHand) -> None:
     assert [str(number) for number in range(LARGE)] == [
         result.operation_id for result in hand.results(batch)
     ]
+
+
+def test_a_worker_goes_on_at_once_twice(hand: ByHand) -> None:
+    """It begins with the first chunk, and finalizes behind the last; else both come later."""
+    batch = hand.submit(hand.additions(LARGE))
+    steps = steps_of_batches(hand.parts)
+
+    hand.twice(lambda: steps[Step.SPLIT](batch.id, 0))
+    assert [1] == hand.waiting(batch)
+    hand.twice(lambda: steps[Step.EXECUTE](batch.id, 1))
+    assert "finished" == hand.status(batch)
+
+    due, later = "ENQUEUED", "DELAYED"
+    assert {
+        "split/0": due,
+        "execute/0": later,
+        "execute/1": due,
+        "finalize/0": later,
+    } == engine_books(hand)
 
 
 def test_run_twice(hand: ByHand) -> None:
@@ -272,7 +292,17 @@ def assert_nothing_left(hand: ByHand) -> None:
 
 def forget_hand_overs(hand: ByHand) -> int:
     """Empty the engine's books; how many hand-overs they held."""
-    database = hand.parts.database
-    table = "workflow_status" if database.is_sqlite else "dbos.workflow_status"
-    with database.write() as connection:
-        return int(connection.execute(text(f"DELETE FROM {table}")).rowcount)
+    with hand.parts.database.write() as connection:
+        return int(connection.execute(text(f"DELETE FROM {books(hand)}")).rowcount)
+
+
+def engine_books(hand: ByHand) -> dict[str, str]:
+    """The step and number of each hand-over, and its status."""
+    with hand.parts.database.read() as connection:
+        found = connection.execute(text(f"SELECT workflow_uuid, status FROM {books(hand)}"))
+        return {name.split("/", 1)[1].rpartition("/")[0]: status for name, status in found}
+
+
+def books(hand: ByHand) -> str:
+    """The engine's table."""
+    return "workflow_status" if hand.parts.database.is_sqlite else "dbos.workflow_status"

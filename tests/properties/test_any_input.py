@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ from batchway.contract.fields import select_fields
 from batchway.contract.problems import Refused
 from batchway.contract.response import Response
 from batchway.kit.json_text import json_string
-from batchway.model.operation import METHODS, pack, unpack
+from batchway.model.operation import METHODS, Operation, pack, unpack
 from tests.properties.calls import Call
 from tests.properties.conftest import Places
 from tests.properties.world import NOW, Answered, World
@@ -142,6 +142,15 @@ operations = st.fixed_dictionaries(
     optional={"params": params | values, "body": bodies | values, "operation_id": texts | values},
 )
 
+likely_operations = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(METHODS),
+        "path": st.sampled_from(["/ping", "/lists", "/lists?count=1", "lists", "/"]),
+        "body": texts,
+        "operation_id": texts,
+    }
+)
+
 
 @given(
     st.one_of(
@@ -162,6 +171,24 @@ def test_any_batch(body: bytes) -> None:
     assert found == unpack(pack(found)[0])
     for operation in found:
         encode_result(200, operation.operation_id, json_string("{}")).decode("ascii")
+
+
+@given(st.lists(operations | likely_operations, min_size=1, max_size=4))
+def test_operation_among_others(some: list[dict[str, Any]]) -> None:
+    """What becomes of it is the same beside one that is read the long way: it has no body."""
+    unusual = {"method": "GET", "path": "/"}
+
+    assert _outcome([*some, unusual]) == _outcome(
+        some, more=[Operation("GET", "/", {}, None, None)]
+    )
+
+
+def _outcome(some: list[dict[str, Any]], more: Sequence[Operation] = ()) -> object:
+    try:
+        found = read_batch(_escaped(json.dumps({"operations": some})).encode())
+    except Refused as refused:
+        return refused.problem
+    return [*found, *more]
 
 
 headers = st.one_of(
