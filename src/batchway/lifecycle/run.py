@@ -9,7 +9,6 @@ from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import Turn
 from batchway.lifecycle.split import split
-from batchway.model.batch import Batch
 from batchway.model.step import HandOver, Step
 from batchway.store import batches, chunks
 
@@ -22,15 +21,13 @@ def run(parts: Parts, batch_id: int) -> None:
     turn = Turn.now(parts.clock)
     here = replace(parts, hand_over=_Here(batch_id, parts.hand_over))
     split(here, batch_id)
-    batch = _batch(here, batch_id)
-    while batch is not None and (numbers := _waiting(here, batch)):
+    while numbers := _waiting(here, batch_id):
         for number in numbers:
             execute(here, batch_id, number)
             if turn.is_over:
                 with parts.database.write() as connection:
                     parts.hand_over(connection, Step.RUN, batch_id)
                 return
-        batch = _batch(here, batch_id)
     finalize(here, batch_id)
 
 
@@ -54,12 +51,10 @@ class _Here:
             self.hand_over(connection, step, key, number, delay_seconds=delay_seconds)
 
 
-def _batch(parts: Parts, batch_id: int) -> Batch | None:
+def _waiting(parts: Parts, batch_id: int) -> list[int]:
+    """The numbers of the chunks that are to be executed; none if the batch does not run."""
     with parts.database.read() as connection:
         batch = batches.get(connection, batch_id)
-    return batch if batch is not None and batch.is_running else None
-
-
-def _waiting(parts: Parts, batch: Batch) -> list[int]:
-    with parts.database.read() as connection:
+        if batch is None or not batch.is_running:
+            return []
         return chunks.waiting(connection, batch)
