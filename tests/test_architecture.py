@@ -81,6 +81,7 @@ BROAD_EXCEPT_PARTS = ("engine", "app")
 BROAD_EXCEPT_REASONS = {
     "api.calls": "the edge of HTTP: a mistake of ours is a 500 and a line of the log",
     "audience.answers": "a mistake of ours in one call is a 500 for that call and nobody else",
+    "lifecycle.record": "a result that cannot be rendered is a 500 for its operation alone",
     "archives.disk": "removes its temporary file, whatever ended the writing, and raises again",
 }
 # A library that may be absent is imported where it is used: library → why.

@@ -81,7 +81,7 @@ def pack(work: Work, results: Sequence[Result]) -> Packed:
     try:
         return _packed(work, results)
     except Exception:
-        log.exception("result_not_rendered")
+        log.exception("call_failed")
         return _packed(work, [_rendered(result) for result in results])
 
 
