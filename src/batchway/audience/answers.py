@@ -273,7 +273,7 @@ def _page_bytes(call: _Call, response: Response) -> int:
 def _shown(call: _Call, response: Response) -> Response:
     """The fields that were asked for; a page is encoded, so that many need little memory."""
     request = call.request
-    shown = select_fields(response, request.params) if request.params else response
+    shown = select_fields(response, request.params)
     if not call.items or response.status != 200:  # noqa: PLR2004
         return shown
     if not request.is_paged:

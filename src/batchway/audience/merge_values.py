@@ -118,10 +118,7 @@ class MergeRules:
             except WrongValue as error:
                 wrong.append(FieldError(rule.tag, str(error)))
             else:
-                if read == "":
-                    values.pop(rule.key, None)
-                else:
-                    values[rule.key] = read
+                _put(values, rule.key, read)
         if shapes:
             raise invalid_fields(*shapes)
         return wrong
@@ -149,3 +146,10 @@ def check_default(field: MergeField) -> None:
         reader(field.type, field.options)(field.default_value)
     except WrongValue as error:
         raise invalid_field("default_value", str(error)) from None
+
+
+def _put(values: dict[str, Any], key: str, read: Any) -> None:  # noqa: ANN401 - any JSON
+    if read == "":
+        values.pop(key, None)
+    else:
+        values[key] = read

@@ -10,10 +10,8 @@ from batchway.contract.response import EMPTY_OBJECT, Response, encode
 
 def ask_for_page(request: Request, items: str) -> None:
     """Make a request one for the page that it goes on with; one with a `count` stays as it is."""
-    if not request.is_paged:
-        return
     has_count = bool(request.params.get("count", "").strip())
-    request.is_paged = bool(items) and not has_count
+    request.is_paged = request.is_paged and bool(items) and not has_count
     if not request.is_paged:
         return
     params = {**request.params, "count": str(limits.page_count_max)}
