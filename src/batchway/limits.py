@@ -109,6 +109,7 @@ webhook_secret_overlap_hours = 24  # an old secret goes on signing beside the ne
 
 # The database
 busy_timeout_seconds = 30.0  # how long a writer waits for SQLite's lock
+write_lock_poll_seconds = 0.0005  # between two looks of a waiting process at SQLite's lock
 idle_transaction_seconds = 60.0  # PostgreSQL ends a session that sits on its locks for longer
 id_block_size = 10_000  # ids reserved at a time, so that a chunk asks at most once
 

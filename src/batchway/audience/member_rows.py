@@ -8,6 +8,7 @@ writers cannot wait for each other.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from batchway.store.database import any_of, execute_many, insert_many, run, valu
 Members = Mapping[int, Member]  # by key
 
 _CHANGEABLE = [name for name in COLUMNS if name not in {"id", "account_id", "list_id"}]
+_CHANGEABLE_BESIDE_HASH = [name for name in _CHANGEABLE if name != "subscriber_hash"]
 _COUNTED = (*STATUSES, ARCHIVED)
 _TAG_COLUMNS = (
     "id",
@@ -137,16 +139,23 @@ class MemberRows:
         ordered = sorted(members, key=lambda member: member.subscriber_hash)
         insert_many(self.connection, "members", COLUMNS, [to_row(member) for member in ordered])
 
-    def update(self, members: Sequence[Member]) -> None:
-        """Members in their new state, with the revision they were read with."""
-        settings = ", ".join(f"{name} = ?" for name in _CHANGEABLE)
+    def update(self, before: Members, members: Sequence[Member]) -> None:
+        """Members in their new state, with the revision they were read with.
+
+        The hash is set only if one is another: SQLite writes the index of a column that is set,
+        whatever the value, and in a large list nearly each hash is on a page of its own.
+        """
+        has_moved = any(before[each.id].subscriber_hash != each.subscriber_hash for each in members)
+        names = _CHANGEABLE if has_moved else _CHANGEABLE_BESIDE_HASH
+        settings = ", ".join(f"{name} = ?" for name in names)
         statement = (
             f"UPDATE members SET {settings} WHERE id = ? AND account_id = ? AND revision = ?"
         )
+        values_of = itemgetter(*map(COLUMNS.index, names))
         rows = []
         for member in sorted(members, key=lambda member: member.id):
             values = to_row(msgspec.structs.replace(member, revision=member.revision + 1))
-            rows.append((*values[3:], member.id, self.account_id, member.revision))
+            rows.append((*values_of(values), member.id, self.account_id, member.revision))
         _expect(rows, execute_many(self.connection, statement, rows))
 
     def forget(self, members: Sequence[Member], hashes: Collection[str]) -> None:

@@ -153,7 +153,7 @@ class ListSet:
         self._check_addresses(rows, added + altered)
         rows.add_tags(self.new_tags)
         rows.forget(removed, self.newly_forgotten)
-        rows.update(altered)
+        rows.update(self.loaded, altered)
         rows.insert(added)
         rows.change_tags(self.loaded, added + altered)
         rows.count(self.loaded, now, self.entered)

@@ -1,6 +1,5 @@
 """`batchway worker`: one worker process, against the same database as the API."""
 
-import gc
 import os
 import signal
 import threading
@@ -11,10 +10,11 @@ import typer
 
 from batchway.app import open_app
 from batchway.cli.operator import description, load_settings, parent_fd
-from batchway.kit.memory import use_one_heap
+from batchway.kit.memory import calm_collector, use_one_heap
 from batchway.kit.processes import die_with_parent
 from batchway.supervisor import NAME_VARIABLE, PARENT_VARIABLE
 
+_NEW_OBJECTS = 100_000  # before the collector looks; it took a third of a chunk's time
 _EPILOG = """
 Examples:
 
@@ -52,19 +52,13 @@ def worker(
     if parent is not None:
         die_with_parent(parent)
     told_to_stop = _stop_signal()
-    _calm_collector()
+    calm_collector(_NEW_OBJECTS)
     app = open_app(settings)
     process = app.worker(os.environ.get(NAME_VARIABLE))
     app.start(process)
     told_to_stop.wait()
     process.stop()
     app.close()
-
-
-def _calm_collector() -> None:
-    """A chunk makes many objects and no cycles; looking for some took a third of its time."""
-    gc.set_threshold(100_000, 50, 50)
-    gc.freeze()
 
 
 def _stop_signal() -> threading.Event:

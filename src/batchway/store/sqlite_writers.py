@@ -1,0 +1,62 @@
+"""SQLite has one writer at a time: how the others wait.
+
+SQLite's own waiting sleeps ever longer, up to a tenth of a second, and so most often past the
+moment when the lock was free. Here the threads of a process wait for one another, and the first of
+them asks for the file's lock again and again: a single call behind a chunk is answered sooner.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from batchway import limits
+
+BUSY_TIMEOUT = f"PRAGMA busy_timeout = {int(limits.busy_timeout_seconds * 1000)}"
+
+
+class Turns:
+    """Of the threads of one process that write to one file."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Until the end of the block no other thread has a turn.
+
+        Raises TimeoutError when none comes for `busy_timeout_seconds`.
+        """
+        if not self._lock.acquire(timeout=limits.busy_timeout_seconds):
+            message = "Another thread of this process has been writing for too long."
+            raise TimeoutError(message)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+def begin_immediate(cursor: sqlite3.Cursor) -> None:
+    """Begin a transaction that holds the file's lock.
+
+    Raises sqlite3.OperationalError when it is not free for `busy_timeout_seconds`.
+    """
+    ends_at = time.monotonic() + limits.busy_timeout_seconds
+    cursor.execute("PRAGMA busy_timeout = 0")
+    try:
+        while not _has_begun(cursor, is_last=time.monotonic() > ends_at):
+            time.sleep(limits.write_lock_poll_seconds)
+    finally:
+        cursor.execute(BUSY_TIMEOUT)
+
+
+def _has_begun(cursor: sqlite3.Cursor, *, is_last: bool) -> bool:
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # whatever the reason
+        if is_last or not is_busy:
+            raise
+        return False
+    return True
