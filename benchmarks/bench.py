@@ -14,12 +14,11 @@ Examples:
 import argparse
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import results
-from measuring import Line, Run, Skipped
+from measuring import Alone, Contestants, Line, Row, Run, Skipped, Together
 from results import Results, RowResult
 from rich.console import Console
 from rich.progress import Progress
@@ -40,30 +39,21 @@ from surroundings import ROOT, surroundings
 
 import batchway
 
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the table."""
-
-    title: str
-    measure: Callable[[Run], list[Line]]
-
-
-ROWS = {
-    1: Row("members added in one batch", adding.against_limit),
-    2: Row("beside single calls", adding.against_single_calls),
-    3: Row("beside PocketBase", pocketbase.pocketbase),
-    4: Row("beside Celery", celery_redis.celery_redis),
-    5: Row("the other kinds of operations", kinds.kinds),
-    6: Row("all kinds mixed", kinds.mixed),
-    7: Row("PostgreSQL", postgresql.postgresql),
-    8: Row("growth", growth.growth),
-    9: Row("small batches", small_batches.small_batches),
-    10: Row("finalizing", stages.finalizing),
-    11: Row("accepting", stages.accepting),
-    12: Row("peak memory", memory_peaks.memory_peaks),
-    13: Row("single calls while a large batch runs", single_calls.single_calls),
-    14: Row("fairness", fairness.fairness),
+ROWS: dict[int, Row] = {
+    1: adding.BESIDE_LIMIT,
+    2: adding.BESIDE_SINGLE_CALLS,
+    3: pocketbase.BESIDE_POCKETBASE,
+    4: celery_redis.BESIDE_CELERY,
+    5: Alone("the other kinds of operations", kinds.kinds),
+    6: Alone("all kinds mixed", kinds.mixed),
+    7: Alone("PostgreSQL", postgresql.postgresql),
+    8: Alone("growth", growth.growth),
+    9: Alone("small batches", small_batches.small_batches),
+    10: stages.FINALIZING,
+    11: stages.ACCEPTING,
+    12: Alone("peak memory", memory_peaks.memory_peaks),
+    13: Alone("single calls while a large batch runs", single_calls.single_calls),
+    14: Alone("fairness", fairness.fairness),
 }
 
 
@@ -74,15 +64,16 @@ def main() -> None:
     console = Console(soft_wrap=True)
     kept = results.load()
     failed = []
-    for number in options.rows if options.run else []:
+    for numbers in _groups(options.rows) if options.run else []:
         try:
-            row = _measured(number, options, console)
+            measured = _measured(numbers, options, console)
         except Exception:  # the other rows are worth having
             console.print_exception(max_frames=4)
-            failed.append(number)
+            failed += numbers
             continue
-        _show(console, number, row)
-        kept = kept | {str(number): row}
+        for number, row in measured.items():
+            _show(console, number, row)
+            kept = kept | {str(number): row}
         _keep(kept, options)
     _keep(kept, options)
     if failed:
@@ -107,25 +98,55 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(number: int, options: argparse.Namespace, console: Console) -> RowResult:
+def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """The rows that are measured at the same time."""
+    together = [number for number in numbers if isinstance(ROWS[number], Together)]
+    if together:
+        yield together
+    yield from ([number] for number in numbers if number not in together)
+
+
+def _measured(
+    numbers: Sequence[int], options: argparse.Namespace, console: Console
+) -> dict[int, RowResult]:
+    name = f"rows {', '.join(map(str, numbers))}" if len(numbers) > 1 else f"row {numbers[0]}"
     # Nothing is drawn while something is measured: the progress is told between the rounds.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
-        task = progress.add_task(f"row {number}", total=None)
+        task = progress.add_task(name, total=None)
 
         def told(text: str) -> None:
-            progress.update(task, description=f"row {number}: {text}", refresh=True)
+            progress.update(task, description=f"{name}: {text}", refresh=True)
 
         run = _run(options, told)
-        lines: list[Line] = []
-        skipped = ""
         begin = time.perf_counter()
-        try:
-            lines = ROWS[number].measure(run)
-        except Skipped as reason:
-            skipped = str(reason)
+        found = _lines_of(numbers, run)
         taken = time.perf_counter() - begin
-    title, command = ROWS[number].title, " ".join(["benchmarks/bench.py", *sys.argv[1:]])
-    return RowResult(title, lines, skipped, run.rounds, taken, command, surroundings())
+    command = " ".join(["benchmarks/bench.py", *sys.argv[1:]])
+    return {
+        number: RowResult(
+            ROWS[number].title, lines, skipped, run.rounds, taken, command, surroundings()
+        )
+        for number, (lines, skipped) in found.items()
+    }
+
+
+def _lines_of(numbers: Sequence[int], run: Run) -> dict[int, tuple[list[Line], str]]:
+    """By number the lines of a row, or why it is skipped."""
+    found: dict[int, tuple[list[Line], str]] = {}
+    contestants: Contestants = {}
+    together: dict[int, Together] = {}
+    for number in numbers:
+        row = ROWS[number]
+        try:
+            if isinstance(row, Alone):
+                found[number] = row.measure(run), ""
+            else:
+                contestants = {**contestants, **row.contestants(run)}
+                together[number] = row
+        except Skipped as reason:
+            found[number] = [], str(reason)
+    values = run.alternate(contestants) if together else {}
+    return found | {number: (row.lines(run, values), "") for number, row in together.items()}
 
 
 def _run(options: argparse.Namespace, told: Callable[[str], None]) -> Run:

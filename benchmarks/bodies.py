@@ -40,7 +40,7 @@ def mixed_errored(count: int) -> int:
     return len(range(0, count, 20))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _made(kind: str, count: int, prefix: str) -> bytes:
     made = (_KINDS[kind](LIST_ID, index, prefix) for index in range(count))
     if kind == "mixed":

@@ -1,7 +1,7 @@
 """What a row measures, and how its contestants take turns."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -86,6 +86,11 @@ class Line(msgspec.Struct, frozen=True):
         return max(self.values) if of == "largest" else statistics.median(self.values)
 
 
+Values = dict[str, list[float]]  # of all rounds, by what was measured
+# By name, who measures one thing, or several and names them.
+Contestants = Mapping[str, Callable[[], float | Mapping[str, float]]]
+
+
 class Skipped(Exception):
     """What a row needs is not there; the text says what."""
 
@@ -100,31 +105,46 @@ class Run:
     is_full: bool
     told: Callable[[str], None]
 
-    def alternate(
-        self, contestants: dict[str, Callable[[], float]], rounds: int | None = None
-    ) -> dict[str, list[float]]:
+    def alternate(self, contestants: Contestants) -> Values:
         """What each measured, in turns; who begins changes with the round."""
         names = list(contestants)
-        values: dict[str, list[float]] = {name: [] for name in names}
-        for number in self.numbers(rounds):
+        values: Values = {}
+        for number in range(self.rounds):
             first = number % len(names)
             for name in [*names[first:], *names[:first]]:
                 self.told(f"round {number + 1}: {name}")
-                values[name].append(contestants[name]())
+                found = contestants[name]()
+                measured = found if isinstance(found, Mapping) else {name: found}
+                for what, value in measured.items():
+                    values.setdefault(what, []).append(value)
         return values
 
-    def gather(self, measure: Callable[[], dict[str, float]]) -> dict[str, list[float]]:
-        """As `alternate`, where one function measures all contestants of a round."""
-        values: dict[str, list[float]] = {}
-        for number in self.numbers():
-            self.told(f"round {number + 1}")
-            for name, value in measure().items():
-                values.setdefault(name, []).append(value)
-        return values
+    def gather(self, measure: Callable[[], Mapping[str, float]]) -> Values:
+        """As `alternate`, where one function measures everything of a round."""
+        return self.alternate({"all": measure})
 
-    def numbers(self, rounds: int | None = None) -> range:
-        """The rounds, counted from 0."""
-        return range(rounds or self.rounds)
+
+@dataclass(frozen=True)
+class Alone:
+    """A row that measures all it compares."""
+
+    title: str
+    measure: Callable[[Run], list[Line]]
+
+
+@dataclass(frozen=True)
+class Together:
+    """A row whose contestants take turns with those of others; who has the same name is one.
+
+    `contestants` raises Skipped where one is not there.
+    """
+
+    title: str
+    contestants: Callable[[Run], Contestants]
+    lines: Callable[[Run, Values], list[Line]]
+
+
+Row = Alone | Together
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -25,9 +25,13 @@ _WARM_UP_OPERATIONS = 1_000
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds from the first byte of the POST until it is answered, and until `finished`."""
+    """Seconds from the first byte of the POST until three moments.
+
+    It is answered; the counters say that all is executed; the batch is seen `finished`.
+    """
 
     accepted: float
+    executed: float
     finished: float
 
 
@@ -88,11 +92,18 @@ class Running:
         begin = time.perf_counter()
         batch_id = self.submit(body)
         accepted = time.perf_counter() - begin
-        last = self.finished(batch_id)
-        finished = time.perf_counter() - begin
-        assert last["finished_operations"] == count, last
-        assert last["errored_operations"] == errored, last
-        return Timing(accepted, finished)
+        executed = 0.0
+        while True:
+            batch = self.client.call("GET", f"/batches/{batch_id}")
+            now = time.perf_counter() - begin
+            if batch["finished_operations"] == count:
+                executed = executed or now
+            if batch["status"] == "finished":
+                break
+            time.sleep(POLL_SECONDS)
+        assert batch["finished_operations"] == count, batch
+        assert batch["errored_operations"] == errored, batch
+        return Timing(accepted, executed, now)
 
     def add_all(self, count: int, list_id: str = "", prefix: str = "contact") -> Timing:
         """How long a batch takes that adds so many members, by default to a new list."""

@@ -10,35 +10,48 @@ import bodies
 import limit
 import operations
 from client import Client, request, send_all
-from measuring import RATE, Line, Run, ratio_at_least
-from running import Running, add_rate, warm_server
+from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_least
+from running import add_rate, warm_server
 
+ONE_WORKER = "add, one worker"
+ACCEPTING_SECONDS, FINALIZING_SECONDS = "accepting, one worker", "finalizing, one worker"
+_TWO_WORKERS = "add, two workers"
+_LIMIT = "bare pipeline, one process (`limit.py`)"
 _CONNECTIONS = 10
-_SINGLE_CALLS_MAX = 5_000
+_SINGLE_CALLS = f"single calls over {_CONNECTIONS} keep-alive connections"
+_SINGLE_CALLS_MAX = 2_000
 
 
-def against_limit(run: Run) -> list[Line]:
-    """Row 1."""
+def one_worker(run: Run) -> Contestants:
+    """The batch that rows 1 to 4, 10 and 11 look at, on a new server."""
+
+    def measure() -> dict[str, float]:
+        with warm_server() as server:
+            timing = server.add_all(run.operations)
+        return {
+            ONE_WORKER: run.operations / timing.finished,
+            ACCEPTING_SECONDS: timing.accepted,
+            FINALIZING_SECONDS: timing.finished - timing.executed,
+        }
+
+    return {ONE_WORKER: measure}
+
+
+def _beside_limit(run: Run) -> Contestants:
     _check_archive(min(run.operations, 2_000))
     body = bodies.of("add", run.operations, bodies.LIST_ID)
-    rates = run.alternate(
-        {
-            "one worker": lambda: add_rate(run.operations),
-            "two workers": lambda: add_rate(run.operations, workers=2),
-            "limit": lambda: run.operations / limit.seconds(body),
-        }
-    )
-    name = "bare pipeline, one process (`limit.py`)"
+    return {
+        **one_worker(run),
+        _TWO_WORKERS: lambda: add_rate(run.operations, workers=2),
+        _LIMIT: lambda: run.operations / limit.seconds(body),
+    }
+
+
+def _limit_lines(_run: Run, values: Values) -> list[Line]:
+    against = values[_LIMIT]
     return [
-        Line(
-            f"add {run.operations:,}, {workers}",
-            RATE,
-            rates[workers],
-            name,
-            rates["limit"],
-            ratio_at_least(bound),
-        )
-        for workers, bound in (("one worker", 0.8), ("two workers", 1.2))
+        Line(what, RATE, values[what], _LIMIT, against, ratio_at_least(bound))
+        for what, bound in ((ONE_WORKER, 0.8), (_TWO_WORKERS, 1.2))
     ]
 
 
@@ -58,26 +71,25 @@ def _check_archive(count: int) -> None:
     assert found == count, f"{found} of {count} results are in the archive"
 
 
-def against_single_calls(run: Run) -> list[Line]:
-    """Row 2."""
-
-    def measure() -> dict[str, float]:
-        with warm_server() as server:
-            batch = run.operations / server.add_all(run.operations).finished
-            return {"batch": batch, "single": _single_rate(server, run.operations)}
-
-    rates = run.gather(measure)
-    name = f"single calls over {_CONNECTIONS} keep-alive connections"
-    return [
-        Line("add, one worker", RATE, rates["batch"], name, rates["single"], ratio_at_least(10))
-    ]
+def _beside_single_calls(run: Run) -> Contestants:
+    return {**one_worker(run), _SINGLE_CALLS: lambda: _single_rate(run.operations)}
 
 
-def _single_rate(server: Running, count: int) -> float:
-    list_id = server.new_list()
+def _single_calls_lines(_run: Run, values: Values) -> list[Line]:
+    against = values[_SINGLE_CALLS]
+    return [Line(ONE_WORKER, RATE, values[ONE_WORKER], _SINGLE_CALLS, against, ratio_at_least(10))]
+
+
+def _single_rate(count: int) -> float:
     count = min(count, _SINGLE_CALLS_MAX)
-    requests = [
-        request(server.url, server.key, each["method"], each["path"], each["body"].encode())
-        for each in (operations.add(list_id, index) for index in range(count))
-    ]
-    return count / asyncio.run(send_all(server.url, requests, _CONNECTIONS))
+    with warm_server() as server:
+        list_id = server.new_list()
+        requests = [
+            request(server.url, server.key, each["method"], each["path"], each["body"].encode())
+            for each in (operations.add(list_id, index) for index in range(count))
+        ]
+        return count / asyncio.run(send_all(server.url, requests, _CONNECTIONS))
+
+
+BESIDE_LIMIT = Together("members added in one batch", _beside_limit, _limit_lines)
+BESIDE_SINGLE_CALLS = Together("beside single calls", _beside_single_calls, _single_calls_lines)

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import bodies
 from contestants import installed, on_this_machine, started
-from measuring import RATE, Line, Run, ratio_at_least
-from running import add_rate, until
+from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_least
+from rows.adding import ONE_WORKER, one_worker
+from running import until
 
 from batchway.app import migrate_all
 from batchway.audience.member_body import member_links
@@ -47,29 +48,25 @@ class Contestant:
 
 
 CONTESTANTS = (
-    Contestant("Celery, a task for each operation, tables only", 1, 5_000),
+    Contestant("Celery, a task for each operation, tables only", 1, 3_000),
     Contestant("Celery, a task for 1,000, tables only", 1_000, 50_000),
     Contestant("Celery, a task for 1,000, with answers and archive", 1_000, 50_000, True),
 )
 
 
-def celery_redis(run: Run) -> list[Line]:
-    """Row 4."""
+def _contestants(run: Run) -> Contestants:
     on_this_machine("redis-server")
     installed("celery")
-    rates = run.alternate(
-        {
-            "": lambda: add_rate(run.operations),
-            **{each.name: partial(task_rate, each, run.operations) for each in CONTESTANTS},
-        }
-    )
-    aim = ratio_at_least(5)
-    return [
-        Line(
-            f"add {run.operations:,}, one worker", RATE, rates[""], each.name, rates[each.name], aim
-        )
-        for each in CONTESTANTS
-    ]
+    rates = {each.name: partial(task_rate, each, run.operations) for each in CONTESTANTS}
+    return {**one_worker(run), **rates}
+
+
+def _lines(_run: Run, values: Values) -> list[Line]:
+    ours, aim = values[ONE_WORKER], ratio_at_least(5)
+    return [Line(ONE_WORKER, RATE, ours, each.name, values[each.name], aim) for each in CONTESTANTS]
+
+
+BESIDE_CELERY = Together("beside Celery", _contestants, _lines)
 
 
 def task_rate(contestant: Contestant, count: int) -> float:

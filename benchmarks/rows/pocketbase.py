@@ -19,8 +19,9 @@ from typing import Any
 import operations
 from client import Client, request_to, send_all
 from contestants import free_port, installed, started
-from measuring import RATE, Line, Run, ratio_at_least
-from running import add_rate, until
+from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_least
+from rows.adding import ONE_WORKER, one_worker
+from running import until
 
 _PER_REQUEST = 1_000
 _OPERATIONS_MAX = 20_000
@@ -57,26 +58,26 @@ _COLLECTION = {
 }
 
 
-def pocketbase(run: Run) -> list[Line]:
-    """Row 3."""
+def _contestants(run: Run) -> Contestants:
     program = installed("pocketbase")
     count = min(run.operations, _OPERATIONS_MAX)
-    rates = run.alternate(
-        {
-            "batchway": lambda: add_rate(run.operations),
-            **{str(senders): partial(create_rate, program, count, senders) for senders in _SENDERS},
-        }
-    )
-    best = max(_SENDERS, key=lambda senders: median(rates[str(senders)]))
+    rates = {_name(each): partial(create_rate, program, count, each) for each in _SENDERS}
+    return {**one_worker(run), **rates}
+
+
+def _name(senders: int) -> str:
+    return f"PocketBase, {senders} at a time"
+
+
+def _lines(_run: Run, values: Values) -> list[Line]:
+    best = max(_SENDERS, key=lambda senders: median(values[_name(senders)]))
     name = f"PocketBase `/api/batch`, {_PER_REQUEST:,} creates each"
-    against = rates[str(best)]
+    against = values[_name(best)]
     note = f"PocketBase was faster with {best} of 1 or 2 senders."
-    aim = ratio_at_least(5)
-    return [
-        Line(
-            f"add {run.operations:,}, one worker", RATE, rates["batchway"], name, against, aim, note
-        )
-    ]
+    return [Line(ONE_WORKER, RATE, values[ONE_WORKER], name, against, ratio_at_least(5), note)]
+
+
+BESIDE_POCKETBASE = Together("beside PocketBase", _contestants, _lines)
 
 
 def create_rate(program: str, count: int, senders: int) -> float:
