@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import ParamSpec, TypeVar
 
@@ -24,7 +25,7 @@ from batchway.audience.base import Plain
 from batchway.audience.member_calls import MemberCall, Misread, OnMembers
 from batchway.audience.pages import ask_for_page, next_page, with_count
 from batchway.audience.routes import table
-from batchway.audience.working_set import Needs, NextKey, WorkingSet
+from batchway.audience.working_set import Changes, Needs, NextKey, WorkingSet
 from batchway.contract.fields import check_params, select_fields
 from batchway.contract.problems import Refused, internal_error
 from batchway.contract.request import Caller, Request
@@ -53,15 +54,15 @@ class Plan:
     responses: Sequence[Response]
     working: WorkingSet
 
-    @property
-    def has_changes(self) -> bool:
-        """Whether there is anything to write."""
-        return self.working.has_changes
+    @cached_property
+    def changes(self) -> Changes:
+        """What there is to write; made when it is first asked for."""
+        return self.working.changes()
 
     def write(self, connection: Connection) -> None:
         """Write the changes; raises Stale if they cannot be written as planned."""
         with _conflicts_are_stale():
-            self.working.save(connection)
+            self.changes.write(connection)
 
 
 def plan(
@@ -198,7 +199,7 @@ def _answer_set(
 ) -> list[Response]:
     working = _load(connection, caller, calls, next_key, for_update(connection))
     responses = _apply(working, calls)
-    working.save(connection)
+    working.changes().write(connection)
     return list(_completed(connection, caller, calls, responses))
 
 

@@ -1,18 +1,19 @@
-"""What a set of calls on members reads and writes: loaded once, changed in memory, saved once.
+"""What a set of calls on members reads and writes: loaded once, changed in memory, written once.
 
-However many calls there are, loading and saving take a handful of statements for each list.
-Saving is guarded: a row that somebody else has changed since it was loaded makes it Stale, and
-nothing may be kept of it then.
+However many calls there are, loading and writing take a handful of statements for each list.
+Writing is guarded (`list_changes.py`), and nothing may be kept of it if it is Stale.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
-from batchway.audience import merge_fields
+from batchway.audience import list_changes, merge_fields
+from batchway.audience.list_changes import ListChanges
 from batchway.audience.member import Member, Tag
 from batchway.audience.member_body import MemberRenderer
 from batchway.audience.member_rows import MemberRows
@@ -20,6 +21,7 @@ from batchway.audience.merge_values import MergeRules
 from batchway.contract.problems import not_found
 from batchway.contract.request import Caller
 from batchway.errors import Stale
+from batchway.kit.clock import Microseconds
 from batchway.kit.ids import member_id_of_contact, subscriber_hash
 from batchway.store.database import any_of, for_share, for_update, run, values_for
 
@@ -55,6 +57,7 @@ class ListSet:
     """One list and those of its members, tags and forgotten hashes that the calls need."""
 
     def __init__(self, row: Any, rules: MergeRules, caller: Caller) -> None:  # noqa: ANN401
+        self.account_id = caller.account_id
         self.id: int = row.id
         self.public_id: str = row.public_id
         self.revision: int = row.revision
@@ -135,37 +138,42 @@ class ListSet:
 
     @property
     def has_changes(self) -> bool:
-        """Whether there is anything to save."""
+        """Whether there is anything to write."""
         if self.new_tags or self.newly_forgotten or len(self.by_hash) != len(self.loaded):
             return True
         return any(self.loaded.get(each.id) is not each for each in self.by_hash.values())
 
-    def save(self, rows: MemberRows) -> None:
-        """Write what differs from what was loaded; raises Stale."""
-        now = {member.id: member for member in self.by_hash.values()}
-        added = [member for key, member in now.items() if key not in self.loaded]
-        removed = [member for key, member in self.loaded.items() if key not in now]
+    def changes(self, now: Microseconds) -> ListChanges:
+        """What differs from what was loaded, to be written."""
+        before, after = self.loaded, {member.id: member for member in self.by_hash.values()}
+        added = [member for key, member in after.items() if key not in before]
         altered = [
-            member
-            for key, member in now.items()
-            if key in self.loaded and self.loaded[key] is not member
+            member for key, member in after.items() if key in before and before[key] is not member
         ]
-        self._check_addresses(rows, added + altered)
-        rows.add_tags(self.new_tags)
-        rows.forget(removed, self.newly_forgotten)
-        rows.update(self.loaded, altered)
-        rows.insert(added)
-        rows.change_tags(self.loaded, added + altered)
-        rows.count(self.loaded, now, self.entered)
-
-    def _check_addresses(self, rows: MemberRows, written: Iterable[Member]) -> None:
-        """No new address may be forgotten by now, and none that we forget may be on the list."""
-        known = {member.subscriber_hash for member in self.loaded.values()}
-        arrived = {member.subscriber_hash for member in written} - known
-        if arrived and rows.forgotten(arrived):
-            raise Stale
-        if any(each.id not in self.loaded for each in rows.by_hash(self.newly_forgotten)):
-            raise Stale
+        written = added + altered
+        columns = list_changes.altered_columns(before, altered)
+        taken, given = list_changes.tag_member_rows(before, written)
+        hashes = {member.subscriber_hash for member in before.values()}
+        return ListChanges(
+            account_id=self.account_id,
+            list_id=self.id,
+            list_revision=self.revision,
+            now=now,
+            known=frozenset(before),
+            arrived={member.subscriber_hash for member in written} - hashes,
+            forgotten=frozenset(self.newly_forgotten),
+            removed=list_changes.removed_rows(
+                member for key, member in before.items() if key not in after
+            ),
+            altered=list_changes.altered_rows(altered, columns),
+            altered_columns=columns,
+            added=list_changes.added_rows(added),
+            new_tags=list_changes.tag_rows(self.new_tags, self.account_id, self.id, now),
+            tags_taken=taken,
+            tags_given=given,
+            counts=list_changes.counts(before, after),
+            entered=frozenset(self.entered),
+        )
 
 
 class WorkingSet:
@@ -197,23 +205,38 @@ class WorkingSet:
         )
         for row in lists:
             each = ListSet(row, MergeRules(fields.get(row.id, ())), self.caller)
-            each.load(self._rows(connection, each), needs[each.public_id])
+            rows = MemberRows(connection, self.caller.account_id, each.id)
+            each.load(rows, needs[each.public_id])
             self._lists[each.public_id] = each
 
     @property
     def has_changes(self) -> bool:
-        """Whether there is anything to save."""
+        """Whether there is anything to write."""
         return any(each.has_changes for each in self._lists.values())
 
-    def save(self, connection: Connection) -> None:
-        """Write what has changed; raises Stale if it rests on what is no longer so."""
+    def changes(self) -> "Changes":
+        """What is to be written of the lists as they are now."""
         changed = [each for each in self._lists.values() if each.has_changes]
-        _check_lists(connection, self.caller.account_id, changed)
-        for each in changed:
-            each.save(self._rows(connection, each))
+        return Changes([each.changes(self.caller.now) for each in changed])
 
-    def _rows(self, connection: Connection, each: ListSet) -> MemberRows:
-        return MemberRows(connection, self.caller.account_id, each.id, self.caller.now)
+
+@dataclass(frozen=True)
+class Changes:
+    """What a set of calls changes, ready to be written; what is done to the set later is not in it.
+
+    True if there is anything to write.
+    """
+
+    lists: Sequence[ListChanges]
+
+    def __bool__(self) -> bool:
+        return bool(self.lists)
+
+    def write(self, connection: Connection) -> None:
+        """Write everything; raises Stale if it rests on what is no longer so."""
+        _check_lists(connection, self.lists)
+        for each in self.lists:
+            each.write(connection)
 
 
 def _select_lists(
@@ -233,7 +256,7 @@ def _select_lists(
     )
 
 
-def _check_lists(connection: Connection, account_id: int, changed: list[ListSet]) -> None:
+def _check_lists(connection: Connection, changed: Sequence[ListChanges]) -> None:
     """Lists must be as they were, and stay so until the commit.
 
     Who deletes members for good is alone on their lists: it forgets addresses that may be on no
@@ -241,7 +264,7 @@ def _check_lists(connection: Connection, account_id: int, changed: list[ListSet]
     """
     if not changed:
         return
-    forgets = any(each.newly_forgotten for each in changed)
+    forgets = any(each.forgotten for each in changed)
     lock = for_update(connection) if forgets else for_share(connection)
     rows = run(
         connection,
@@ -250,9 +273,9 @@ def _check_lists(connection: Connection, account_id: int, changed: list[ListSet]
         WHERE account_id = :account_id AND id {any_of(connection, "ids")}
         ORDER BY id {lock}
         """,
-        account_id=account_id,
-        ids=values_for(connection, [each.id for each in changed]),
+        account_id=changed[0].account_id,
+        ids=values_for(connection, [each.list_id for each in changed]),
     )
     found = {row.id: row.revision for row in rows}
-    if any(found.get(each.id) != each.revision for each in changed):
+    if any(found.get(each.list_id) != each.list_revision for each in changed):
         raise Stale

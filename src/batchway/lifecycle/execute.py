@@ -47,6 +47,9 @@ class _Fixed:
 
     results: Sequence[Result]
 
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
     def write(self, connection: Connection) -> None:
         """Nothing to write."""
 
@@ -148,7 +151,10 @@ def _answer(parts: Parts, work: Work, refused: Refused | None) -> Answer | None:
 
 def _record(parts: Parts, work: Work, answer: Answer | None, turn: Turn) -> int | None:
     """Everything that makes the chunk done, or nothing; the number of a chunk to go on with."""
-    packed = None if answer is None else pack(work, answer.results)
+    packed = None
+    if answer is not None:
+        packed = pack(work, answer.results)
+        answer.prepare()
     fault(FaultPoint.EXECUTE_BEFORE_TRANSACTION)
     batch, chunk = work.batch, work.chunk
     try:

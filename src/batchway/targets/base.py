@@ -22,6 +22,9 @@ class Answer(Protocol):
         first page of a GET without a `count`, with its continuation.
         """
 
+    def prepare(self) -> None:
+        """Do of `write` what needs no lock, so that others wait less; it may be left out."""
+
     def write(self, connection: Connection) -> None:
         """Write, in the transaction that records the results.
 

@@ -32,6 +32,10 @@ class _BuiltinAnswer:
     plan: Plan
     results: Sequence[Result]
 
+    def prepare(self) -> None:
+        """Make the rows."""
+        _ = self.plan.changes
+
     def write(self, connection: Connection) -> None:
         """Write what the operations do; raises Stale."""
         self.plan.write(connection)
@@ -105,7 +109,7 @@ class BuiltinTarget:
         caller = self._informed(caller)
         try:
             plan = answers.plan(self._database, caller, [request], self._next_key)
-            if plan.has_changes:
+            if plan.changes:
                 with self._database.write() as connection:
                     plan.write(connection)
         except Stale:
