@@ -2,13 +2,15 @@
 
 import os
 import secrets
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,7 @@ from client import Client, Refused
 
 POLL_SECONDS = 0.02
 _START_SECONDS_MAX = 60
+_DATABASE = "batchway.db"
 _WARM_UP_OPERATIONS = 1_000
 
 
@@ -115,19 +118,33 @@ class Running:
         self.add_all(_WARM_UP_OPERATIONS)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """The data folder of a server that has ended, and what opens it."""
+
+    folder: Path
+    key: str
+    secret_key: str
+
+
 @contextmanager
 def running_server(
-    *, workers: int = 1, database_url: str = "", **variables: str
+    *, workers: int = 1, database_url: str = "", saved: Saved | None = None, **variables: str
 ) -> Iterator[Running]:
-    """A server, ended with the block; `variables` are added to its environment."""
-    key = f"{secrets.token_hex(16)}-us1"
+    """A server, ended with the block; `variables` are added to its environment.
+
+    It is new, or goes on from a copy of what was saved.
+    """
+    key = saved.key if saved else f"{secrets.token_hex(16)}-us1"
     command = [sys.executable, "-m", "batchway"]
     with tempfile.TemporaryDirectory(prefix="batchway-bench-") as folder:
+        if saved:
+            shutil.copytree(saved.folder, folder, dirs_exist_ok=True)
         environment = os.environ | {
             "BATCHWAY_API_KEY": key,
             "BATCHWAY_DATA_DIR": folder,
             "BATCHWAY_DATABASE_URL": database_url,
-            "BATCHWAY_SECRET_KEY": secrets.token_hex(32),
+            "BATCHWAY_SECRET_KEY": saved.secret_key if saved else secrets.token_hex(32),
             **variables,
         }
         if database_url:
@@ -149,11 +166,32 @@ def running_server(
 
 
 @contextmanager
-def warm_server(*, workers: int = 1, database_url: str = "", **variables: str) -> Iterator[Running]:
+def warm_server(
+    *, workers: int = 1, database_url: str = "", saved: Saved | None = None, **variables: str
+) -> Iterator[Running]:
     """A server that has already handled a small batch."""
-    with running_server(workers=workers, database_url=database_url, **variables) as server:
+    with running_server(
+        workers=workers, database_url=database_url, saved=saved, **variables
+    ) as server:
         server.warm_up()
         yield server
+
+
+@contextmanager
+def saved_data(fill: Callable[[Running], None]) -> Iterator[Saved]:
+    """The data of a server that was filled and has ended, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="batchway-saved-") as folder:
+        with running_server() as server:
+            fill(server)
+            secret_key = server.environment["BATCHWAY_SECRET_KEY"]
+            saved = Saved(Path(folder), server.key, secret_key)
+            # Without its archives, which nobody reads; a copy of the database that is whole.
+            with (
+                closing(sqlite3.connect(server.folder / _DATABASE)) as source,
+                closing(sqlite3.connect(saved.folder / _DATABASE)) as copy,
+            ):
+                source.backup(copy)
+        yield saved
 
 
 def add_rate(count: int, *, workers: int = 1, database_url: str = "") -> float:
