@@ -43,7 +43,7 @@ faults: setup-dev ## Kill processes at random and at every fault point, for long
 	$(BIN)/python -m pytest -m long -o faulthandler_timeout=3600
 	$(if $(wildcard tests/properties),$(BIN)/python -m pytest tests/properties --hypothesis-profile=long)
 
-bench: setup-dev $(CONTESTANTS)/installed ## Measure Batchway beside others, in about 15 minutes
+bench: setup-dev $(CONTESTANTS)/installed ## Measure Batchway beside others, in about 17 minutes
 	$(BIN)/python benchmarks/bench.py $(if $(ROWS),--rows $(ROWS))
 
 bench-full: setup-dev $(CONTESTANTS)/installed ## The same with the rows of a million operations

@@ -1,7 +1,7 @@
 """Measures Batchway beside what people would use instead, and writes RESULTS.md.
 
 Examples:
-  python benchmarks/bench.py                     all rows, in about 15 minutes
+  python benchmarks/bench.py                     all rows, in about 17 minutes
   python benchmarks/bench.py --full              with the rows of a million operations
   python benchmarks/bench.py --rows 1 2 9        some rows; the others keep their results
   python benchmarks/bench.py --rounds 9 --rows 1 more rounds, for a quieter median
