@@ -84,10 +84,16 @@ class Running:
         self, batch_id: str, client: Client | None = None, every: float = POLL_SECONDS
     ) -> dict[str, Any]:
         """Wait for the end of a batch; its last status."""
+        *_, last = self._statuses(batch_id, client or self.client, every)
+        return last
+
+    def _statuses(self, batch_id: str, client: Client, every: float) -> Iterator[dict[str, Any]]:
+        """What the batch is like at each look, until it is finished."""
         while True:
-            batch: dict[str, Any] = (client or self.client).call("GET", f"/batches/{batch_id}")
+            batch: dict[str, Any] = client.call("GET", f"/batches/{batch_id}")
+            yield batch
             if batch["status"] == "finished":
-                return batch
+                return
             time.sleep(every)
 
     def time_batch(self, body: bytes, count: int, *, errored: int = 0) -> Timing:
@@ -95,15 +101,12 @@ class Running:
         begin = time.perf_counter()
         batch_id = self.submit(body)
         accepted = time.perf_counter() - begin
-        executed = 0.0
-        while True:
-            batch = self.client.call("GET", f"/batches/{batch_id}")
+        executed = now = 0.0
+        batch: dict[str, Any] = {}
+        for batch in self._statuses(batch_id, self.client, POLL_SECONDS):
             now = time.perf_counter() - begin
             if batch["finished_operations"] == count:
                 executed = executed or now
-            if batch["status"] == "finished":
-                break
-            time.sleep(POLL_SECONDS)
         assert batch["finished_operations"] == count, batch
         assert batch["errored_operations"] == errored, batch
         return Timing(accepted, executed, now)

@@ -16,7 +16,7 @@ from batchway import limits
 BUSY_TIMEOUT = f"PRAGMA busy_timeout = {int(limits.busy_timeout_seconds * 1000)}"
 
 
-class Turns:
+class WriterTurns:
     """Of the threads of one process that write to one file."""
 
     def __init__(self) -> None:
