@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchway.contract.batch_reader import BatchReader
 from batchway.contract.problems import Problem, Refused
 from batchway.model.operation import Operation
+from batchway.surfaces.mailchimp.batch_reader import BatchReader
 
 PING = {"method": "GET", "path": "/ping"}
 PING_TEXT = b'{"method":"GET","path":"/ping"}'

@@ -46,8 +46,9 @@ MAY_IMPORT = {
     "lifecycle": "kit model contract store results archive archives.base targets.base "
     "errors faults limits settings",
     "engine": "kit model store errors faults limits",
-    "api": "kit model contract store results lifecycle archives.base targets.base errors limits "
-    "settable_limits settings",
+    "openapi": "contract limits",
+    "surfaces": "kit model contract openapi store results lifecycle archives.base targets.base "
+    "errors limits settable_limits settings",
     "app": "*",
     "supervisor": "kit limits",
     "cli": "cli kit errors limits settings",
@@ -63,13 +64,13 @@ MAY_IMPORT = {
 # A library → the parts that may know it.
 DOORS = {
     "dbos": "engine",
-    "starlette": "api app cli",
-    "uvicorn": "api app cli",
+    "starlette": "surfaces app cli",
+    "uvicorn": "surfaces app cli",
     "alembic": "store",
     "httpx": "cli",
     "httpcore": "kit.egress",
     "cryptography": "kit.sealing",
-    "anyio": "api",
+    "anyio": "surfaces",
     "rich": "cli",
     "typer": "cli",
 }
@@ -79,7 +80,7 @@ SQL_PARTS = ("store", "audience", "engine")
 BROAD_EXCEPT_PARTS = ("engine", "app")
 # Elsewhere `except Exception` needs a reason: module → why.
 BROAD_EXCEPT_REASONS = {
-    "api.calls": "the edge of HTTP: a mistake of ours is a 500 and a line of the log",
+    "surfaces.mailchimp.calls": "the edge of HTTP: a mistake of ours is a 500 and a log line",
     "audience.answers": "a mistake of ours in one call is a 500 for that call and nobody else",
     "lifecycle.record": "a result that cannot be rendered is a 500 for its operation alone",
     "archives.disk": "removes its temporary file, whatever ended the writing, and raises again",
@@ -407,8 +408,8 @@ def bad_snippets() -> Iterator[tuple[Check, str, str]]:
     yield open_doors, "lifecycle.split", "from dbos import DBOS"
     yield open_doors, "contract.problems", "import starlette.responses as responses"
     yield stray_sql, "lifecycle.split", 'run("SELECT id FROM batches")'
-    yield stray_sql, "api.batches", 'run(f"""\n    DELETE FROM {table}""")'
-    yield stray_sql, "api.batches", 'run("UPDATE batches " + "SET status = 1")'
+    yield stray_sql, "surfaces.mailchimp.batches", 'run(f"""\n    DELETE FROM {table}""")'
+    yield stray_sql, "surfaces.mailchimp.batches", 'run("UPDATE batches " + "SET status = 1")'
     yield unscoped_sql, "store.batches", 'run("SELECT account_id FROM batches")'
     yield unscoped_sql, "store.batches", 'run("UPDATE batches SET n = 1 WHERE id = :id")'
     yield unscoped_sql, "audience.tags", 'run(f"INSERT INTO tags ({COLUMNS}) VALUES (:id)")'
@@ -427,13 +428,13 @@ def good_snippets() -> Iterator[tuple[Check, str, str]]:
     """What looks alike, and is right."""
     yield wrong_directions, "audience.members", "from batchway.store.database import run"
     yield wrong_directions, "lifecycle.execute", "from batchway.targets import base"
-    yield wrong_directions, "api.root", "from batchway import __version__"
+    yield wrong_directions, "surfaces.root", "from batchway import __version__"
     yield wrong_directions, "app", "from batchway.targets.builtin import BuiltinTarget"
     yield cycles, "store.a", "if TYPE_CHECKING:\n    from batchway.store.a import Row"
     yield local_imports, "kit.clock", "class C:\n    import json"
     yield family_leaks, "targets.builtin.rounds", "from batchway.targets.builtin.plan import Plan"
     yield open_doors, "engine", "import dbos"
-    yield stray_sql, "api.batches", 'route("DELETE", "/batches/{id}")'
+    yield stray_sql, "surfaces.mailchimp.batches", 'route("DELETE", "/batches/{id}")'
     yield stray_sql, "contract.problems", '"UPDATE is not a method."'
     yield unscoped_sql, "store.ids", 'run("SELECT 1")'
     yield unscoped_sql, "store.batches", 'run("SELECT id FROM b WHERE b.account_id = :account_id")'

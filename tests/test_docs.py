@@ -17,16 +17,16 @@ import pytest
 from starlette.routing import Route
 
 from batchway import limits
-from batchway.api.calls import PREFIX, Calls
-from batchway.api.documentation import Documentation
-from batchway.api.health import Health
-from batchway.api.own_calls import own_calls
-from batchway.api.results import ResultDownloads
-from batchway.api.server import asgi_app
 from batchway.audience.routes import table
 from batchway.faults import FaultPoint
 from batchway.model.batch import Status
 from batchway.settings import Settings
+from batchway.surfaces.documentation import Documentation
+from batchway.surfaces.health import Health
+from batchway.surfaces.mailchimp.calls import PREFIX, Calls
+from batchway.surfaces.mailchimp.routes import own_calls
+from batchway.surfaces.result_downloads import ResultDownloads
+from batchway.surfaces.server import asgi_app
 from tests.scenario import KEY, Server
 from tests.transcripts import ADDRESS, ROOT, START, Reader, agrees, commands, outputs
 

@@ -10,13 +10,6 @@ from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from batchway import engine, limits, settable_limits
-from batchway.api.calls import Calls
-from batchway.api.connections import Connections
-from batchway.api.documentation import Documentation
-from batchway.api.health import Health
-from batchway.api.own_calls import own_calls
-from batchway.api.results import ResultDownloads
-from batchway.api.server import asgi_app
 from batchway.archives.disk import DiskArchive
 from batchway.audience.routes import table
 from batchway.contract.result_links import ResultLinks
@@ -35,6 +28,14 @@ from batchway.model.step import Step
 from batchway.settings import Settings, prepare_data_folder
 from batchway.store import migrate
 from batchway.store.database import Database
+from batchway.surfaces.connections import Connections
+from batchway.surfaces.documentation import Documentation
+from batchway.surfaces.health import Health
+from batchway.surfaces.mailchimp.calls import Calls
+from batchway.surfaces.mailchimp.routes import own_calls
+from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
+from batchway.surfaces.result_downloads import ResultDownloads
+from batchway.surfaces.server import asgi_app
 from batchway.targets.builtin import BuiltinTarget
 
 
@@ -88,7 +89,8 @@ class App:
     def _steps(self) -> dict[Step, Callable[[int, int], None]]:
         parts = self.parts
         base_url = self.settings.public_url or _base_url(self.settings)
-        deliver = Deliver(parts, self._egress(), self._sealer(), self._result_links(), base_url)
+        events = MailchimpEvents(self._result_links(), base_url)
+        deliver = Deliver(parts, self._egress(), self._sealer(), events)
         return {
             **steps_of_batches(parts),
             Step.DELIVER: lambda delivery_id, _number: deliver(delivery_id),

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from batchway import limits
+from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.split import split
-from batchway.lifecycle.stop import stop
 from batchway.model.batch import Batch
 from batchway.store import leases
 from tests.contract.in_process import Client
@@ -177,7 +177,7 @@ def test_what_a_batch_waits_for(hand: ByHand, client: Client) -> None:
 
     held = f"{most} batches of this account are running, at most {most} may."
     assert held == _told(client, batch)["waiting_for"]
-    assert stop(hand.parts, batch.account_id, running[0].public_id)
+    assert cancel_batch(hand.parts, batch.account_id, running[0].public_id)
     assert "being recorded as cancelled" in _told(client, running[0])["waiting_for"]
 
 

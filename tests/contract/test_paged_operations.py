@@ -14,13 +14,13 @@ import pytest
 
 from batchway import limits
 from batchway.contract.request import Caller
-from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.cancel import cancel_batch
+from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
-from batchway.lifecycle.stop import stop
 from batchway.model.batch import Batch, Layout
 from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
@@ -276,7 +276,7 @@ def test_the_batch_is_deleted_between_two_turns(in_turns: ByHand) -> None:
     execute(in_turns.parts, batch.id, 0)
     numbers = in_turns.waiting(batch)
 
-    assert cancel(in_turns.parts, batch.account_id, batch.public_id)
+    assert delete_batch(in_turns.parts, batch.account_id, batch.public_id)
 
     for number in numbers:
         in_turns.idle(lambda number=number: execute(in_turns.parts, batch.id, number))  # type: ignore[misc]
@@ -431,7 +431,7 @@ def _happens(hand: ByHand, batch: Batch, event: str) -> tuple[int, str]:
         _run(hand, hand.submit([{"method": "DELETE", "path": f"/lists/{hand.list_id}"}]))
         return 404, "Resource Not Found"
     if event == "cancelled":
-        assert stop(hand.parts, batch.account_id, batch.public_id)
+        assert cancel_batch(hand.parts, batch.account_id, batch.public_id)
         return 499, "Operation Cancelled"
     with hand.parts.database.write() as connection:
         assert accounts.revoke_key(connection, batch.api_key_id, hand.clock())

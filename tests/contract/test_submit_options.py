@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from batchway import limits
-from batchway.contract.batch_reader import read_batch
 from batchway.contract.problems import Refused
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.run import run
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
+from batchway.surfaces.mailchimp.batch_reader import read_batch
 from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of, new_account
 from tests.faults.by_hand import BASE, ByHand

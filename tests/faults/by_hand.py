@@ -10,7 +10,6 @@ from sqlalchemy import Connection, inspect, text
 
 from batchway.app import App, open_app
 from batchway.cli.operator import ensure_key
-from batchway.contract.batch_reader import read_batch
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body
@@ -23,6 +22,7 @@ from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
 from batchway.settings import load
 from batchway.store import accounts, batches, chunks
+from batchway.surfaces.mailchimp.batch_reader import read_batch
 from batchway.targets.base import Answer, Target
 from tests.faults.mixture import add_list
 from tests.scenario import (

@@ -13,8 +13,6 @@ from urllib.parse import parse_qs
 import pytest
 from sqlalchemy import text
 
-from batchway.api.intake import Intake
-from batchway.api.own_calls import OwnCalls, own_calls
 from batchway.cli.operator import add_key
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
@@ -29,6 +27,9 @@ from batchway.lifecycle.deliver import Deliver
 from batchway.lifecycle.run import run
 from batchway.model.batch import Batch
 from batchway.store import accounts
+from batchway.surfaces.mailchimp.batch_intake import Intake
+from batchway.surfaces.mailchimp.routes import OwnCalls, own_calls
+from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.postgres import Postgres
 from tests.receiver import Delivery, Receiver, Reply, receiving
@@ -51,7 +52,7 @@ class Delivering:
         parts, keys = self.hand.parts, self.hand.app.settings.secret_keys()
         egress, sealer = Egress(LOOPBACK), Sealer(keys)
         result_links = ResultLinks(Signer(keys), parts.clock)
-        self.deliver = Deliver(parts, egress, sealer, result_links, BASE)
+        self.deliver = Deliver(parts, egress, sealer, MailchimpEvents(result_links, BASE))
         self._calls = own_calls(parts, result_links, egress, sealer)
 
     def another_account(self) -> "Delivering":

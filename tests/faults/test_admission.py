@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from batchway import limits
-from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
 from batchway.lifecycle.sweep import sweep
@@ -33,7 +33,7 @@ def test_one_more_than_may_run_is_held(hand: ByHand) -> None:
 
     hand.idle(lambda: split(hand.parts, held.id))
     assert "pending" == hand.status(held)
-    assert cancel(hand.parts, held.account_id, _running(hand).public_id)
+    assert delete_batch(hand.parts, held.account_id, _running(hand).public_id)
     split(hand.parts, held.id)
 
     assert "started" == hand.status(held)
@@ -46,9 +46,9 @@ def test_each_end_hands_one_held_batch_over(hand: ByHand) -> None:
     split(hand.parts, second.id)
 
     assert [True, True] == [_is_held(hand, first), _is_held(hand, second)]
-    assert cancel(hand.parts, first.account_id, _running(hand).public_id)
+    assert delete_batch(hand.parts, first.account_id, _running(hand).public_id)
     assert [False, True] == [_is_held(hand, first), _is_held(hand, second)]
-    assert cancel(hand.parts, first.account_id, _running(hand).public_id)
+    assert delete_batch(hand.parts, first.account_id, _running(hand).public_id)
     assert [False, False] == [_is_held(hand, first), _is_held(hand, second)]
 
 
@@ -75,7 +75,7 @@ def test_the_sweep_leaves_held_batches_alone_while_there_is_no_room(hand: ByHand
     sweep(hand.parts, note)
     assert held.id not in asked
     assert RUNNING == len(set(asked))
-    assert cancel(hand.parts, held.account_id, _running(hand).public_id)
+    assert delete_batch(hand.parts, held.account_id, _running(hand).public_id)
     sweep(hand.parts, note)
     assert held.id in asked
 

@@ -11,10 +11,10 @@ from batchway import limits
 from batchway.kit.clock import SECOND, iso
 from batchway.kit.egress import LATE, NOT_HTTP, UNREACHABLE
 from batchway.lifecycle.announce import announce
-from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.cancel import cancel_batch
+from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
-from batchway.lifecycle.stop import stop
 from batchway.lifecycle.sweep import sweep
 from tests.faults.delivering import (
     BROKEN,
@@ -271,7 +271,7 @@ def test_deleted_batches_tell_nobody(account: Delivering, receiver: Receiver) ->
     keys = account.pending()
     account.deliver(keys[1])
     for batch in (waiting, running, finished, failed_once):
-        assert cancel(parts, batch.account_id, batch.public_id)
+        assert delete_batch(parts, batch.account_id, batch.public_id)
     run(parts, waiting.id)
     run(parts, running.id)
     hand.clock.now += HOUR
@@ -288,7 +288,7 @@ def test_a_batch_that_is_stopped_is_told_of(account: Delivering, receiver: Recei
     """It ends as any other: with its results, and one event."""
     account.new_webhook(receiver)
     batch = account.hand.submit(account.hand.additions(2))
-    stop(account.hand.parts, batch.account_id, batch.public_id)
+    cancel_batch(account.hand.parts, batch.account_id, batch.public_id)
     run(account.hand.parts, batch.id)
     account.deliver_pending()
 

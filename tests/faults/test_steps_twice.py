@@ -10,7 +10,7 @@ from sqlalchemy import text
 from batchway import limits
 from batchway.archives.disk import DiskArchive
 from batchway.kit.clock import system_clock
-from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.run import run
@@ -277,7 +277,7 @@ def nothing_lost(_step: Step, _batch_id: int, _number: int) -> bool:
 
 def cancel_it(hand: ByHand, batch: Batch) -> bool:
     """Delete a batch, as its owner does."""
-    return cancel(hand.parts, batch.account_id, batch.public_id)
+    return delete_batch(hand.parts, batch.account_id, batch.public_id)
 
 
 def assert_nothing_left(hand: ByHand) -> None:

@@ -66,7 +66,7 @@ def _was_finished(known: Known) -> bool:
 
 def _check_forward(known: Known, batch: Batch) -> None:
     """Statuses and counters only go forward; what is submitted stays as it is."""
-    assert known.is_deleted == (batch.status is Status.CANCELLED)
+    assert known.is_deleted == (batch.status is Status.DELETED)
     assert batch.errored_operations <= batch.finished_operations <= batch.total_operations
     assert len(known.operations) == batch.operation_count
     for before in known.seen:

@@ -16,10 +16,6 @@ import pytest
 from sqlalchemy import text
 
 from batchway import limits
-from batchway.api.batch_webhooks import BatchWebhookCalls
-from batchway.api.deliveries import DeliveryCalls
-from batchway.api.url_checks import UrlChecks
-from batchway.contract.batch_reader import read_batch
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
 from batchway.contract.request import Caller, Request
@@ -44,6 +40,11 @@ from batchway.model.batch import Batch, Layout
 from batchway.model.step import Step
 from batchway.store import accounts, batch_webhooks, batches, deliveries
 from batchway.store.database import run as run_sql
+from batchway.surfaces.mailchimp.batch_reader import read_batch
+from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
+from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
+from batchway.surfaces.mailchimp.url_checks import UrlChecks
+from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from tests.properties.calls import NEW_LIST
 from tests.properties.world import BASE, BEFORE, Place
 
@@ -152,7 +153,7 @@ class Bench:
         settings = place.app.settings
         sealer = Sealer(settings.secret_keys())
         links = ResultLinks(Signer(settings.secret_keys()), self.clock)
-        self.deliver = Deliver(self.parts, self.outside, sealer, links, BASE)
+        self.deliver = Deliver(self.parts, self.outside, sealer, MailchimpEvents(links, BASE))
         self._webhook_calls = BatchWebhookCalls(self.parts, UrlChecks(self.outside), sealer)
         self._delivery_calls = DeliveryCalls(self.parts)
 

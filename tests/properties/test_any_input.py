@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchway.api.auth import authenticate
 from batchway.archive import encode_result
-from batchway.contract.batch_reader import read_batch
 from batchway.contract.fields import select_fields
 from batchway.contract.problems import Refused
 from batchway.contract.response import Response
 from batchway.kit.json_text import json_string
 from batchway.model.operation import METHODS, Operation, pack, unpack
+from batchway.surfaces.mailchimp.authentication import authenticate
+from batchway.surfaces.mailchimp.batch_reader import read_batch
 from tests.properties.calls import Call
 from tests.properties.conftest import Places
 from tests.properties.world import NOW, Answered, World

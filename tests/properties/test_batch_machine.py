@@ -25,9 +25,9 @@ from batchway import limits
 from batchway.contract.problems import Refused
 from batchway.faults import FaultPoint
 from batchway.kit.clock import DAY, SECOND
-from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.cancel import cancel_batch
+from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.retry import retry
-from batchway.lifecycle.stop import stop
 from batchway.lifecycle.submit import Once
 from batchway.model.batch import Layout, Status
 from batchway.model.step import Step
@@ -164,12 +164,12 @@ class BatchMachine(RuleBasedStateMachine):
 
     def _delete(self, known: Known) -> None:
         is_visible = known in self.bench.visible()
-        is_gone = cancel(self.bench.parts, self.bench.account_id, known.batch.public_id)
+        is_gone = delete_batch(self.bench.parts, self.bench.account_id, known.batch.public_id)
         assert is_visible == is_gone
         known.is_deleted = known.is_deleted or is_gone
 
     def _stop(self, known: Known) -> None:
-        stopped = stop(self.bench.parts, self.bench.account_id, known.batch.public_id)
+        stopped = cancel_batch(self.bench.parts, self.bench.account_id, known.batch.public_id)
         assert bool(stopped) == (known in self.bench.visible())
 
     @precondition(lambda self: self.bench.known)

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.contract.batch_reader import BatchReader, read_batch
 from batchway.contract.problems import Refused
 from batchway.model.operation import METHODS, Operation
+from batchway.surfaces.mailchimp.batch_reader import BatchReader, read_batch
 
 # Texts with all that may be taken for the end of an operation, or for one of its keys.
 texts = st.one_of(

@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 
 from batchway import limits
 from batchway.app import App, migrate_all, open_app
-from batchway.contract.batch_reader import read_batch
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import EMPTY_OBJECT, encode_body
@@ -32,6 +31,7 @@ from batchway.model.result import Result
 from batchway.settings import load
 from batchway.store import accounts
 from batchway.store.database import run
+from batchway.surfaces.mailchimp.batch_reader import read_batch
 from batchway.targets.base import Answer
 from batchway.targets.builtin import BuiltinTarget
 from tests.properties.calls import NEW_LIST, PEOPLE, Call

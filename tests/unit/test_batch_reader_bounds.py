@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from batchway import limits
-from batchway.contract.batch_reader import BatchReader, read_batch
 from batchway.contract.problems import Refused
+from batchway.surfaces.mailchimp.batch_reader import BatchReader, read_batch
 from tests.reading import PING_TEXT, PINGED, TWO_KEYS, array, error, lines, read, refusal
 
 

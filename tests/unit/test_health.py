@@ -8,9 +8,9 @@ import pytest
 from anyio import to_thread
 from starlette.requests import Request
 
-from batchway.api.health import Health
 from batchway.store import migrate
 from batchway.store.database import Database
+from batchway.surfaces.health import Health
 
 SECONDS_MAX = 30
 

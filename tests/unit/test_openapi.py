@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from openapi_spec_validator import validate
 
-from batchway.api.documentation_curl import curl
-from batchway.api.documentation_page import page
-from batchway.api.own_calls import own_calls
 from batchway.audience.routes import table
 from batchway.contract.description import ON_PAGE, Described, Parameter
-from batchway.contract.openapi import document
 from batchway.contract.routing import RouteTable
+from batchway.openapi.document import document
+from batchway.surfaces.documentation_curl import curl
+from batchway.surfaces.documentation_page import page
+from batchway.surfaces.mailchimp.routes import own_calls
 
 NOTHING: Any = None  # nobody calls the handlers here
 

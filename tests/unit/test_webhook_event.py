@@ -5,10 +5,10 @@ from urllib.parse import parse_qsl, unquote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.contract.batch_body import BatchBody, batch_links
 from batchway.contract.links import Links
-from batchway.contract.webhook_event import FINISHED, TEST, event_form, no_batch
 from batchway.kit.clock import SECOND
+from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_links
+from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST, event_form, no_batch
 
 NOON = 1_795_435_200 * SECOND
 LINKS = Links("https://batch.example.com")

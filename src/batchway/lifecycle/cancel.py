@@ -1,20 +1,25 @@
-"""Cancel: a batch is gone for its owner at once; what it left is removed by the sweep.
+"""Cancel: run no more operations of a batch, but keep and compile what is done.
 
-Chunks that have committed keep their effect, chunks that have not never will.
+What has not committed is recorded as cancelled, and the batch ends `finished` as any other.
 """
 
-from batchway.lifecycle.admit import admit_next
+from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.parts import Parts
+from batchway.model.batch import Batch, Status
 from batchway.store import accounts, batches
 
 
-def cancel(parts: Parts, account_id: int, public_id: str) -> bool:
-    """Delete a batch in any status; False if the account has no such batch."""
+def cancel_batch(parts: Parts, account_id: int, public_id: str) -> Batch | None:
+    """The batch, stopping; None if the account has no such batch. May be called many times.
+
+    One whose results are already being compiled, or are there, stays as it is.
+    """
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
         now = parts.clock()
         batch = batches.find(connection, account_id, public_id, now)
-        if batch is None or not batches.cancel(connection, batch, now):
-            return False
-        admit_next(parts, connection, account_id)
-    return True
+        if batch is None:
+            return None
+        if batches.begin_cancelling(connection, batch, now) and batch.status is Status.PENDING:
+            parts.hand_over(connection, first_step(batch), batch.id)  # it may be held
+        return batches.get(connection, batch.id)

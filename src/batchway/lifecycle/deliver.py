@@ -8,15 +8,12 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.contract.batch_body import batch_body
-from batchway.contract.links import Links
-from batchway.contract.result_links import ResultLinks
-from batchway.contract.webhook_event import CONTENT_TYPE, FINISHED, TEST, event_form, no_batch
 from batchway.faults import FaultPoint, fault
 from batchway.kit import webhook_signatures
 from batchway.kit.backoff import clamped_retry_after, jittered
@@ -39,6 +36,20 @@ _WAIT_SECONDS_MIN = 1.0
 _EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may be so much too early
 
 
+class EventFormat(Protocol):
+    """How the events of batch webhooks are written; the surface that shows batches decides."""
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the request's body."""
+
+    def render_finished(self, batch: Batch, fired_at: Microseconds) -> bytes:
+        """The event of a finished batch, with a fresh link to its results."""
+
+    def render_test(self, fired_at: Microseconds) -> bytes:
+        """A test event: it is about a batch that does not exist."""
+
+
 @dataclass(frozen=True)
 class _Work:
     """A delivery that is due."""
@@ -51,15 +62,11 @@ class _Work:
 class Deliver:
     """The step, for one process: it sees to it that one slow receiver does not take all turns."""
 
-    def __init__(
-        self, parts: Parts, egress: Egress, sealer: Sealer, result_links: ResultLinks, base_url: str
-    ) -> None:
-        """`base_url` is where links point that no client's request has named."""
+    def __init__(self, parts: Parts, egress: Egress, sealer: Sealer, events: EventFormat) -> None:
         self._parts = parts
         self._egress = egress
         self._sealer = sealer
-        self._result_links = result_links
-        self._base_url = base_url
+        self._events = events
         self._turns = Turns(parts.clock)
 
     def __call__(self, delivery_id: int) -> None:
@@ -87,7 +94,7 @@ class Deliver:
                 return None  # a hand-over for that time is written
             webhook = batch_webhooks.get(connection, delivery.account_id, delivery.batch_webhook_id)
             batch = delivery.batch_id and batches.get(connection, delivery.batch_id)
-        is_over = delivery.batch_id and (not batch or batch.status is Status.CANCELLED)
+        is_over = delivery.batch_id and (not batch or batch.status is Status.DELETED)
         if webhook is None or is_over:
             return None  # deleted, and the delivery with it
         return _Work(delivery, webhook, batch or None)
@@ -112,7 +119,7 @@ class Deliver:
         return self._egress.send(
             "POST",
             work.webhook.url,
-            headers=(("Content-Type", CONTENT_TYPE), *signed),
+            headers=(("Content-Type", self._events.content_type), *signed),
             body=body,
             seconds=limits.delivery_seconds_max,
             answer_bytes_max=limits.delivery_answer_bytes_max,
@@ -121,9 +128,8 @@ class Deliver:
     def _body(self, work: _Work) -> bytes:
         fired_at = work.delivery.fired_at
         if work.batch is None:
-            return event_form(TEST, fired_at, no_batch(Links(self._base_url), fired_at))
-        links = Links(work.batch.base_url)
-        return event_form(FINISHED, fired_at, batch_body(work.batch, links, self._result_links))
+            return self._events.render_test(fired_at)
+        return self._events.render_finished(work.batch, fired_at)
 
     def _signed(self, work: _Work, body: bytes, now: Microseconds) -> list[tuple[str, str]]:
         delivery_id, seconds = work.delivery.public_id, now // SECOND

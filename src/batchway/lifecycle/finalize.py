@@ -123,5 +123,5 @@ def _drop_if_gone(parts: Parts, batch: Batch) -> None:
     """The batch was deleted while its archive was written, perhaps after the sweep's visit."""
     with parts.database.read() as connection:
         now = batches.get(connection, batch.id)
-    if now is None or now.status is Status.CANCELLED:
+    if now is None or now.status is Status.DELETED:
         parts.archive.delete(batch.public_id)

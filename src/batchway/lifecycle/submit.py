@@ -185,7 +185,7 @@ def _known(parts: Parts, connection: Connection, account_id: int, once: Once) ->
         )
         raise conflict(detail)
     batch = batches.get(connection, use.batch_id)
-    if batch is None or batch.status is Status.CANCELLED:
+    if batch is None or batch.status is Status.DELETED:
         detail = (
             "The batch that this Idempotency-Key has made was deleted. To run it again, send it "
             "under a new key."

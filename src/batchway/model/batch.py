@@ -16,7 +16,7 @@ class Status(StrEnum):
     STARTED = "started"
     FINALIZING = "finalizing"
     FINISHED = "finished"
-    CANCELLED = "cancelled"
+    DELETED = "deleted"
 
 
 FIRST_CHUNK = 0  # the number of a batch's first chunk

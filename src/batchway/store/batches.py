@@ -17,7 +17,7 @@ _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_ope
     completed_at, archive_key, is_held, operation_count, is_cancelling, layout, retry_of,
     began_at"""
 # Seven days run from the POST; a batch that is not finished does not expire.
-_VISIBLE = """status <> 'cancelled'
+_VISIBLE = """status <> 'deleted'
           AND (status <> 'finished' OR submitted_at > :now - :span)"""
 
 
@@ -330,12 +330,12 @@ def finish(
     return bool(finished.rowcount)
 
 
-def stop(connection: Connection, batch: Batch, now: Microseconds) -> bool:
+def begin_cancelling(connection: Connection, batch: Batch, now: Microseconds) -> bool:
     """Run no more operations of a batch whose results are not complete; it still ends `finished`.
 
-    False if it is stopping already, or has nothing to stop.
+    False if it is being cancelled already, or has no results left to produce.
     """
-    stopped = run(
+    begun = run(
         connection,
         """
         UPDATE batches SET is_cancelling = TRUE, is_held = FALSE, touched_at = :now
@@ -346,22 +346,22 @@ def stop(connection: Connection, batch: Batch, now: Microseconds) -> bool:
         account_id=batch.account_id,
         now=now,
     )
-    return bool(stopped.rowcount)
+    return bool(begun.rowcount)
 
 
-def cancel(connection: Connection, batch: Batch, now: Microseconds) -> bool:
-    """Any status → `cancelled`: gone for its owner; the sweep removes what it left."""
-    cancelled = run(
+def mark_deleted(connection: Connection, batch: Batch, now: Microseconds) -> bool:
+    """Any status → `deleted`: gone for its owner; the sweep removes what it left."""
+    deleted = run(
         connection,
         """
-        UPDATE batches SET status = 'cancelled', touched_at = :now
-        WHERE id = :batch_id AND account_id = :account_id AND status <> 'cancelled'
+        UPDATE batches SET status = 'deleted', touched_at = :now
+        WHERE id = :batch_id AND account_id = :account_id AND status <> 'deleted'
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
         now=now,
     )
-    return bool(cancelled.rowcount)
+    return bool(deleted.rowcount)
 
 
 def hold(connection: Connection, batch: Batch) -> None:
@@ -419,7 +419,7 @@ def disposable(connection: Connection, now: Microseconds, count: int) -> list[Ba
         connection,
         f"""
         SELECT {_COLUMNS} FROM batches
-        WHERE status = 'cancelled' OR (status = 'finished' AND submitted_at <= :now - :span)
+        WHERE status = 'deleted' OR (status = 'finished' AND submitted_at <= :now - :span)
         ORDER BY id LIMIT :count
         -- no account: the sweep works for all accounts
         """,

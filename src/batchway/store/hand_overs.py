@@ -36,7 +36,7 @@ def last_number(connection: Connection, step: Step, key: int, number: int) -> in
         return run(connection, statement, delivery_id=key).scalar_one_or_none()
     statement = """
         SELECT hand_over_count FROM batches
-        WHERE id = :batch_id AND status NOT IN ('finished', 'cancelled')
+        WHERE id = :batch_id AND status NOT IN ('finished', 'deleted')
         -- no account: the sweep works for all accounts
         """
     return run(connection, statement, batch_id=key).scalar_one_or_none()
@@ -72,7 +72,7 @@ def _of_batch(connection: Connection, batch_id: int) -> int | None:
         connection,
         """
         UPDATE batches SET hand_over_count = hand_over_count + 1
-        WHERE id = :batch_id AND status NOT IN ('finished', 'cancelled')
+        WHERE id = :batch_id AND status NOT IN ('finished', 'deleted')
         RETURNING hand_over_count -- no account: steps work for all accounts
         """,
         batch_id=batch_id,

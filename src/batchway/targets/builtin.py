@@ -10,9 +10,8 @@ from sqlalchemy import Connection
 from batchway import limits
 from batchway.audience import answers
 from batchway.audience.answers import Plan
-from batchway.contract.batch_request import mistake_in
 from batchway.contract.paging import Continuation
-from batchway.contract.problems import Refused, bad_request, invalid_fields
+from batchway.contract.problems import Refused, bad_request, invalid_field
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, body_text, encode, refusal
 from batchway.errors import Stale
@@ -152,9 +151,8 @@ def _refused(operations: Sequence[Operation]) -> dict[int, Response]:
 
 
 def _check(operation: Operation) -> None:
-    mistake = mistake_in(operation)
-    if mistake is not None:
-        raise invalid_fields(mistake)
+    if operation.mistake is not None:
+        raise invalid_field("body", operation.mistake)
     path = operation.path
     if "://" in path or ("." in path and not _RELATIVE.isdisjoint(path.split("/"))):
         detail = "The path of an operation is relative to /3.0, such as /lists/{list_id}/members."

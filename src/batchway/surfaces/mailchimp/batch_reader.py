@@ -10,8 +10,16 @@ from typing import Any
 import msgspec
 
 from batchway import limits
-from batchway.contract.batch_request import NO_PARAMS, GivenOperation, operation, plain_operations
-from batchway.contract.batch_text import (
+from batchway.contract.problems import Refused, json_parse_exception, too_large
+from batchway.contract.validation import PADDING, WRONG, decode, refusal
+from batchway.model.operation import Operation
+from batchway.surfaces.mailchimp.batch_request import (
+    NO_PARAMS,
+    GivenOperation,
+    operation,
+    plain_operations,
+)
+from batchway.surfaces.mailchimp.batch_text import (
     BEGIN,
     COMMA,
     END,
@@ -23,9 +31,6 @@ from batchway.contract.batch_text import (
     likely_borders,
     names_of,
 )
-from batchway.contract.problems import Refused, json_parse_exception, too_large
-from batchway.contract.validation import PADDING, WRONG, decode, refusal
-from batchway.model.operation import Operation
 
 _HEAD = re.compile(SPACE + rb"\{" + SPACE + rb'"operations"' + SPACE + b":" + SPACE + rb"\[")
 _TRUNCATED = "Input data was truncated"  # msgspec's words

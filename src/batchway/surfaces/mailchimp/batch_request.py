@@ -18,10 +18,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from batchway import limits
-from batchway.contract.batch_text import SPACE, given_twice, names_of_small
-from batchway.contract.problems import FieldError, Refused, invalid_field
+from batchway.contract.problems import Refused, invalid_field
 from batchway.contract.validation import WRONG, refusal
 from batchway.model.operation import METHODS, Operation
+from batchway.surfaces.mailchimp.batch_text import SPACE, given_twice, names_of_small
 
 _METHODS = frozenset(METHODS)
 _METHOD_NAMES = {name: method for method in METHODS for name in (method, method.lower())}
@@ -52,11 +52,6 @@ class GivenOperation(msgspec.Struct, gc=False):
     params: msgspec.Raw = NO_PARAMS
     body: str | _AnyObject | _AnyArray | msgspec.UnsetType | None = msgspec.UNSET
     operation_id: str | int | msgspec.UnsetType | None = msgspec.UNSET
-
-
-def mistake_in(operation: Operation) -> FieldError | None:
-    """What makes an accepted operation fail when it is executed, if anything."""
-    return None if operation.mistake is None else FieldError("body", operation.mistake)
 
 
 def plain_operations(given: Sequence[GivenOperation]) -> list[Operation]:

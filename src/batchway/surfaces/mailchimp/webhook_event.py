@@ -1,20 +1,43 @@
 """The body of a batch webhook: form-encoded, with PHP-style bracket keys, as the guide shows it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-from batchway.contract.batch_body import BatchBody, batch_links
 from batchway.contract.links import Links
+from batchway.contract.result_links import ResultLinks
 from batchway.kit.clock import Microseconds, iso
+from batchway.model.batch import Batch
+from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body, batch_links
 
-CONTENT_TYPE = "application/x-www-form-urlencoded"
 FINISHED = "batch_operation_completed"
 TEST = "test"
 
 _NO_BATCH = "0000000000"
+
+
+@dataclass(frozen=True)
+class MailchimpEvents:
+    """Renders the events that batch webhooks receive.
+
+    `base_url` is where the links of a test event point: no batch gives it another one.
+    """
+
+    result_links: ResultLinks
+    base_url: str
+    content_type: str = "application/x-www-form-urlencoded"
+
+    def render_finished(self, batch: Batch, fired_at: Microseconds) -> bytes:
+        """The event of a finished batch, with a fresh link to its results."""
+        body = batch_body(batch, Links(batch.base_url), self.result_links)
+        return event_form(FINISHED, fired_at, body)
+
+    def render_test(self, fired_at: Microseconds) -> bytes:
+        """An event with the keys of a real one, about a batch that does not exist."""
+        return event_form(TEST, fired_at, no_batch(Links(self.base_url), fired_at))
 
 
 def event_form(event_type: str, fired_at: Microseconds, body: BatchBody) -> bytes:

@@ -11,8 +11,6 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from batchway.api.connections import Connections
-from batchway.api.threads import in_thread
 from batchway.archives.base import Archive
 from batchway.contract.problems import Refused
 from batchway.contract.result_links import ResultLinks
@@ -22,6 +20,8 @@ from batchway.kit.signing import Verdict
 from batchway.model.batch import Batch
 from batchway.store import batches
 from batchway.store.database import Database
+from batchway.surfaces.connections import Connections
+from batchway.surfaces.threads import in_thread
 
 log = structlog.get_logger(__name__)
 

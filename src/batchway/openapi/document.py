@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from batchway.contract.description import Described, Parameter, path_variable
-from batchway.contract.openapi_schemas import Schema, Schemas
 from batchway.contract.problems import Problem
 from batchway.contract.routing import RouteTable
+from batchway.openapi.schemas import Schema, Schemas
 
 # A table with the title under which its calls stand, unless their descriptions have a tag.
 Titled = tuple[str, RouteTable[Any]]

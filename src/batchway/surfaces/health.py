@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from batchway.api.threads import Turns, in_thread
 from batchway.store import leases
 from batchway.store.database import Database
+from batchway.surfaces.threads import Turns, in_thread
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.api.batch_webhooks import TAG, find_webhook
-from batchway.api.batches import Routes
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
@@ -19,13 +17,15 @@ from batchway.contract.problems import conflict, invalid_field, not_found, too_m
 from batchway.contract.request import Request
 from batchway.contract.response import Response
 from batchway.contract.validation import decode
-from batchway.contract.webhook_event import FINISHED, TEST
 from batchway.kit.clock import iso, parse_iso
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.step import Step
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
 from batchway.store import batches, deliveries
+from batchway.surfaces.mailchimp.batch_webhooks import TAG, find_webhook
+from batchway.surfaces.mailchimp.batches import Routes
+from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST
 
 _WEBHOOK = "/batch-webhooks/{batch_webhook_id}"
 _ALL = f"{_WEBHOOK}/deliveries"

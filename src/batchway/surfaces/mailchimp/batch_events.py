@@ -8,8 +8,6 @@ import msgspec
 from anyio import current_time, sleep
 
 from batchway import limits
-from batchway.api.batches import TAG, Routes, find_batch
-from batchway.api.threads import in_thread
 from batchway.contract.description import Described
 from batchway.contract.links import Links
 from batchway.contract.request import Request
@@ -20,6 +18,8 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.store import batches, leases
+from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
+from batchway.surfaces.threads import in_thread
 
 
 class BatchProgress(msgspec.Struct, frozen=True):

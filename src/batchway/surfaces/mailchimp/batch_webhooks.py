@@ -9,8 +9,6 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.api.batches import Routes
-from batchway.api.url_checks import UrlChecks, check_form
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
@@ -26,6 +24,8 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.webhook import BatchWebhook
 from batchway.store import accounts, batch_webhooks, deliveries
+from batchway.surfaces.mailchimp.batches import Routes
+from batchway.surfaces.mailchimp.url_checks import UrlChecks, check_form
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
 from batchway import __version__
-from batchway.api.documentation_assets import SCRIPT, STYLE
-from batchway.api.documentation_page import page
-from batchway.contract.openapi import Titled, document
 from batchway.contract.response import encode
+from batchway.openapi.document import Titled, document
+from batchway.surfaces.documentation_assets import SCRIPT, STYLE
+from batchway.surfaces.documentation_page import page
 
 
 class Documentation:

@@ -8,10 +8,10 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from batchway.api.calls import PREFIX, Calls
-from batchway.api.documentation import Documentation
-from batchway.api.health import Health
-from batchway.api.results import ResultDownloads
+from batchway.surfaces.documentation import Documentation
+from batchway.surfaces.health import Health
+from batchway.surfaces.mailchimp.calls import PREFIX, Calls
+from batchway.surfaces.result_downloads import ResultDownloads
 
 
 @dataclass(frozen=True)

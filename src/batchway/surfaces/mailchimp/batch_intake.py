@@ -9,12 +9,7 @@ from typing import Literal
 import msgspec
 
 from batchway import limits
-from batchway.api.batches import TAG
-from batchway.api.threads import Turns, in_thread
-from batchway.contract.batch_body import BatchBody, batch_body
-from batchway.contract.batch_reader import BatchReader
 from batchway.contract.description import Described, Parameter
-from batchway.contract.error_groups import ErrorGroup, ErrorGroups
 from batchway.contract.inflate import Inflater
 from batchway.contract.links import Link, Links
 from batchway.contract.problems import bad_request
@@ -27,6 +22,11 @@ from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.submit import Incoming, Once, check_room, submit
 from batchway.model.account import Identity
 from batchway.model.operation import unpack
+from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body
+from batchway.surfaces.mailchimp.batch_reader import BatchReader
+from batchway.surfaces.mailchimp.batches import TAG
+from batchway.surfaces.mailchimp.error_groups import ErrorGroup, ErrorGroups
+from batchway.surfaces.threads import Turns, in_thread
 
 
 class Validation(msgspec.Struct, rename={"links": "_links"}):

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from batchway.api.documentation_assets import SCRIPT, STYLE
-from batchway.api.documentation_curl import curl
+from batchway.surfaces.documentation_assets import SCRIPT, STYLE
+from batchway.surfaces.documentation_curl import curl
 
 _JSON = "application/json"
 _METHODS = ("get", "post", "put", "patch", "delete")

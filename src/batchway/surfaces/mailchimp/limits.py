@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import msgspec
 
 from batchway import settable_limits
-from batchway.api.batches import Routes
 from batchway.contract.description import ON_ONE, Described
 from batchway.contract.links import Link, Links
 from batchway.contract.request import Request
@@ -13,6 +12,7 @@ from batchway.contract.response import Response
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.store import batch_webhooks, batches, deliveries
+from batchway.surfaces.mailchimp.batches import Routes
 
 
 class Usage(msgspec.Struct):

@@ -17,12 +17,6 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from batchway import limits
-from batchway.api.auth import authenticate
-from batchway.api.batches import OwnAnswer
-from batchway.api.connections import Connections
-from batchway.api.intake import Intake
-from batchway.api.own_calls import OwnCalls
-from batchway.api.threads import in_thread
 from batchway.contract.fields import check_params, select_fields
 from batchway.contract.inflate import Inflater
 from batchway.contract.links import Links
@@ -43,6 +37,12 @@ from batchway.kit.clock import Clock
 from batchway.kit.ids import request_id
 from batchway.model.account import Identity
 from batchway.store.database import Database
+from batchway.surfaces.connections import Connections
+from batchway.surfaces.mailchimp.authentication import authenticate
+from batchway.surfaces.mailchimp.batch_intake import Intake
+from batchway.surfaces.mailchimp.batches import OwnAnswer
+from batchway.surfaces.mailchimp.routes import OwnCalls
+from batchway.surfaces.threads import in_thread
 from batchway.targets.base import Target
 
 log = structlog.get_logger(__name__)

@@ -1,19 +1,19 @@
 """The calls under /3.0 that are answered whatever the target is."""
 
-from batchway.api.batch_actions import BatchActionCalls
-from batchway.api.batch_events import BatchEventCalls
-from batchway.api.batch_results import BatchResultCalls
-from batchway.api.batch_webhooks import BatchWebhookCalls
-from batchway.api.batches import BatchCalls, OwnAnswer
-from batchway.api.deliveries import DeliveryCalls
-from batchway.api.intake import CREATE_BATCH, Intake
-from batchway.api.url_checks import UrlChecks
-from batchway.api.usage import LimitCalls
 from batchway.contract.result_links import ResultLinks
 from batchway.contract.routing import RouteTable
 from batchway.kit.egress import Egress
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.parts import Parts
+from batchway.surfaces.mailchimp.batch_actions import BatchActionCalls
+from batchway.surfaces.mailchimp.batch_events import BatchEventCalls
+from batchway.surfaces.mailchimp.batch_intake import CREATE_BATCH, Intake
+from batchway.surfaces.mailchimp.batch_results import BatchResultCalls
+from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
+from batchway.surfaces.mailchimp.batches import BatchCalls, OwnAnswer
+from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
+from batchway.surfaces.mailchimp.limits import LimitCalls
+from batchway.surfaces.mailchimp.url_checks import UrlChecks
 
 OwnCalls = RouteTable[OwnAnswer | Intake]
 

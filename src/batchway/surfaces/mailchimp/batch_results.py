@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 
 from batchway import limits
-from batchway.api.batches import TAG, Routes, find_batch
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
-from batchway.contract.error_groups import ErrorGroup, ErrorGroups
 from batchway.contract.fields import select_fields
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
@@ -23,6 +21,8 @@ from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
 from batchway.results import Filter, Recorded, Results
+from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
+from batchway.surfaces.mailchimp.error_groups import ErrorGroup, ErrorGroups
 
 FILTERS = (
     Parameter(

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-from batchway.api.batch_results import FILTERS, filter_of
-from batchway.api.batches import TAG, Routes, find_batch
-from batchway.contract.batch_body import BatchBody, batch_body
 from batchway.contract.description import Described
 from batchway.contract.links import Links
 from batchway.contract.problems import not_found
 from batchway.contract.request import Request
 from batchway.contract.response import Response
 from batchway.contract.result_links import ResultLinks
+from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.retry import retry
-from batchway.lifecycle.stop import stop
 from batchway.model.account import Identity
+from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body
+from batchway.surfaces.mailchimp.batch_results import FILTERS, filter_of
+from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class BatchActionCalls:
 
     def cancel(self, request: Request, identity: Identity, links: Links) -> Response:
         """Run no more operations; keep and compile what is done."""
-        batch = stop(self.parts, identity.account.id, request.path_params["batch_id"])
+        batch = cancel_batch(self.parts, identity.account.id, request.path_params["batch_id"])
         if batch is None:
             raise not_found()
         return Response(200, batch_body(batch, links, self.result_links))

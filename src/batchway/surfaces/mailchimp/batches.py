@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from batchway.contract.batch_body import BatchBody, batch_body
 from batchway.contract.description import ON_ONE, ON_PAGE, Described
 from batchway.contract.links import Link, Links
 from batchway.contract.paging import page
@@ -13,11 +12,12 @@ from batchway.contract.problems import not_found
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.result_links import ResultLinks
-from batchway.lifecycle.cancel import cancel
+from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.store import batches
+from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body
 
 
 class BatchList(msgspec.Struct, rename={"links": "_links"}):
@@ -101,7 +101,7 @@ class BatchCalls:
 
     def delete(self, request: Request, identity: Identity, _links: Links) -> Response:
         """Stop a batch if it runs, and drop its results."""
-        if not cancel(self.parts, identity.account.id, request.path_params["batch_id"]):
+        if not delete_batch(self.parts, identity.account.id, request.path_params["batch_id"]):
             raise not_found()
         return NO_CONTENT
 

@@ -1,0 +1,20 @@
+"""Delete: a batch is gone for its owner at once; what it left is removed by the sweep.
+
+Chunks that have committed keep their effect, chunks that have not never will.
+"""
+
+from batchway.lifecycle.admit import admit_next
+from batchway.lifecycle.parts import Parts
+from batchway.store import accounts, batches
+
+
+def delete_batch(parts: Parts, account_id: int, public_id: str) -> bool:
+    """Delete a batch in any status; False if the account has no such batch."""
+    with parts.database.write() as connection:
+        accounts.lock(connection, account_id)
+        now = parts.clock()
+        batch = batches.find(connection, account_id, public_id, now)
+        if batch is None or not batches.mark_deleted(connection, batch, now):
+            return False
+        admit_next(parts, connection, account_id)
+    return True

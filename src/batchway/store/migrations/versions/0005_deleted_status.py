@@ -1,0 +1,13 @@
+"""A batch that its owner has deleted has the status `deleted`, no longer `cancelled`."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """The status is ours and is never shown: clients get 404 for such a batch."""
+    op.execute("UPDATE batches SET status = 'deleted' WHERE status = 'cancelled'")
