@@ -234,7 +234,7 @@ class _Archive:
     def add(self, answers: Sequence[bytes]) -> None:
         for first in range(0, len(answers), 50):
             entries = [
-                ustar.entry(f"{self._count + number:010x}.json", answer, _NOW // 1_000_000)
+                ustar.make_entry(f"{self._count + number:010x}.json", answer, _NOW // 1_000_000)
                 for number, answer in enumerate(answers[first : first + 50], first)
             ]
             self._write(b"".join(entries))

@@ -28,7 +28,7 @@ from batchway.cli.import_csv import Import, Imported, import_contacts
 from batchway.cli.lists import AudienceList, NewList, create_list
 from batchway.cli.terminal import OUT, CommandError, fail, say, tolerate_narrow_encodings, warn
 from batchway.errors import BatchwayError
-from batchway.kit.ids import api_key
+from batchway.kit.ids import new_api_key
 
 DATA_DIR = Path("batchway-demo")
 KEY_FILE = DATA_DIR / "demo-api-key"
@@ -100,7 +100,7 @@ def kept_key() -> str:
     DATA_DIR.mkdir(mode=0o700, exist_ok=True)
     key = KEY_FILE.read_text().strip() if KEY_FILE.exists() else ""
     if not key:
-        key = api_key()
+        key = new_api_key()
         KEY_FILE.touch(mode=0o600)
         KEY_FILE.write_text(key)
     return key

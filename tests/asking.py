@@ -11,8 +11,8 @@ from batchway.kit.egress import (
     Egress,
     Resolver,
     Unreached,
-    system_resolver,
-    system_trust,
+    make_tls_context,
+    resolve_host,
 )
 
 SHORT_SECONDS = 0.3
@@ -20,12 +20,12 @@ LONG_SECONDS = 30.0
 LOOPBACK = ip_network("127.0.0.1/32")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
-TRUST = system_trust()  # reading the authorities takes a while
+TRUST = make_tls_context()  # reading the authorities takes a while
 
 Behaviour = Callable[[socket.socket], None]
 
 
-def an_egress(allowed: Sequence[Network] = (), resolver: Resolver = system_resolver) -> Egress:
+def an_egress(allowed: Sequence[Network] = (), resolver: Resolver = resolve_host) -> Egress:
     """A way out that allows these networks, with a resolver."""
     return Egress(allowed, resolver, TRUST)
 

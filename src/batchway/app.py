@@ -17,7 +17,7 @@ from batchway.engine import HandOvers, StepName, Worker
 from batchway.errors import SettingsError
 from batchway.kit.clock import Clock, system_clock
 from batchway.kit.egress import Egress
-from batchway.kit.ids import process_name
+from batchway.kit.ids import new_process_name
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
 from batchway.lifecycle.deliver import Deliver
@@ -77,7 +77,7 @@ class App:
             self.database,
             self.hand_overs,
             self._steps(),
-            name=name or process_name("worker"),
+            name=name or new_process_name("worker"),
             clock=self.parts.clock,
         )
 

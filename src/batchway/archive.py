@@ -11,7 +11,7 @@ from isal import isal_zlib
 
 from batchway import limits
 from batchway.kit import ustar
-from batchway.kit.json_text import json_string
+from batchway.kit.json_text import quote_json
 from batchway.model.segment import Segment
 
 POSITIONS_MAX = 2**28  # operations of one batch that can have a file name of their own
@@ -44,7 +44,7 @@ class SegmentWriter:
 
     def add(self, name: str, results_json: bytes) -> None:
         """Add one file of the archive. Raises ValueError for what a USTAR entry cannot hold."""
-        self._add_bytes(*ustar.entry_parts(name, results_json, self._mtime_seconds))
+        self._add_bytes(*ustar.make_entry_parts(name, results_json, self._mtime_seconds))
         self._file_count += 1
 
     def add_bare(self, results_json: bytes) -> None:
@@ -103,7 +103,7 @@ class Brackets:
         Raises ValueError for what a USTAR entry cannot hold.
         """
         self._size = sum(segment_bytes) + len(segment_bytes) - 1 + len("[]")
-        self._before = ustar.header(name, self._size, mtime_seconds) + b"["
+        self._before = ustar.make_header(name, self._size, mtime_seconds) + b"["
 
     def before(self) -> Segment:
         """What stands before the next segment."""
@@ -112,7 +112,7 @@ class Brackets:
 
     def end(self) -> Segment:
         """What stands behind the last one."""
-        return _glue(b"]" + bytes(ustar.padded(self._size) - self._size))
+        return _glue(b"]" + bytes(ustar.round_up_to_block(self._size) - self._size))
 
 
 def _glue(raw: bytes) -> Segment:
@@ -143,7 +143,7 @@ def encode_result(status_code: int, operation_id: str | None, response: bytes) -
 
     `response` is JSON text as a JSON string.
     """
-    operation = b"null" if operation_id is None else json_string(operation_id)
+    operation = b"null" if operation_id is None else quote_json(operation_id)
     return b'[{"status_code":%d,"operation_id":%b,"response":%b}]' % (
         status_code,
         operation,
@@ -194,7 +194,7 @@ def read_segment(data: bytes) -> Iterator[tuple[str, bytes]]:
     raw = _RawReader(data)
     while header := raw.read(ustar.BLOCK_BYTES):
         name, size = ustar.read_header(header)
-        body = raw.read(ustar.padded(size))
+        body = raw.read(ustar.round_up_to_block(size))
         if len(body) < size:
             message = f"The segment ends within its file {name}; it was not read whole."
             raise ValueError(message)

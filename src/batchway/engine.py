@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.errors import HandOverRefused
-from batchway.kit.clock import SECOND, Clock, iso
+from batchway.kit.clock import SECOND, Clock, format_iso
 from batchway.model.step import Step
 from batchway.store import hand_overs, leases
 from batchway.store.database import Database
@@ -223,7 +223,7 @@ class Worker:
         """Delete hand-overs that have been over for a while."""
         over = DBOS.list_workflows(
             status=_OVER,
-            completed_before=iso(self._clock() - int(limits.overdue_seconds * SECOND)),
+            completed_before=format_iso(self._clock() - int(limits.overdue_seconds * SECOND)),
             limit=limits.swept_workflows_max,
             load_input=False,
             load_output=False,

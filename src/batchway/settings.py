@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from batchway import limits, settable_limits
 from batchway.errors import SettingsError
-from batchway.kit.ids import secret
+from batchway.kit.ids import new_secret_key
 from batchway.model.batch import Layout
 
 _SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of the file
@@ -211,7 +211,7 @@ def _kept_secret(data_dir: Path) -> bytes:
     prepare_data_folder(data_dir)
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secret())
+            file.write(new_secret_key())
     except FileExistsError:
         pass  # made by an earlier start
     return path.read_text().strip().encode()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from batchway import limits
-from batchway.kit.ids import process_name
+from batchway.kit.ids import new_process_name
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class Child:
 
     def _start(self, now: float) -> None:
         self.started_at = now
-        self.name = process_name(self.command)
+        self.name = new_process_name(self.command)
         self.process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "batchway", self.command],
             env={**os.environ, **self.variables, NAME_VARIABLE: self.name},

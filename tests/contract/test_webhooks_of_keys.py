@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from batchway.cli.operator import add_key
-from batchway.kit.ids import api_key_hash
+from batchway.kit.ids import hash_api_key
 from batchway.store import accounts
 from batchway.store.database import Database
 from tests.contract.running import Api, change, check_problem, database_url, tables
@@ -41,7 +41,7 @@ def key_number(api: Api) -> int:
     """What `keys list` shows of it."""
     with tables(api.server) as connection:
         query = text("SELECT id FROM api_keys WHERE key_hash = :key_hash")
-        found = connection.execute(query, {"key_hash": api_key_hash(api.server.key)})
+        found = connection.execute(query, {"key_hash": hash_api_key(api.server.key)})
         return int(found.scalar_one())
 
 

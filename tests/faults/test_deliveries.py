@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from batchway import limits
-from batchway.kit.clock import SECOND, iso
+from batchway.kit.clock import SECOND, format_iso
 from batchway.kit.egress import LATE, NOT_HTTP, UNREACHABLE
 from batchway.lifecycle.announce import announce
 from batchway.lifecycle.cancel import cancel_batch
@@ -57,7 +57,7 @@ def test_schedule(account: Delivering, receiver: Receiver) -> None:
     assert [
         {
             "number": number,
-            "attempted_at": iso(moment),
+            "attempted_at": format_iso(moment),
             "duration_ms": attempt["duration_ms"],
             "status_code": 500,
             "reason": "",

@@ -6,7 +6,7 @@ import pytest
 
 from batchway import limits
 from batchway.kit import webhook_signatures
-from batchway.kit.clock import SECOND, iso
+from batchway.kit.clock import SECOND, format_iso
 from batchway.store import accounts
 from tests.faults.by_hand import DAY
 from tests.faults.delivering import (
@@ -74,7 +74,7 @@ def test_days_of_failures(account: Delivering, receiver: Receiver) -> None:
     account.deliver(other)
     after = log_of(account, webhook)
 
-    since = iso(first_failure)
+    since = format_iso(first_failure)
     assert (since, "") == (before["failing_since"], before["disabled_reason"])
     assert (since, f"Every attempt has failed since {since}.") == (
         after["failing_since"],
@@ -102,7 +102,7 @@ def test_a_success_ends_the_failing(account: Delivering, receiver: Receiver) -> 
     receiver.script(BROKEN)
     account.finish_batch()
     account.deliver_pending()
-    assert iso(account.hand.clock.now) == log_of(account, webhook)["failing_since"]
+    assert format_iso(account.hand.clock.now) == log_of(account, webhook)["failing_since"]
     assert account.done("GET", path_of(webhook))["enabled"]
 
 
@@ -291,7 +291,7 @@ def is_signed(delivery: Delivery, secret: str, now_seconds: int) -> bool:
     """Whether both headers have a signature by a secret; they must agree."""
     standard = webhook_signatures.verify(secret, delivery.headers, delivery.body, now_seconds)
     time, *signatures = delivery.headers["x-mailchimp-signature"].split(",")
-    [own] = webhook_signatures.mailchimp([secret], now_seconds, delivery.body).split(",")[1:]
+    [own] = webhook_signatures.sign_mailchimp([secret], now_seconds, delivery.body).split(",")[1:]
     assert f"t={now_seconds}" == time
     assert standard == (own in signatures)
     return standard

@@ -12,7 +12,7 @@ from batchway.archive import encode_result
 from batchway.contract.fields import select_fields
 from batchway.contract.problems import Refused
 from batchway.contract.response import Response
-from batchway.kit.json_text import json_string
+from batchway.kit.json_text import quote_json
 from batchway.model.operation import METHODS, Operation, pack, unpack
 from batchway.surfaces.mailchimp.authentication import authenticate
 from batchway.surfaces.mailchimp.batch_reader import read_batch
@@ -133,7 +133,7 @@ def check_answer(answered: Answered) -> None:
     status, text = answered
     assert status in {200, 204, 400, 403, 404, 405, 414}, text
     assert isinstance(json.loads(text), dict)
-    [result] = json.loads(encode_result(status, None, json_string(text)).decode("ascii"))
+    [result] = json.loads(encode_result(status, None, quote_json(text)).decode("ascii"))
     assert text == result["response"]
 
 
@@ -170,7 +170,7 @@ def test_any_batch(body: bytes) -> None:
         return
     assert found == unpack(pack(found)[0])
     for operation in found:
-        encode_result(200, operation.operation_id, json_string("{}")).decode("ascii")
+        encode_result(200, operation.operation_id, quote_json("{}")).decode("ascii")
 
 
 @given(st.lists(operations | likely_operations, min_size=1, max_size=4))

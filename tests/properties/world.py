@@ -103,7 +103,7 @@ class World:
     def _new_account(self) -> Identity:
         with self.database.write() as connection:
             account = accounts.create(connection, "Bees", BEFORE)
-            key = ids.api_key()
+            key = ids.new_api_key()
             accounts.add_key(connection, account.id, key, "", BEFORE)
             identity = accounts.identify(connection, key)
         assert identity

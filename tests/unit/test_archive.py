@@ -25,7 +25,7 @@ from batchway.archive import (
     read_segment,
     result_file_name,
 )
-from batchway.kit.json_text import Encoded, json_string
+from batchway.kit.json_text import RenderedJson, quote_json
 from batchway.model.segment import Segment
 from tests.clients.programs import need
 
@@ -196,7 +196,7 @@ def many_results() -> tuple[Files, bytes]:
     """A few thousand results as files, and their archive of several segments."""
     response = '{"email_address":"ann%d@example.com","note":"Grüße 😀"}'
     files = [
-        (result_file_name(3, n, 0), encode_result(200, f"crm-{n}", json_string(response % n)))
+        (result_file_name(3, n, 0), encode_result(200, f"crm-{n}", quote_json(response % n)))
         for n in range(3_000)
     ]
     segments = [segment_of(files[start : start + 1_000]) for start in range(0, len(files), 1_000)]
@@ -247,7 +247,7 @@ def test_result_is_an_array_with_one_object_in_ascii(
     status_code: int, operation_id: str | None, response: str
 ) -> None:
     """Any text comes back from a JSON reader; keys stand in the contract's order."""
-    encoded = encode_result(status_code, operation_id, json_string(response))
+    encoded = encode_result(status_code, operation_id, quote_json(response))
     oracle = {"status_code": status_code, "operation_id": operation_id, "response": response}
 
     assert encoded.isascii()
@@ -261,13 +261,13 @@ def test_result_reads_as_the_contract_shows_it() -> None:
         rb'[{"status_code":404,"operation_id":null,"response":"{\"a\":\"\u00e4\ud83d\ude00\"}"}]'
     )
 
-    assert expected == encode_result(404, None, json_string('{"a":"ä😀"}'))
+    assert expected == encode_result(404, None, quote_json('{"a":"ä😀"}'))
 
 
 def test_response_that_is_not_utf8_is_refused() -> None:
     """A result never hides broken bytes."""
     with pytest.raises(UnicodeDecodeError):
-        Encoded(b'{"a":"\xff"}').quoted()
+        RenderedJson(b'{"a":"\xff"}').quoted()
 
 
 def test_file_names_are_unique_within_a_batch() -> None:

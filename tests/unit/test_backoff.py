@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.kit.backoff import clamped_retry_after, jittered
+from batchway.kit.backoff import add_jitter, clamp_retry_after
 
 NOON = 1_795_435_200
 PLANNED, MOST = 60.0, 3_600.0
@@ -16,14 +16,17 @@ PLANNED, MOST = 60.0, 3_600.0
 @given(st.floats(0, 1e6), st.floats(0, 1))
 def test_a_wait_is_about_as_long_as_planned(seconds: float, spread: float) -> None:
     """Within the spread."""
-    wait = jittered(seconds, spread)
+    wait = add_jitter(seconds, spread)
 
     assert seconds * (1 - spread) - 1e-6 <= wait <= seconds * (1 + spread) + 1e-6
 
 
 def test_waits_differ() -> None:
     """And use the whole spread, to both sides."""
-    waits = [jittered(100.0, 0.1, random.Random(1)), *(jittered(100.0, 0.1) for _ in range(1_000))]
+    waits = [
+        add_jitter(100.0, 0.1, random.Random(1)),
+        *(add_jitter(100.0, 0.1) for _ in range(1_000)),
+    ]
 
     assert 1_000 <= len(set(waits))
     assert min(waits) < 92
@@ -32,7 +35,7 @@ def test_waits_differ() -> None:
 
 def test_a_seed_repeats_a_wait() -> None:
     """Whoever brings chance along can repeat a run."""
-    assert jittered(100.0, 0.1, random.Random(7)) == jittered(100.0, 0.1, random.Random(7))
+    assert add_jitter(100.0, 0.1, random.Random(7)) == add_jitter(100.0, 0.1, random.Random(7))
 
 
 @pytest.mark.parametrize(
@@ -69,16 +72,16 @@ def test_a_seed_repeats_a_wait() -> None:
 )
 def test_a_receiver_may_ask_for_a_longer_wait(header: str | None, expected: float) -> None:
     """In seconds or by a date; never for a shorter one, and not for an endless one."""
-    assert expected == clamped_retry_after(header, PLANNED, MOST, NOON)
+    assert expected == clamp_retry_after(header, PLANNED, MOST, NOON)
 
 
 @pytest.mark.parametrize("header", [None, "1", "5000", "nonsense"])
 def test_what_was_planned_is_not_cut_short(header: str | None) -> None:
     """The limit is for what is asked."""
-    assert 36_000.0 == clamped_retry_after(header, 36_000.0, MOST, NOON)
+    assert 36_000.0 == clamp_retry_after(header, 36_000.0, MOST, NOON)
 
 
 @given(st.text() | st.text("0123456789 :,+-MonGTJa"))
 def test_any_text_is_a_wait(header: str) -> None:
     """Between what was planned and the most, and no error."""
-    assert PLANNED <= clamped_retry_after(header, PLANNED, MOST, NOON) <= MOST
+    assert PLANNED <= clamp_retry_after(header, PLANNED, MOST, NOON) <= MOST

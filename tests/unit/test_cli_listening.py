@@ -20,7 +20,7 @@ from batchway.cli.listening import (
 )
 from batchway.cli.terminal import CommandError
 from batchway.kit.clock import SECOND, parse_iso
-from batchway.kit.webhook_signatures import standard
+from batchway.kit.webhook_signatures import sign_standard
 
 NOW = 1_770_000_000
 SECRET = "whsec_" + "c2VjcmV0" * 4  # a fixed one: it stands in the names of tests
@@ -146,7 +146,7 @@ FORM = (
 
 def signed(body: bytes, secret: str = SECRET) -> Event:
     """An event as the server signs it."""
-    signature = standard([secret], "msg_1", NOW, body)
+    signature = sign_standard([secret], "msg_1", NOW, body)
     headers = {
         "webhook-id": "msg_1",
         "webhook-timestamp": str(NOW),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.kit.clock import SECOND, iso, parse_iso, system_clock
+from batchway.kit.clock import SECOND, format_iso, parse_iso, system_clock
 
 NOON = 1_795_435_200 * SECOND
 
@@ -31,7 +31,7 @@ def test_the_system_clock_counts_microseconds() -> None:
 )
 def test_a_moment_is_shown_as_the_contract_does(moment: int | None, expected: str) -> None:
     """A numeric zone, no fraction; nothing for no moment."""
-    assert expected == iso(moment)
+    assert expected == format_iso(moment)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_every_second_is_kept(moment: datetime) -> None:
     found = parse_iso(moment.isoformat())
 
     assert found is not None
-    assert moment == datetime.fromisoformat(iso(found))
-    assert found == parse_iso(iso(found))
+    assert moment == datetime.fromisoformat(format_iso(found))
+    assert found == parse_iso(format_iso(found))
 
 
 def test_every_microsecond_is_kept() -> None:
@@ -102,7 +102,7 @@ def test_what_is_read_can_be_shown(text: str) -> None:
     """Or it names no moment for us."""
     moment = parse_iso(text)
 
-    assert moment is None or text[:4] == iso(moment)[:4]
+    assert moment is None or text[:4] == format_iso(moment)[:4]
 
 
 def test_a_zone_whose_plus_sign_was_lost() -> None:

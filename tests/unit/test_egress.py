@@ -13,7 +13,7 @@ from batchway.kit.egress import (
     UNREACHABLE,
     Unreached,
     check_url,
-    system_resolver,
+    resolve_host,
 )
 from tests.asking import an_egress, get, reason_of
 
@@ -109,7 +109,7 @@ SPELLINGS = """
 @pytest.mark.parametrize("host", SPELLINGS.split())
 def test_other_spellings_of_private_addresses(knocks: Knocks, host: str) -> None:
     """What the system's resolver makes of them is what is checked."""
-    answer = get(f"http://{host}/", an_egress(resolver=system_resolver))
+    answer = get(f"http://{host}/", an_egress(resolver=resolve_host))
 
     assert [] == knocks
     assert UNREACHABLE == reason_of(answer)

@@ -22,7 +22,7 @@ from batchway.kit.egress import (
     UNVERIFIED,
     Egress,
     Unreached,
-    system_trust,
+    make_tls_context,
 )
 from tests.asking import (
     LONG_SECONDS,
@@ -284,7 +284,7 @@ def test_certificates_are_verified(
     server, names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
     server.load_cert_chain(certificate)
     server.sni_callback = lambda _, name, __: names.append(name)
-    trust = system_trust()
+    trust = make_tls_context()
     if is_trusted:
         trust.load_verify_locations(certificate)
 

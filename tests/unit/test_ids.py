@@ -15,7 +15,7 @@ keys = st.integers(0, KEY_MAX)
 
 def test_public_ids() -> None:
     """Ten hexadecimal digits, each time others."""
-    made = {ids.public_id() for _ in range(1_000)}
+    made = {ids.new_public_id() for _ in range(1_000)}
 
     assert 1_000 == len(made)
     assert all(re.fullmatch("[0-9a-f]{10}", each) for each in made)
@@ -23,7 +23,7 @@ def test_public_ids() -> None:
 
 def test_api_keys() -> None:
     """The form that client libraries insist on, each time another."""
-    made = {ids.api_key() for _ in range(1_000)}
+    made = {ids.new_api_key() for _ in range(1_000)}
 
     assert 1_000 == len(made)
     assert all(re.fullmatch("[0-9a-f]{32}-us1", each) for each in made)
@@ -33,8 +33,8 @@ def test_the_hash_of_a_key() -> None:
     """Only the whole key has it."""
     key = "0123456789abcdef0123456789abcdef-us1"
 
-    assert sha256(key.encode()).digest() == ids.api_key_hash(key)
-    assert ids.api_key_hash(key) != ids.api_key_hash(key.removesuffix("-us1"))
+    assert sha256(key.encode()).digest() == ids.hash_api_key(key)
+    assert ids.hash_api_key(key) != ids.hash_api_key(key.removesuffix("-us1"))
 
 
 def test_subscriber_hashes() -> None:
@@ -62,8 +62,8 @@ def test_contact_ids_can_be_turned_back(key: int) -> None:
     contact = ids.contact_id(key)
 
     assert re.fullmatch("[0-9a-f]{32}", contact)
-    assert key == ids.member_id_of_contact(contact)
-    assert key == ids.member_id_of_contact(contact.upper())
+    assert key == ids.parse_contact_id(contact)
+    assert key == ids.parse_contact_id(contact.upper())
 
 
 @given(keys, keys)
@@ -78,7 +78,7 @@ def test_a_changed_contact_id_is_nobodys(key: int, place: int, digit: str) -> No
     contact = ids.contact_id(key)
     changed = contact[:place] + digit + contact[place + 1 :]
 
-    assert (key if changed == contact else None) == ids.member_id_of_contact(changed)
+    assert (key if changed == contact else None) == ids.parse_contact_id(changed)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_a_changed_contact_id_is_nobodys(key: int, place: int, digit: str) -> No
 )
 def test_what_is_no_contact_id(text: str) -> None:
     """Anything else is None, not an error: it may be an address or a hash."""
-    assert ids.member_id_of_contact(text) is None
+    assert ids.parse_contact_id(text) is None
 
 
 def test_a_key_that_is_too_large_is_nobodys() -> None:
     """A contact id of a number that no key can have is not one of ours."""
-    assert ids.member_id_of_contact(ids.contact_id(KEY_MAX + 1)) is None
+    assert ids.parse_contact_id(ids.contact_id(KEY_MAX + 1)) is None

@@ -51,7 +51,7 @@ def test_a_text_opens_for_its_purpose_only() -> None:
 @pytest.mark.parametrize("change", [b"", b"x", b"\xff", b"gAAAAA"])
 def test_what_was_not_sealed(change: bytes) -> None:
     """Is told from what was, and the operator hears what to do."""
-    with pytest.raises(Unsealable, match="Put the old secret key behind the new one"):
+    with pytest.raises(Unsealable, match="Add the old key after the new one"):
         sealer.open(change, "a")
 
 

@@ -27,9 +27,9 @@ def read_with_tarfile(raw: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1_023, 1_024, 100_000])
 def test_body_is_padded_to_a_full_block(size: int) -> None:
     """An entry is a header, the body, and zeros up to the next multiple of 512 bytes."""
-    entry = ustar.entry("a.json", b"x" * size, MTIME)
+    entry = ustar.make_entry("a.json", b"x" * size, MTIME)
 
-    assert 512 + ustar.padded(size) == len(entry)
+    assert 512 + ustar.round_up_to_block(size) == len(entry)
     assert 0 == len(entry) % 512
     assert b"x" * size == entry[512 : 512 + size]
     assert b"" == entry[512 + size :].strip(b"\0")
@@ -37,7 +37,9 @@ def test_body_is_padded_to_a_full_block(size: int) -> None:
 
 def test_header_says_plain_file_of_nobody_in_particular() -> None:
     """A reader sees a regular file, 0644, of user and group 0 without names."""
-    [(info, body)] = read_with_tarfile(ustar.entry("a.json", b"[1]", MTIME) + ustar.END_OF_ARCHIVE)
+    [(info, body)] = read_with_tarfile(
+        ustar.make_entry("a.json", b"[1]", MTIME) + ustar.END_OF_ARCHIVE
+    )
 
     assert ("a.json", 3, b"[1]") == (info.name, info.size, body)
     assert (tarfile.REGTYPE, 0o644, MTIME) == (info.type, info.mode, info.mtime)
@@ -48,7 +50,7 @@ def test_header_says_plain_file_of_nobody_in_particular() -> None:
 @given(st.lists(st.tuples(names, st.binary(max_size=2_000)), max_size=5))
 def test_tarfile_reads_back_any_names_and_bodies(files: list[tuple[str, bytes]]) -> None:
     """Python's reader finds the same files, in the same order."""
-    raw = b"".join(ustar.entry(name, body, MTIME) for name, body in files)
+    raw = b"".join(ustar.make_entry(name, body, MTIME) for name, body in files)
 
     found = [(info.name, body) for info, body in read_with_tarfile(raw + ustar.END_OF_ARCHIVE)]
 
@@ -68,14 +70,14 @@ def test_headers_equal_those_of_tarfile(name: str, mtime_seconds: int) -> None:
     expected[148:156] = b" " * 8
     expected[148:156] = b"%06o\0 " % sum(expected)
 
-    assert expected == ustar.entry(name, b"[1]", mtime_seconds)[:512]
+    assert expected == ustar.make_entry(name, b"[1]", mtime_seconds)[:512]
 
 
 def test_tar_command_lists_the_files_without_a_word() -> None:
     """The tar command accepts the short end of the archive and prints no warning."""
     need("tar", "tar")
     longest = "b" * 100
-    raw = ustar.entry("a.json", b"[]", MTIME) + ustar.entry(longest, b"", MTIME)
+    raw = ustar.make_entry("a.json", b"[]", MTIME) + ustar.make_entry(longest, b"", MTIME)
 
     done = subprocess.run(
         ["tar", "tf", "-"], input=raw + ustar.END_OF_ARCHIVE, capture_output=True, check=False
@@ -89,14 +91,14 @@ def test_tar_command_lists_the_files_without_a_word() -> None:
 def test_name_that_does_not_fit_is_refused(name: str) -> None:
     """Empty, longer than 100 bytes, beyond ASCII, cut by a NUL, or taken for a folder."""
     with pytest.raises(ValueError, match="A USTAR file name"):
-        ustar.entry(name, b"", MTIME)
+        ustar.make_entry(name, b"", MTIME)
 
 
 @pytest.mark.parametrize("mtime_seconds", [-1, ustar.NUMBER_MAX + 1])
 def test_time_that_does_not_fit_is_refused(mtime_seconds: int) -> None:
     """The field holds eleven octal digits and no sign."""
     with pytest.raises(ValueError, match="modification time"):
-        ustar.entry("a.json", b"", mtime_seconds)
+        ustar.make_entry("a.json", b"", mtime_seconds)
 
 
 def test_size_that_does_not_fit_is_refused() -> None:
@@ -107,26 +109,26 @@ def test_size_that_does_not_fit_is_refused() -> None:
             return ustar.NUMBER_MAX + 1
 
     with pytest.raises(ValueError, match="too large"):
-        ustar.entry("a.json", Huge(), MTIME)
+        ustar.make_entry("a.json", Huge(), MTIME)
 
 
 @given(names, st.binary(max_size=2_000))
 def test_header_reads_back(name: str, body: bytes) -> None:
     """Our own reader finds the name and the size that were written."""
-    assert (name, len(body)) == ustar.read_header(ustar.entry(name, body, MTIME)[:512])
+    assert (name, len(body)) == ustar.read_header(ustar.make_entry(name, body, MTIME)[:512])
 
 
 @given(st.integers(0, 511).filter(lambda at: at not in CHECKSUM_FIELD), st.integers(1, 255))
 def test_damaged_header_is_refused(at: int, difference: int) -> None:
     """A changed byte anywhere outside the checksum itself is found."""
-    header = bytearray(ustar.entry("a.json", b"[1]", MTIME)[:512])
+    header = bytearray(ustar.make_entry("a.json", b"[1]", MTIME)[:512])
     header[at] ^= difference
 
     with pytest.raises(ValueError, match=r"checksum|not the USTAR header"):
         ustar.read_header(bytes(header))
 
 
-@pytest.mark.parametrize("block", [b"", bytes(512), ustar.entry("a", b"", 0)[:511]])
+@pytest.mark.parametrize("block", [b"", bytes(512), ustar.make_entry("a", b"", 0)[:511]])
 def test_what_is_no_header_is_refused(block: bytes) -> None:
     """Nothing, an empty block and a short one are not headers."""
     with pytest.raises(ValueError, match="not the USTAR header"):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from batchway.kit.webhook_signatures import mailchimp, new_secret, standard, verify
+from batchway.kit.webhook_signatures import new_secret, sign_mailchimp, sign_standard, verify
 
 NOON = 1_795_435_200
 BODY = b"type=batch_operation_completed&data%5Bid%5D=1"
@@ -37,7 +37,7 @@ def test_a_new_secret() -> None:
 
 def test_the_example_of_the_specification() -> None:
     """The one that its libraries are tested with."""
-    signature = standard(
+    signature = sign_standard(
         [SECRET], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}'
     )
 
@@ -48,7 +48,7 @@ def test_the_example_of_the_specification() -> None:
 def test_the_official_library_verifies(secret: str) -> None:
     """Whichever of two secrets the receiver has."""
     now = int(time.time())  # the library asks the clock itself
-    headers = _headers(standard([SECRET, OLD_SECRET], "msg_1", now, b'{"a": 1}'), now)
+    headers = _headers(sign_standard([SECRET, OLD_SECRET], "msg_1", now, b'{"a": 1}'), now)
 
     Webhook(secret).verify(b'{"a": 1}', headers)
 
@@ -60,7 +60,7 @@ def test_the_official_library_verifies(secret: str) -> None:
 def test_what_we_sign_we_verify(body: bytes, webhook_id: str) -> None:
     """Any body, as bytes."""
     secret = new_secret()
-    headers = _headers(standard([secret], webhook_id, NOON, body), NOON, webhook_id)
+    headers = _headers(sign_standard([secret], webhook_id, NOON, body), NOON, webhook_id)
 
     assert verify(secret, headers, body, NOON)
     assert not verify(secret, headers, body + b".", NOON)
@@ -69,8 +69,8 @@ def test_what_we_sign_we_verify(body: bytes, webhook_id: str) -> None:
 
 def test_several_secrets_sign_in_their_order() -> None:
     """Newest first, so that those who read one read the newest."""
-    both = standard([SECRET, OLD_SECRET], "msg_1", NOON, BODY)
-    alone = [standard([each], "msg_1", NOON, BODY) for each in (SECRET, OLD_SECRET)]
+    both = sign_standard([SECRET, OLD_SECRET], "msg_1", NOON, BODY)
+    alone = [sign_standard([each], "msg_1", NOON, BODY) for each in (SECRET, OLD_SECRET)]
 
     assert " ".join(alone) == both
     assert verify(SECRET, _headers(both), BODY, NOON)
@@ -91,14 +91,14 @@ def test_several_secrets_sign_in_their_order() -> None:
 )
 def test_a_signature_is_good_for_five_minutes(now: float, expected: bool) -> None:
     """Before and after."""
-    headers = _headers(standard([SECRET], "msg_1", NOON, BODY))
+    headers = _headers(sign_standard([SECRET], "msg_1", NOON, BODY))
 
     assert expected == verify(SECRET, headers, BODY, now)
 
 
 def test_names_of_headers_are_in_any_case() -> None:
     """As HTTP has it."""
-    headers = _headers(standard([SECRET], "msg_1", NOON, BODY))
+    headers = _headers(sign_standard([SECRET], "msg_1", NOON, BODY))
 
     assert verify(SECRET, {name.title(): value for name, value in headers.items()}, BODY, NOON)
 
@@ -123,7 +123,7 @@ def test_names_of_headers_are_in_any_case() -> None:
 )
 def test_another_header_is_not_what_was_signed(name: str, value: str) -> None:
     """It is false, and no error; so is one that is missing."""
-    headers = _headers(standard([SECRET], "msg_1", NOON, BODY))
+    headers = _headers(sign_standard([SECRET], "msg_1", NOON, BODY))
     without = {key: each for key, each in headers.items() if key != name}
 
     assert not verify(SECRET, headers | {name: value}, BODY, NOON)
@@ -132,7 +132,7 @@ def test_another_header_is_not_what_was_signed(name: str, value: str) -> None:
 
 def test_a_signature_has_its_version() -> None:
     """The same digest under another name is worth nothing."""
-    digest = standard([SECRET], "msg_1", NOON, BODY).removeprefix("v1,")
+    digest = sign_standard([SECRET], "msg_1", NOON, BODY).removeprefix("v1,")
 
     assert not verify(SECRET, _headers(digest), BODY, NOON)
     assert not verify(SECRET, _headers(f"v2,{digest}"), BODY, NOON)
@@ -142,7 +142,7 @@ def test_a_signature_has_its_version() -> None:
 def test_a_secret_that_is_none(secret: str) -> None:
     """Never signs, and never verifies."""
     with pytest.raises(ValueError, match="whsec_"):
-        standard([secret], "msg_1", NOON, BODY)
+        sign_standard([secret], "msg_1", NOON, BODY)
     with pytest.raises(ValueError, match="whsec_"):
         verify(secret, _headers("v1,"), BODY, NOON)
 
@@ -154,7 +154,7 @@ def test_mailchimp_signs_with_the_text_of_the_secret() -> None:
         for each in (SECRET, OLD_SECRET)
     ]
 
-    assert f"t=1795435200,v1={expected[0]}" == mailchimp([SECRET], NOON, BODY)
-    assert f"t=1795435200,v1={expected[0]},v1={expected[1]}" == mailchimp(
+    assert f"t=1795435200,v1={expected[0]}" == sign_mailchimp([SECRET], NOON, BODY)
+    assert f"t=1795435200,v1={expected[0]},v1={expected[1]}" == sign_mailchimp(
         [SECRET, OLD_SECRET], NOON, BODY
     )

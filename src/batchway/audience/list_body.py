@@ -6,7 +6,7 @@ import msgspec
 
 from batchway.audience.list_rows import CampaignDefaults, Contact, GivenSettings, ListRow
 from batchway.contract.links import Link, Links
-from batchway.kit.clock import Microseconds, iso
+from batchway.kit.clock import Microseconds, format_iso
 
 
 class ListCounts(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ def render_list(
         id=row.public_id,
         web_id=row.id,
         name=row.name,
-        date_created=iso(row.created_at),
+        date_created=format_iso(row.created_at),
         subscribe_url_short=f"{links.base}/s/{row.public_id}",
         subscribe_url_long=f"{links.base}/subscribe?id={row.public_id}",
         beamer_address=f"{row.public_id}@inbound.{links.host}",
@@ -106,8 +106,8 @@ def _stats(counts: ListCounts, *, shows_contacts: bool) -> _Stats:
         unsubscribe_count_since_send=counts.unsubscribed,
         cleaned_count_since_send=counts.cleaned,
         merge_field_count=counts.merge_fields,
-        last_sub_date=iso(counts.last_subscribed_at),
-        last_unsub_date=iso(counts.last_unsubscribed_at),
+        last_sub_date=format_iso(counts.last_subscribed_at),
+        last_unsub_date=format_iso(counts.last_unsubscribed_at),
     )
 
 

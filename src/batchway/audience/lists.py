@@ -143,7 +143,7 @@ def insert_list(
     account_id: int,
     given: NewList,
     now: Microseconds,
-    make_id: Callable[[], str] = ids.public_id,
+    make_id: Callable[[], str] = ids.new_public_id,
 ) -> int:
     """A new list with the merge fields that every list begins with; its key."""
     settings = ListSettings(merge_id_last=len(merge_fields.FIRST_FIELDS), **_given(given))

@@ -9,9 +9,9 @@ from batchway.audience.member import Member
 from batchway.audience.merge_values import MergeRules
 from batchway.contract.links import Links
 from batchway.contract.response import encode
-from batchway.kit.clock import iso
+from batchway.kit.clock import format_iso
 from batchway.kit.ids import contact_id
-from batchway.kit.json_text import JsonText, inside_quotes
+from batchway.kit.json_text import JsonText, escape_json
 
 _HASH = "0" * 31 + "h"  # stands for the member in the prepared links; no hash looks like it
 
@@ -158,7 +158,7 @@ class _Prepared(msgspec.Struct, frozen=True, gc=False):
 
 
 def _shown(text: bytes, plain: bool) -> bytes:  # noqa: FBT001
-    return text if plain else inside_quotes(text)
+    return text if plain else escape_json(text)
 
 
 def _prepare(list_id: str, member: Member, plain: bool) -> _Prepared:  # noqa: FBT001
@@ -177,11 +177,11 @@ def _prepare(list_id: str, member: Member, plain: bool) -> _Prepared:  # noqa: F
         merge_fields=_OWN,
         stats=_STATS,
         ip_signup=member.ip_signup,
-        timestamp_signup=iso(member.timestamp_signup),
+        timestamp_signup=format_iso(member.timestamp_signup),
         ip_opt=member.ip_opt,
-        timestamp_opt=iso(member.timestamp_opt),
+        timestamp_opt=format_iso(member.timestamp_opt),
         member_rating=2,
-        last_changed=iso(member.last_changed),
+        last_changed=format_iso(member.last_changed),
         language=member.language,
         vip=member.vip,
         email_client="",

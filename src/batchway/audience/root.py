@@ -8,7 +8,7 @@ from batchway.contract.description import ON_ONE, Described
 from batchway.contract.links import Link
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
-from batchway.kit.clock import iso
+from batchway.kit.clock import format_iso
 from batchway.store.database import run
 
 
@@ -84,7 +84,7 @@ def root(_request: Request, caller: Caller, connection: Connection) -> Response:
             username=caller.account_name,
             avatar_url="",
             role="owner",
-            member_since=iso(row.created_at),
+            member_since=format_iso(row.created_at),
             pricing_plan_type="forever_free",
             first_payment="",
             account_timezone="UTC",

@@ -13,7 +13,7 @@ from batchway.contract.paging import Page, page
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
-from batchway.kit.clock import iso
+from batchway.kit.clock import format_iso
 from batchway.limits import tag_name_characters_max
 
 _PATH = "/lists/{list_id}/members/{subscriber_hash}/tags"
@@ -86,7 +86,7 @@ class GetTags(msgspec.Struct, frozen=True, gc=False):
         links = working.caller.links.collection(
             "Lists/Members/Tags", parent, f"{parent}/tags", create=True
         )
-        tags = [_Tag(tag.id, tag.name, iso(tag.added_at)) for tag in shown]
+        tags = [_Tag(tag.id, tag.name, format_iso(tag.added_at)) for tag in shown]
         return Response(200, _Tags(tags, len(member.tags), links))
 
 

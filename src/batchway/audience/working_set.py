@@ -22,7 +22,7 @@ from batchway.contract.problems import not_found
 from batchway.contract.request import Caller
 from batchway.errors import Stale
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import member_id_of_contact, subscriber_hash
+from batchway.kit.ids import parse_contact_id, subscriber_hash
 from batchway.store.database import any_of, for_share, for_update, run, values_for
 
 NextKey = Callable[[str], int]  # a new key for a table
@@ -37,7 +37,7 @@ class Needs(msgspec.Struct):
 
     def member(self, path_key: str) -> None:
         """Want the member that a path names by hash, address or contact id."""
-        member_id = member_id_of_contact(path_key)
+        member_id = parse_contact_id(path_key)
         if member_id is None:
             self.hashes.add(hash_of(path_key))
         else:
@@ -85,7 +85,7 @@ class ListSet:
 
     def find(self, path_key: str) -> Member | None:
         """The member that a path names, as the calls so far have left it."""
-        member_id = member_id_of_contact(path_key)
+        member_id = parse_contact_id(path_key)
         if member_id is None:
             return self.by_hash.get(hash_of(path_key))
         return self.by_hash.get(self.hash_by_id.get(member_id, ""))

@@ -7,7 +7,7 @@ import typer
 
 from batchway.app import opened
 from batchway.cli.operator import add_key, description, load_settings
-from batchway.kit.clock import iso, system_clock
+from batchway.kit.clock import format_iso, system_clock
 from batchway.store import accounts
 
 _EPILOG = """
@@ -56,4 +56,4 @@ def list_accounts(*, data_dir: DataDir = None, database_url: DatabaseUrl = None)
         app.database.read() as connection,
     ):
         for account in accounts.every(connection):
-            typer.echo(f"{account.id:>4}  {iso(account.created_at)}  {account.name}")
+            typer.echo(f"{account.id:>4}  {format_iso(account.created_at)}  {account.name}")

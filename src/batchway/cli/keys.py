@@ -8,7 +8,7 @@ from batchway.app import opened
 from batchway.cli.accounts import DatabaseUrl, DataDir
 from batchway.cli.operator import add_key, load_settings
 from batchway.errors import SettingsError
-from batchway.kit.clock import iso, system_clock
+from batchway.kit.clock import format_iso, system_clock
 from batchway.store import accounts, batch_webhooks
 
 _EPILOG = """
@@ -58,10 +58,10 @@ def list_keys(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> 
         app.database.read() as connection,
     ):
         for key in accounts.keys(connection):
-            state = f"revoked {iso(key.revoked_at)}" if key.revoked_at else "valid"
+            state = f"revoked {format_iso(key.revoked_at)}" if key.revoked_at else "valid"
             typer.echo(
                 f"{key.id:>4}  account {key.account_id}  …{key.hint}  "
-                f"{iso(key.created_at)}  {state}  {key.label}"
+                f"{format_iso(key.created_at)}  {state}  {key.label}"
             )
 
 

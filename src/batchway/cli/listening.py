@@ -24,7 +24,7 @@ import typer
 from batchway.cli.connection import FIRST_WAITS_SECONDS, Connection, Refusal, as_segment
 from batchway.cli.options import DEFAULT_URL, KeyOption, UrlOption
 from batchway.cli.terminal import CommandError, printable, say
-from batchway.kit.clock import SECOND, Clock, Microseconds, iso, system_clock
+from batchway.kit.clock import SECOND, Clock, Microseconds, format_iso, system_clock
 from batchway.kit.webhook_signatures import verify
 
 EVENT_BYTES_MAX = 64 * 1024  # ours have about 2,000
@@ -320,7 +320,7 @@ def _fields(body: bytes) -> dict[str, str]:
 
 
 def _utc(moment: Microseconds) -> str:
-    return f"{iso(moment)[:19].replace('T', ' ')} UTC"
+    return f"{format_iso(moment)[:19].replace('T', ' ')} UTC"
 
 
 class _Server(ThreadingTCPServer):

@@ -8,7 +8,7 @@ from typing import Any
 from batchway import settings as settings_module
 from batchway.errors import SettingsError
 from batchway.kit.clock import system_clock
-from batchway.kit.ids import api_key
+from batchway.kit.ids import new_api_key
 from batchway.kit.logs import configure
 from batchway.model.account import Account
 from batchway.settings import Settings
@@ -73,14 +73,14 @@ def ensure_key(database: Database, wanted: str | None) -> str | None:
             raise SettingsError(message)
         known = accounts.every(connection)
         account = known[0] if known else accounts.create(connection, FIRST_ACCOUNT, now)
-        key = wanted or api_key()
+        key = wanted or new_api_key()
         is_new = accounts.add_key(connection, account.id, key, "made by serve", now)
         return key if is_new and wanted is None else None
 
 
 def add_key(database: Database, account: Account, label: str) -> str:
     """A new key of an account; shown this once, never stored."""
-    key = api_key()
+    key = new_api_key()
     with database.write() as connection:
         accounts.add_key(connection, account.id, key, label, system_clock())
     return key

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 
 from batchway.cli.connection import Connection, Sleep, as_segment
 from batchway.cli.terminal import OUT, CommandError, printable, say, table, warn
-from batchway.kit.clock import iso, parse_iso
+from batchway.kit.clock import format_iso, parse_iso
 
 EVENTS = "text/event-stream"
 EVENT_BYTES_MAX = 1024 * 1024
@@ -304,7 +304,7 @@ def _short_outlook(progress: Progress) -> str:
 
 
 def _end(progress: Progress) -> str:
-    return iso(parse_iso(progress.estimated_end))[:19].replace("T", " ")
+    return format_iso(parse_iso(progress.estimated_end))[:19].replace("T", " ")
 
 
 @contextmanager

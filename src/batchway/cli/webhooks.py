@@ -21,7 +21,7 @@ from batchway.cli.listening import (
 )
 from batchway.cli.options import DEFAULT_URL, CountOption, KeyOption, OffsetOption, UrlOption
 from batchway.cli.terminal import printable, say, show_rest, table, warn
-from batchway.kit.clock import SECOND, Clock, Microseconds, iso, parse_iso, system_clock
+from batchway.kit.clock import SECOND, Clock, Microseconds, format_iso, parse_iso, system_clock
 
 COUNT_DEFAULT = 20
 CONFLICT = 409
@@ -349,7 +349,7 @@ def recover_command(
 ) -> None:
     """Send all events again that have been given up since a moment."""
     moment = parse_since(since)
-    body = msgspec.json.encode({"since": iso(moment)})
+    body = msgspec.json.encode({"since": format_iso(moment)})
     total = count = 0
     with Connection(url, key) as connection, _enabling_advice(webhook_id):
         while not total or count >= limits.webhook_recovered_max:
@@ -358,7 +358,7 @@ def recover_command(
             total += count
             if not count:
                 break
-    say(f"{total} events since {iso(moment)} are sent again.")
+    say(f"{total} events since {format_iso(moment)} are sent again.")
 
 
 def send_test_command(

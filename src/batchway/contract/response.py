@@ -6,7 +6,7 @@ import msgspec
 
 from batchway.contract.paging import Continuation
 from batchway.contract.problems import Problem, Refused
-from batchway.kit.json_text import Encoded, JsonText
+from batchway.kit.json_text import JsonText, RenderedJson
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -59,4 +59,4 @@ def body_text(response: Response) -> JsonText:
     body = response.body
     if isinstance(body, JsonText):
         return body
-    return Encoded(EMPTY_OBJECT if body is None else encode(body))
+    return RenderedJson(EMPTY_OBJECT if body is None else encode(body))

@@ -1,6 +1,6 @@
 """Time: UTC epoch microseconds inside, ISO 8601 with a numeric zone outside.
 
-`system_clock` is the only place that asks the operating system for the wall clock.
+Only `system_clock` reads the wall clock of the operating system.
 """
 
 import re
@@ -27,18 +27,18 @@ def system_clock() -> Microseconds:
     return time.time_ns() // 1_000
 
 
-def iso(moment: Microseconds | None) -> str:
+def format_iso(moment: Microseconds | None) -> str:
     """`2021-11-23T22:51:56+00:00`; the empty string when there is no moment."""
-    return "" if moment is None else _iso(moment // SECOND)
+    return "" if moment is None else _format_seconds(moment // SECOND)
 
 
-@lru_cache(maxsize=1024)  # the calls of a chunk share their moment
-def _iso(seconds: int) -> str:
+@lru_cache(maxsize=1024)  # the operations of a chunk share their moment
+def _format_seconds(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
 
 
 def parse_iso(text: str) -> Microseconds | None:
-    """The moment that an ISO 8601 text names, or None when it names none.
+    """The moment of an ISO 8601 text, or None if the text is not one.
 
     `Z`, fractions, a missing zone (read as UTC), a bare date and a zone whose `+` has become a
     space (as it does in a URL) are accepted; the years are 1 to 9998.
@@ -49,5 +49,5 @@ def parse_iso(text: str) -> Microseconds | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    since = (moment - _EPOCH) // _MICROSECOND
-    return since if _YEAR_1 <= since < _YEAR_9999 else None
+    microseconds = (moment - _EPOCH) // _MICROSECOND
+    return microseconds if _YEAR_1 <= microseconds < _YEAR_9999 else None

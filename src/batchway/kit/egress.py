@@ -1,8 +1,8 @@
-"""The only door to the network for addresses that users give.
+"""Sends requests to URLs that users give; no other module may.
 
-A name is looked up once, every address that it has is checked, and the connection goes to one of
-those. One deadline holds for all of it, and what went wrong is told in a few generic sentences: an
-error that names what was refused would let a user map the operator's network.
+A host name is resolved once, each of its addresses is checked, and the connection goes to one of
+those addresses. One deadline covers everything. Errors are a few generic sentences: an error that
+names the refused address would let a user map the operator's network.
 """
 
 import queue
@@ -21,7 +21,7 @@ from urllib.parse import quote
 import httpcore
 import idna
 
-from batchway.kit.addresses import Address, Network, may_be_reached
+from batchway.kit.addresses import Address, Network, is_allowed
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -33,8 +33,8 @@ UNSENDABLE: Final = "The request could not be sent: its method or a header is no
 
 URL_CHARACTERS_MAX = 2_048
 _HOST_CHARACTERS_MAX = 253
-_ADDRESSES_TRIED_MAX = 4  # of one name: nobody makes us knock at a thousand doors
-_LOOK_UPS_AT_ONCE_MAX = 64  # a look-up that nobody waits for any more still holds its thread
+_ADDRESSES_TRIED_MAX = 4  # of one name, so that a name cannot make us try a thousand
+_LOOK_UPS_AT_ONCE_MAX = 64  # an abandoned look-up still holds its thread
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE)
@@ -43,8 +43,8 @@ _PORT = re.compile(r"0*([0-9]{1,5})", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
-# What frames the request is ours to say.
-_OUR_HEADERS = re.compile(
+# Headers that describe the connection or frame the request; only `Egress` sets them.
+_RESERVED_HEADERS = re.compile(
     "accept-encoding|connection|content-length|expect|host|keep-alive|proxy-connection|te|trailer|"
     "transfer-encoding|upgrade|user-agent",
     re.IGNORECASE,
@@ -53,7 +53,7 @@ _OUR_HEADERS = re.compile(
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer, whatever its status. Names of headers are lower-case; a body may be cut short."""
+    """A response with any status. Header names are in lower case; the body may be truncated."""
 
     status_code: int
     headers: Mapping[str, str]
@@ -63,50 +63,50 @@ class Answered:
 
 @dataclass(frozen=True)
 class Unreached:
-    """No answer; `reason` is one of the sentences at the top of this file."""
+    """No response; `reason` is one of the constants at the top of this file."""
 
     reason: str
     seconds: float
 
 
 def check_url(url: str) -> str | None:
-    """A sentence about what is wrong with the shape of a URL, or None. It looks nothing up."""
+    """A sentence about what is wrong with the form of a URL, or None. Resolves no name."""
     try:
-        _read(url)
+        _parse_url(url)
     except _Malformed as error:
         return str(error)
     return None
 
 
-def system_resolver(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host as the operating system knows them. Raises OSError for none."""
+def resolve_host(host: str, port: int) -> Sequence[str]:
+    """The addresses of a host, by the operating system. Raises OSError if it has none."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
-def system_trust() -> ssl.SSLContext:
-    """Verifies certificates, and names, against the authorities that the machine trusts."""
+def make_tls_context() -> ssl.SSLContext:
+    """Verifies certificates and host names against the authorities that this machine trusts."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class Egress:
-    """Sends requests to public addresses, and to `allowed` networks. For any number of threads."""
+    """Sends requests to public addresses and to `allowed` networks. Safe for many threads."""
 
     def __init__(
         self,
         allowed: Sequence[Network] = (),
-        resolver: Resolver = system_resolver,
+        resolver: Resolver = resolve_host,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        """`allowed` are networks, otherwise refused, that the operator lets users reach."""
+        """`allowed` are networks that are not public but that the operator lets users reach."""
         self._allowed = tuple(allowed)
         self._resolver = resolver
-        self._trust = trust or system_trust()
+        self._trust = trust or make_tls_context()
         self._look_ups = threading.BoundedSemaphore(_LOOK_UPS_AT_ONCE_MAX)
 
-    def send(  # noqa: PLR0913 - a request has so many parts
+    def send(  # noqa: PLR0913 - the parts of a request
         self,
         method: str,
         url: str,
@@ -116,39 +116,40 @@ class Egress:
         seconds: float,
         answer_bytes_max: int,
     ) -> Answered | Unreached:
-        """Send one request on a connection of its own; what came back within `seconds`.
+        """Send one request on a new connection; the response that came within `seconds`.
 
-        Redirects are answers like others, and no proxy is asked. Of the body `answer_bytes_max`
-        are read. Headers about the connection, its host and the body's length are set here; those
-        of the caller are left out. Nothing that a user can write or serve raises.
+        Redirects are not followed and no proxy is used. At most `answer_bytes_max` of the
+        response body are read. Headers about the connection, the host and the body length are set
+        here; the caller's are dropped. Nothing that a user writes or serves makes it raise.
         """
         deadline = _Deadline(seconds)
         try:
-            target = _read(url)
-            sent = _headers(target, headers, body)
-            line = _Door(self._addresses, self._trust if target.is_secure else None, deadline)
-            return _exchange(line, target, (method, sent, body), answer_bytes_max)
+            target = _parse_url(url)
+            sent = _build_headers(target, headers, body)
+            trust = self._trust if target.is_secure else None
+            network = _CheckedNetwork(self._resolve, trust, deadline)
+            return _exchange(network, target, (method, sent, body), answer_bytes_max)
         except (_Malformed, _Failed) as error:
             reason = UNREACHABLE if isinstance(error, _Malformed) else str(error)
         except (httpcore.LocalProtocolError, UnicodeEncodeError):
             reason = UNSENDABLE
         except (httpcore.ProtocolError, httpcore.NetworkError):
             reason = NOT_HTTP
-        return Unreached(reason, deadline.seconds_gone())
+        return Unreached(reason, deadline.elapsed_seconds())
 
-    def _addresses(self, host: str, port: int, deadline: "_Deadline") -> list[Address]:
-        """What may be connected to; nothing unless every address of the host may be."""
+    def _resolve(self, host: str, port: int, deadline: "_Deadline") -> list[Address]:
+        """The addresses to try; raises _Failed unless every address of the host is allowed."""
         try:
             found = list(dict.fromkeys(map(ip_address, self._look_up(host, port, deadline))))
         except (OSError, ValueError):
             raise _Failed(UNREACHABLE) from None
-        if not all(may_be_reached(each, self._allowed) for each in found):
+        if not all(is_allowed(each, self._allowed) for each in found):
             raise _Failed(UNREACHABLE)
         return found[:_ADDRESSES_TRIED_MAX]
 
     def _look_up(self, host: str, port: int, deadline: "_Deadline") -> Sequence[str]:
-        """Ask in a thread of its own: the system's resolver knows no deadline."""
-        if not self._look_ups.acquire(timeout=deadline.seconds_left()):
+        """Resolve in a thread of its own, because the system's resolver takes no deadline."""
+        if not self._look_ups.acquire(timeout=deadline.remaining_seconds()):
             raise _Failed(LATE)
         answer: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
 
@@ -162,38 +163,38 @@ class Egress:
 
         threading.Thread(target=ask, daemon=True, name="look-up").start()
         try:
-            return answer.get(timeout=deadline.seconds_left())
+            return answer.get(timeout=deadline.remaining_seconds())
         except queue.Empty:
             raise _Failed(LATE) from None
 
 
 class _Failed(Exception):
-    """No answer will come; the text is for the user."""
+    """There will be no response; the message is for the user."""
 
 
 class _Malformed(Exception):
-    """Nothing that we take for a URL; the text is for the user."""
+    """Not a valid URL; the message is for the user."""
 
 
 class _Deadline:
-    """When one request must be over, however many parts it has."""
+    """The time limit of one request, shared by all of its phases."""
 
     def __init__(self, seconds: float) -> None:
         self._began_at = time.monotonic()
         self._seconds = seconds
 
-    def seconds_gone(self) -> float:
+    def elapsed_seconds(self) -> float:
         return time.monotonic() - self._began_at
 
-    def seconds_left(self) -> float:
-        """More than zero. Raises _Failed when none are left."""
-        left = self._seconds - self.seconds_gone()
+    def remaining_seconds(self) -> float:
+        """Always more than zero. Raises _Failed when the time is over."""
+        left = self._seconds - self.elapsed_seconds()
         if left <= 0:
             raise _Failed(LATE)
         return left
 
 
-# --- What a URL says -----------------------------------------------------------------------------
+# --- Parsing a URL -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -212,11 +213,11 @@ class _Target:
         return host if is_usual else f"{host}:{self.port}"
 
 
-def _read(url: str) -> _Target:
-    """A URL in its parts. Nothing is repaired: what two readers may read differently is refused."""
+def _parse_url(url: str) -> _Target:
+    """The parts of a URL. Nothing is repaired: a URL that parsers read differently is refused."""
     if len(url) > URL_CHARACTERS_MAX:
         raise _Malformed(f"The URL is longer than {URL_CHARACTERS_MAX} characters.")
-    if any(_is_confusing(each) for each in url):
+    if any(_is_ambiguous(each) for each in url):
         raise _Malformed("The URL contains a space, a control character or a backslash.")
     parts = _URL.fullmatch(url)
     if parts is None:
@@ -231,27 +232,27 @@ def _read(url: str) -> _Target:
     path = quote(rest if rest.startswith("/") else f"/{rest}", safe=_PRINTABLE)
     return _Target(
         is_secure=scheme == "https",
-        host=_host(host),
-        port=_DEFAULT_PORTS[scheme] if port is None else _port(port),
+        host=_parse_host(host),
+        port=_DEFAULT_PORTS[scheme] if port is None else _parse_port(port),
         path=path,
     )
 
 
-def _is_confusing(character: str) -> bool:
+def _is_ambiguous(character: str) -> bool:
     return character == "\\" or unicodedata.category(character) in {"Cc", "Cs", "Zs", "Zl", "Zp"}
 
 
-def _host(host: str) -> str:
+def _parse_host(host: str) -> str:
     if host.startswith("["):
-        return _ipv6_host(host[1:-1])
-    name = _ascii_name(host).lower().removesuffix(".")
+        return _parse_ipv6(host[1:-1])
+    name = _encode_name(host).lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > _HOST_CHARACTERS_MAX or not all(map(_LABEL.fullmatch, labels)):
         raise _Malformed("The URL's host is not valid.")
     return name
 
 
-def _ipv6_host(text: str) -> str:
+def _parse_ipv6(text: str) -> str:
     try:
         address = IPv6Address(text)
     except ValueError:
@@ -261,8 +262,8 @@ def _ipv6_host(text: str) -> str:
     return str(address)
 
 
-def _ascii_name(host: str) -> str:
-    """The name as it is looked up: `straße.example` and `127。0。0。1` have an ASCII form."""
+def _encode_name(host: str) -> str:
+    """The name in ASCII, as it is resolved; `straße.example` and `127。0。0。1` have one."""
     if host.isascii():
         return host
     try:
@@ -271,7 +272,7 @@ def _ascii_name(host: str) -> str:
         raise _Malformed("The URL's host is not valid.") from None
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     digits = _PORT.fullmatch(text)
     port = int(digits[1]) if digits else 0
     if not 0 < port < 1 << 16:
@@ -282,42 +283,45 @@ def _port(text: str) -> int:
 # --- The exchange --------------------------------------------------------------------------------
 
 
-def _headers(
+def _build_headers(
     target: _Target, given: Sequence[tuple[str, str]], body: bytes
 ) -> list[tuple[bytes, bytes]]:
-    """All headers of the request. Raises UnicodeEncodeError for what no header can hold."""
-    ours = [
+    """All headers of the request. Raises UnicodeEncodeError for text that no header can hold."""
+    reserved = [
         ("Host", target.host_header),
         ("User-Agent", "Batchway"),
-        ("Accept-Encoding", "identity"),  # nothing to inflate, hence no bombs
+        ("Accept-Encoding", "identity"),  # no compressed response, so no decompression bomb
         ("Connection", "close"),
         ("Content-Length", str(len(body))),
     ]
-    theirs = [(name, value) for name, value in given if not _OUR_HEADERS.fullmatch(name)]
-    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*ours, *theirs)]
+    own = [(name, value) for name, value in given if not _RESERVED_HEADERS.fullmatch(name)]
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*reserved, *own)]
 
 
 def _exchange(
-    door: "_Door",
+    network: "_CheckedNetwork",
     target: _Target,
     request: tuple[str, list[tuple[bytes, bytes]], bytes],
     answer_bytes_max: int,
 ) -> Answered:
     method, headers, body = request
-    # For httpcore this is HTTP on whatever the door opens: TLS has its own reasons to fail, and
-    # httpcore would change the shared context while other threads use it.
+    # httpcore sees plain HTTP: the network backend adds TLS, so that its errors can be told apart,
+    # and because httpcore would change the shared TLS context while other threads use it.
     url = httpcore.URL(scheme="http", host=target.host, port=target.port, target=target.path)
     with (
-        httpcore.HTTPConnection(url.origin, network_backend=door) as connection,
+        httpcore.HTTPConnection(url.origin, network_backend=network) as connection,
         connection.stream(method.encode("ascii"), url, headers=headers, content=body) as response,
     ):
-        start = _start(response.iter_stream(), answer_bytes_max)
+        start = _read_start(response.iter_stream(), answer_bytes_max)
         return Answered(
-            response.status, _joined(response.headers), start, door.deadline.seconds_gone()
+            response.status,
+            _join_headers(response.headers),
+            start,
+            network.deadline.elapsed_seconds(),
         )
 
 
-def _start(chunks: Iterable[bytes], bytes_max: int) -> bytes:
+def _read_start(chunks: Iterable[bytes], bytes_max: int) -> bytes:
     start = bytearray()
     if bytes_max > 0:
         for chunk in chunks:
@@ -327,8 +331,8 @@ def _start(chunks: Iterable[bytes], bytes_max: int) -> bytes:
     return bytes(start[:bytes_max])
 
 
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """A header that comes more than once is one list."""
+def _join_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by name; the values of a repeated header are joined by commas."""
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -337,27 +341,27 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Door(httpcore.NetworkBackend):
+class _CheckedNetwork(httpcore.NetworkBackend):
     """Opens connections for httpcore, to checked addresses only."""
 
-    addresses: Callable[[str, int, _Deadline], list[Address]]
+    resolve: Callable[[str, int, _Deadline], list[Address]]
     trust: ssl.SSLContext | None = field(repr=False)  # None: no TLS
     deadline: _Deadline
 
-    def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> "_Line":
-        """A connection, with TLS where the URL wants it, that ends with the deadline."""
-        connected = self._connected(self.addresses(host, port, self.deadline), port)
+    def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> "_TimedStream":
+        """A connection, with TLS if the URL is https, that ends with the deadline."""
+        connected = self._connect_any(self.resolve(host, port, self.deadline), port)
         if self.trust is not None:
-            connected = _secured(connected, host, self.trust, self.deadline)
-        return _Line(connected, self.deadline)
+            connected = _start_tls(connected, host, self.trust, self.deadline)
+        return _TimedStream(connected, self.deadline)
 
-    def _connected(self, addresses: list[Address], port: int) -> socket.socket:
-        """One after the other; none may use up the time of those behind it."""
+    def _connect_any(self, addresses: list[Address], port: int) -> socket.socket:
+        """Try one after the other; each gets its share of the remaining time."""
         reason = UNREACHABLE
-        for place, address in enumerate(addresses):
-            share = self.deadline.seconds_left() / (len(addresses) - place)
+        for index, address in enumerate(addresses):
+            share = self.deadline.remaining_seconds() / (len(addresses) - index)
             try:
-                return _connected(address, port, share)
+                return _connect(address, port, share)
             except TimeoutError:
                 reason = LATE
             except OSError:
@@ -365,7 +369,7 @@ class _Door(httpcore.NetworkBackend):
         raise _Failed(reason)
 
 
-def _connected(address: Address, port: int, seconds: float) -> socket.socket:
+def _connect(address: Address, port: int, seconds: float) -> socket.socket:
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -378,12 +382,12 @@ def _connected(address: Address, port: int, seconds: float) -> socket.socket:
     return opened
 
 
-def _secured(
+def _start_tls(
     plain: socket.socket, host: str, trust: ssl.SSLContext, deadline: _Deadline
 ) -> ssl.SSLSocket:
-    """The same connection with TLS, for exactly this host. Closes it when that fails."""
+    """The same connection with TLS, verified for this host. Closes it if that fails."""
     try:
-        plain.settimeout(deadline.seconds_left())
+        plain.settimeout(deadline.remaining_seconds())
         return trust.wrap_socket(plain, server_hostname=host)
     except ssl.SSLCertVerificationError:
         reason = UNVERIFIED
@@ -395,16 +399,16 @@ def _secured(
     raise _Failed(reason)
 
 
-class _Line(httpcore.NetworkStream):
-    """A connection on which nothing lasts beyond the deadline, whatever time-outs are asked for."""
+class _TimedStream(httpcore.NetworkStream):
+    """A connection on which no call outlasts the deadline, whatever time-out it is given."""
 
     def __init__(self, connected: socket.socket, deadline: _Deadline) -> None:
         self._connected = connected
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """What has come; nothing at the end. Raises _Failed and httpcore.ReadError."""
-        self._wait_at_most(timeout)
+        """The bytes that have arrived; none at the end. Raises _Failed and httpcore.ReadError."""
+        self._set_timeout(timeout)
         try:
             return self._connected.recv(max_bytes)
         except TimeoutError:
@@ -413,10 +417,10 @@ class _Line(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from None
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send it all. Raises _Failed, and httpcore.WriteError, which httpcore may forgive."""
+        """Send everything. Raises _Failed, and httpcore.WriteError, which httpcore may ignore."""
         unsent = memoryview(buffer)
         while unsent:
-            self._wait_at_most(timeout)
+            self._set_timeout(timeout)
             try:
                 unsent = unsent[self._connected.send(unsent) :]
             except TimeoutError:
@@ -425,9 +429,9 @@ class _Line(httpcore.NetworkStream):
                 raise httpcore.WriteError(str(error)) from None
 
     def close(self) -> None:
-        """End it at once; may be called again."""
+        """Close the connection; may be called again."""
         self._connected.close()
 
-    def _wait_at_most(self, timeout: float | None) -> None:
-        left = self._deadline.seconds_left()
+    def _set_timeout(self, timeout: float | None) -> None:
+        left = self._deadline.remaining_seconds()
         self._connected.settimeout(left if timeout is None else min(timeout, left))

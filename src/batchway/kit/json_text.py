@@ -1,4 +1,4 @@
-"""JSON text that is recorded within JSON, as the response in the result of an operation."""
+"""JSON text that is stored inside JSON, such as the response in an operation's result."""
 
 import json
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class JsonText(ABC):
-    """JSON text that is made when it is asked for."""
+    """JSON text that is rendered when it is read."""
 
     __slots__ = ()
 
@@ -22,8 +22,8 @@ class JsonText(ABC):
         """The text as a JSON string, in ASCII only."""
 
 
-class Encoded(JsonText):
-    """JSON text that is there already."""
+class RenderedJson(JsonText):
+    """JSON text that has been rendered."""
 
     __slots__ = ("_text",)
 
@@ -32,20 +32,20 @@ class Encoded(JsonText):
         self._text = text
 
     def plain(self) -> bytes:
-        """The text, as it was given."""
+        """The text, unchanged."""
         return self._text
 
     def quoted(self) -> bytes:
         """The text as a JSON string."""
-        return json_string(str(self._text, "utf-8"))
+        return quote_json(str(self._text, "utf-8"))
 
 
-def json_string(text: str) -> bytes:
+def quote_json(text: str) -> bytes:
     """A text as a JSON string, in ASCII only."""
-    # msgspec is the fastest but leaves non-ASCII as it is; json escapes it.
+    # msgspec is faster, but it does not escape non-ASCII characters; the json module does.
     return _encode(text) if text.isascii() else json.dumps(text).encode("ascii")
 
 
-def inside_quotes(text: bytes) -> bytes:
-    """A text in UTF-8 as a part of a JSON string: without the quotes."""
-    return json_string(str(text, "utf-8"))[1:-1]
+def escape_json(text: bytes) -> bytes:
+    """A text in UTF-8, escaped as the inside of a JSON string: without the quotes."""
+    return quote_json(str(text, "utf-8"))[1:-1]

@@ -1,4 +1,4 @@
-"""Sealing: texts that are stored encrypted, and that nobody can change unseen."""
+"""Sealing: texts are stored encrypted and authenticated, so that a change is noticed."""
 
 import base64
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ _KEY_BYTES = 32
 
 
 class Unsealable(Exception):
-    """Nothing could be opened; its text is written for the operator."""
+    """A sealed text could not be opened; the message is written for the operator."""
 
     def __init__(self, purpose: str) -> None:
         super().__init__(
-            f"What was sealed as {purpose!r} cannot be opened: it was sealed with a key that is "
-            "missing here, or is damaged. Put the old secret key behind the new one, or make "
-            "what was sealed anew."
+            f"The stored {purpose} cannot be decrypted: the secret key that encrypted it is not "
+            "configured, or the data is damaged. Add the old key after the new one in the setting "
+            f"secret_key, or create a new {purpose}."
         )
 
 
@@ -25,8 +25,8 @@ class Unsealable(Exception):
 class Sealer:
     """Seals with the first key, opens with any: a key is rotated by putting a new one first.
 
-    `purpose` says what a text is for; what was sealed for one purpose opens for no other. Raises
-    ValueError when there is no key, or an empty one.
+    `purpose` says what a text is for; a text that was sealed for one purpose cannot be opened for
+    another. Raises ValueError if there is no key or an empty one.
     """
 
     keys: tuple[bytes, ...] = field(repr=False)
@@ -37,19 +37,19 @@ class Sealer:
 
     def seal(self, text: str, purpose: str) -> bytes:
         """The text, encrypted; different each time."""
-        return self._box(purpose).encrypt(text.encode())
+        return self._ciphers(purpose).encrypt(text.encode())
 
     def open(self, sealed: bytes, purpose: str) -> str:
-        """What was sealed for this purpose. Raises Unsealable."""
+        """The text that was sealed for this purpose. Raises Unsealable."""
         try:
-            return self._box(purpose).decrypt(sealed).decode()
+            return self._ciphers(purpose).decrypt(sealed).decode()
         except InvalidToken:
             raise Unsealable(purpose) from None
 
-    def _box(self, purpose: str) -> MultiFernet:
-        return MultiFernet([Fernet(_derived(key, purpose)) for key in self.keys])
+    def _ciphers(self, purpose: str) -> MultiFernet:
+        return MultiFernet([Fernet(_derive_key(key, purpose)) for key in self.keys])
 
 
-def _derived(key: bytes, purpose: str) -> bytes:
+def _derive_key(key: bytes, purpose: str) -> bytes:
     derivation = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=purpose.encode())
     return base64.urlsafe_b64encode(derivation.derive(key))

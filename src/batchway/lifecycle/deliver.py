@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from batchway import limits
 from batchway.faults import FaultPoint, fault
 from batchway.kit import webhook_signatures
-from batchway.kit.backoff import clamped_retry_after, jittered
-from batchway.kit.clock import SECOND, Microseconds, iso
+from batchway.kit.backoff import add_jitter, clamp_retry_after
+from batchway.kit.clock import SECOND, Microseconds, format_iso
 from batchway.kit.egress import Answered, Egress, Unreached
 from batchway.kit.sealing import Sealer, Unsealable
 from batchway.lifecycle.parts import Parts
@@ -104,7 +104,7 @@ class Deliver:
         with self._parts.database.write() as connection:
             due = deliveries.count_due(connection, work.webhook, now)
             planned = min(due * away_seconds, limits.webhook_turn_seconds_max)
-            wait_seconds = jittered(max(planned, _WAIT_SECONDS_MIN), limits.delivery_jitter)
+            wait_seconds = add_jitter(max(planned, _WAIT_SECONDS_MIN), limits.delivery_jitter)
             if deliveries.postpone(connection, work.delivery, now + int(wait_seconds * SECOND)):
                 self._parts.hand_over(
                     connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
@@ -136,8 +136,8 @@ class Deliver:
         headers = [("webhook-id", delivery_id), ("webhook-timestamp", str(seconds))]
         secrets = self._secrets(work.webhook, now)
         if secrets:
-            standard = webhook_signatures.standard(secrets, delivery_id, seconds, body)
-            mailchimp = webhook_signatures.mailchimp(secrets, seconds, body)
+            standard = webhook_signatures.sign_standard(secrets, delivery_id, seconds, body)
+            mailchimp = webhook_signatures.sign_mailchimp(secrets, seconds, body)
             headers.append(("webhook-signature", standard))
             headers.append(("X-Mailchimp-Signature", mailchimp))
         return headers
@@ -199,9 +199,9 @@ def _next(
     if planned is None or attempt.status_code == _GONE:
         return State.EXHAUSTED, None
     headers = answer.headers if isinstance(answer, Answered) else {}
-    wait_seconds = clamped_retry_after(
+    wait_seconds = clamp_retry_after(
         headers.get("retry-after"),
-        jittered(planned, limits.delivery_jitter),
+        add_jitter(planned, limits.delivery_jitter),
         limits.retry_after_seconds_max,
         attempt.attempted_at / SECOND,
     )
@@ -237,5 +237,5 @@ def _reason_to_disable(webhook: BatchWebhook, delivery: Delivery, attempt: Attem
     if tried < limits.webhook_failing_attempts_min:
         return None
     if webhook.has_failed_for_days(attempt.attempted_at):
-        return f"Every attempt has failed since {iso(webhook.failing_since)}."
+        return f"Every attempt has failed since {format_iso(webhook.failing_since)}."
     return None

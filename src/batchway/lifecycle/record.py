@@ -14,7 +14,7 @@ from batchway.contract.problems import internal_error
 from batchway.contract.request import Caller
 from batchway.contract.response import encode
 from batchway.kit.clock import SECOND, Clock, Microseconds
-from batchway.kit.json_text import Encoded
+from batchway.kit.json_text import RenderedJson
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk, Layout
 from batchway.model.operation import Operation
@@ -87,7 +87,7 @@ def pack(work: Work, results: Sequence[Result]) -> Packed:
 
 def _rendered(result: Result) -> Result:
     try:
-        body = Encoded(result.body.plain())
+        body = RenderedJson(result.body.plain())
     except Exception:
         problem = internal_error().problem
         return Result.of(problem.status, encode(problem))

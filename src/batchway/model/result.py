@@ -2,7 +2,7 @@
 
 import msgspec
 
-from batchway.kit.json_text import Encoded, JsonText
+from batchway.kit.json_text import JsonText, RenderedJson
 
 _SUCCESS = range(200, 300)
 
@@ -20,7 +20,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, status_code: int, body: bytes) -> "Result":
         """The result with a body that is encoded."""
-        return cls(status_code, Encoded(body))
+        return cls(status_code, RenderedJson(body))
 
     @property
     def is_errored(self) -> bool:

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import api_key_hash
+from batchway.kit.ids import hash_api_key
 from batchway.model.account import Account, ApiKey, Identity
 from batchway.store.database import for_share, run
 
@@ -48,7 +48,7 @@ def add_key(
         ON CONFLICT (key_hash) DO NOTHING
         """,
         account_id=account_id,
-        key_hash=api_key_hash(key),
+        key_hash=hash_api_key(key),
         label=label,
         hint=key.split("-", maxsplit=1)[0][-_HINT_CHARACTERS:],
         now=now,
@@ -109,7 +109,7 @@ def identify(connection: Connection, key: str) -> Identity | None:
         WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL
         -- no account: this tells which one it is
         """,
-        key_hash=api_key_hash(key),
+        key_hash=hash_api_key(key),
     ).one_or_none()
     if row is None:
         return None

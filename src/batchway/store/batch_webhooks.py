@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import public_id
+from batchway.kit.ids import new_public_id
 from batchway.model.webhook import BatchWebhook
 from batchway.store.database import for_share, for_update, run
 
@@ -38,7 +38,7 @@ def insert(  # noqa: PLR0913 - one argument a column
             """,
             account_id=account_id,
             api_key_id=api_key_id,
-            public_id=public_id(),
+            public_id=new_public_id(),
             url=url,
             enabled=enabled,
             signing_enabled=signing_enabled,

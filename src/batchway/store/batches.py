@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.kit.clock import DAY, Microseconds
-from batchway.kit.ids import public_id
+from batchway.kit.ids import new_public_id
 from batchway.model.batch import Batch, Layout, Status
 from batchway.store.database import any_of, run, values_for
 
@@ -69,7 +69,7 @@ def insert(  # noqa: PLR0913 - one argument a column
             RETURNING {_COLUMNS}
             """,
             account_id=account_id,
-            public_id=public_id(),
+            public_id=new_public_id(),
             api_key_id=api_key_id,
             base_url=base_url,
             operation_count=operation_count,

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import delivery_id
+from batchway.kit.ids import new_delivery_id
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
 from batchway.store.database import any_of, run, values_for
 
@@ -28,7 +28,7 @@ def insert(
         RETURNING {_COLUMNS}
         """,
         account_id=webhook.account_id,
-        public_id=delivery_id(),
+        public_id=new_delivery_id(),
         webhook_id=webhook.id,
         batch_id=batch_id,
         now=now,

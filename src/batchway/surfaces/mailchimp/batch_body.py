@@ -4,7 +4,7 @@ import msgspec
 
 from batchway.contract.links import Link, Links
 from batchway.contract.result_links import ResultLinks
-from batchway.kit.clock import iso
+from batchway.kit.clock import format_iso
 from batchway.model.batch import Batch
 
 
@@ -30,8 +30,8 @@ def batch_body(batch: Batch, links: Links, result_links: ResultLinks) -> BatchBo
         total_operations=batch.total_operations,
         finished_operations=batch.finished_operations,
         errored_operations=batch.errored_operations,
-        submitted_at=iso(batch.submitted_at),
-        completed_at=iso(batch.completed_at),
+        submitted_at=format_iso(batch.submitted_at),
+        completed_at=format_iso(batch.completed_at),
         response_body_url=result_links.url(batch, links.base),
         links=batch_links(links, batch.public_id),
     )

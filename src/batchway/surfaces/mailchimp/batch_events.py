@@ -13,7 +13,7 @@ from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode
 from batchway.contract.stream import EVENTS, Stream, accepts
-from batchway.kit.clock import SECOND, Microseconds, iso
+from batchway.kit.clock import SECOND, Microseconds, format_iso
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
@@ -138,7 +138,7 @@ def _progress(batch: Batch, sample: _Sample, since: _Sample | None) -> BatchProg
         finished_operations=batch.finished_operations,
         errored_operations=batch.errored_operations,
         operations_per_second=rate,
-        estimated_end=iso(end),
+        estimated_end=format_iso(end),
         waiting_for=sample.waiting_for,
         retry_of=sample.retry_of,
     )

@@ -17,7 +17,7 @@ from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
 from batchway.kit import webhook_signatures
-from batchway.kit.clock import SECOND, iso
+from batchway.kit.clock import SECOND, format_iso
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
 from batchway.lifecycle.parts import Parts
@@ -216,7 +216,7 @@ class BatchWebhookCalls:
         now = self.parts.clock()
         with self._locked(request, identity) as (connection, webhook):
             if webhook.has_old_secret(now) and not request.flag("force"):
-                raise conflict(_OVERLAP.format(until=iso(webhook.old_secret_until)))
+                raise conflict(_OVERLAP.format(until=format_iso(webhook.old_secret_until)))
             changed = replace(
                 webhook,
                 signing_enabled=True,

@@ -34,7 +34,7 @@ from batchway.contract.response import Response, encode_body, refusal
 from batchway.contract.stream import Stream
 from batchway.errors import ArchiveMissing
 from batchway.kit.clock import Clock
-from batchway.kit.ids import request_id
+from batchway.kit.ids import new_request_id
 from batchway.model.account import Identity
 from batchway.store.database import Database
 from batchway.surfaces.connections import Connections
@@ -72,7 +72,7 @@ class Calls:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises for what a client can do."""
         http = HttpRequest(scope, receive)
-        called = request_id()
+        called = new_request_id()
         with ExitStack() as held:  # until the last byte is sent
             try:
                 response = await self._answer(http, held)

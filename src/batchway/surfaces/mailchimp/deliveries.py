@@ -17,7 +17,7 @@ from batchway.contract.problems import conflict, invalid_field, not_found, too_m
 from batchway.contract.request import Request
 from batchway.contract.response import Response
 from batchway.contract.validation import decode
-from batchway.kit.clock import iso, parse_iso
+from batchway.kit.clock import format_iso, parse_iso
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.step import Step
@@ -151,7 +151,7 @@ class DeliveryCalls:
             DeliveryList(
                 bodies,
                 total,
-                iso(webhook.failing_since),
+                format_iso(webhook.failing_since),
                 webhook.disabled_reason or "",
                 links.collection(
                     "BatchWebhooks/Deliveries", itself, f"{itself}/deliveries", create=False
@@ -255,9 +255,9 @@ def _body(
         type=TEST if delivery.batch_id is None else FINISHED,
         batch_id=names.get(delivery.batch_id or 0, ""),
         state=delivery.state,
-        fired_at=iso(delivery.fired_at),
+        fired_at=format_iso(delivery.fired_at),
         attempt_count=delivery.attempt_count,
-        next_attempt_at=iso(delivery.next_attempt_at),
+        next_attempt_at=format_iso(delivery.next_attempt_at),
         attempts=[_attempt_body(each) for each in attempts],
         links=links.instance(
             "BatchWebhooks/Deliveries",
@@ -271,7 +271,7 @@ def _body(
 def _attempt_body(attempt: Attempt) -> AttemptBody:
     return AttemptBody(
         number=attempt.number,
-        attempted_at=iso(attempt.attempted_at),
+        attempted_at=format_iso(attempt.attempted_at),
         duration_ms=attempt.duration // _MILLISECOND,
         status_code=attempt.status_code,
         reason=attempt.reason or "",

@@ -9,7 +9,7 @@ import msgspec
 
 from batchway.contract.links import Links
 from batchway.contract.result_links import ResultLinks
-from batchway.kit.clock import Microseconds, iso
+from batchway.kit.clock import Microseconds, format_iso
 from batchway.model.batch import Batch
 from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body, batch_links
 
@@ -44,7 +44,7 @@ def event_form(event_type: str, fired_at: Microseconds, body: BatchBody) -> byte
     """The event as it is sent. All is percent-encoded, spaces too, so that every parser agrees."""
     pairs = [
         ("type", event_type),
-        ("fired_at", iso(fired_at)[:19].replace("T", " ")),
+        ("fired_at", format_iso(fired_at)[:19].replace("T", " ")),
         *_flattened("data", msgspec.to_builtins(body)),
     ]
     return "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in pairs).encode("ascii")
@@ -52,7 +52,7 @@ def event_form(event_type: str, fired_at: Microseconds, body: BatchBody) -> byte
 
 def no_batch(links: Links, fired_at: Microseconds) -> BatchBody:
     """What a test event tells of: a finished batch that does not exist."""
-    moment = iso(fired_at)
+    moment = format_iso(fired_at)
     return BatchBody(
         id=_NO_BATCH,
         status="finished",
