@@ -1,9 +1,10 @@
-"""Deliver: one attempt to tell a webhook of an event, and what follows from it.
+"""Deliver: one attempt to send an event to a webhook, and the delivery's next state.
 
-1. Read the delivery, its webhook and its batch; send nothing for what is over.
-2. Send, with a fresh link to the results. No transaction is open meanwhile.
-3. In one transaction: the attempt, and `delivered`, or the next one handed over with a delay, or
-   `exhausted`. Who dies before that sends again: at least once, always under the same id.
+1. Read the delivery, its webhook and its batch; send nothing if one of them is gone.
+2. Send the event with a fresh link to the results. No transaction is open meanwhile.
+3. In one transaction: record the attempt, and make the delivery `delivered` or `exhausted`, or
+   hand the next attempt over with a delay. A worker that dies before this commit sends the event
+   again under the same id: delivery is at least once.
 """
 
 from contextlib import suppress
@@ -20,8 +21,8 @@ from batchway.kit.backoff import add_jitter, clamp_retry_after
 from batchway.kit.clock import SECOND, Microseconds, format_iso
 from batchway.kit.egress import Answered, Egress, Unreached
 from batchway.kit.sealing import Sealer, Unsealable
+from batchway.lifecycle.delivery_slots import DeliverySlots
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.turns import Turns
 from batchway.model.batch import Batch, Status
 from batchway.model.step import Step
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
@@ -31,9 +32,9 @@ log = structlog.get_logger(__name__)
 
 SECRET_PURPOSE = "batch webhook secret"  # noqa: S105 - what the secret is for
 _GONE = 410
-_UNSIGNED = "It was not sent: its signing secret cannot be opened any more. Rotate the secret."
+_UNSIGNED = "It was not sent: its signing secret cannot be decrypted. Rotate the secret."
 _WAIT_SECONDS_MIN = 1.0
-_EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may be so much too early
+_EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may come early by this much
 
 
 class EventFormat(Protocol):
@@ -51,8 +52,8 @@ class EventFormat(Protocol):
 
 
 @dataclass(frozen=True)
-class _Work:
-    """A delivery that is due."""
+class _DueDelivery:
+    """A delivery that is due, with its webhook and, unless it is a test event, its batch."""
 
     delivery: Delivery
     webhook: BatchWebhook
@@ -60,81 +61,81 @@ class _Work:
 
 
 class Deliver:
-    """The step, for one process: it sees to it that one slow receiver does not take all turns."""
+    """The step, for one process; slow receivers share few of its slots."""
 
     def __init__(self, parts: Parts, egress: Egress, sealer: Sealer, events: EventFormat) -> None:
         self._parts = parts
         self._egress = egress
         self._sealer = sealer
         self._events = events
-        self._turns = Turns(parts.clock)
+        self._slots = DeliverySlots(parts.clock)
 
     def __call__(self, delivery_id: int) -> None:
         """Make one attempt, if one is due. May run twice and die anywhere."""
-        work = self._begin(delivery_id)
-        if work is None:
+        due = self._find_due(delivery_id)
+        if due is None:
             return
-        with self._turns.one(work.webhook) as away_seconds:
+        with self._slots.take(due.webhook) as away_seconds:
             now = self._parts.clock()
             if away_seconds:
-                self._postpone(work, away_seconds, now)
+                self._postpone(due, away_seconds, now)
                 return
             fault(FaultPoint.DELIVER_BEFORE_SEND)
-            answer = self._send(work, now)
+            answer = self._send(due, now)
             fault(FaultPoint.DELIVER_AFTER_SEND)
-            self._record(work, _attempt(work.delivery, answer, now), answer)
+            self._record_attempt(due, _make_attempt(due.delivery, answer, now), answer)
             fault(FaultPoint.DELIVER_AFTER_COMMIT)
 
-    def _begin(self, delivery_id: int) -> _Work | None:
+    def _find_due(self, delivery_id: int) -> _DueDelivery | None:
         with self._parts.database.read() as connection:
             delivery = deliveries.get(connection, delivery_id)
             if delivery is None or delivery.state is not State.PENDING:
                 return None
             if (delivery.next_attempt_at or 0) > self._parts.clock() + _EARLY:
-                return None  # a hand-over for that time is written
+                return None  # another hand-over runs it at that time
             webhook = batch_webhooks.get(connection, delivery.account_id, delivery.batch_webhook_id)
             batch = delivery.batch_id and batches.get(connection, delivery.batch_id)
-        is_over = delivery.batch_id and (not batch or batch.status is Status.DELETED)
-        if webhook is None or is_over:
+        is_batch_gone = delivery.batch_id and (not batch or batch.status is Status.DELETED)
+        if webhook is None or is_batch_gone:
             return None  # deleted, and the delivery with it
-        return _Work(delivery, webhook, batch or None)
+        return _DueDelivery(delivery, webhook, batch or None)
 
-    def _postpone(self, work: _Work, away_seconds: float, now: Microseconds) -> None:
-        """Come back when all that are due may have had their turns, if each takes so long."""
+    def _postpone(self, due: _DueDelivery, away_seconds: float, now: Microseconds) -> None:
+        """Come back after the time that all deliveries which are due to the webhook may take."""
         with self._parts.database.write() as connection:
-            due = deliveries.count_due(connection, work.webhook, now)
-            planned = min(due * away_seconds, limits.webhook_turn_seconds_max)
-            wait_seconds = add_jitter(max(planned, _WAIT_SECONDS_MIN), limits.delivery_jitter)
-            if deliveries.postpone(connection, work.delivery, now + int(wait_seconds * SECOND)):
+            due_count = deliveries.count_due(connection, due.webhook, now)
+            seconds = min(due_count * away_seconds, limits.webhook_wait_seconds_max)
+            wait_seconds = add_jitter(max(seconds, _WAIT_SECONDS_MIN), limits.delivery_jitter)
+            if deliveries.postpone(connection, due.delivery, now + int(wait_seconds * SECOND)):
                 self._parts.hand_over(
-                    connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
+                    connection, Step.DELIVER, due.delivery.id, delay_seconds=wait_seconds
                 )
 
-    def _send(self, work: _Work, now: Microseconds) -> Answered | Unreached:
-        body = self._body(work)
+    def _send(self, due: _DueDelivery, now: Microseconds) -> Answered | Unreached:
+        body = self._render_event(due)
         try:
-            signed = self._signed(work, body, now)
+            signature = self._sign(due, body, now)
         except Unsealable:
             return Unreached(_UNSIGNED, 0)
         return self._egress.send(
             "POST",
-            work.webhook.url,
-            headers=(("Content-Type", self._events.content_type), *signed),
+            due.webhook.url,
+            headers=(("Content-Type", self._events.content_type), *signature),
             body=body,
             seconds=limits.delivery_seconds_max,
             answer_bytes_max=limits.delivery_answer_bytes_max,
         )
 
-    def _body(self, work: _Work) -> bytes:
-        fired_at = work.delivery.fired_at
-        if work.batch is None:
+    def _render_event(self, due: _DueDelivery) -> bytes:
+        fired_at = due.delivery.fired_at
+        if due.batch is None:
             return self._events.render_test(fired_at)
-        return self._events.render_finished(work.batch, fired_at)
+        return self._events.render_finished(due.batch, fired_at)
 
-    def _signed(self, work: _Work, body: bytes, now: Microseconds) -> list[tuple[str, str]]:
-        delivery_id, seconds = work.delivery.public_id, now // SECOND
+    def _sign(self, due: _DueDelivery, body: bytes, now: Microseconds) -> list[tuple[str, str]]:
+        delivery_id, seconds = due.delivery.public_id, now // SECOND
         headers = [("webhook-id", delivery_id), ("webhook-timestamp", str(seconds))]
-        secrets = self._secrets(work.webhook, now)
+        secrets = self._open_secrets(due.webhook, now)
         if secrets:
             standard = webhook_signatures.sign_standard(secrets, delivery_id, seconds, body)
             mailchimp = webhook_signatures.sign_mailchimp(secrets, seconds, body)
@@ -142,37 +143,39 @@ class Deliver:
             headers.append(("X-Mailchimp-Signature", mailchimp))
         return headers
 
-    def _secrets(self, webhook: BatchWebhook, now: Microseconds) -> list[str]:
-        """Newest first; none if the webhook does not want signatures."""
+    def _open_secrets(self, webhook: BatchWebhook, now: Microseconds) -> list[str]:
+        """The signing secrets, newest first; none if signing is disabled for the webhook."""
         if not webhook.signing_enabled or webhook.secret is None:
             return []
         secrets = [self._sealer.open(webhook.secret, SECRET_PURPOSE)]
         if webhook.old_secret is not None and webhook.has_old_secret(now):
-            with suppress(Unsealable):  # its key is gone, and the new secret goes on without it
+            with suppress(Unsealable):  # without the key of the old secret, only the new one signs
                 secrets.append(self._sealer.open(webhook.old_secret, SECRET_PURPOSE))
         return secrets
 
-    def _record(self, work: _Work, attempt: Attempt, answer: Answered | Unreached) -> None:
+    def _record_attempt(
+        self, due: _DueDelivery, attempt: Attempt, answer: Answered | Unreached
+    ) -> None:
         with self._parts.database.write() as connection:
             webhook = batch_webhooks.get(
-                connection, work.webhook.account_id, work.webhook.id, locked=True
+                connection, due.webhook.account_id, due.webhook.id, locked=True
             )
             if webhook is None:
                 return
-            state, wait_seconds = _next(work.delivery, attempt, answer)
-            next_at = None if wait_seconds is None else _after(attempt, wait_seconds)
-            if not deliveries.record(connection, work.delivery, attempt, state, next_at):
-                return  # the webhook was disabled meanwhile, or another attempt was kept
+            state, wait_seconds = _decide_next_state(due.delivery, attempt, answer)
+            next_at = None if wait_seconds is None else _compute_next_at(attempt, wait_seconds)
+            if not deliveries.record(connection, due.delivery, attempt, state, next_at):
+                return  # the webhook was disabled meanwhile, or another attempt was recorded
             if wait_seconds is not None:
                 self._parts.hand_over(
-                    connection, Step.DELIVER, work.delivery.id, delay_seconds=wait_seconds
+                    connection, Step.DELIVER, due.delivery.id, delay_seconds=wait_seconds
                 )
-            if webhook.url == work.webhook.url:  # else it says nothing about the new one
-                _note(connection, webhook, work.delivery, attempt)
+            if webhook.url == due.webhook.url:  # the attempt says nothing about a new URL
+                _update_webhook(connection, webhook, due.delivery, attempt)
             fault(FaultPoint.DELIVER_BEFORE_COMMIT)
 
 
-def _attempt(delivery: Delivery, answer: Answered | Unreached, now: Microseconds) -> Attempt:
+def _make_attempt(delivery: Delivery, answer: Answered | Unreached, now: Microseconds) -> Attempt:
     attempt = Attempt(
         delivery_id=delivery.id,
         number=delivery.attempt_count + 1,
@@ -189,10 +192,10 @@ def _attempt(delivery: Delivery, answer: Answered | Unreached, now: Microseconds
     )
 
 
-def _next(
+def _decide_next_state(
     delivery: Delivery, attempt: Attempt, answer: Answered | Unreached
 ) -> tuple[State, float | None]:
-    """The state after an attempt and, if another one is to follow, the wait before it."""
+    """The delivery's state after an attempt and, if another attempt follows, the wait before it."""
     if attempt.is_success:
         return State.DELIVERED, None
     planned = delivery.planned_wait_seconds
@@ -208,20 +211,20 @@ def _next(
     return State.PENDING, wait_seconds
 
 
-def _after(attempt: Attempt, wait_seconds: float) -> Microseconds:
+def _compute_next_at(attempt: Attempt, wait_seconds: float) -> Microseconds:
     return attempt.attempted_at + attempt.duration + int(wait_seconds * SECOND)
 
 
-def _note(
+def _update_webhook(
     connection: Connection, webhook: BatchWebhook, delivery: Delivery, attempt: Attempt
 ) -> None:
-    """What an attempt says about its webhook, which is locked."""
+    """Note on the webhook, whose row is locked, whether it fails; disable it if it must be."""
     if attempt.is_success:
         if webhook.failing_since is not None:
             batch_webhooks.save(connection, replace(webhook, failing_since=None))
         return
     failing = replace(webhook, failing_since=webhook.failing_since or attempt.attempted_at)
-    reason = _reason_to_disable(failing, delivery, attempt)
+    reason = _find_reason_to_disable(failing, delivery, attempt)
     if reason is not None and webhook.enabled:
         log.warning("webhook_disabled", webhook=webhook.public_id, reason=reason)
         failing = replace(failing, enabled=False, disabled_reason=reason)
@@ -230,7 +233,9 @@ def _note(
         batch_webhooks.save(connection, failing)
 
 
-def _reason_to_disable(webhook: BatchWebhook, delivery: Delivery, attempt: Attempt) -> str | None:
+def _find_reason_to_disable(
+    webhook: BatchWebhook, delivery: Delivery, attempt: Attempt
+) -> str | None:
     if attempt.status_code == _GONE:
         return "It answered 410 Gone."
     tried = attempt.number - delivery.attempts_before

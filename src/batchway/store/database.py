@@ -15,7 +15,7 @@ from sqlalchemy import Connection, CursorResult, Engine, TextClause, create_engi
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from batchway import limits
-from batchway.store.sqlite_writers import BUSY_TIMEOUT, WriterTurns, begin_immediate
+from batchway.store.sqlite_writers import BUSY_TIMEOUT, WriterQueue, begin_immediate
 
 Row = Sequence[Any]
 
@@ -47,7 +47,7 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
-        self._turns = WriterTurns()
+        self._writers = WriterQueue()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -59,7 +59,7 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
             return
-        with self._turns.one(), self.engine.begin() as connection:
+        with self._writers.hold(), self.engine.begin() as connection:
             with _raw_cursor(connection) as cursor:
                 begin_immediate(cursor)
             yield connection

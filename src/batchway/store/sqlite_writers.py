@@ -1,8 +1,8 @@
-"""SQLite has one writer at a time: how the others wait.
+"""SQLite allows one writer at a time. This module decides how the other writers wait.
 
-SQLite's own waiting sleeps ever longer, up to a tenth of a second, and so most often past the
-moment when the lock was free. Here the threads of a process wait for one another, and the first of
-them asks for the file's lock again and again: a single call behind a chunk is answered sooner.
+SQLite's own busy handler sleeps longer with each try, up to a tenth of a second, and often misses
+the moment when the lock is free. Here the threads of a process queue for one lock, and the first
+of them polls the lock of the file: a single call behind a chunk is answered sooner.
 """
 
 import sqlite3
@@ -16,17 +16,17 @@ from batchway import limits
 BUSY_TIMEOUT = f"PRAGMA busy_timeout = {int(limits.busy_timeout_seconds * 1000)}"
 
 
-class WriterTurns:
-    """Of the threads of one process that write to one file."""
+class WriterQueue:
+    """The threads of one process that write to one database file."""
 
     def __init__(self) -> None:
         self._lock = Lock()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Until the end of the block no other thread has a turn.
+    def hold(self) -> Iterator[None]:
+        """Keep other threads from writing until the end of the block.
 
-        Raises TimeoutError when none comes for `busy_timeout_seconds`.
+        Raises TimeoutError after `busy_timeout_seconds` of waiting.
         """
         if not self._lock.acquire(timeout=limits.busy_timeout_seconds):
             message = "Another thread of this process has been writing for too long."
@@ -38,7 +38,7 @@ class WriterTurns:
 
 
 def begin_immediate(cursor: sqlite3.Cursor) -> None:
-    """Begin a transaction that holds the file's lock.
+    """Begin a transaction that holds the write lock of the file.
 
     Raises sqlite3.OperationalError when it is not free for `busy_timeout_seconds`.
     """

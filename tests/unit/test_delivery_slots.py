@@ -9,7 +9,7 @@ import pytest
 
 from batchway import limits
 from batchway.kit.clock import SECOND, Microseconds
-from batchway.lifecycle.turns import Turns
+from batchway.lifecycle.delivery_slots import DeliverySlots
 from batchway.model.webhook import BatchWebhook
 from tests.unit.test_webhook import NOON, WEBHOOK
 
@@ -31,21 +31,21 @@ class Clock:
         return self.now
 
 
-class Impatient:
-    """Turns for which no thread waits."""
+class ImpatientSlots:
+    """Slots for which no thread waits."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.turns = Turns(self.clock, patience_seconds=0)
+        self.slots = DeliverySlots(self.clock, wait_seconds_max=0)
 
     def begin(self, under_way: ExitStack, begun: Sequence[BatchWebhook]) -> list[float]:
         """Begin attempts; how long each has to stay away instead."""
-        return [under_way.enter_context(self.turns.one(each)) for each in begun]
+        return [under_way.enter_context(self.slots.take(each)) for each in begun]
 
     def away(self, webhook: BatchWebhook, after: Microseconds = 0) -> float:
         """How long a webhook's delivery would have to stay away, so long after noon."""
         self.clock.now = NOON + after
-        with self.turns.one(webhook) as away_seconds:
+        with self.slots.take(webhook) as away_seconds:
             return away_seconds
 
 
@@ -57,9 +57,9 @@ def under_way() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def turns() -> Impatient:
-    """A process's turns."""
-    return Impatient()
+def slots() -> ImpatientSlots:
+    """The slots of a process."""
+    return ImpatientSlots()
 
 
 def webhooks(count: int, *, failing: bool = False) -> list[BatchWebhook]:
@@ -68,87 +68,87 @@ def webhooks(count: int, *, failing: bool = False) -> list[BatchWebhook]:
     return [replace(WEBHOOK, id=number, failing_since=since) for number in range(1, count + 1)]
 
 
-def test_turns_of_a_webhook(turns: Impatient, under_way: ExitStack) -> None:
+def test_slots_of_a_webhook(slots: ImpatientSlots, under_way: ExitStack) -> None:
     """It has four while they are young; others stay away for a fourth of the oldest one's age."""
     one, other = webhooks(2)
 
-    assert [0] * OF_WEBHOOK == turns.begin(under_way, [one] * OF_WEBHOOK)
-    assert POLL / OF_WEBHOOK == turns.away(one)
-    assert 1 / OF_WEBHOOK == turns.away(one, SECOND)
-    assert 0 == turns.away(other)
+    assert [0] * OF_WEBHOOK == slots.begin(under_way, [one] * OF_WEBHOOK)
+    assert POLL / OF_WEBHOOK == slots.away(one)
+    assert 1 / OF_WEBHOOK == slots.away(one, SECOND)
+    assert 0 == slots.away(other)
 
 
-def test_turns_of_an_account(turns: Impatient, under_way: ExitStack) -> None:
+def test_slots_of_an_account(slots: ImpatientSlots, under_way: ExitStack) -> None:
     """It has four times as many, whatever its webhooks; another account has its own."""
     *begun, last = webhooks(OF_ACCOUNT + 1)
 
-    assert [0] * OF_ACCOUNT == turns.begin(under_way, begun)
-    assert POLL / OF_WEBHOOK == turns.away(last) == turns.away(last, 60 * SECOND)
-    assert 0 == turns.away(OTHERS)
+    assert [0] * OF_ACCOUNT == slots.begin(under_way, begun)
+    assert POLL / OF_WEBHOOK == slots.away(last) == slots.away(last, 60 * SECOND)
+    assert 0 == slots.away(OTHERS)
 
 
-def test_a_turn_is_given_back(turns: Impatient) -> None:
+def test_a_slot_is_given_back(slots: ImpatientSlots) -> None:
     """By an attempt that ends, not by one that did not begin."""
     [one] = webhooks(1)
     for _ in range(2):
         with ExitStack() as under_way:
-            assert [0] * OF_WEBHOOK == turns.begin(under_way, [one] * OF_WEBHOOK)
-            assert [True] * 2 == [turns.away(one) > 0 for _ in range(2)]
+            assert [0] * OF_WEBHOOK == slots.begin(under_way, [one] * OF_WEBHOOK)
+            assert [True] * 2 == [slots.away(one) > 0 for _ in range(2)]
 
 
-def test_an_attempt_that_hangs(turns: Impatient, under_way: ExitStack) -> None:
+def test_an_attempt_that_hangs(slots: ImpatientSlots, under_way: ExitStack) -> None:
     """From two seconds on nothing more is sent beside it."""
     [one] = webhooks(1)
-    turns.begin(under_way, [one])
+    slots.begin(under_way, [one])
 
-    assert 0 == turns.away(one, SLOW_AFTER - 1)
-    assert limits.slow_attempt_seconds == turns.away(one, SLOW_AFTER)
-    assert 9 == turns.away(one, 9 * SECOND)
+    assert 0 == slots.away(one, SLOW_AFTER - 1)
+    assert limits.slow_attempt_seconds == slots.away(one, SLOW_AFTER)
+    assert 9 == slots.away(one, 9 * SECOND)
 
 
-def test_webhooks_that_fail(turns: Impatient, under_way: ExitStack) -> None:
-    """Each has one turn, and together those of an account have two; the others have theirs."""
+def test_webhooks_that_fail(slots: ImpatientSlots, under_way: ExitStack) -> None:
+    """Each has one slot, and together those of an account have two; the others keep theirs."""
     one, two, three = webhooks(3, failing=True)
 
-    assert [0] == turns.begin(under_way, [one])
-    assert 1 == turns.away(one, SECOND)
-    turns.clock.now = NOON
-    assert [0] == turns.begin(under_way, [two])
-    assert 1 == turns.away(three, SECOND)
-    assert 0 == turns.away(replace(three, failing_since=None), SECOND)
-    assert 0 == turns.away(replace(OTHERS, failing_since=NOON), SECOND)
+    assert [0] == slots.begin(under_way, [one])
+    assert 1 == slots.away(one, SECOND)
+    slots.clock.now = NOON
+    assert [0] == slots.begin(under_way, [two])
+    assert 1 == slots.away(three, SECOND)
+    assert 0 == slots.away(replace(three, failing_since=None), SECOND)
+    assert 0 == slots.away(replace(OTHERS, failing_since=NOON), SECOND)
 
 
-def test_attempts_that_hang_count_as_failing(turns: Impatient, under_way: ExitStack) -> None:
-    """Two of them leave no turn to a third webhook that fails, and one to a third that does not."""
+def test_attempts_that_hang_count_as_failing(slots: ImpatientSlots, under_way: ExitStack) -> None:
+    """Two of them leave no slot to a third webhook that fails, and one to a third that does not."""
     one, two, three = webhooks(3)
-    turns.begin(under_way, [one, two])
+    slots.begin(under_way, [one, two])
 
     failing = replace(three, failing_since=NOON)
-    assert 0 == turns.away(failing, SLOW_AFTER - 1)
-    assert limits.slow_attempt_seconds == turns.away(failing, SLOW_AFTER)
-    assert 0 == turns.away(three, SLOW_AFTER)
+    assert 0 == slots.away(failing, SLOW_AFTER - 1)
+    assert limits.slow_attempt_seconds == slots.away(failing, SLOW_AFTER)
+    assert 0 == slots.away(three, SLOW_AFTER)
 
 
-def test_a_thread_that_waits_for_its_turn() -> None:
-    """It gets the turn of an attempt that ends."""
-    turns, [one] = Turns(Clock(), patience_seconds=60), webhooks(1)
+def test_a_thread_that_waits_for_a_slot() -> None:
+    """It gets the slot of an attempt that ends."""
+    slots, [one] = DeliverySlots(Clock(), wait_seconds_max=60), webhooks(1)
 
     def begin() -> float:
-        with turns.one(one) as away_seconds:
+        with slots.take(one) as away_seconds:
             return away_seconds
 
     with ThreadPoolExecutor(OF_ACCOUNT) as threads:
         with ExitStack() as under_way:
             for _ in range(OF_WEBHOOK):
-                under_way.enter_context(turns.one(one))
+                under_way.enter_context(slots.take(one))
             waiting = [threads.submit(begin) for _ in range(OF_ACCOUNT - OF_WEBHOOK)]
         assert [0] * len(waiting) == [each.result() for each in waiting]
 
 
 def test_threads_do_not_wait_for_those_that_are_slow() -> None:
     """Of a webhook that fails the second delivery stays away at once."""
-    turns, [one] = Turns(Clock(), patience_seconds=60), webhooks(1, failing=True)
+    slots, [one] = DeliverySlots(Clock(), wait_seconds_max=60), webhooks(1, failing=True)
 
-    with turns.one(one), turns.one(one) as away_seconds:
+    with slots.take(one), slots.take(one) as away_seconds:
         assert POLL == away_seconds
