@@ -15,6 +15,9 @@ from batchway.audience.routes import table
 from batchway.contract.result_links import ResultLinks
 from batchway.engine import HandOvers, StepName, Worker
 from batchway.errors import SettingsError
+from batchway.formats.base import Format
+from batchway.formats.file_per_operation import FilePerOperation
+from batchway.formats.one_document import OneDocument
 from batchway.kit.clock import Clock, system_clock
 from batchway.kit.egress import Egress
 from batchway.kit.ids import new_process_name
@@ -124,9 +127,19 @@ def open_app(settings: Settings, clock: Clock = system_clock) -> App:
         target=BuiltinTarget(database, refuses_fake_addresses=settings.refuse_fake_addresses),
         clock=clock,
         hand_over=hand_overs,
-        layout=settings.result_files,
+        formats=_make_formats(),
+        format_name=settings.result_files,
     )
     return App(settings, database, hand_overs, parts)
+
+
+def _make_formats() -> dict[str, Format]:
+    """The results formats by the values of the setting `result_files`."""
+    file_per_operation = FilePerOperation()
+    return {
+        "per-operation": file_per_operation,
+        "per-batch": OneDocument(file_per_operation),
+    }
 
 
 def _check_data_folder(settings: Settings) -> None:

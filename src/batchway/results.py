@@ -1,22 +1,20 @@
-"""The results of a batch, read from its segments: while it runs from the store, then the archive.
+"""Read single results of a batch from its segments, without the archive.
 
-Whole segments are passed over by what their index says, without being read.
+Segments are read from the store while the batch runs, and from their places in the archive after.
+A segment whose index shows that it holds no wanted result is skipped without being read.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import chain
 
-import msgspec
-
-from batchway.archive import read_bare, read_segment, result_place
 from batchway.archives.base import Archive
 from batchway.errors import ArchiveMissing
+from batchway.formats.base import Format
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation, operations_between
 from batchway.model.result import is_error
-from batchway.model.segment import Kind
 from batchway.store import inputs, segments
 from batchway.store.database import Database
 from batchway.store.segments import SegmentKey
@@ -24,7 +22,7 @@ from batchway.store.segments import SegmentKey
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which results are wanted; conditions are ANDed, None is none."""
+    """Which results are wanted: those that meet all conditions; None is no condition."""
 
     status_code: int | None = None
     errored: bool | None = None
@@ -33,24 +31,24 @@ class Filter:
 
     @property
     def is_on_operations(self) -> bool:
-        """Whether the operations must be looked at."""
+        """Whether the operations must be read to tell."""
         return self.operation_id is not None or self.path is not None
 
     def wants_operation(self, operation: Operation) -> bool:
-        """Whether an operation can be one of those."""
+        """Whether results of this operation may be wanted."""
         return (self.operation_id is None or operation.operation_id == self.operation_id) and (
             self.path is None or operation.path == self.path
         )
 
     def wants_status(self, status_code: int) -> bool:
-        """Whether a status can be that of one of those."""
+        """Whether results with this status may be wanted."""
         is_errored = is_error(status_code)
         return (self.status_code is None or self.status_code == status_code) and (
             self.errored is None or self.errored == is_errored
         )
 
     def count_in(self, key: SegmentKey) -> int | None:
-        """How many results of a segment are wanted, or None if it must be read to tell."""
+        """Count the wanted results of a segment; None if it must be read to tell."""
         if key.status_counts is None or self.is_on_operations:
             return None
         return sum(
@@ -60,14 +58,17 @@ class Filter:
         )
 
     def may_be_in(self, key: SegmentKey) -> bool:
-        """Whether the index of a segment leaves room for wanted results."""
+        """Whether a segment may hold wanted results, by its index."""
         statuses = key.status_counts
         return statuses is None or any(map(self.wants_status, statuses))
 
 
+Place = tuple[int, int]  # position and page, in the order of results
+
+
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """One result with its operation; `response` is JSON text, `page` that of a paged GET."""
+class RecordedResult:
+    """A result with its operation; `response` is JSON text, `page` the number of a GET's page."""
 
     position: int
     page: int
@@ -76,100 +77,94 @@ class Recorded:
     response: bytes
 
     @property
-    def place(self) -> "Place":
-        """Where it stands among all results."""
+    def place(self) -> Place:
+        """Where it stands among all results of the batch."""
         return self.position, self.page
-
-
-Place = tuple[int, int]  # position and page, in the order of results
-
-
-class _Entry(msgspec.Struct):
-    status_code: int
-    response: str
-
-
-_entries = msgspec.json.Decoder(list[_Entry])
 
 
 @dataclass(frozen=True)
 class Results:
-    """Reads the results of one batch, as far as they are recorded, in the order of operations."""
+    """Reads the results of one batch that are recorded so far, in the order of operations."""
 
     database: Database
     archive: Archive
+    format: Format
     batch: Batch
     wanted: Filter = field(default_factory=Filter)
 
-    def page(self, count: int, offset: int, bytes_max: int) -> tuple[list[Recorded], int]:
-        """One page of the wanted results, and how many there are in all.
+    def read_page(
+        self, count: int, offset: int, bytes_max: int
+    ) -> tuple[list[RecordedResult], int]:
+        """Return one page of the wanted results, and how many there are in all.
 
-        The page ends early behind the result with which its responses have `bytes_max` bytes.
+        The page ends early after the result with which its responses reach `bytes_max` bytes.
         """
-        taken, total = _Taken(count, bytes_max), 0
-        for group in _groups(self._keys()):
-            held, read = self._count_in(group), 0
-            if held is None or (total + held > offset and not taken.is_full):
-                for read, each in enumerate(self._of(group), 1):
+        page, total = _Page(count, bytes_max), 0
+        for group in _group_overlapping(self._find_keys()):
+            known, read = self._count_in(group), 0
+            if known is None or (total + known > offset and not page.is_full):
+                for read, each in enumerate(self._read_group(group), 1):
                     if total + read > offset:
-                        taken.add(each)
-                    if held is not None and taken.is_full:
+                        page.add(each)
+                    if known is not None and page.is_full:
                         break
-            total += read if held is None else held
-        return taken.results, total
+            total += read if known is None else known
+        return page.results, total
 
-    def all(self, offset: int = 0) -> Iterator[Recorded]:
-        """All wanted results behind the first ones, few segments in memory at a time."""
-        for group in _groups(self._keys()):
-            held = self._count_in(group)
-            if held is not None and held <= offset:
-                offset -= held
+    def iterate(self, offset: int = 0) -> Iterator[RecordedResult]:
+        """Yield all wanted results from an offset on, with few segments in memory at a time."""
+        for group in _group_overlapping(self._find_keys()):
+            known = self._count_in(group)
+            if known is not None and known <= offset:
+                offset -= known
                 continue
-            for each in self._of(group):
+            for each in self._read_group(group):
                 if offset:
                     offset -= 1
                 else:
                     yield each
 
-    def at(self, position: int, page: int) -> tuple[Operation, Recorded | None] | None:
-        """The operation at a position and one page of its result, if there is one yet."""
-        operation = next(iter(self._operations(position, position + 1)), None)
+    def find(self, position: int, page: int) -> tuple[Operation, RecordedResult | None] | None:
+        """Return the operation at a position, and one page of its result if there is one yet."""
+        operation = next(iter(self._load_operations(position, position + 1)), None)
         if operation is None:
             return None
-        for key in self._keys():
-            if _place(key) <= (position, page) < _end(key):
-                for each in self._of([key]):
+        for key in self._find_keys():
+            if _first_place(key) <= (position, page) < _end_place(key):
+                for each in self._read_segment(key):
                     if each.place == (position, page):
                         return operation, each
         return operation, None
 
-    def _keys(self) -> Sequence[SegmentKey]:
+    def _find_keys(self) -> Sequence[SegmentKey]:
         with self.database.read() as connection:
             keys = segments.keys(connection, self.batch)
         return [key for key in keys if self.wanted.may_be_in(key)]
 
     def _count_in(self, group: Iterable[SegmentKey]) -> int | None:
-        """How many results of some segments are wanted, or None if one must be read to tell."""
+        """Count the wanted results of some segments; None if one must be read to tell."""
         total = 0
         for key in group:
-            held = self.wanted.count_in(key)
-            if held is None:
+            count = self.wanted.count_in(key)
+            if count is None:
                 return None
-            total += held
+            total += count
         return total
 
-    def _of(self, group: Sequence[SegmentKey]) -> Iterator[Recorded]:
-        """The wanted results of some segments, in their order; reads no segment before its turn."""
-        of_operations = [self._read(key) for key in group if not key.first_page]
-        of_pages = map(self._read, (key for key in group if key.first_page))
+    def _read_group(self, group: Sequence[SegmentKey]) -> Iterator[RecordedResult]:
+        """Merge the wanted results of some segments; each is read when its first result is due."""
+        first_pages = [self._read_segment(key) for key in group if not key.first_page]
+        further_pages = map(self._read_segment, (key for key in group if key.first_page))
         return merge(
-            *of_operations, chain.from_iterable(of_pages), key=lambda recorded: recorded.place
+            *first_pages, chain.from_iterable(further_pages), key=lambda result: result.place
         )
 
-    def _read(self, key: SegmentKey) -> Iterator[Recorded]:
-        """The wanted results of one segment."""
+    def _read_segment(self, key: SegmentKey) -> Iterator[RecordedResult]:
+        """Yield the wanted results of one segment."""
         operations = dict(
-            enumerate(self._operations(key.first_position, key.end_position), key.first_position)
+            enumerate(
+                self._load_operations(key.first_position, key.end_position), key.first_position
+            )
         )
         wanted = {
             position: operation
@@ -178,85 +173,76 @@ class Results:
         }
         if not wanted:
             return
-        for position, page, entry in _entries_of(self.batch, key, self._data(key), operations):
-            if position in wanted and self.wanted.wants_status(entry.status_code):
-                response = entry.response.encode("utf-8", "surrogatepass")
-                yield Recorded(position, page, wanted[position], entry.status_code, response)
+        data = self._load_data(key)
+        for position, page, result in self.format.read_segment(
+            self.batch, key.kind, data, operations
+        ):
+            if position in wanted and self.wanted.wants_status(result.status_code):
+                response = result.response.encode("utf-8", "surrogatepass")
+                yield RecordedResult(position, page, wanted[position], result.status_code, response)
 
-    def _operations(self, first_position: int, end_position: int) -> list[Operation]:
+    def _load_operations(self, first_position: int, end_position: int) -> list[Operation]:
         with self.database.read() as connection:
             pieces = inputs.between(connection, self.batch, first_position, end_position)
         return operations_between(pieces, first_position, end_position)
 
-    def _data(self, key: SegmentKey) -> bytes:
+    def _load_data(self, key: SegmentKey) -> bytes:
         if key.archive_offset is None:
             with self.database.read() as connection:
                 data = segments.data(connection, self.batch, key)
                 if data is not None:
                     return data
-                found = segments.again(connection, self.batch, key)  # the batch has just finished
-            if found is None:
+                # The batch has finished since the keys were read: the archive has the data now.
+                moved = segments.again(connection, self.batch, key)
+            if moved is None:
                 raise ArchiveMissing(self.batch.public_id)
-            key = found
+            key = moved
         return self.archive.read_range(
             self.batch.public_id, key.archive_offset or 0, key.byte_count
         )
 
 
 @dataclass
-class _Taken:
-    """The results of one page, until there are as many as were asked for, or they are large."""
+class _Page:
+    """Results, until there are as many as were asked for, or their responses are large."""
 
     count: int
     bytes_max: int
-    results: list[Recorded] = field(default_factory=list)
+    results: list[RecordedResult] = field(default_factory=list)
     byte_count: int = 0
 
     @property
     def is_full(self) -> bool:
         return len(self.results) >= self.count or self.byte_count >= self.bytes_max
 
-    def add(self, recorded: Recorded) -> None:
-        """Take a result, if there is room."""
+    def add(self, result: RecordedResult) -> None:
+        """Add a result, if there is room."""
         if not self.is_full:
-            self.results.append(recorded)
-            self.byte_count += len(recorded.response)
+            self.results.append(result)
+            self.byte_count += len(result.response)
 
 
-def _groups(keys: Iterable[SegmentKey]) -> Iterator[list[SegmentKey]]:
-    """Segments in their order; together those whose results stand among one another's."""
+def _group_overlapping(keys: Iterable[SegmentKey]) -> Iterator[list[SegmentKey]]:
+    """Group segments so that each group's results come before all results of the next group."""
     group: list[SegmentKey] = []
     end: Place = (0, 0)
     for key in keys:
-        if group and _place(key) >= end:
+        if group and _first_place(key) >= end:
             yield group
             group = []
         group.append(key)
-        end = max(end, _end(key))
+        end = max(end, _end_place(key))
     if group:
         yield group
 
 
-def _place(key: SegmentKey) -> Place:
-    """That of its first result."""
+def _first_place(key: SegmentKey) -> Place:
+    """The place of a segment's first result."""
     return key.first_position, key.first_page
 
 
-def _end(key: SegmentKey) -> Place:
-    """The one behind its last result. Further pages of one GET have segments of their own."""
+def _end_place(key: SegmentKey) -> Place:
+    """The place after a segment's last result."""
+    # Only segments of a GET's further pages hold more than one page of an operation.
     page_count = key.result_count if key.first_page else 1
     return key.end_position - 1, key.first_page + page_count
-
-
-def _entries_of(
-    batch: Batch, key: SegmentKey, data: bytes, operations: Mapping[int, Operation]
-) -> Iterator[tuple[int, int, _Entry]]:
-    """Each result of a segment with its position and page."""
-    if key.kind is Kind.FILES:
-        for name, content in read_segment(data):
-            [entry] = _entries.decode(content)
-            yield *result_place(batch.id, name), entry
-    else:
-        positions = (at for at, operation in operations.items() if operation.method != "GET")
-        for position, entry in zip(positions, _entries.decode(read_bare(data)), strict=False):
-            yield position, 0, entry

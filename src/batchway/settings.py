@@ -7,7 +7,7 @@ import os
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -20,7 +20,6 @@ from pydantic_settings import (
 from batchway import limits, settable_limits
 from batchway.errors import SettingsError
 from batchway.kit.ids import new_secret_key
-from batchway.model.batch import Layout
 
 _SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of the file
 _SECRET_KEY_CHARACTERS_MIN = 32
@@ -62,8 +61,8 @@ class Settings(BaseSettings):
         default=False,
         description="Refuse addresses at domains reserved for examples, such as example.com.",
     )
-    result_files: Layout = Field(
-        Layout.PER_OPERATION,
+    result_files: Literal["per-operation", "per-batch"] = Field(
+        "per-operation",
         description="Files of a result archive: per-operation, one for each result; per-batch, one "
         "for all results but those of GETs, for readers that parse everything as one document.",
     )

@@ -21,7 +21,7 @@ from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
-from batchway.model.batch import Batch, Layout
+from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
 from batchway.store import accounts
@@ -283,20 +283,20 @@ def test_the_batch_is_deleted_between_two_turns(in_turns: ByHand) -> None:
 
 
 @pytest.mark.parametrize("bytes_max", [1, 8_000, 30_000, 10**9])
-@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("format_name", ["per-operation", "per-batch"])
 @pytest.mark.parametrize("is_one_hop", [True, False])
 def test_reads_among_writes_in_several_parts(
     hand: ByHand,
     monkeypatch: pytest.MonkeyPatch,
     bytes_max: int,
-    layout: Layout,
+    format_name: str,
     *,
     is_one_hop: bool,
 ) -> None:
     """Each write takes effect once, and a read sees what stands before the border before it."""
     monkeypatch.setattr(limits, "page_count_max", PAGE)
     monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
-    hand.parts = replace(hand.parts, layout=layout)
+    hand.parts = replace(hand.parts, format_name=format_name)
     batch = hand.submit(list(_reads_and_writes(hand.list_id, 6)))
 
     if is_one_hop:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from batchway import limits
 from batchway.kit.clock import DAY
 from batchway.model.batch import Batch, Status
-from batchway.results import Recorded, Results
+from batchway.results import Filter, RecordedResult
 from batchway.store.database import run
 from tests.properties.batches import Bench, Known, Operation
 from tests.scenario import Result, read_archive
@@ -103,7 +103,7 @@ def _check_counters(bench: Bench, known: Known, batch: Batch) -> None:
 
 
 def _checked_results(bench: Bench, known: Known, batch: Batch) -> list[tuple[int, int, int, Any]]:
-    found = list(Results(bench.database, bench.parts.archive, batch).all())
+    found = list(bench.parts.read_results(batch, Filter()).iterate())
     places = [(each.position, each.page) for each in found]
     assert batch.finished_operations == len(found) == len(set(places))
     assert batch.errored_operations == sum(not 200 <= each.status_code < 300 for each in found)
@@ -116,11 +116,11 @@ def _checked_results(bench: Bench, known: Known, batch: Batch) -> list[tuple[int
     return results
 
 
-def _plain(each: Recorded) -> tuple[int, int, int, Any]:
+def _plain(each: RecordedResult) -> tuple[int, int, int, Any]:
     return each.position, each.page, each.status_code, json.loads(each.response)
 
 
-def _is(recorded: Recorded, operation: Operation) -> bool:
+def _is(recorded: RecordedResult, operation: Operation) -> bool:
     is_same = (recorded.operation.method, recorded.operation.path) == (
         operation["method"],
         operation["path"],
@@ -154,7 +154,7 @@ def _check_finished(bench: Bench, known: Known, batch: Batch) -> None:
     ]
     assert sorted(recorded, key=str) == sorted(in_archive, key=str)
     places = [each[:2] for each in known.results]
-    again = [_plain(each)[:2] for each in Results(bench.database, bench.parts.archive, batch).all()]
+    again = [_plain(each)[:2] for each in bench.parts.read_results(batch, Filter()).iterate()]
     assert sorted(places) == sorted(again)
 
 

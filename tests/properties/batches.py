@@ -36,7 +36,7 @@ from batchway.lifecycle.split import split
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.model.account import Identity
-from batchway.model.batch import Batch, Layout
+from batchway.model.batch import Batch
 from batchway.model.step import Step
 from batchway.store import accounts, batch_webhooks, batches, deliveries
 from batchway.store.database import run as run_sql
@@ -137,11 +137,11 @@ def small_limits() -> Iterator[None]:
 class Bench:
     """A new account with a list; everything that is done to it is done here."""
 
-    def __init__(self, place: Place, layout: Layout) -> None:
+    def __init__(self, place: Place, format_name: str) -> None:
         self.place = place
         self.clock = place.clock
         self.database = place.app.database
-        self.parts = replace(place.app.parts, layout=layout)
+        self.parts = replace(place.app.parts, format_name=format_name)
         self.identity = self._new_account()
         self.account_id = self.identity.account.id
         self.list_id = str(self.call("POST", "/lists", NEW_LIST)["id"])

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchway.archive import encode_result
 from batchway.contract.fields import select_fields
 from batchway.contract.problems import Refused
 from batchway.contract.response import Response
 from batchway.kit.json_text import quote_json
 from batchway.model.operation import METHODS, Operation, pack, unpack
+from batchway.result_archive.files import encode_result
 from batchway.surfaces.mailchimp.authentication import authenticate
 from batchway.surfaces.mailchimp.batch_reader import read_batch
 from tests.properties.calls import Call

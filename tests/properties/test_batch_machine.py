@@ -29,7 +29,7 @@ from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.retry import retry
 from batchway.lifecycle.submit import Once
-from batchway.model.batch import Layout, Status
+from batchway.model.batch import Status
 from batchway.model.step import Step
 from batchway.model.webhook import State
 from batchway.results import Filter
@@ -86,11 +86,11 @@ class BatchMachine(RuleBasedStateMachine):
     """One account; its batches, its webhooks, and the time that goes by."""
 
     place: Place
-    layout: Layout
+    format_name: str
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(self.place, self.layout)
+        self.bench = Bench(self.place, self.format_name)
         self.enabled: set[int] = set()
 
     # --- What a client does ----------------------------------------------------------------------
@@ -363,25 +363,25 @@ def limited() -> Iterator[None]:
 
 def test_batches_on_sqlite(sqlite_places: Places) -> None:
     """The machine, with an archive that has a file for each operation."""
-    check(sqlite_places[0], Layout.PER_OPERATION, _EXAMPLES // 4)
+    check(sqlite_places[0], "per-operation", _EXAMPLES // 4)
 
 
 def test_batches_in_one_file(sqlite_places: Places) -> None:
     """The same with an archive that has one file for all."""
-    check(sqlite_places[1], Layout.PER_BATCH, _EXAMPLES // 8)
+    check(sqlite_places[1], "per-batch", _EXAMPLES // 8)
 
 
 def test_batches_on_postgres(postgres_places: Places) -> None:
     """The same on PostgreSQL."""
-    check(postgres_places[0], Layout.PER_OPERATION, _EXAMPLES // 4)
+    check(postgres_places[0], "per-operation", _EXAMPLES // 4)
 
 
-def check(where: Place, how: Layout, examples: int) -> None:
+def check(where: Place, how: str, examples: int) -> None:
     """Run the machine as often."""
 
     class Here(BatchMachine):
         place = where
-        layout = how
+        format_name = how
 
     run_state_machine_as_test(
         Here,

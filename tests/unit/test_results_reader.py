@@ -1,6 +1,6 @@
 """The results of a batch as they are read: in order, in pages, from store and archive alike.
 
-And the two layouts of an archive, out of which they are read.
+And the two formats of an archive, out of which they are read.
 """
 
 import json
@@ -18,13 +18,14 @@ from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.run import run
 from batchway.lifecycle.split import split
-from batchway.model.batch import Batch, Layout
-from batchway.results import Filter, Recorded, Results
+from batchway.model.batch import Batch
+from batchway.results import Filter, RecordedResult, Results
 from tests.contract.running import running_server
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.scenario import Operation, Server, add_member
 
 PING = {"method": "GET", "path": "/ping"}
+FORMATS = ("per-operation", "per-batch")
 UNBOUNDED = 10**12  # bytes of a page
 
 
@@ -38,15 +39,15 @@ def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
 # --- Order and pages -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("bytes_max", [1, 5_000, 10**9])
 def test_order(
-    hand: ByHand, monkeypatch: pytest.MonkeyPatch, layout: Layout, bytes_max: int
+    hand: ByHand, monkeypatch: pytest.MonkeyPatch, format_name: str, bytes_max: int
 ) -> None:
     """That of the operations and their pages, in however many parts they were answered."""
     monkeypatch.setattr(limits, "page_count_max", 2)
     monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
-    batch = _mixed(hand, layout)
+    batch = _mixed(hand, format_name)
     split(hand.parts, batch.id)
     _execute_all(hand, batch)
 
@@ -62,11 +63,11 @@ PLACES = [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (3, 0), (4, 0), (4, 1), (4, 2)
 def _check_order(hand: ByHand, batch: Batch) -> None:
     """However it is asked for, each result comes in its place, with its operation."""
     results = _results(hand, batch)
-    assert PLACES == _places(results.all())
+    assert PLACES == _places(results.iterate())
     for offset in range(len(PLACES) + 2):
-        assert PLACES[offset:] == _places(results.all(offset))
+        assert PLACES[offset:] == _places(results.iterate(offset))
         for count in (0, 1, 4, 100):
-            found, total = results.page(count, offset, UNBOUNDED)
+            found, total = results.read_page(count, offset, UNBOUNDED)
             assert (PLACES[offset:][:count], len(PLACES)) == (_places(found), total)
     for wanted, places in (
         (Filter(path="/ping"), [(2, 0), (5, 0)]),
@@ -75,20 +76,20 @@ def _check_order(hand: ByHand, batch: Batch) -> None:
         (Filter(errored=False), PLACES),
     ):
         some = _results(hand, batch, wanted)
-        assert places == _places(some.all())
+        assert places == _places(some.iterate())
         assert (places[2:5], len(places)) == (
-            _places(some.page(3, 2, UNBOUNDED)[0]),
-            some.page(3, 2, UNBOUNDED)[1],
+            _places(some.read_page(3, 2, UNBOUNDED)[0]),
+            some.read_page(3, 2, UNBOUNDED)[1],
         )
     for place in PLACES:
-        found_at = results.at(*place)
+        found_at = results.find(*place)
         assert found_at
         operation, recorded = found_at
         assert recorded
         assert (place, operation) == (recorded.place, recorded.operation)
         assert (operation.operation_id == "all") == (b"returned_item_count" in recorded.response)
-    assert results.at(1, 3) is not None
-    assert results.at(6, 0) is None
+    assert results.find(1, 3) is not None
+    assert results.find(6, 0) is None
 
 
 def test_pages_of_large_responses(hand: ByHand) -> None:
@@ -97,7 +98,7 @@ def test_pages_of_large_responses(hand: ByHand) -> None:
     batch = hand.submit([{"method": "GET", "path": f"/lists/{hand.list_id}/members"}] * 9)
     run(hand.parts, batch.id)
     results = _results(hand, batch)
-    size = len(next(results.all()).response)
+    size = len(next(results.iterate()).response)
 
     for bytes_max, sizes in ((1, [1] * 9), (size + 1, [2, 2, 2, 2, 1]), (9 * size, [9])):
         pages = list(_pages(results, bytes_max))
@@ -113,10 +114,10 @@ def test_segments_of_an_older_version(hand: ByHand) -> None:
     with hand.parts.database.write() as connection:
         connection.exec_driver_sql("UPDATE segments SET status_counts = NULL")
 
-    found, total = _results(hand, batch, Filter(errored=True)).page(1, 1, UNBOUNDED)
+    found, total = _results(hand, batch, Filter(errored=True)).read_page(1, 1, UNBOUNDED)
 
     assert ([(4, 0)], 2) == (_places(found), total)
-    assert 6 == _results(hand, batch).page(0, 0, UNBOUNDED)[1]
+    assert 6 == _results(hand, batch).read_page(0, 0, UNBOUNDED)[1]
 
 
 def test_few_segments_are_read(hand: ByHand) -> None:
@@ -127,24 +128,25 @@ def test_few_segments_are_read(hand: ByHand) -> None:
     with hand.parts.database.write() as connection:  # whoever reads it fails
         connection.exec_driver_sql("DELETE FROM segment_data WHERE chunk_number = 0")
 
-    found, total = _results(hand, batch).page(3, 5_100, UNBOUNDED)
-    lost, count = _results(hand, batch, Filter(status_code=404)).page(3, 0, UNBOUNDED)
+    found, total = _results(hand, batch).read_page(3, 5_100, UNBOUNDED)
+    lost, count = _results(hand, batch, Filter(status_code=404)).read_page(3, 0, UNBOUNDED)
 
     assert ([5_100, 5_101, 5_102], 6_001) == ([each.position for each in found], total)
     assert ([6_000], 1) == ([each.position for each in lost], count)
-    assert [5_999, 6_000] == [each.position for each in _results(hand, batch).all(5_999)]
+    assert [5_999, 6_000] == [each.position for each in _results(hand, batch).iterate(5_999)]
 
 
 def test_a_batch_that_finishes_while_it_is_read(hand: ByHand) -> None:
     """Its results move into the archive, and the reader follows them."""
-    for layout in Layout:
-        hand.parts = replace(hand.parts, layout=layout)
+    for format_name in FORMATS:
+        hand.parts = replace(hand.parts, format_name=format_name)
         batch = hand.submit([PING, *hand.additions(3), PING])
         split(hand.parts, batch.id)
         execute(hand.parts, batch.id, 0)
-        reader = Results(_FinishFirst(hand, batch), hand.parts.archive, batch)  # type: ignore[arg-type]
+        whole = hand.parts.read_results(batch, Filter())
+        reader = replace(whole, database=_FinishFirst(hand, batch))  # type: ignore[arg-type]
 
-        assert [0, 1, 2, 3, 4] == [each.position for each in reader.all()]
+        assert [0, 1, 2, 3, 4] == [each.position for each in reader.iterate()]
         assert "finished" == hand.status(batch)
 
 
@@ -172,7 +174,7 @@ class _FinishFirst:
 )
 def test_one_file(hand: ByHand, writes: int, reads: int, files: int) -> None:
     """All results but those of GETs stand in one file; each GET has its own."""
-    hand.parts = replace(hand.parts, layout=Layout.PER_BATCH)
+    hand.parts = replace(hand.parts, format_name="per-batch")
     mixed = [*hand.additions(writes), *([PING] * reads)]
     batch = hand.submit(mixed[::2] + mixed[1::2])
 
@@ -190,7 +192,7 @@ def test_one_file(hand: ByHand, writes: int, reads: int, files: int) -> None:
 
 def test_one_file_of_several_chunks(hand: ByHand) -> None:
     """Chunks that end in any order make one file, in the order of the operations."""
-    hand.parts = replace(hand.parts, layout=Layout.PER_BATCH)
+    hand.parts = replace(hand.parts, format_name="per-batch")
     operations = hand.additions(5_500)
     operations[5_100] = PING | {"operation_id": "ping"}
     batch = hand.submit(operations)
@@ -204,7 +206,7 @@ def test_one_file_of_several_chunks(hand: ByHand) -> None:
     wanted = [str(each) for each in range(5_500) if each != 5_100]
     assert wanted == [each["operation_id"] for each in results]
     assert ["ping"] == [each["operation_id"] for each in alone]
-    assert list(range(5_500)) == [each.position for each in _results(hand, batch).all()]
+    assert list(range(5_500)) == [each.position for each in _results(hand, batch).iterate()]
     with hand.parts.archive.open(batch.public_id) as file:
         reader = zlib.decompressobj(wbits=31)
         raw = reader.decompress(file.read())
@@ -212,15 +214,15 @@ def test_one_file_of_several_chunks(hand: ByHand) -> None:
     assert (b"ustar\x0000", b"0") == (raw[257:265], raw[156:157])
 
 
-def test_a_batch_keeps_its_layout(hand: ByHand) -> None:
+def test_a_batch_keeps_its_format(hand: ByHand) -> None:
     """The setting is that of the moment of the POST."""
-    other = replace(hand.parts, layout=Layout.PER_BATCH)
+    other = replace(hand.parts, format_name="per-batch")
     before = hand.submit(hand.additions(3))
     run(other, before.id)
 
     hand.parts = other
     after = hand.submit(hand.additions(3))
-    run(replace(other, layout=Layout.PER_OPERATION), after.id)
+    run(replace(other, format_name="per-operation"), after.id)
 
     assert [1, 1, 1] == [len(each) for each in _files(hand, before)]
     assert [3] == [len(each) for each in _files(hand, after)]
@@ -252,7 +254,7 @@ def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
 # --- What the tests say --------------------------------------------------------------------------
 
 
-def _mixed(hand: ByHand, layout: Layout) -> Batch:
+def _mixed(hand: ByHand, format_name: str) -> Batch:
     """A write, a GET of five members and a read, twice."""
     for number in range(5):
         member = add_member(hand.list_id, f"{number}@example.com")
@@ -260,7 +262,7 @@ def _mixed(hand: ByHand, layout: Layout) -> Batch:
     path = f"/lists/{hand.list_id}/members"
     members: Operation = {"method": "GET", "path": path, "operation_id": "all"}
     vip = {"method": "PATCH", "path": f"{path}/1@example.com", "body": '{"vip":true}'}
-    hand.parts = replace(hand.parts, layout=layout)
+    hand.parts = replace(hand.parts, format_name=format_name)
     return hand.submit([vip, members, PING] * 2)
 
 
@@ -270,18 +272,17 @@ def _execute_all(hand: ByHand, batch: Batch) -> None:
 
 
 def _results(hand: ByHand, batch: Batch, wanted: Filter | None = None) -> Results:
-    parts = hand.parts
-    return Results(parts.database, parts.archive, _now(hand, batch), wanted or Filter())
+    return hand.parts.read_results(_now(hand, batch), wanted or Filter())
 
 
-def _places(found: Iterator[Recorded] | Sequence[Recorded]) -> list[tuple[int, int]]:
+def _places(found: Iterator[RecordedResult] | Sequence[RecordedResult]) -> list[tuple[int, int]]:
     return [each.place for each in found]
 
 
-def _pages(results: Results, bytes_max: int) -> Iterator[list[Recorded]]:
+def _pages(results: Results, bytes_max: int) -> Iterator[list[RecordedResult]]:
     """One page behind the other, until there is nothing."""
     offset = 0
-    while page := results.page(100, offset, bytes_max)[0]:
+    while page := results.read_page(100, offset, bytes_max)[0]:
         yield page
         offset += len(page)
 

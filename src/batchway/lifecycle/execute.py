@@ -27,9 +27,10 @@ from batchway.contract.request import Caller
 from batchway.contract.response import encode
 from batchway.errors import Stale
 from batchway.faults import FaultPoint, fault
+from batchway.lifecycle.pack import pack_results
 from batchway.lifecycle.pages import execute_pages
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.record import NotRunning, Turn, Work, pack, record
+from batchway.lifecycle.record import NotRunning, Turn, Work, record
 from batchway.model.batch import Batch, Chunk, Status
 from batchway.model.operation import operations_between
 from batchway.model.result import Result
@@ -153,7 +154,7 @@ def _record(parts: Parts, work: Work, answer: Answer | None, turn: Turn) -> int 
     """Everything that makes the chunk done, or nothing; the number of a chunk to go on with."""
     packed = None
     if answer is not None:
-        packed = pack(work, answer.results)
+        packed = pack_results(parts, work.batch, work.place_results(answer.results))
         answer.prepare()
     fault(FaultPoint.EXECUTE_BEFORE_TRANSACTION)
     batch, chunk = work.batch, work.chunk
@@ -163,12 +164,13 @@ def _record(parts: Parts, work: Work, answer: Answer | None, turn: Turn) -> int 
                 return None
             if answer is None or packed is None:
                 results = parts.target.answer_within(connection, work.caller, work.operations)
-                packed = pack(work, results)
+                packed = pack_results(parts, batch, work.place_results(results))
             else:
                 answer.write(connection)
-            if len(packed.results) < chunk.operation_count:
-                chunks.cut(connection, batch, chunk, len(packed.results))
-            left, goes_on = _left(chunk, packed.results), not turn.is_over
+            results = [entry.result for entry in packed.entries]
+            if len(results) < chunk.operation_count:
+                chunks.cut(connection, batch, chunk, len(results))
+            left, goes_on = _left(chunk, results), not turn.is_over
             own = record(parts, connection, work, packed, left=left, goes_on=goes_on)
             fault(FaultPoint.EXECUTE_BEFORE_COMMIT)
     except NotRunning:

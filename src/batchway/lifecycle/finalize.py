@@ -4,24 +4,15 @@ The archive is written under the batch's own key, so that a second run writes th
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-from batchway import limits
-from batchway.archive import (
-    FIRST_SEGMENT_OFFSET,
-    PAGES_MAX,
-    POSITIONS_MAX,
-    Brackets,
-    archive_parts,
-    result_file_name,
-)
 from batchway.errors import Stale
 from batchway.faults import FaultPoint, fault
-from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import admit_next
 from batchway.lifecycle.announce import announce
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
-from batchway.model.segment import Kind, Segment
+from batchway.model.segment import Segment
 from batchway.store import accounts, batches, segments
 from batchway.store.segments import SegmentKey
 
@@ -36,64 +27,33 @@ def finalize(parts: Parts, batch_id: int) -> None:
             return
         keys = segments.keys(connection, batch)
     fault(FaultPoint.FINALIZE_AFTER_STATUS)
-    offsets: Offsets = []
-    archive_bytes = _write(parts, batch, keys, offsets)
+    archive_bytes, offsets = _write(parts, batch, keys)
     if not _finish(parts, batch, offsets, archive_bytes):
         _drop_if_gone(parts, batch)
     fault(FaultPoint.FINALIZE_AFTER_COMMIT)
 
 
-def _write(parts: Parts, batch: Batch, keys: Sequence[SegmentKey], offsets: Offsets) -> int:
-    """The archive's size; a batch without operations has none. Fills in `offsets`."""
+def _write(parts: Parts, batch: Batch, keys: Sequence[SegmentKey]) -> tuple[int, Offsets]:
+    """Write the archive; return its size and the places of its segments. No results, no archive."""
+    offsets: Offsets = []
     if not keys:
-        return 0
-    joined = _joined(parts, batch, keys, offsets)
-    size = parts.archive.write(batch.public_id, archive_parts(joined))
+        return 0, offsets
+    joined = parts.get_format(batch).join_segments(batch, keys, partial(_load, parts, batch))
+    size = parts.archive.write(batch.public_id, _note_offsets(joined, offsets))
     fault(FaultPoint.FINALIZE_AFTER_WRITE)
-    return size
+    return size, offsets
 
 
-def _joined(
-    parts: Parts, batch: Batch, keys: Sequence[SegmentKey], offsets: Offsets
-) -> Iterator[Segment]:
-    """What the archive is made of, one segment in memory at a time; notes where each stands."""
-    offsets.clear()
-    offset = FIRST_SEGMENT_OFFSET
-    for key, segment in _arranged(parts, batch, keys):
+def _note_offsets(
+    joined: Iterator[tuple[SegmentKey | None, bytes]], offsets: Offsets
+) -> Iterator[bytes]:
+    """Pass the archive's bytes on, and note where each segment stands among them."""
+    offset = 0
+    for key, data in joined:
         if key is not None:
             offsets.append((key, offset))
-        yield segment
-        offset += len(segment.data)
-
-
-def _arranged(
-    parts: Parts, batch: Batch, keys: Sequence[SegmentKey]
-) -> Iterator[tuple[SegmentKey | None, Segment]]:
-    """Bare results in files together, then the segments that hold files; brackets have no key."""
-    for number, group in enumerate(_groups([key for key in keys if key.kind is Kind.RESULTS])):
-        name = result_file_name(batch.id, POSITIONS_MAX - 1 - number, PAGES_MAX - 1)
-        brackets = Brackets(name, [key.raw_bytes for key in group], batch.submitted_at // SECOND)
-        for key in group:
-            yield None, brackets.before()
-            yield key, _load(parts, batch, key)
-        yield None, brackets.end()
-    for key in keys:
-        if key.kind is Kind.FILES:
-            yield key, _load(parts, batch, key)
-
-
-def _groups(keys: Sequence[SegmentKey]) -> Iterator[list[SegmentKey]]:
-    """One group, unless it is larger than a file in an archive may be."""
-    group: list[SegmentKey] = []
-    size = 0
-    for key in keys:
-        if group and size + key.raw_bytes > limits.results_file_bytes_max:
-            yield group
-            group, size = [], 0
-        group.append(key)
-        size += key.raw_bytes + 1
-    if group:
-        yield group
+        yield data
+        offset += len(data)
 
 
 def _load(parts: Parts, batch: Batch, key: SegmentKey) -> Segment:

@@ -7,14 +7,15 @@ made again from there.
 from collections.abc import Iterator
 
 from batchway import limits
-from batchway.archive import PAGES_MAX
 from batchway.contract.problems import Refused, too_many_pages
 from batchway.contract.response import encode
 from batchway.faults import FaultPoint, fault
+from batchway.lifecycle.pack import pack_results
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.record import NotRunning, Turn, Work, pack, record
+from batchway.lifecycle.record import NotRunning, Turn, Work, record
 from batchway.model.result import Result
 from batchway.model.step import Step
+from batchway.result_archive.files import PAGES_MAX
 from batchway.store import chunks
 
 
@@ -26,7 +27,7 @@ def execute_pages(parts: Parts, work: Work, refused: Refused | None, turn: Turn)
     """
     results = [_error(refused)] if refused else list(_pages(parts, work))
     continuation = results[-1].continuation
-    packed = pack(work, results)
+    packed = pack_results(parts, work.batch, work.place_results(results))
     batch, chunk = work.batch, work.chunk
     fault(FaultPoint.PAGES_BEFORE_TRANSACTION)
     try:

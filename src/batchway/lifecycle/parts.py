@@ -1,11 +1,14 @@
 """What every step works with; wired in `app.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from batchway.archives.base import Archive
+from batchway.formats.base import Format
 from batchway.kit.clock import Clock
-from batchway.model.batch import Layout
+from batchway.model.batch import Batch
 from batchway.model.step import HandOver
+from batchway.results import Filter, Results
 from batchway.store.database import Database
 from batchway.targets.base import Target
 
@@ -14,7 +17,7 @@ from batchway.targets.base import Target
 class Parts:
     """The database, the families' members in use, the clock and the engine's hand-over.
 
-    `layout` is that of the archives of new batches.
+    `formats` has the results formats by their names; `format_name` names that of new batches.
     """
 
     database: Database
@@ -22,4 +25,13 @@ class Parts:
     target: Target
     clock: Clock
     hand_over: HandOver
-    layout: Layout = Layout.PER_OPERATION
+    formats: Mapping[str, Format]
+    format_name: str
+
+    def get_format(self, batch: Batch) -> Format:
+        """Return the format that the results of a batch are written in, fixed when it came in."""
+        return self.formats[batch.format_name]
+
+    def read_results(self, batch: Batch, wanted: Filter) -> Results:
+        """Return a reader of those results of a batch that are wanted."""
+        return Results(self.database, self.archive, self.get_format(batch), batch, wanted)

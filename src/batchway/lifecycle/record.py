@@ -1,31 +1,24 @@
 """Record the results of a part of a chunk: segments, counters, and what is yet to be done."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-import structlog
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.archive import SegmentWriter, encode_result, result_file_name
-from batchway.contract.problems import internal_error
 from batchway.contract.request import Caller
-from batchway.contract.response import encode
+from batchway.formats.base import Entry, PackedSegment
 from batchway.kit.clock import SECOND, Clock, Microseconds
-from batchway.kit.json_text import RenderedJson
+from batchway.lifecycle.pack import Packed
 from batchway.lifecycle.parts import Parts
-from batchway.model.batch import Batch, Chunk, Layout
+from batchway.model.batch import Batch, Chunk
 from batchway.model.operation import Operation
 from batchway.model.result import Result, is_error
-from batchway.model.segment import Kind
 from batchway.model.step import Step
 from batchway.store import batches, chunks, segments
 from batchway.store.batches import Progress
 from batchway.store.segments import NewSegment
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,13 +35,20 @@ class Work:
         """Whether results are pages of the one operation."""
         return self.chunk.continuation is not None
 
-
-@dataclass(frozen=True)
-class Packed:
-    """Results, and the segments that hold them."""
-
-    results: Sequence[Result]
-    segments: Sequence[NewSegment]
+    def place_results(self, results: Sequence[Result]) -> list[Entry]:
+        """Give the results of the first operations, or of the next pages, their places."""
+        position, page = self.chunk.first_position, self.chunk.next_page
+        if self.is_pages:
+            operation = self.operations[0]
+            return [
+                Entry(position, number, operation, result)
+                for number, result in enumerate(results, page)
+            ]
+        pairs = zip(self.operations, results, strict=False)
+        return [
+            Entry(number, 0, operation, result)
+            for number, (operation, result) in enumerate(pairs, position)
+        ]
 
 
 @dataclass(frozen=True)
@@ -73,87 +73,6 @@ class NotRunning(Exception):
     """Rolls a chunk back: its batch was deleted or told to stop meanwhile."""
 
 
-def pack(work: Work, results: Sequence[Result]) -> Packed:
-    """Compress the results of the first operations, or of the next pages. Needs no lock.
-
-    Bodies are rendered here. One that cannot be is a 500 for its operation and for nobody else.
-    """
-    try:
-        return _packed(work, results)
-    except Exception:
-        log.exception("call_failed")
-        return _packed(work, [_rendered(result) for result in results])
-
-
-def _rendered(result: Result) -> Result:
-    try:
-        body = RenderedJson(result.body.plain())
-    except Exception:
-        problem = internal_error().problem
-        return Result.of(problem.status, encode(problem))
-    return Result(result.status_code, body, result.continuation)
-
-
-def _packed(work: Work, results: Sequence[Result]) -> Packed:
-    entries = list(_entries(work, results))
-    if work.batch.layout is Layout.PER_OPERATION:
-        packed = [_segment(work, Kind.FILES, 0, entries)]
-    else:
-        bare = [entry for entry in entries if entry.operation.method != "GET"]
-        files = [entry for entry in entries if entry.operation.method == "GET"]
-        packed = [
-            _segment(work, kind, number, some)
-            for number, (kind, some) in enumerate([(Kind.RESULTS, bare), (Kind.FILES, files)])
-            if some
-        ]
-    return Packed(results, packed)
-
-
-class _Entry(msgspec.Struct, frozen=True, gc=False):
-    """One result and its place."""
-
-    operation: Operation
-    result: Result
-    position: int
-    page: int
-
-
-def _entries(work: Work, results: Sequence[Result]) -> Iterator[_Entry]:
-    position, page = work.chunk.first_position, work.chunk.next_page
-    if work.is_pages:
-        for number, result in enumerate(results, page):
-            yield _Entry(work.operations[0], result, position, number)
-    else:
-        for operation, result in zip(work.operations, results, strict=False):
-            yield _Entry(operation, result, position, 0)
-            position += 1
-
-
-def _segment(work: Work, kind: Kind, number: int, entries: Sequence[_Entry]) -> NewSegment:
-    batch = work.batch
-    writer = SegmentWriter(mtime_seconds=batch.submitted_at // SECOND)
-    for entry in entries:
-        result = entry.result
-        encoded = encode_result(
-            result.status_code, entry.operation.operation_id, result.body.quoted()
-        )
-        if kind is Kind.RESULTS:
-            writer.add_bare(encoded)
-        else:
-            writer.add(result_file_name(batch.id, entry.position, entry.page), encoded)
-    status_counts = Counter([entry.result.status_code for entry in entries])
-    return NewSegment(
-        chunk_number=work.chunk.number,
-        number=work.chunk.next_page + number,
-        kind=kind,
-        first_position=entries[0].position,
-        first_page=entries[0].page,
-        status_counts=status_counts,
-        errored_count=sum(n for code, n in status_counts.items() if is_error(code)),
-        segment=writer.finish(),
-    )
-
-
 def record(  # noqa: PLR0913 - the parts, what, and what follows from it
     parts: Parts,
     connection: Connection,
@@ -171,16 +90,20 @@ def record(  # noqa: PLR0913 - the parts, what, and what follows from it
     began.
     """
     batch = work.batch
-    for new in packed.segments:
+    new_segments = [
+        _index_segment(work.chunk, number, segment)
+        for number, segment in enumerate(packed.segments, work.chunk.next_page)
+    ]
+    for new in new_segments:
         segments.insert(connection, batch, new)
     # The one row that all chunks of the batch write comes late.
     counted = batches.record(
         connection,
         batch,
         Progress(
-            finished=len(packed.results),
-            errored=sum(segment.errored_count for segment in packed.segments),
-            found=len(packed.results) if work.is_pages else 0,
+            finished=len(packed.entries),
+            errored=sum(new.errored_count for new in new_segments),
+            found=len(packed.entries) if work.is_pages else 0,
             new_chunks=len(left),
             is_chunk_done=is_chunk_done,
         ),
@@ -200,3 +123,18 @@ def record(  # noqa: PLR0913 - the parts, what, and what follows from it
         delay = limits.own_hand_over_seconds  # this process does it at once: `steps.py`
         parts.hand_over(connection, Step.FINALIZE, batch.id, delay_seconds=delay)
     return own[0].number if own else None
+
+
+def _index_segment(chunk: Chunk, number: int, packed: PackedSegment) -> NewSegment:
+    entries = packed.entries
+    status_counts = Counter([entry.result.status_code for entry in entries])
+    return NewSegment(
+        chunk_number=chunk.number,
+        number=number,
+        kind=packed.kind,
+        first_position=entries[0].position,
+        first_page=entries[0].page,
+        status_counts=status_counts,
+        errored_count=sum(n for code, n in status_counts.items() if is_error(code)),
+        segment=packed.segment,
+    )

@@ -5,7 +5,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.submit import Incoming, check_room, submit
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
-from batchway.results import Filter, Results
+from batchway.results import Filter
 
 
 def retry(parts: Parts, identity: Identity, base_url: str, batch: Batch, wanted: Filter) -> Batch:
@@ -19,7 +19,7 @@ def retry(parts: Parts, identity: Identity, base_url: str, batch: Batch, wanted:
     check_room(parts, identity.account.id)
     with Incoming() as incoming:
         last = -1  # an operation comes once, however many of its pages are wanted
-        for each in Results(parts.database, parts.archive, batch, wanted).all():
+        for each in parts.read_results(batch, wanted).iterate():
             if each.position != last:
                 incoming.add([each.operation])
                 last = each.position

@@ -156,7 +156,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
             api_key_id=identity.api_key_id,
             base_url=base_url,
             operation_count=incoming.count,
-            layout=parts.layout,
+            format_name=parts.format_name,
             retry_of=None if retry_of is None else retry_of.id,
             now=parts.clock(),
         )

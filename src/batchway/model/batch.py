@@ -22,13 +22,6 @@ class Status(StrEnum):
 FIRST_CHUNK = 0  # the number of a batch's first chunk
 
 
-class Layout(StrEnum):
-    """How results become the files of an archive; fixed when a batch is submitted."""
-
-    PER_OPERATION = "per-operation"  # a file for each, and for each page of a paged GET
-    PER_BATCH = "per-batch"  # one file for all results, but those of GETs as above
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One row of `batches`.
@@ -37,7 +30,7 @@ class Batch:
     `chunks_left` counts the chunks that are not done. A pending batch `is_held` if it was turned
     away because as many batches of its account run as may. One that `is_cancelling` runs its
     operations no more, but still ends `finished`. `retry_of` is the batch whose errored operations
-    it runs again.
+    it runs again. `format_name` names the format of its results, in `formats/`.
     """
 
     id: int
@@ -57,7 +50,7 @@ class Batch:
     is_held: bool
     operation_count: int
     is_cancelling: bool
-    layout: Layout
+    format_name: str
     retry_of: int | None
     began_at: Microseconds | None
 

@@ -1,14 +1,6 @@
 """A segment: the compressed results of one committed part of a chunk."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-
-class Kind(StrEnum):
-    """What a segment is made of."""
-
-    FILES = "files"  # tar entries, one a result
-    RESULTS = "results"  # bare results, separated by commas: a part of one file of all results
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 from batchway import limits
 from batchway.kit.clock import DAY, Microseconds
 from batchway.kit.ids import new_public_id
-from batchway.model.batch import Batch, Layout, Status
+from batchway.model.batch import Batch, Status
 from batchway.store.database import any_of, run, values_for
 
 _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_operations,
     finished_operations, errored_operations, chunk_count, chunks_left, submitted_at,
-    completed_at, archive_key, is_held, operation_count, is_cancelling, layout, retry_of,
-    began_at"""
+    completed_at, archive_key, is_held, operation_count, is_cancelling,
+    layout AS format_name, retry_of, began_at"""
 # Seven days run from the POST; a batch that is not finished does not expire.
 _VISIBLE = """status <> 'deleted'
           AND (status <> 'finished' OR submitted_at > :now - :span)"""
@@ -51,7 +51,7 @@ def insert(  # noqa: PLR0913 - one argument a column
     api_key_id: int,
     base_url: str,
     operation_count: int,
-    layout: Layout,
+    format_name: str,
     retry_of: int | None,
     now: Microseconds,
 ) -> Batch:
@@ -64,7 +64,7 @@ def insert(  # noqa: PLR0913 - one argument a column
                                  operation_count, total_operations, layout, retry_of,
                                  submitted_at, touched_at)
             VALUES (:account_id, :public_id, :api_key_id, :base_url, 'pending',
-                    :operation_count, :operation_count, :layout, :retry_of, :now, :now)
+                    :operation_count, :operation_count, :format_name, :retry_of, :now, :now)
             ON CONFLICT (public_id) DO NOTHING
             RETURNING {_COLUMNS}
             """,
@@ -73,7 +73,7 @@ def insert(  # noqa: PLR0913 - one argument a column
             api_key_id=api_key_id,
             base_url=base_url,
             operation_count=operation_count,
-            layout=layout,
+            format_name=format_name,
             retry_of=retry_of,
             now=now,
         ).one_or_none()
@@ -463,7 +463,6 @@ def _batch(row: Any) -> Batch:  # noqa: ANN401 - a database row
         **values
         | {
             "status": Status(values["status"]),
-            "layout": Layout(values["layout"]),
             "is_held": bool(values["is_held"]),
             "is_cancelling": bool(values["is_cancelling"]),
         }

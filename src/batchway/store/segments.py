@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway.model.batch import Batch
-from batchway.model.segment import Kind, Segment
+from batchway.model.segment import Segment
 from batchway.store.database import execute_many, run
 
 _KEYS = """
@@ -27,13 +27,14 @@ _status_counts = msgspec.json.Decoder(dict[int, int])
 class NewSegment:
     """A segment to be kept: where its results stand in the batch, and what they come to.
 
-    Within a chunk, `number` tells its segments apart. The results are those of consecutive
-    operations, or of consecutive pages of one operation from `first_page` on.
+    Within a chunk, `number` tells its segments apart. `kind` is the results format's own word for
+    how the segment is written. The results are those of consecutive operations, or of consecutive
+    pages of one operation from `first_page` on.
     """
 
     chunk_number: int
     number: int
-    kind: Kind
+    kind: str
     first_position: int
     first_page: int
     status_counts: Mapping[int, int]
@@ -57,7 +58,7 @@ class SegmentKey:
 
     chunk_number: int
     number: int
-    kind: Kind
+    kind: str
     first_position: int
     end_position: int
     first_page: int
@@ -183,7 +184,6 @@ def _key(row: Any) -> SegmentKey:  # noqa: ANN401 - a database row
     return SegmentKey(
         **row._asdict()
         | {
-            "kind": Kind(row.kind),
             "status_counts": None if counts is None else _status_counts.decode(counts),
         }
     )

@@ -20,7 +20,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
-from batchway.results import Filter, Recorded, Results
+from batchway.results import Filter, RecordedResult, Results
 from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
 from batchway.surfaces.mailchimp.error_groups import ErrorGroup, ErrorGroups
 
@@ -133,7 +133,7 @@ class BatchResultCalls:
         if accepts(request.headers.get("accept", ""), NDJSON):
             return Response(200, Stream(NDJSON, _lines(request, results)))
         wanted = page(request.params)
-        found, total = results.page(wanted.count, wanted.offset, limits.answer_bytes_max)
+        found, total = results.read_page(wanted.count, wanted.offset, limits.answer_bytes_max)
         itself = f"/batches/{batch.public_id}"
         return Response(
             200,
@@ -156,7 +156,7 @@ class BatchResultCalls:
         wanted_page = _number(request.params.get("page", "0"))
         if wanted_page is None:
             raise invalid_field("page", "This value should be a whole number of 0 or more.")
-        found = self._results(batch).at(position, wanted_page)
+        found = self._results(batch).find(position, wanted_page)
         if found is None:
             raise not_found()
         operation, recorded = found
@@ -170,7 +170,7 @@ class BatchResultCalls:
         """The failures so far, grouped by what went wrong."""
         batch = find_batch(self.parts, request, identity)
         groups = ErrorGroups()
-        for each in self._results(batch, Filter(errored=True)).all():
+        for each in self._results(batch, Filter(errored=True)).iterate():
             groups.add(each.position, each.operation, each.status_code, each.response)
         itself = f"/batches/{batch.public_id}"
         return Response(
@@ -184,7 +184,7 @@ class BatchResultCalls:
         )
 
     def _results(self, batch: Batch, wanted: Filter | None = None) -> Results:
-        return Results(self.parts.database, self.parts.archive, batch, wanted or Filter())
+        return self.parts.read_results(batch, wanted or Filter())
 
 
 def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filter:
@@ -211,12 +211,12 @@ def _lines(request: Request, results: Results) -> Iterator[bytes]:
     """All results from the offset on, or as many as are asked for; `fields` are those of one."""
     wanted = page(request.params)
     count = wanted.count if request.params.get("count", "").strip() else None
-    found = islice(results.all(wanted.offset), count)
+    found = islice(results.iterate(wanted.offset), count)
     replies = (select_fields(Response(200, _result(each)), request.params) for each in found)
     return (encode(reply.body) + b"\n" for reply in replies)
 
 
-def _result(recorded: Recorded) -> OperationResult:
+def _result(recorded: RecordedResult) -> OperationResult:
     return OperationResult(
         recorded.position,
         recorded.page,

@@ -7,7 +7,7 @@ import random
 import subprocess
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain, pairwise, product
 
 import pytest
@@ -15,18 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from batchway.archive import (
-    FIRST_SEGMENT_OFFSET,
-    PAGES_MAX,
-    POSITIONS_MAX,
-    SegmentWriter,
-    archive_parts,
-    encode_result,
-    read_segment,
-    result_file_name,
-)
 from batchway.kit.json_text import RenderedJson, quote_json
 from batchway.model.segment import Segment
+from batchway.result_archive.container import join_segments
+from batchway.result_archive.files import (
+    PAGES_MAX,
+    POSITIONS_MAX,
+    encode_result,
+    name_result_file,
+    parse_file_name,
+)
+from batchway.result_archive.segments import SegmentWriter, deflate_text, read_files, read_text
 from tests.clients.programs import need
 
 MTIME = 1_790_000_000
@@ -52,7 +51,7 @@ Files = list[tuple[str, bytes]]
 def named(batch: list[list[bytes]]) -> list[Files]:
     """The files of each segment: the contents, each with a name of its own."""
     return [
-        [(result_file_name(7, number, page), content) for page, content in enumerate(files)]
+        [(name_result_file(7, number, page), content) for page, content in enumerate(files)]
         for number, files in enumerate(batch)
     ]
 
@@ -61,8 +60,13 @@ def segment_of(files: Files) -> Segment:
     """One segment with these files."""
     writer = SegmentWriter(mtime_seconds=MTIME)
     for name, content in files:
-        writer.add(name, content)
+        writer.add_file(name, content)
     return writer.finish()
+
+
+def archive_of(segments: Iterable[Segment]) -> bytes:
+    """The archive that holds these segments."""
+    return b"".join(data for _, data in join_segments(enumerate(segments)))
 
 
 def inflate_one_member(archive: bytes) -> bytes:
@@ -85,7 +89,7 @@ def test_archive_holds_the_files_of_its_segments_in_one_member(batch: list[list[
     """Whatever the contents, a reader of one gzip member and of plain tar finds all files."""
     segments = named(batch)
 
-    archive = b"".join(archive_parts(segment_of(files) for files in segments))
+    archive = archive_of(map(segment_of, segments))
 
     assert list(chain.from_iterable(segments)) == tar_files(archive)
 
@@ -94,11 +98,15 @@ def test_archive_holds_the_files_of_its_segments_in_one_member(batch: list[list[
 @given(batches)
 def test_any_segment_is_read_alone_at_its_offset(batch: list[list[bytes]]) -> None:
     """The bytes between two offsets of a finished archive are one segment, whole."""
-    segments = [segment_of(files) for files in named(batch)]
-    archive = b"".join(archive_parts(segments))
-    ends = list(accumulate((len(s.data) for s in segments), initial=FIRST_SEGMENT_OFFSET))
+    parts = list(join_segments(enumerate(map(segment_of, named(batch)))))
+    archive = b"".join(data for _, data in parts)
+    ends = accumulate((len(data) for _, data in parts), initial=0)
 
-    found = [list(read_segment(archive[a:b])) for a, b in pairwise(ends)]
+    found = [
+        list(read_files(archive[start:end]))
+        for (start, end), (key, _) in zip(pairwise(ends), parts, strict=True)
+        if key is not None
+    ]
 
     assert named(batch) == found
 
@@ -127,10 +135,10 @@ def test_one_writer_makes_segments_that_know_nothing_of_each_other(
     writer = SegmentWriter(mtime_seconds=MTIME)
     for files in named(batch):
         for name, content in files:
-            writer.add(name, content)
+            writer.add_file(name, content)
         segment = writer.finish()
 
-        assert files == list(read_segment(segment.data))
+        assert files == list(read_files(segment.data))
         assert segment_of(files).crc32 == segment.crc32
 
 
@@ -138,55 +146,55 @@ def test_segments_are_passed_on_unchanged_and_one_at_a_time() -> None:
     """Joining neither compresses again nor gathers the segments."""
     taken = []
 
-    def segments() -> Iterator[Segment]:
+    def segments() -> Iterator[tuple[int, Segment]]:
         for number in range(3):
             taken.append(number)
-            yield segment_of([(result_file_name(1, number, 0), b"[%d]" % number)])
+            yield number, segment_of([(name_result_file(1, number, 0), b"[%d]" % number)])
 
-    expected = [segment_of([(result_file_name(1, n, 0), b"[%d]" % n)]).data for n in range(3)]
-    parts = archive_parts(segments())
-    next(parts)  # the gzip header
+    expected = [segment_of([(name_result_file(1, n, 0), b"[%d]" % n)]).data for n in range(3)]
+    parts = join_segments(segments())
+    header_key, _ = next(parts)
 
-    assert [] == taken
-    assert expected[0] == next(parts)
+    assert ([], None) == (taken, header_key)
+    assert (0, expected[0]) == next(parts)
     assert [0] == taken
-    assert expected[1:] == [next(parts), next(parts)]
+    assert [(1, expected[1]), (2, expected[2])] == [next(parts), next(parts)]
 
 
 def test_same_segments_make_the_same_archive() -> None:
     """A step that runs twice writes the same bytes under the same key."""
     segments = [segment_of([("a.json", b"[1]")]), segment_of([("b.json", b"[2]")])]
 
-    assert list(archive_parts(segments)) == list(archive_parts(segments))
+    assert archive_of(segments) == archive_of(segments)
 
 
 def test_archive_of_no_segments_is_an_empty_tar() -> None:
     """A batch without results still gives an archive that opens."""
-    assert [] == tar_files(b"".join(archive_parts([])))
+    assert [] == tar_files(archive_of([]))
 
 
 def test_segment_without_files_is_harmless() -> None:
     """An empty segment between others changes nothing."""
     files = [("a.json", b"[1]")]
-    archive = b"".join(archive_parts([segment_of([]), segment_of(files), segment_of([])]))
+    archive = archive_of([segment_of([]), segment_of(files), segment_of([])])
 
     assert files == tar_files(archive)
-    assert [] == list(read_segment(segment_of([]).data))
+    assert [] == list(read_files(segment_of([]).data))
 
 
 def test_size_in_the_trailer_wraps_at_four_gibibytes() -> None:
     """The gzip trailer counts modulo 2**32; a segment's size does not."""
     huge = Segment(data=b"", crc32=0, raw_bytes=2**32 + 2**31 + 512, file_count=1)
 
-    *_, trailer = archive_parts([huge])
+    *_, (_, trailer) = join_segments([(1, huge)])
 
     assert 2**31 + 512 + 1_024 == int.from_bytes(trailer[4:], "little")
 
 
 def test_archive_begins_with_a_plain_file() -> None:
     """The first header is a USTAR file with a bare name: no folder, no extended header."""
-    name = result_file_name(1, 0, 0)
-    header = inflate_one_member(b"".join(archive_parts([segment_of([(name, b"[1]")])])))[:512]
+    name = name_result_file(1, 0, 0)
+    header = inflate_one_member(archive_of([segment_of([(name, b"[1]")])]))[:512]
 
     assert name.encode() == header[:100].rstrip(b"\0")
     assert (b"0", b"ustar\x0000") == (header[156:157], header[257:265])
@@ -196,11 +204,11 @@ def many_results() -> tuple[Files, bytes]:
     """A few thousand results as files, and their archive of several segments."""
     response = '{"email_address":"ann%d@example.com","note":"Grüße 😀"}'
     files = [
-        (result_file_name(3, n, 0), encode_result(200, f"crm-{n}", quote_json(response % n)))
+        (name_result_file(3, n, 0), encode_result(200, f"crm-{n}", quote_json(response % n)))
         for n in range(3_000)
     ]
     segments = [segment_of(files[start : start + 1_000]) for start in range(0, len(files), 1_000)]
-    return files, b"".join(archive_parts(segments))
+    return files, archive_of(segments)
 
 
 def test_tar_command_reads_the_archive_without_a_word() -> None:
@@ -276,8 +284,8 @@ def test_file_names_are_unique_within_a_batch() -> None:
     positions = {*range(10_000), *range(POSITIONS_MAX - 1_000, POSITIONS_MAX), *powers}
     pages = [0, 1, 2, PAGES_MAX // 2, PAGES_MAX - 1]
 
-    names = {result_file_name(42, *place) for place in product(positions, pages)}
-    names |= {result_file_name(42, 0, page) for page in range(PAGES_MAX) if page not in pages}
+    names = {name_result_file(42, *place) for place in product(positions, pages)}
+    names |= {name_result_file(42, 0, page) for page in range(PAGES_MAX) if page not in pages}
 
     assert len(positions) * len(pages) + PAGES_MAX - len(pages) == len(names)
 
@@ -289,17 +297,18 @@ def test_file_names_are_unique_within_a_batch() -> None:
 )
 def test_file_name_is_hex_and_repeats(batch_key: int, position: int, page: int) -> None:
     """Ten lower-case hex digits and `.json`; a second run finds the same name."""
-    name = result_file_name(batch_key, position, page)
+    name = name_result_file(batch_key, position, page)
     stem, suffix = name.split(".")
 
     assert ("json", 10) == (suffix, len(stem))
     assert set(stem) <= set("0123456789abcdef")
-    assert name == result_file_name(batch_key, position, page)
+    assert name == name_result_file(batch_key, position, page)
+    assert (position, page) == parse_file_name(batch_key, name)
 
 
 def test_file_names_of_two_batches_differ() -> None:
     """Archives of several batches can be unpacked into one folder."""
-    first, second = ({result_file_name(key, n, 0) for n in range(5_000)} for key in (1, 2))
+    first, second = ({name_result_file(key, n, 0) for n in range(5_000)} for key in (1, 2))
 
     assert set() == first & second
 
@@ -310,7 +319,7 @@ def test_file_names_of_two_batches_differ() -> None:
 def test_place_without_a_file_name_is_refused(position: int, page: int) -> None:
     """A name that could collide is never made."""
     with pytest.raises(ValueError, match="No file name"):
-        result_file_name(1, position, page)
+        name_result_file(1, position, page)
 
 
 def test_segment_that_was_cut_is_refused() -> None:
@@ -318,11 +327,19 @@ def test_segment_that_was_cut_is_refused() -> None:
     data = segment_of([("a.json", random.Random(1).randbytes(200_000))]).data
 
     with pytest.raises(ValueError, match=r"ends within its file a\.json"):
-        list(read_segment(data[: len(data) // 2]))
+        list(read_files(data[: len(data) // 2]))
+
+
+def test_text_is_read_back_from_its_segment() -> None:
+    """A segment without files holds a part of a file, as it was given."""
+    text = b"[1,2,3" * 100_000
+
+    assert text == read_text(deflate_text(text).data)
+    assert 0 == deflate_text(text).file_count
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 100, b"no deflate at all"])
 def test_bytes_that_are_no_segment_are_refused(data: bytes) -> None:
     """Damage is an error that says what is damaged."""
     with pytest.raises(ValueError, match=r"damaged|not the USTAR header"):
-        list(read_segment(data))
+        list(read_files(data))

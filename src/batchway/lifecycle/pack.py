@@ -1,0 +1,54 @@
+"""Pack: render results and compress them into segments, before any lock is taken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from batchway.contract.problems import internal_error
+from batchway.contract.response import encode
+from batchway.formats.base import Entry, PackedSegment
+from batchway.kit.json_text import RenderedJson
+from batchway.lifecycle.parts import Parts
+from batchway.model.batch import Batch
+from batchway.model.result import Result
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Results with their places, and the segments that hold them."""
+
+    entries: Sequence[Entry]
+    segments: Sequence[PackedSegment]
+
+
+def pack_results(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed:
+    """Compress results in the batch's format.
+
+    A body that cannot be rendered becomes a 500 for its operation alone. Bodies are rendered as
+    they are compressed, so all of them are rendered again one by one to find the one that fails.
+    """
+    try:
+        return _pack(parts, batch, entries)
+    except Exception:
+        log.exception("call_failed")
+        return _pack(parts, batch, [_render_entry(entry) for entry in entries])
+
+
+def _pack(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed:
+    return Packed(entries, parts.get_format(batch).pack_results(batch, entries))
+
+
+def _render_entry(entry: Entry) -> Entry:
+    return Entry(entry.position, entry.page, entry.operation, _render_result(entry.result))
+
+
+def _render_result(result: Result) -> Result:
+    try:
+        body = RenderedJson(result.body.plain())
+    except Exception:
+        problem = internal_error().problem
+        return Result.of(problem.status, encode(problem))
+    return Result(result.status_code, body, result.continuation)

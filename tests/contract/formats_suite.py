@@ -1,0 +1,254 @@
+"""What every results format must do. A format's test class inherits this and makes the format."""
+
+import io
+import json
+import random
+import tarfile
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batchway.formats.base import Entry, Format, PackedSegment
+from batchway.kit.json_text import RenderedJson
+from batchway.model.batch import Batch, Status
+from batchway.model.operation import Operation
+from batchway.model.result import Result
+from batchway.model.segment import Segment
+from batchway.store.segments import SegmentKey
+
+BATCH = Batch(
+    id=7,
+    account_id=1,
+    public_id="0fa66de115",
+    api_key_id=1,
+    base_url="",
+    status=Status.FINALIZING,
+    total_operations=0,
+    finished_operations=0,
+    errored_operations=0,
+    chunk_count=0,
+    chunks_left=0,
+    submitted_at=1_790_000_000_000_000,
+    completed_at=None,
+    archive_key=None,
+    is_held=False,
+    operation_count=0,
+    is_cancelling=False,
+    format_name="",
+    retry_of=None,
+    began_at=None,
+)
+
+methods = st.sampled_from(["GET", "POST", "DELETE"])
+operations = st.builds(
+    Operation,
+    method=methods,
+    path=st.just("/lists"),
+    params=st.just({}),
+    body=st.none(),
+    operation_id=st.none() | st.text(max_size=5),
+)
+bodies = st.dictionaries(st.text(max_size=3), st.text(max_size=300), max_size=3)
+# The operations of a batch, each with the statuses and bodies of its pages; only GETs have several.
+batches = st.lists(
+    st.tuples(
+        operations, st.lists(st.tuples(st.sampled_from([200, 404]), bodies), min_size=1, max_size=3)
+    ),
+    max_size=12,
+)
+
+Answers = list[tuple[Operation, list[tuple[int, dict[str, str]]]]]
+# A property runs on one format in several examples; formats are stateless.
+several_examples = settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+class FormatSuite:
+    """The family's promise."""
+
+    @pytest.fixture
+    def results_format(self) -> Format:
+        """The format; its test class makes it."""
+        raise NotImplementedError
+
+    @several_examples
+    @given(answers=batches, seed=st.randoms(use_true_random=False))
+    def test_every_result_is_read_back_from_its_segment(
+        self, results_format: Format, answers: Answers, seed: random.Random
+    ) -> None:
+        """Results that were packed in any parts are found in the finished archive, each once."""
+        entries = make_entries(answers)
+        packs = pack_in_parts(results_format, entries, seed)
+
+        archive, places = join(results_format, packs)
+
+        found = [
+            (position, page, result.status_code, result.response)
+            for key, packed in packs
+            for position, page, result in results_format.read_segment(
+                BATCH,
+                packed.kind,
+                archive[slice(*places[key])],
+                {entry.position: entry.operation for entry in packed.entries},
+            )
+        ]
+        assert sorted(map(describe, entries)) == sorted(found)
+
+    @several_examples
+    @given(answers=batches, seed=st.randoms(use_true_random=False))
+    def test_archive_holds_every_result(
+        self, results_format: Format, answers: Answers, seed: random.Random
+    ) -> None:
+        """A plain tar reader and a JSON reader find all results, whatever the segments were."""
+        entries = make_entries(answers)
+
+        archive, _ = join(results_format, pack_in_parts(results_format, entries, seed))
+
+        expected = [
+            (each.result.status_code, each.operation.operation_id, each.result.body.plain())
+            for each in entries
+        ]
+        assert sorted(map(repr, expected)) == sorted(map(repr, read_tar(archive)))
+
+    @given(answers=batches)
+    @several_examples
+    def test_same_results_make_the_same_bytes(
+        self, results_format: Format, answers: Answers
+    ) -> None:
+        """A step that runs twice writes the same segments and the same archive."""
+        entries = make_entries(answers)
+        if not entries:
+            return
+
+        once, twice = (results_format.pack_results(BATCH, entries) for _ in range(2))
+
+        assert once == twice
+        assert join(results_format, make_keys([once])) == join(results_format, make_keys([twice]))
+
+    def test_segments_are_loaded_one_at_a_time(self, results_format: Format) -> None:
+        """Joining holds one segment in memory, and passes its bytes on unchanged."""
+        entries = make_entries([(delete(), [(200, {})]) for _ in range(3)])
+        packs = make_keys([results_format.pack_results(BATCH, [entry]) for entry in entries])
+        segments = {key.chunk_number: packed.segment for key, packed in packs}
+        loaded: list[int] = []
+
+        def load(key: SegmentKey) -> Segment:
+            loaded.append(key.chunk_number)
+            return segments[key.chunk_number]
+
+        passed: list[int] = []
+        for key, data in results_format.join_segments(BATCH, [key for key, _ in packs], load):
+            if key is not None:
+                passed.append(key.chunk_number)
+                assert segments[key.chunk_number].data == data
+                assert passed == loaded
+
+        assert [0, 1, 2] == passed
+
+    def test_body_that_cannot_be_rendered_is_passed_on(self, results_format: Format) -> None:
+        """The caller decides what becomes of it."""
+        result = Result(200, RenderedJson(b"\xff"))
+
+        with pytest.raises(UnicodeDecodeError):
+            results_format.pack_results(BATCH, [Entry(0, 0, delete(), result)])
+
+    def test_damaged_segment_is_refused(self, results_format: Format) -> None:
+        """Half a segment is an error and not fewer results."""
+        answers = [(delete(), [(200, {"a": str(number) * 300})]) for number in range(500)]
+        [packed] = results_format.pack_results(BATCH, make_entries(answers))
+        operations = {entry.position: entry.operation for entry in packed.entries}
+        half = packed.segment.data[: len(packed.segment.data) // 2]
+
+        with pytest.raises(ValueError, match=r"ends within|damaged|not the USTAR header"):
+            list(results_format.read_segment(BATCH, packed.kind, half, operations))
+
+
+# --- The words of these tests --------------------------------------------------------------------
+
+Packs = Sequence[tuple[SegmentKey, PackedSegment]]
+
+
+def delete() -> Operation:
+    """An operation with one result."""
+    return Operation("DELETE", "/lists/1", {}, None, "crm")
+
+
+def make_entries(answers: Answers) -> list[Entry]:
+    """The results in the order of their places; positions are not consecutive."""
+    return [
+        Entry(3 * number, page, operation, Result.of(status, json.dumps(body).encode()))
+        for number, (operation, pages) in enumerate(answers)
+        for page, (status, body) in enumerate(pages)
+        if page == 0 or operation.method == "GET"
+    ]
+
+
+def pack_in_parts(results_format: Format, entries: Sequence[Entry], seed: random.Random) -> Packs:
+    """Pack the results in several parts, each of any of them; pages of a GET apart, as in life."""
+    first, further = ([each for each in entries if bool(each.page) == flag] for flag in (0, 1))
+    parts: dict[object, list[Entry]] = {}
+    for entry in first:
+        parts.setdefault(seed.randrange(3), []).append(entry)
+    for entry in further:
+        parts.setdefault(("pages", entry.position), []).append(entry)
+    return make_keys([results_format.pack_results(BATCH, part) for part in parts.values()])
+
+
+def make_keys(parts: Sequence[list[PackedSegment]]) -> Packs:
+    """Each segment with its key, in the order of the first results."""
+    packs = [
+        (make_key(chunk, number, packed), packed)
+        for chunk, part in enumerate(parts)
+        for number, packed in enumerate(part)
+    ]
+    return sorted(packs, key=lambda pack: (pack[0].first_position, pack[0].first_page))
+
+
+def make_key(chunk_number: int, number: int, packed: PackedSegment) -> SegmentKey:
+    """The key under which the store would keep a segment."""
+    return SegmentKey(
+        chunk_number=chunk_number,
+        number=number,
+        kind=packed.kind,
+        first_position=packed.entries[0].position,
+        end_position=packed.entries[-1].position + 1,
+        first_page=packed.entries[0].page,
+        result_count=len(packed.entries),
+        errored_count=0,
+        status_counts=None,
+        file_count=packed.segment.file_count,
+        raw_bytes=packed.segment.raw_bytes,
+        byte_count=len(packed.segment.data),
+        crc32=packed.segment.crc32,
+        archive_offset=None,
+    )
+
+
+def join(results_format: Format, packs: Packs) -> tuple[bytes, dict[SegmentKey, tuple[int, int]]]:
+    """The archive, and where each segment stands in it."""
+    segments = {key: packed.segment for key, packed in packs}
+    joined = list(results_format.join_segments(BATCH, list(segments), segments.__getitem__))
+    ends = pairwise(accumulate((len(data) for _, data in joined), initial=0))
+    places = {key: place for (key, _), place in zip(joined, ends, strict=True) if key is not None}
+    assert segments.keys() == places.keys()
+    return b"".join(data for _, data in joined), places
+
+
+def read_tar(archive: bytes) -> Iterator[tuple[int, str | None, bytes]]:
+    """The results in the files of an archive."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        for info in tar:
+            file = tar.extractfile(info)
+            assert file
+            for each in json.load(file):
+                yield each["status_code"], each["operation_id"], each["response"].encode()
+
+
+def describe(entry: Entry) -> tuple[int, int, int, str]:
+    """What a reader must find of an entry."""
+    result = entry.result
+    return entry.position, entry.page, result.status_code, result.body.plain().decode()
