@@ -18,7 +18,6 @@ from batchway.contract.routing import RouteTable
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.kit.ids import subscriber_hash
 from batchway.store.database import Database, run
-from batchway.store.migrate import migrate
 
 BASE = "http://127.0.0.1:8080"
 NOON: Microseconds = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00+00:00
@@ -92,10 +91,9 @@ class Audience:
 
 @contextmanager
 def audience(database_url: str) -> Iterator[Audience]:
-    """An empty audience in a new database."""
+    """An empty audience in a new database that has our tables."""
     database = Database(database_url)
     try:
-        migrate(database)
         yield Audience(database)
     finally:
         database.close()

@@ -1,4 +1,7 @@
-"""What every test can ask for: an empty database of each kind, and repeatable randomness."""
+"""Fixtures for every test: a new database of each kind, and repeatable randomness.
+
+The tables are made once in each process of a test run; every test gets a copy of that database.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from batchway.app import migrate_all
+from batchway.settings import load
 from tests.postgres import Postgres, running_postgres
+from tests.sqlite import SqliteTemplate, make_sqlite_template
 
 # Asserts in modules that tests share explain themselves as those in tests do.
 pytest.register_assert_rewrite(
@@ -28,27 +34,35 @@ settings.load_profile("short")
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server for this process of the test run; started when first asked for."""
-    with running_postgres() as server:
+    """A PostgreSQL server for this process of the test run; started when first used."""
+    with running_postgres() as server, server.empty_database() as template:
+        migrate_all(load(database_url=template))
+        server.template = template
         yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> SqliteTemplate:
+    """A SQLite database to be copied."""
+    return make_sqlite_template(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """The SQLAlchemy URL of an empty PostgreSQL database, dropped after the test."""
+    """The SQLAlchemy URL of a new PostgreSQL database, dropped after the test."""
     with postgres.database() as url:
         yield url
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """The SQLAlchemy URL of a SQLite database that does not exist yet."""
-    return f"sqlite:///{tmp_path / 'batchway.db'}"
+def sqlite_url(sqlite_template: SqliteTemplate, tmp_path: Path) -> str:
+    """The SQLAlchemy URL of a new SQLite database."""
+    return sqlite_template.copy_to(tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Each database in turn, empty; `-k sqlite` or `-k postgresql` chooses one."""
+    """Each database in turn, with our tables; `-k sqlite` or `-k postgresql` chooses one."""
     fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     url: str = request.getfixturevalue(fixture)
     return url

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -40,19 +40,26 @@ _SETTINGS = {
 
 
 class Postgres:
-    """A running server; makes databases that live as long as one test."""
+    """A running server; makes databases that live as long as one test.
+
+    `template` is the URL of the database that `database` copies. No connection to it may be open.
+    """
 
     def __init__(self, url: str) -> None:
+        self.template = ""
         self._url = make_url(url)
         self._numbers = count(1)
 
-    @contextmanager
-    def database(self, template: str = "template0") -> Iterator[str]:
-        """The SQLAlchemy URL of a new copy of the template, which by default is empty.
+    def database(self) -> AbstractContextManager[str]:
+        """The SQLAlchemy URL of a new database that has our tables."""
+        return self._copy(make_url(self.template).database or "")
 
-        A migrated template would save each test its migrations: make it once with this method,
-        close all connections to it, and give its name here.
-        """
+    def empty_database(self) -> AbstractContextManager[str]:
+        """The SQLAlchemy URL of a new database without any table."""
+        return self._copy("template0")
+
+    @contextmanager
+    def _copy(self, template: str) -> Iterator[str]:
         name = f"batchway_test_{next(self._numbers)}"
         self._administer("CREATE DATABASE {} TEMPLATE {}", name, template)
         try:

@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
+from tests.processes import start_process
+
 KEY = "0123456789abcdef0123456789abcdef-us1"
 SECRET_KEY = "tests-sign-their-links-with-this-long-key"
 
@@ -102,16 +104,13 @@ class Server:
 
         `variables` are added to this start's environment alone.
         """
-        if self.database_url.startswith("postgresql"):
-            self.command("migrate")
         arguments = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
         with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
+            self.process = start_process(
                 [sys.executable, "-m", "batchway", *arguments],
                 env=self.environment() | variables,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
             )
         assert self.process.stdout
         first = self.process.stdout.readline()

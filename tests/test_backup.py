@@ -11,6 +11,7 @@ import httpx
 
 from batchway.faults import FaultPoint
 from batchway.limits import chunk_operations_max
+from tests.processes import start_process
 from tests.scenario import Operation, Server, add_member, check_invariants
 from tests.transcripts import ROOT, Reader, commands
 
@@ -74,11 +75,11 @@ def _client(reader: Reader, key: str = "") -> Server:
 
 
 @contextmanager
-def _worker(reader: Reader, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(reader: Reader, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A worker beside the reader's server."""
     command = [sys.executable, "-m", "batchway", "worker"]
     environment = reader.environment() | variables
-    with subprocess.Popen(command, cwd=reader.folder, env=environment) as worker:
+    with start_process(command, cwd=reader.folder, env=environment) as worker:
         try:
             yield worker
         finally:

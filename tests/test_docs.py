@@ -27,6 +27,7 @@ from batchway.surfaces.mailchimp.calls import PREFIX, Calls
 from batchway.surfaces.mailchimp.routes import own_calls
 from batchway.surfaces.result_downloads import ResultDownloads
 from batchway.surfaces.server import asgi_app
+from tests.postgres import Postgres
 from tests.scenario import KEY, Server
 from tests.transcripts import ADDRESS, ROOT, START, Reader, agrees, commands, outputs
 
@@ -90,22 +91,29 @@ def test_clients_work_as_described(server: Server, name: str) -> None:
     assert "Everything's Chimpy!\n" == done.stdout, done.stderr
 
 
-def test_postgresql_runs(postgres_url: str, tmp_path: Path) -> None:
+def test_postgresql_runs(empty_postgres_url: str, tmp_path: Path) -> None:
     """The page on PostgreSQL migrates an empty database and starts a server on it."""
     shell = commands(DOCS / "howto" / "run-on-postgresql.md")
-    shell = {name: text.replace(_DATABASE, postgres_url) for name, text in shell.items()}
+    shell = {name: text.replace(_DATABASE, empty_postgres_url) for name, text in shell.items()}
     start = shell.pop(START)
 
     printed = Reader(tmp_path).types(shell)
 
     assert "The database is up to date.\n" == printed["migrate"]
     variables = {
-        "BATCHWAY_DATABASE_URL": postgres_url,
+        "BATCHWAY_DATABASE_URL": empty_postgres_url,
         "BATCHWAY_SECRET_KEY": (tmp_path / "secret.key").read_text().strip(),
     }
     reader = Reader(tmp_path, variables)
     with reader.server(start):
         Server(tmp_path, url=reader.url).ready()
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of a PostgreSQL database that has not been migrated."""
+    with postgres.empty_database() as url:
+        yield url
 
 
 _DATABASE = "postgresql://batchway:SECRET@db.example.com/batchway"

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tests.processes import start_process
+
 ROOT = Path(__file__).parents[1]
 ADDRESS = "http://127.0.0.1:8080"
 KEY = "YOUR_API_KEY"
@@ -80,13 +82,12 @@ class Reader:
         """Run a block that starts a server, until the end of the context; what it printed."""
         with (
             (self.folder / "server.log").open("w") as log,
-            subprocess.Popen(
+            start_process(
                 ["bash", "-c", f"exec {self._here(command)}"],
                 cwd=self.folder,
                 env={"BATCHWAY_PORT": "0"} | self.environment(),
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
             ) as process,
         ):
             assert process.stdout

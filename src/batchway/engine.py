@@ -19,7 +19,6 @@ from dbos import (
     DBOSPortableJSONSerializer,
     EnqueueOptions,
     error,
-    run_dbos_database_migrations,
 )
 from sqlalchemy import Connection
 
@@ -67,28 +66,22 @@ class StepName(NamedTuple):
 
 def prepare(database: Database) -> None:
     """Make or update the engine's own tables. May be called any number of times."""
-    if database.is_sqlite:
-        _launch_for_migration(database)
-    else:
-        run_dbos_database_migrations(database.url)
-        _launch_for_migration(database)
+    DBOS.migrate(database.url)
+    client = _client(database)
+    for queue, (concurrency, poll_seconds) in _QUEUES.items():
+        client.register_queue(
+            queue, worker_concurrency=concurrency, polling_interval_sec=poll_seconds
+        )
+    client.destroy()
 
 
-def _launch_for_migration(database: Database) -> None:
-    """On SQLite the engine migrates when it is launched; everywhere this registers the queues."""
-    DBOS(config=_config(database, "migrate"))
-    DBOS.listen_queues([])
-    DBOS.launch()
-    try:
-        for queue, (concurrency, poll_seconds) in _QUEUES.items():
-            DBOS.register_queue(
-                queue,
-                worker_concurrency=concurrency,
-                polling_interval_sec=poll_seconds,
-                on_conflict="always_update",
-            )
-    finally:
-        DBOS.destroy()
+def _client(database: Database) -> DBOSClient:
+    return DBOSClient(
+        system_database_engine=database.engine,
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=_APPLICATION,
+        lazy=True,
+    )
 
 
 def _config(database: Database, executor_id: str) -> DBOSConfig:
@@ -106,12 +99,7 @@ class HandOvers:
     """Writes hand-overs. `prepare` must have been called on the database once."""
 
     def __init__(self, database: Database) -> None:
-        self._client = DBOSClient(
-            system_database_engine=database.engine,
-            serializer=DBOSPortableJSONSerializer(),
-            application_name=_APPLICATION,
-            lazy=True,
-        )
+        self._client = _client(database)
 
     def __call__(
         self,

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from batchway.cli.main import build
 from batchway.cli.terminal import CommandError
 from tests.contract.running import new_account
+from tests.processes import start_process
 from tests.receiver import Receiver, Reply, receiving
 from tests.scenario import Server, add_member, until
 
@@ -151,12 +152,11 @@ def test_an_address_that_may_not_be_called(server: Server) -> None:
 @contextmanager
 def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
     """`batchway webhooks listen` as a process of its own, ended with the block."""
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-m", "batchway", "webhooks", "listen"],
         env=server.environment() | {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": server.key},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     with process:
         try:

@@ -175,8 +175,7 @@ class Interrupted:
 
 @contextmanager
 def opened_by_hand(server: Server) -> Iterator[ByHand]:
-    """The data of a server that does not run, migrated and with a key."""
-    server.command("migrate")
+    """The data of a server that does not run, with a key."""
     settings = load(
         data_dir=server.folder / "data", database_url=server.database_url, secret_key=SECRET_KEY
     )

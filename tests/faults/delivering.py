@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_network
@@ -34,6 +34,7 @@ from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.postgres import Postgres
 from tests.receiver import Delivery, Receiver, Reply, receiving
 from tests.scenario import Server
+from tests.sqlite import SqliteTemplate
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 HOUR: Microseconds = 60 * 60 * SECOND
@@ -136,26 +137,26 @@ class Delivering:
             return refusal(refused)
 
 
-@contextmanager
-def delivering(folder: Path, database_url: str) -> Iterator[Delivering]:
-    """Deliveries by hand on an empty database."""
-    with opened_by_hand(Server(folder, database_url)) as hand:
-        yield Delivering(hand)
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def first_account(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Delivering]:
     """Deliveries on each database in turn, for all tests of a file."""
     folder = tmp_path_factory.mktemp("deliveries")
+    with (
+        new_database(request, folder) as url,
+        opened_by_hand(Server(folder, url)) as hand,
+    ):
+        yield Delivering(hand)
+
+
+def new_database(request: pytest.FixtureRequest, folder: Path) -> AbstractContextManager[str]:
+    """The URL of a new database of the kind that the parameter names."""
     if request.param == "sqlite":
-        with delivering(folder, "") as opened:
-            yield opened
-    else:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        with postgres.database() as url, delivering(folder, url) as opened:
-            yield opened
+        template: SqliteTemplate = request.getfixturevalue("sqlite_template")
+        return nullcontext(template.copy_to(folder))
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.database()
 
 
 @pytest.fixture

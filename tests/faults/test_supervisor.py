@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from batchway import limits
 from tests.faults.mixture import Mixture
 from tests.faults.watch import Watch
+from tests.processes import start_process
 from tests.scenario import Server, add_member, is_alive, until
 
 GROUP_COUNT = 2_000  # 20,000 operations
@@ -150,10 +151,10 @@ def running(server: Server) -> Iterator[Server]:
 
 
 @contextmanager
-def worker(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+def worker(server: Server) -> Iterator[subprocess.Popen[str]]:
     """`batchway worker` beside a server."""
     with (server.folder / "worker.log").open("a") as log:
-        process = subprocess.Popen(
+        process = start_process(
             [sys.executable, "-m", "batchway", "worker"], env=server.environment(), stderr=log
         )
     try:

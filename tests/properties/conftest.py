@@ -7,16 +7,21 @@ import pytest
 
 from tests.postgres import Postgres
 from tests.properties.world import Place, opened_place
+from tests.sqlite import SqliteTemplate
 
 Places = tuple[Place, Place]
 
 
 @pytest.fixture(scope="module")
-def sqlite_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+def sqlite_places(
+    sqlite_template: SqliteTemplate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Places]:
     """Two SQLite databases, in which the same accounts are made."""
+    folders = [tmp_path_factory.mktemp("place") for _ in range(2)]
     with ExitStack() as stack:
         first, second = (
-            stack.enter_context(opened_place(tmp_path_factory.mktemp("place"))) for _ in range(2)
+            stack.enter_context(opened_place(folder, sqlite_template.copy_to(folder)))
+            for folder in folders
         )
         yield first, second
 

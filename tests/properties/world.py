@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from batchway import limits
-from batchway.app import App, migrate_all, open_app
+from batchway.app import App, open_app
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import EMPTY_OBJECT, encode_body
@@ -70,10 +70,9 @@ class Place:
 
 
 @contextmanager
-def opened_place(folder: Path, database_url: str = "") -> Iterator[Place]:
-    """A new database; on SQLite by default."""
+def opened_place(folder: Path, database_url: str) -> Iterator[Place]:
+    """A place in a new database, with its archives in a folder."""
     settings = load(data_dir=folder, database_url=database_url, secret_key=SECRET_KEY)
-    migrate_all(settings)
     clock = StillClock()
     app = open_app(settings, clock)
     with app.database.write() as connection:

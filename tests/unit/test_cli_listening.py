@@ -113,6 +113,17 @@ def test_a_port_that_is_taken_is_told(receiver: Receiver) -> None:
     assert "--port" in caught.value.next_step
 
 
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """No signal is ignored; the tests may run under `nohup`, or in the background of a script."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -> None:
     """It raises nothing, so that what is under way is finished; the second one does."""
@@ -127,6 +138,17 @@ def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -
     assert before == signal.getsignal(number)
 
 
+def test_hangup_stays_ignored(receiver: Receiver) -> None:
+    """A command that `nohup` has started goes on when its terminal closes."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_signals(receiver.end):
+            assert signal.SIG_IGN == signal.getsignal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("default_signals")
 def test_a_signal_reaches_who_waits_already(receiver: Receiver) -> None:
     """As it is when nothing is posted."""
     with ended_by_signals(receiver.end):
