@@ -1,6 +1,6 @@
 """Wires everything. The only module that names concrete targets and archives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,7 @@ from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from batchway.surfaces.result_downloads import ResultDownloads
 from batchway.surfaces.server import asgi_app
 from batchway.targets.builtin import BuiltinTarget
+from batchway.targets.table import ROOT, Mount, TargetTable
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class App:
         connections = Connections(limits.requests_per_key_max, "requests of an API key")
         calls = Calls(
             self.database,
-            parts.target,
+            parts.targets,
             own,
             parts.clock,
             self.settings.public_url,
@@ -114,17 +115,23 @@ class App:
         self.database.close()
 
 
-def open_app(settings: Settings, clock: Clock = system_clock) -> App:
-    """Open the database of an existing installation; raises SchemaError if it is not migrated."""
+def open_app(
+    settings: Settings, clock: Clock = system_clock, more_targets: Sequence[Mount] = ()
+) -> App:
+    """Open the database of an existing installation; raises SchemaError if it is not migrated.
+
+    `more_targets` answer paths of their own, beside the built-in audience at `/`.
+    """
     _check_data_folder(settings)
     settable_limits.put_in_force(settings.limits)
     database = open_database(settings)
     migrate.check(database)
     hand_overs = HandOvers(database)
+    audience = BuiltinTarget(database, refuses_fake_addresses=settings.refuse_fake_addresses)
     parts = Parts(
         database=database,
         archive=DiskArchive(settings.archive_folder),
-        target=BuiltinTarget(database, refuses_fake_addresses=settings.refuse_fake_addresses),
+        targets=TargetTable([Mount(ROOT, "audience", audience), *more_targets]),
         clock=clock,
         hand_over=hand_overs,
         formats=_make_formats(),

@@ -25,6 +25,7 @@ idempotency_key_characters_max = 255
 operation_path_characters_max = 2_048  # as long as a URL may safely be
 operation_params_bytes_max = 64 * 1024  # of `params`, as they are sent; a URL is rarely longer
 operation_id_characters_max = 1_000
+operation_headers_max = 50  # of one operation; HTTP servers commonly accept 100
 path_segments_max = 12  # the deepest path of the contract has 8; more is answered 414
 
 # Pages

@@ -27,7 +27,7 @@ from batchway.model.result import Result as TargetResult
 from batchway.store import accounts
 from tests.audience import NEW_LIST
 from tests.contract.running import Api, entries
-from tests.faults.by_hand import ByHand, Interrupted
+from tests.faults.by_hand import ByHand, Interrupted, audience, with_audience
 from tests.scenario import Operation, Result, add_member
 
 PAGE = 10  # items, in tests by hand
@@ -210,7 +210,7 @@ def test_turns_that_two_workers_take(in_turns: ByHand) -> None:
 
     in_turns.twice(lambda: execute(parts, batch.id, 0))
     [number] = in_turns.waiting(batch)
-    twice = replace(parts, target=_PagesTwice(parts, batch.id, number))
+    twice = with_audience(parts, _PagesTwice(parts, batch.id, number))
     execute(twice, batch.id, number)
     in_turns.idle(lambda: execute(parts, batch.id, 0))
     for _ in _turns(in_turns, batch):
@@ -327,7 +327,7 @@ class _PagesTwice(Interrupted):
     """While a page is worked out, another worker takes the same turn from beginning to end."""
 
     def __init__(self, parts: Parts, batch_id: int, number: int) -> None:
-        super().__init__(parts.target, lambda _: None)
+        super().__init__(audience(parts), lambda _: None)
         object.__setattr__(self, "turn", (parts, batch_id, number))
 
     turn: tuple[Parts, int, int]

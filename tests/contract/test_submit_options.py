@@ -343,7 +343,7 @@ def test_unknown_encodings(api: Api, encoding: str) -> None:
 
 
 def _submitted_once(hand: ByHand, body_hash: bytes = b"body") -> Batch:
-    with Incoming.of(read_batch(body(PING))) as incoming:
+    with Incoming.of(hand.parts.targets, read_batch(body(PING))) as incoming:
         once = Once(b"key", body_hash)
         return submit(hand.parts, hand.identity, BASE, incoming, once=once)
 

@@ -23,7 +23,8 @@ from batchway.model.result import Result as TargetResult
 from batchway.settings import load
 from batchway.store import accounts, batches, chunks
 from batchway.surfaces.mailchimp.batch_reader import read_batch
-from batchway.targets.base import Answer, Target
+from batchway.targets.base import Plan, PlannedTarget
+from batchway.targets.table import ROOT, Mount, TargetTable
 from tests.faults.mixture import add_list
 from tests.scenario import (
     KEY,
@@ -36,6 +37,7 @@ from tests.scenario import (
 )
 
 BASE = "http://127.0.0.1:8080"
+AUDIENCE = "audience"  # the name of the built-in target
 DAY: Microseconds = 24 * 60 * 60 * SECOND
 
 Snapshot = dict[str, list[str]]
@@ -70,7 +72,7 @@ class ByHand:
         """One call that came alone."""
         caller = Caller(self.identity.account.id, "", self.clock(), Links(BASE))
         request = Request(method, path, {}, body.encode())
-        return json.loads(encode_body(self.parts.target.answer_single(caller, request)))
+        return json.loads(encode_body(audience(self.parts).answer_single(caller, request)))
 
     def member_count(self) -> int:
         """How many members the list has."""
@@ -86,7 +88,7 @@ class ByHand:
     def submit(self, operations: Sequence[Operation]) -> Batch:
         """A new batch; its first hand-over is written, but nobody runs it."""
         body = json.dumps({"operations": list(operations)}).encode()
-        with Incoming.of(read_batch(body)) as incoming:
+        with Incoming.of(self.parts.targets, read_batch(body)) as incoming:
             return submit(self.parts, self.identity, BASE, incoming)
 
     def batch(self, batch: Batch) -> Batch | None:
@@ -134,20 +136,32 @@ class ByHand:
 
     def interrupted(self, interrupt: Callable[[Sequence[StoredOperation]], object]) -> Parts:
         """The same parts, with something that happens while a chunk is worked out."""
-        return replace(self.parts, target=Interrupted(self.parts.target, interrupt))
+        return with_audience(self.parts, Interrupted(audience(self.parts), interrupt))
+
+
+def audience(parts: Parts) -> PlannedTarget:
+    """The built-in target."""
+    target = parts.targets.by_name[AUDIENCE].target
+    assert isinstance(target, PlannedTarget)
+    return target
+
+
+def with_audience(parts: Parts, target: PlannedTarget) -> Parts:
+    """The same parts, with another target in the place of the built-in one."""
+    return replace(parts, targets=TargetTable([Mount(ROOT, AUDIENCE, target)]))
 
 
 @dataclass(frozen=True)
-class Interrupted:
-    """A target that calls `interrupt` with the operations each time before it answers a set."""
+class Interrupted(PlannedTarget):
+    """A target that calls `interrupt` with the operations each time before it plans a set."""
 
-    target: Target
+    target: PlannedTarget
     interrupt: Callable[[Sequence[StoredOperation]], object]
 
-    def answer(self, caller: Caller, operations: Sequence[StoredOperation]) -> Answer:
+    def plan(self, caller: Caller, operations: Sequence[StoredOperation]) -> Plan:
         """As the target behind it."""
         self.interrupt(operations)
-        return self.target.answer(caller, operations)
+        return self.target.plan(caller, operations)
 
     def answer_within(
         self, connection: Connection, caller: Caller, operations: Sequence[StoredOperation]

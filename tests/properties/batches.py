@@ -45,6 +45,7 @@ from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
 from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
 from batchway.surfaces.mailchimp.url_checks import UrlChecks
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
+from tests.faults.by_hand import audience
 from tests.properties.calls import NEW_LIST
 from tests.properties.world import BASE, BEFORE, Place
 
@@ -172,7 +173,7 @@ class Bench:
         """One call on the audience that came alone."""
         caller = Caller(self.account_id, "", self.clock(), Links(BASE))
         request = Request(method, path, params, None if body is None else json.dumps(body).encode())
-        return json.loads(encode_body(self.parts.target.answer_single(caller, request)))
+        return json.loads(encode_body(audience(self.parts).answer_single(caller, request)))
 
     def members(self) -> dict[str, int]:
         """How often each address stands on the list."""
@@ -231,7 +232,7 @@ class Bench:
         """A new batch; its first hand-over is written."""
         body = json.dumps({"operations": given}).encode()
         operations = read_batch(body) if given else []
-        with Incoming.of(operations) as incoming:
+        with Incoming.of(self.parts.targets, operations) as incoming:
             return submit(self.parts, self.identity, BASE, incoming, once=once)
 
     def newest(self) -> Batch:

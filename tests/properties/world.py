@@ -23,6 +23,7 @@ from batchway.kit import ids
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.lifecycle.execute import execute
 from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.screen import screen
 from batchway.lifecycle.split import split
 from batchway.lifecycle.submit import Incoming, submit
 from batchway.model.account import Identity
@@ -32,8 +33,9 @@ from batchway.settings import load
 from batchway.store import accounts
 from batchway.store.database import run
 from batchway.surfaces.mailchimp.batch_reader import read_batch
-from batchway.targets.base import Answer
+from batchway.targets.base import Plan
 from batchway.targets.builtin import BuiltinTarget
+from tests.faults.by_hand import audience
 from tests.properties.calls import NEW_LIST, PEOPLE, Call
 from tests.scenario import SECRET_KEY
 
@@ -92,7 +94,7 @@ class World:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.target = place.app.parts.target
+        self.target = audience(place.app.parts)
         self.database = place.app.database
         self.identity = self._new_account()
         self.account_id = self.identity.account.id
@@ -164,7 +166,7 @@ class World:
         """As one batch, from its request to its archive."""
         parts = self.place.app.parts
         self.place.clock.now = now
-        with Incoming.of(self.operations(calls)) as incoming:
+        with Incoming.of(parts.targets, self.operations(calls)) as incoming:
             batch = submit(parts, self.identity, BASE, incoming)
         split(parts, batch.id)
         execute(parts, batch.id, 0)
@@ -196,13 +198,13 @@ class World:
         If it is crowded, others have disturbed it; `meet` is called when all but the write is done.
         """
         target = BuiltinTarget(self.database, refuses_fake_addresses=False)
-        operations, caller = self.operations(calls), self.caller(now)
+        screened, caller = screen(self.operations(calls)), self.caller(now)
         try:
-            answer = None if is_crowded else target.answer(caller, operations)
+            plan = None if is_crowded else target.plan(caller, screened.admitted)
         except Stale:
-            answer = None
+            plan = None
         meet()
-        results = self._written(target, operations, caller, answer)
+        results = screened.merge(self._written(target, screened.admitted, caller, plan))
         return [
             _answered(call, each.status_code, each.body.plain().decode())
             for call, each in zip(calls, results, strict=True)
@@ -213,13 +215,13 @@ class World:
         target: BuiltinTarget,
         operations: Sequence[Operation],
         caller: Caller,
-        answer: Answer | None,
+        plan: Plan | None,
     ) -> Sequence[Result]:
         try:
-            if answer is not None:
+            if plan is not None:
                 with self.database.write() as connection:
-                    answer.write(connection)
-                return answer.results
+                    plan.write(connection)
+                return plan.results
         except Stale:
             pass
         with self.database.write() as connection:

@@ -5,7 +5,9 @@ import pytest
 from batchway import limits
 from batchway.lifecycle.submit import Incoming
 from batchway.model.operation import Operation, unpack
+from batchway.targets.table import ROOT, Mount, TargetTable
 
+NO_TARGETS = TargetTable([Mount(ROOT, "none", None)])  # type: ignore[arg-type]
 LARGE = "x" * (limits.piece_bytes_max // 4)
 
 
@@ -29,7 +31,7 @@ def ping(
 )
 def test_pieces_are_bounded(operation: Operation) -> None:
     """Whatever makes operations large, a piece holds no more than it may, all are kept."""
-    with Incoming.of([operation] * 10) as incoming:
+    with Incoming.of(NO_TARGETS, [operation] * 10) as incoming:
         incoming.finish()
         pieces = list(incoming.pieces())
 
@@ -43,7 +45,7 @@ def test_large_operations_make_more_pieces() -> None:
     large = [ping(body=LARGE[: 3 * limits.piece_bytes_max // limits.piece_operations_max])]
     operations = large * limits.piece_operations_max
 
-    with Incoming.of(operations) as incoming:
+    with Incoming.of(NO_TARGETS, operations) as incoming:
         incoming.finish()
         pieces = list(incoming.pieces())
 
@@ -56,7 +58,7 @@ def test_small_operations_fill_a_piece() -> None:
     """It is their number that ends it."""
     most = limits.piece_operations_max
 
-    with Incoming.of([ping({"a": "b"}, "{}", "mine")] * (2 * most + 1)) as incoming:
+    with Incoming.of(NO_TARGETS, [ping({"a": "b"}, "{}", "mine")] * (2 * most + 1)) as incoming:
         incoming.finish()
         counts = [piece.operation_count for piece, _ in incoming.pieces()]
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from batchway.model.result import NoAnswer, NoAnswerReason
+
 TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
 
 
@@ -175,6 +177,16 @@ def no_room(retry_after_seconds: int = 60) -> Refused:
     )
 
 
+def no_answer(missing: NoAnswer) -> Refused:
+    """503 or 504: nothing answered the call, so the status is ours and not the receiver's.
+
+    The `type` is ours as well: no receiver's own problem can be taken for it. 503 means that the
+    call had no effect, 504 that it may have had one.
+    """
+    status, title, kind = _NO_ANSWER[missing.reason]
+    return Refused(msgspec.structs.replace(problem(status, title, missing.detail), type=kind))
+
+
 def internal_error() -> Refused:
     """500: our fault."""
     detail = (
@@ -184,6 +196,10 @@ def internal_error() -> Refused:
     return Refused(problem(500, "InternalServerError", detail))
 
 
+_NO_ANSWER = {
+    NoAnswerReason.NOT_SENT: (503, "Not Sent", "urn:batchway:not-sent"),
+    NoAnswerReason.UNKNOWN: (504, "Outcome Unknown", "urn:batchway:outcome-unknown"),
+}
 _SEE_ERRORS = (
     "The resource submitted could not be validated. For field-specific details, see the "
     "'errors' array."

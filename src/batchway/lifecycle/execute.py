@@ -24,27 +24,28 @@ from batchway.contract.problems import (
     operation_cancelled,
 )
 from batchway.contract.request import Caller
-from batchway.contract.response import encode
 from batchway.errors import Stale
 from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.pack import pack_results
 from batchway.lifecycle.pages import execute_pages
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import NotRunning, Turn, Work, record
+from batchway.lifecycle.screen import Screened, refuse_operation, screen
 from batchway.model.batch import Batch, Chunk, Status
 from batchway.model.operation import operations_between
 from batchway.model.result import Result
 from batchway.model.step import Step
 from batchway.store import accounts, batches, chunks, inputs
 from batchway.store.chunks import Attempt
-from batchway.targets.base import Answer
+from batchway.targets.base import Plan, PlannedTarget
+from batchway.targets.table import ROOT
 
 _NO_NUMBER = -1  # until the batch has counted the chunk
 
 
 @dataclass(frozen=True)
 class _Fixed:
-    """An answer that needs nothing written."""
+    """A plan of results that need nothing written."""
 
     results: Sequence[Result]
 
@@ -76,12 +77,13 @@ def _execute_once(parts: Parts, batch_id: int, number: int, turn: Turn) -> int |
     work = _load(parts, batch, attempt.chunk)
     refused = _refused(batch, attempt, is_key_revoked=is_key_revoked)
     if attempt.chunk.continuation is not None:
-        return execute_pages(parts, work, refused, turn)
-    answer = _answer(parts, work, refused)
+        return execute_pages(parts, _target(parts), work, refused, turn)
+    screened = screen(work.operations) if refused is None else Screened(work.operations, {})
+    plan = _plan(parts, work, screened, refused)
     try:
-        next_number = _record(parts, work, answer, turn)
+        next_number = _record(parts, work, screened, plan, turn)
     except Stale:
-        next_number = _record(parts, work, None, turn)
+        next_number = _record(parts, work, screened, None, turn)
     fault(FaultPoint.EXECUTE_AFTER_COMMIT)
     return next_number
 
@@ -138,35 +140,42 @@ def _refused(batch: Batch, attempt: Attempt, *, is_key_revoked: bool) -> Refused
     return None
 
 
-def _answer(parts: Parts, work: Work, refused: Refused | None) -> Answer | None:
+def _target(parts: Parts) -> PlannedTarget:
+    target = parts.targets.find(ROOT).target
+    assert isinstance(target, PlannedTarget)
+    return target
+
+
+def _plan(parts: Parts, work: Work, screened: Screened, refused: Refused | None) -> Plan | None:
     """What the operations come to, or None if that can only be told within the transaction."""
     if refused is not None:
-        result = Result.of(refused.problem.status, encode(refused.problem))
-        return _Fixed([result] * len(work.operations))
+        return _Fixed([refuse_operation(refused)] * len(screened.admitted))
     fault(FaultPoint.EXECUTE_BEFORE_ANSWER)
     try:
-        return parts.target.answer(work.caller, work.operations)
+        return _target(parts).plan(work.caller, screened.admitted)
     except Stale:
         return None
 
 
-def _record(parts: Parts, work: Work, answer: Answer | None, turn: Turn) -> int | None:
+def _record(
+    parts: Parts, work: Work, screened: Screened, plan: Plan | None, turn: Turn
+) -> int | None:
     """Everything that makes the chunk done, or nothing; the number of a chunk to go on with."""
     packed = None
-    if answer is not None:
-        packed = pack_results(parts, work.batch, work.place_results(answer.results))
-        answer.prepare()
+    if plan is not None:
+        packed = pack_results(parts, work.batch, work.place_results(screened.merge(plan.results)))
+        plan.prepare()
     fault(FaultPoint.EXECUTE_BEFORE_TRANSACTION)
     batch, chunk = work.batch, work.chunk
     try:
         with parts.database.write() as connection:
             if not chunks.finish(connection, batch, chunk):
                 return None
-            if answer is None or packed is None:
-                results = parts.target.answer_within(connection, work.caller, work.operations)
-                packed = pack_results(parts, batch, work.place_results(results))
+            if plan is None or packed is None:
+                answered = _target(parts).answer_within(connection, work.caller, screened.admitted)
+                packed = pack_results(parts, batch, work.place_results(screened.merge(answered)))
             else:
-                answer.write(connection)
+                plan.write(connection)
             results = [entry.result for entry in packed.entries]
             if len(results) < chunk.operation_count:
                 chunks.cut(connection, batch, chunk, len(results))

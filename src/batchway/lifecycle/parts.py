@@ -10,7 +10,7 @@ from batchway.model.batch import Batch
 from batchway.model.step import HandOver
 from batchway.results import Filter, Results
 from batchway.store.database import Database
-from batchway.targets.base import Target
+from batchway.targets.table import TargetTable
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Parts:
 
     database: Database
     archive: Archive
-    target: Target
+    targets: TargetTable
     clock: Clock
     hand_over: HandOver
     formats: Mapping[str, Format]

@@ -25,6 +25,7 @@ from batchway.model.batch import Batch, Piece, Status
 from batchway.model.operation import Operation, pack
 from batchway.store import accounts, batches, deliveries, idempotency_keys, inputs
 from batchway.store.idempotency_keys import Use
+from batchway.targets.table import TargetTable
 
 _PIECES_AT_ONCE = 16
 
@@ -32,8 +33,11 @@ _PIECES_AT_ONCE = 16
 class Incoming(AbstractContextManager["Incoming"]):
     """The operations of a batch to be, compressed as they come in; large ones wait on disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: TargetTable) -> None:
+        """`targets` is the table by which the operations will be routed."""
         self.count = 0
+        self._targets = targets
+        self._target_names: set[str] = set()
         self._waiting: list[Operation] = []
         self._waiting_characters = 0
         self._kept_count = 0
@@ -51,15 +55,16 @@ class Incoming(AbstractContextManager["Incoming"]):
         self._spool.close()
 
     @classmethod
-    def of(cls, operations: Sequence[Operation]) -> Self:
+    def of(cls, targets: TargetTable, operations: Sequence[Operation]) -> Self:
         """All operations at once."""
-        incoming = cls()
+        incoming = cls(targets)
         incoming.add(operations)
         return incoming
 
     def add(self, operations: Sequence[Operation]) -> None:
         """Take the next operations. As many as make a piece are best."""
         self.count += len(operations)
+        self._target_names |= self._targets.find_names(operations)
         if len(operations) == limits.piece_operations_max and not self._waiting:
             self._keep(operations)
             return
@@ -70,6 +75,11 @@ class Incoming(AbstractContextManager["Incoming"]):
                 self._keep_waiting()
             self._waiting.append(operation)
             self._waiting_characters += size
+
+    @property
+    def target(self) -> str | None:
+        """The name of the target that answers all operations; None if there are several."""
+        return next(iter(self._target_names)) if len(self._target_names) == 1 else None
 
     def finish(self) -> None:
         """Nothing more comes. This is to be said before a transaction, as it compresses."""

@@ -9,10 +9,14 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Operation(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """As it is stored: checked in shape, not yet in meaning.
+    """An operation as it is stored: its form is checked, its meaning is not.
 
-    `params` are the query string, `body` is JSON text. `mistake` is what is wrong with an
-    operation that was accepted with its batch all the same; it becomes that operation's result.
+    `params` are the query string, and `body` is JSON text. `mistake` says what is wrong with an
+    operation that was accepted with its batch nevertheless; it becomes the operation's result.
+    `headers` have lower-case names.
+
+    Operations are stored as arrays: a new field goes to the end and needs a default, so that
+    stored operations can still be read.
     """
 
     method: str
@@ -21,6 +25,7 @@ class Operation(msgspec.Struct, array_like=True, frozen=True, gc=False):
     body: str | None
     operation_id: str | None
     mistake: str | None = None
+    headers: dict[str, str] = {}
 
 
 _encoder = msgspec.json.Encoder()
@@ -28,22 +33,25 @@ _decoder = msgspec.json.Decoder(list[Operation])
 
 
 def pack(operations: Sequence[Operation]) -> tuple[bytes, int]:
-    """Operations as one compressed piece, and how many bytes they have when it is unpacked."""
+    """Compress operations into one piece; return it with its size before compression."""
     raw = _encoder.encode(operations)
     return isal_zlib.compress(raw, 1), len(raw)
+
+
+def unpack(piece: bytes) -> list[Operation]:
+    """Return the operations of a piece, in order."""
+    return _decoder.decode(isal_zlib.decompress(piece))
 
 
 def operations_between(
     pieces: Iterable[tuple[int, bytes]], first_position: int, end_position: int
 ) -> list[Operation]:
-    """The operations at these positions, from pieces (each with its first position) in order."""
+    """Return the operations at these positions.
+
+    Each piece comes with the position of its first operation; the pieces are in order.
+    """
     operations: list[Operation] = []
     for piece_position, data in pieces:
         first = max(first_position - piece_position, 0)
         operations += unpack(data)[first : end_position - piece_position]
     return operations
-
-
-def unpack(piece: bytes) -> list[Operation]:
-    """The operations of a piece, in order."""
-    return _decoder.decode(isal_zlib.decompress(piece))

@@ -1,4 +1,6 @@
-"""A result: the recorded response of one operation."""
+"""A result: the recorded response of one operation, and what stands for a missing response."""
+
+from enum import StrEnum
 
 import msgspec
 
@@ -8,9 +10,10 @@ _SUCCESS = range(200, 300)
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """`body` is JSON text, never empty.
+    """The response of an operation. `body` is JSON text, never empty.
 
-    A `continuation` says, in the target's words, where the next page of the response begins.
+    If the response is a page and more pages follow, `continuation` says where the next one
+    begins; only the target that made it can read it.
     """
 
     status_code: int
@@ -19,7 +22,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, status_code: int, body: bytes) -> "Result":
-        """The result with a body that is encoded."""
+        """Return a result whose body is encoded already."""
         return cls(status_code, RenderedJson(body))
 
     @property
@@ -28,6 +31,24 @@ class Result(msgspec.Struct, frozen=True, gc=False):
         return is_error(self.status_code)
 
 
+class NoAnswerReason(StrEnum):
+    """Why an operation has no response, and whether it may have taken effect."""
+
+    NOT_SENT = "not_sent"  # it never reached the receiver: it had no effect
+    UNKNOWN = "unknown"  # it was sent, but no response came: it may have taken effect
+
+
+class NoAnswer(msgspec.Struct, frozen=True, gc=False):
+    """Stands for the result of an operation that got no response.
+
+    It has no status code, because nobody answered with one. `detail` is a sentence for the owner
+    of the batch.
+    """
+
+    reason: NoAnswerReason
+    detail: str
+
+
 def is_error(status_code: int) -> bool:
-    """Whether a status is not 2xx."""
+    """Return whether a status code is not 2xx."""
     return status_code not in _SUCCESS

@@ -1,60 +1,224 @@
-"""The contract of a target: what answers operations, whatever is behind it."""
+"""The contract of a target: what answers operations, whatever is behind it.
 
-from collections.abc import Sequence
+A target is of one of two kinds, and the kind says what a crash can do:
+
+- A `PlannedTarget` writes what its operations do in our database, in the same transaction that
+  records their results. Each operation takes effect exactly once.
+- A `SendingTarget` sends its operations to something that we do not control. Results are
+  committed as they arrive; what was sent but not committed before a crash is sent again, with the
+  same key. Each operation is sent at least once and recorded exactly once.
+
+Both kinds answer single calls and check operations without effect. Every operation that a target
+gets has passed `check_operation`.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from sqlalchemy import Connection
 
+from batchway import limits
+from batchway.contract.problems import bad_request, invalid_field
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
 from batchway.model.operation import Operation
-from batchway.model.result import Result
+from batchway.model.result import NoAnswer, Result
 
 
-class Answer(Protocol):
-    """The results of a set of operations, and what remains to be written for them to be true."""
+class Target(ABC):
+    """What both kinds of target do. A fault of one operation must not change another's result."""
+
+    @abstractmethod
+    def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
+        """Return what each operation would come to, as far as that can be known without effect.
+
+        There is one result for each operation, in order. Nothing is changed and nothing is sent.
+        """
+
+    @abstractmethod
+    def answer_single(self, caller: Caller, request: Request) -> Response | NoAnswer:
+        """Answer one call that is not part of a batch, and let it take effect."""
+
+
+class Plan(Protocol):
+    """The results of operations, and what must still be written to make them true."""
 
     @property
     def results(self) -> Sequence[Result]:
-        """One result for each operation, in order: for all, or at least one of the first ones.
+        """One result for each operation, in order: for all, or for one or more of the first.
 
-        A target answers in part when the results are large together. One that pages gives the
-        first page of a GET without a `count`, with its continuation.
+        A target answers only the first operations when their results are large together. The
+        others are planned again later. A GET without a `count` is answered with its first page
+        and the continuation.
         """
 
     def prepare(self) -> None:
-        """Do of `write` what needs no lock, so that others wait less; it may be left out."""
+        """Do the part of `write` that needs no lock, to keep the transaction short.
+
+        `write` must also work if this was not called.
+        """
 
     def write(self, connection: Connection) -> None:
-        """Write, in the transaction that records the results.
+        """Write the effects, in the transaction that records the results.
 
-        Raises Stale if something has changed that the results rest on; nothing may be kept then.
+        Raises Stale if what the results are based on has changed; the transaction is rolled back.
         """
 
 
-class Target(Protocol):
-    """Answers operations. A fault of one operation is its own result and nobody else's."""
+class PlannedTarget(Target):
+    """Takes effect within our transaction: each operation exactly once."""
 
-    def answer(self, caller: Caller, operations: Sequence[Operation]) -> Answer:
+    @abstractmethod
+    def plan(self, caller: Caller, operations: Sequence[Operation]) -> Plan:
         """Work out the results without holding a write transaction.
 
-        May be called any number of times for the same operations; nothing takes effect before
-        `Answer.write`.
+        It may be called any number of times for the same operations; nothing takes effect before
+        `Plan.write`. Raises Stale if the results can only be worked out while they are written.
         """
 
+    @abstractmethod
     def answer_within(
         self, connection: Connection, caller: Caller, operations: Sequence[Operation]
     ) -> Sequence[Result]:
-        """Work out the results and write them within the caller's transaction. Never Stale.
+        """Work out the results and write the effects within the given transaction.
 
-        For all operations, or at least one of the first ones; only those take effect.
+        The results are as in `Plan.results`; operations without a result have no effect. It never
+        raises Stale: it is called when a plan was stale.
         """
 
+    @abstractmethod
     def answer_page(self, caller: Caller, operation: Operation, continuation: str) -> Result:
-        """The next page of a GET, where its last page said that it goes on."""
+        """Return the next page of a GET, from the continuation of the page before it."""
 
-    def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
-        """What all the operations would come to, each as far as that can be told without effect."""
-
+    @abstractmethod
     def answer_single(self, caller: Caller, request: Request) -> Response:
-        """Answer one call that came alone, by the same rules, in transactions of its own."""
+        """Answer one call that is not part of a batch. There is always a response."""
+
+
+class OutgoingOperation(msgspec.Struct, frozen=True, gc=False):
+    """An operation that is to be sent.
+
+    `position` is its place in the batch. `key` is the same whenever this operation is sent again,
+    and different for every other operation: pass it to the receiver, for example as
+    `Idempotency-Key`, so that the receiver can recognise an operation that it has done already.
+    """
+
+    position: int
+    operation: Operation
+    key: str
+
+
+@dataclass(frozen=True)
+class Sending:
+    """The operations of one chunk that have no result yet.
+
+    `is_stopping` becomes true when the batch is cancelled or deleted, or when the worker has to
+    let go of the chunk. A target asks it before it sends an operation.
+    """
+
+    caller: Caller
+    operations: Sequence[OutgoingOperation]
+    is_stopping: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """Operations that were not sent and must wait: for at least how long, and why.
+
+    `reason` is a sentence for the owner of the batch, such as "The receiver asked for a pause."
+    While they wait, they hold no thread; they are then sent as a `Sending` of their own.
+    """
+
+    positions: Sequence[int]
+    wait_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Results that are committed together, by position, in any order.
+
+    An empty slice is allowed: it lets the worker look whether the batch was cancelled.
+    """
+
+    results: Mapping[int, Result | NoAnswer]
+    postponed: Postponed | None = None
+
+
+class SendingTarget(Target):
+    """Sends operations to what we do not control: each at least once, always with the same key."""
+
+    @abstractmethod
+    def send(self, sending: Sending) -> Iterator[Slice]:
+        """Send the operations, and yield their results in slices as they arrive.
+
+        Each slice is committed before the iterator is asked for the next one. Yield at least once
+        a second, and before the results together are larger than `limits.answer_bytes_max`: what
+        was not yielded when the process dies is sent again. Each operation is in one slice, with
+        its result or among the postponed; a result has no continuation. An operation that got no
+        response is a `NoAnswer`.
+
+        When `sending.is_stopping()` is true, send nothing more. Yield what has been sent already
+        (a `NoAnswer` where you do not wait for the response), and return. The operations that are
+        in no slice have not been sent: they are recorded as cancelled, or sent later.
+
+        The iterator is closed without having reached its end if the batch was deleted. An
+        exception ends this attempt only: what is not committed is sent again.
+        """
+
+
+_RELATIVE_SEGMENTS = frozenset({".", ".."})
+_PATHS_OF_BATCHES = ("batches", "batch-webhooks")
+_RESERVED_HEADERS = frozenset(
+    {
+        # The target decides who the receiver is and how we identify ourselves to it.
+        "authorization",
+        "cookie",
+        "host",
+        # These belong to one connection (RFC 9110, section 7.6.1), not to the request.
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # a line break would begin another header
+
+
+def check_operation(operation: Operation) -> None:
+    """Raise Refused for an operation that no target may get; its result is the problem.
+
+    These rules hold for every target. They are applied once, before any target sees an operation.
+    """
+    if operation.mistake is not None:
+        raise invalid_field("body", operation.mistake)
+    path = operation.path
+    if "://" in path or ("." in path and not _RELATIVE_SEGMENTS.isdisjoint(path.split("/"))):
+        detail = "The path of an operation is relative to /3.0, such as /lists/{list_id}/members."
+        raise bad_request(detail)
+    if path.lstrip("/").partition("/")[0] in _PATHS_OF_BATCHES:
+        detail = "Batches and batch webhooks cannot be used in an operation of a batch."
+        raise bad_request(detail)
+    if operation.headers:
+        _check_headers(operation.headers)
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    if len(headers) > limits.operation_headers_max:
+        most = limits.operation_headers_max
+        raise bad_request(f"An operation may have at most {most} headers.")
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise bad_request(f"The header {name!r} of the operation is not a valid HTTP header.")
+        if name.lower() in _RESERVED_HEADERS:
+            raise bad_request(f"An operation cannot set the header {name!r}.")

@@ -11,23 +11,21 @@ from batchway import limits
 from batchway.audience import answers
 from batchway.audience.answers import Plan
 from batchway.contract.paging import Continuation
-from batchway.contract.problems import Refused, bad_request, invalid_field
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import Response, body_text, encode, refusal
+from batchway.contract.response import Response, body_text, encode
 from batchway.errors import Stale
 from batchway.model.operation import Operation
 from batchway.model.result import Result
 from batchway.store.database import Database
 from batchway.store.ids import IdBlocks, reserve
+from batchway.targets.base import PlannedTarget
 
-_RELATIVE = frozenset({".", ".."})
-_NOT_IN_A_BATCH = ("batches", "batch-webhooks")
 _WITH_KEYS = ("members", "list_segments")
 _continuations = msgspec.json.Decoder(Continuation)
 
 
 @dataclass(frozen=True)
-class _BuiltinAnswer:
+class _BuiltinPlan:
     plan: Plan
     results: Sequence[Result]
 
@@ -40,7 +38,7 @@ class _BuiltinAnswer:
         self.plan.write(connection)
 
 
-class BuiltinTarget:
+class BuiltinTarget(PlannedTarget):
     """Answers sets of operations, and single calls as sets of one."""
 
     def __init__(self, database: Database, *, refuses_fake_addresses: bool) -> None:
@@ -48,28 +46,24 @@ class BuiltinTarget:
         self._refuses_fake_addresses = refuses_fake_addresses
         self._blocks = {name: IdBlocks(database, name) for name in _WITH_KEYS}
 
-    def answer(self, caller: Caller, operations: Sequence[Operation]) -> _BuiltinAnswer:
+    def plan(self, caller: Caller, operations: Sequence[Operation]) -> _BuiltinPlan:
         """Work the results out without a lock; raises Stale if they can only be had with one."""
         caller = self._informed(caller)
-        refused = _refused(operations)
-        requests = _requests(operations, refused)
-        plan = answers.plan(self._database, caller, requests, self._next_key)
-        return _BuiltinAnswer(plan, _results(len(operations), refused, plan.responses))
+        plan = answers.plan(self._database, caller, _requests(operations), self._next_key)
+        return _BuiltinPlan(plan, [_result(each) for each in plan.responses])
 
     def answer_within(
         self, connection: Connection, caller: Caller, operations: Sequence[Operation]
     ) -> Sequence[Result]:
         """Work the results out and write them, in one transaction."""
         caller = self._informed(caller)
-        refused = _refused(operations)
-        requests = _requests(operations, refused)
-        next_key = _Reserved(connection, len(requests))
-        responses = answers.answer_within(connection, caller, requests, next_key)
-        return _results(len(operations), refused, responses)
+        next_key = _Reserved(connection, len(operations))
+        responses = answers.answer_within(connection, caller, _requests(operations), next_key)
+        return [_result(each) for each in responses]
 
     def answer_page(self, caller: Caller, operation: Operation, continuation: str) -> Result:
         """The next page of a collection."""
-        [request] = _requests([operation], {})
+        [request] = _requests([operation])
         request.continuation = _continuations.decode(continuation)
         plan = answers.plan(self._database, self._informed(caller), [request], self._next_key)
         return _result(plan.responses[0])
@@ -77,8 +71,7 @@ class BuiltinTarget:
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
         """What each operation would come to now, without the others; GETs show no items."""
         caller = self._informed(caller)
-        refused = _refused(operations)
-        requests = _requests(operations, refused)
+        requests = _requests(operations)
         for request in requests:
             if request.method == "GET":
                 request.params = {**request.params, "count": "0"}
@@ -88,7 +81,7 @@ class BuiltinTarget:
         unknown = [each for each, known in zip(requests, planned, strict=True) if known is None]
         tried = self._tried(caller, unknown)
         responses = [next(tried) if each is None else each for each in planned]
-        return _results(len(operations), refused, responses)
+        return [_result(each) for each in responses]
 
     def _tried(self, caller: Caller, requests: Sequence[Request]) -> Iterator[Response]:
         """Each by itself; a few in a transaction, as each one keeps all writers waiting."""
@@ -139,30 +132,7 @@ class _Reserved:
         return next(self._left[name])
 
 
-def _refused(operations: Sequence[Operation]) -> dict[int, Response]:
-    """The operations that no API answers, by index, with what they get instead."""
-    found: dict[int, Response] = {}
-    for index, operation in enumerate(operations):
-        try:
-            _check(operation)
-        except Refused as refused:
-            found[index] = refusal(refused)
-    return found
-
-
-def _check(operation: Operation) -> None:
-    if operation.mistake is not None:
-        raise invalid_field("body", operation.mistake)
-    path = operation.path
-    if "://" in path or ("." in path and not _RELATIVE.isdisjoint(path.split("/"))):
-        detail = "The path of an operation is relative to /3.0, such as /lists/{list_id}/members."
-        raise bad_request(detail)
-    if path.lstrip("/").partition("/")[0] in _NOT_IN_A_BATCH:
-        detail = "Batches and batch webhooks cannot be used in an operation of a batch."
-        raise bad_request(detail)
-
-
-def _requests(operations: Sequence[Operation], refused: dict[int, Response]) -> list[Request]:
+def _requests(operations: Sequence[Operation]) -> list[Request]:
     return [
         Request(
             each.method,
@@ -171,25 +141,8 @@ def _requests(operations: Sequence[Operation], refused: dict[int, Response]) -> 
             None if each.body is None else each.body.encode("utf-8", "surrogatepass"),
             is_paged=each.method == "GET",
         )
-        for index, each in enumerate(operations)
-        if index not in refused
+        for each in operations
     ]
-
-
-def _results(
-    count: int, refused: dict[int, Response], responses: Sequence[Response]
-) -> list[Result]:
-    """As many results as there are responses, with those of refused operations in between."""
-    if not refused:
-        return [_result(response) for response in responses]
-    results = []
-    answered = iter(responses)
-    for index in range(count):
-        response = refused.get(index) or next(answered, None)
-        if response is None:
-            break
-        results.append(_result(response))
-    return results
 
 
 def _result(response: Response) -> Result:

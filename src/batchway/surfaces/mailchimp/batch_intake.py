@@ -20,6 +20,7 @@ from batchway.contract.stream import NDJSON
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.submit import Incoming, Once, check_room, submit
+from batchway.lifecycle.validate import validate
 from batchway.model.account import Identity
 from batchway.model.operation import unpack
 from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body
@@ -102,7 +103,7 @@ class Intake:
             is_known = key is not None  # then the batch may be there already
             account_id = identity.account.id
             await in_thread(partial(check_room, self.parts, account_id, is_known=is_known))
-        with Incoming() as incoming:
+        with Incoming(self.parts.targets) as incoming:
             digest = None if key is None else hashlib.sha256()
             await _read(_Reading(request, incoming, digest), body, self._turns)
             if is_check:
@@ -129,7 +130,7 @@ class Intake:
             if self.parts.clock() > ends_at:
                 break
             operations = unpack(data)
-            results = self.parts.target.check(caller, operations)
+            results = validate(self.parts.targets, caller, operations)
             for position, (operation, result) in enumerate(
                 zip(operations, results, strict=True), piece.first_position
             ):

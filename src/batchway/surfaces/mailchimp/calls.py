@@ -25,6 +25,7 @@ from batchway.contract.problems import (
     Refused,
     internal_error,
     invalid_method_override,
+    no_answer,
     not_found,
     request_timeout,
     too_large,
@@ -36,6 +37,7 @@ from batchway.errors import ArchiveMissing
 from batchway.kit.clock import Clock
 from batchway.kit.ids import new_request_id
 from batchway.model.account import Identity
+from batchway.model.result import NoAnswer
 from batchway.store.database import Database
 from batchway.surfaces.connections import Connections
 from batchway.surfaces.mailchimp.authentication import authenticate
@@ -43,7 +45,7 @@ from batchway.surfaces.mailchimp.batch_intake import Intake
 from batchway.surfaces.mailchimp.batches import OwnAnswer
 from batchway.surfaces.mailchimp.routes import OwnCalls
 from batchway.surfaces.threads import in_thread
-from batchway.targets.base import Target
+from batchway.targets.table import TargetTable
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +64,7 @@ class Calls:
     """Answers every call under /3.0."""
 
     database: Database
-    target: Target
+    targets: TargetTable
     own_calls: OwnCalls
     clock: Clock
     public_url: str
@@ -122,7 +124,8 @@ class Calls:
 
     def _answer_by_target(self, request: Request, identity: Identity, links: Links) -> Response:
         caller = Caller(identity.account.id, identity.account.name, self.clock(), links)
-        return self.target.answer_single(caller, request)
+        answer = self.targets.find(request.path).target.answer_single(caller, request)
+        return refusal(no_answer(answer)) if isinstance(answer, NoAnswer) else answer
 
 
 @contextmanager

@@ -1,0 +1,53 @@
+"""Screen operations by the rules that hold for every target, before a target sees them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from batchway.contract.problems import Refused
+from batchway.contract.response import encode
+from batchway.model.operation import Operation
+from batchway.model.result import Result
+from batchway.targets.base import check_operation
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Operations that a target may get, and the results of all others, by index."""
+
+    admitted: Sequence[Operation]
+    refused: Mapping[int, Result]
+
+    def merge(self, results: Sequence[Result]) -> Sequence[Result]:
+        """Put the results of refused operations between those of the admitted ones.
+
+        If the target answered only the first operations, so does the merged sequence.
+        """
+        if not self.refused:
+            return results
+        merged: list[Result] = []
+        remaining = iter(results)
+        for index in range(len(self.admitted) + len(self.refused)):
+            result = self.refused.get(index) or next(remaining, None)
+            if result is None:
+                break
+            merged.append(result)
+        return merged
+
+
+def screen(operations: Sequence[Operation]) -> Screened:
+    """Apply the rules to operations."""
+    refused: dict[int, Result] = {}
+    for index, operation in enumerate(operations):
+        try:
+            check_operation(operation)
+        except Refused as error:
+            refused[index] = refuse_operation(error)
+    if not refused:
+        return Screened(operations, refused)
+    admitted = [each for index, each in enumerate(operations) if index not in refused]
+    return Screened(admitted, refused)
+
+
+def refuse_operation(refused: Refused) -> Result:
+    """Return the result of an operation that is not run."""
+    return Result.of(refused.problem.status, encode(refused.problem))
