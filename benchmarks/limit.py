@@ -28,9 +28,9 @@ import msgspec
 from isal import isal_zlib
 from operations import add, body_of
 
-from batchway.app import migrate_all
 from batchway.audience.member_body import member_links
 from batchway.contract.links import Links
+from batchway.database_setup import migrate_database
 from batchway.kit import ustar
 from batchway.settings import Settings
 from batchway.store.database import SQLITE_PRAGMAS
@@ -108,7 +108,7 @@ def seconds(body: bytes) -> float:
     with tempfile.TemporaryDirectory(prefix="batchway-limit-") as name:
         folder = Path(name)
         settings = Settings(data_dir=folder)
-        migrate_all(settings)
+        migrate_database(settings)
         connection = _connection(folder)
         gc.collect()
         gc.disable()

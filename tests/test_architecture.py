@@ -51,13 +51,17 @@ MAY_IMPORT = {
     "openapi": "contract limits",
     "surfaces": "kit model contract openapi store results lifecycle archives.base targets.table "
     "errors limits settable_limits settings",
+    "database_setup": "engine settings store.database store.migrate",
     "app": "*",
     "supervisor": "kit limits",
     "cli": "cli kit errors limits settings",
     **dict.fromkeys(
         # The operator's commands; all others use only what any caller of the API can use.
-        ["cli.serve", "cli.worker", "cli.migrate", "cli.accounts", "cli.keys", "cli.operator"],
-        "cli kit model errors limits settings app store supervisor",
+        [
+            *["cli.serve", "cli.api", "cli.prepare", "cli.worker", "cli.migrate", "cli.accounts"],
+            *["cli.keys", "cli.api_keys"],
+        ],
+        "cli kit model errors limits settings app database_setup store supervisor",
     ),
     "__main__": "cli",
     "__init__": "",

@@ -23,10 +23,10 @@ from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_l
 from rows.adding import ONE_WORKER, one_worker
 from running import until
 
-from batchway.app import migrate_all
 from batchway.audience.member_body import member_links
 from batchway.contract.links import Links
 from batchway.contract.response import encode
+from batchway.database_setup import migrate_database
 from batchway.settings import Settings
 from batchway.store.database import SQLITE_PRAGMAS
 
@@ -74,7 +74,7 @@ def task_rate(contestant: Contestant, count: int) -> float:
     count = min(count, contestant.operations_max)
     with tempfile.TemporaryDirectory(prefix="batchway-celery-") as name:
         folder = Path(name)
-        migrate_all(Settings(data_dir=folder))
+        migrate_database(Settings(data_dir=folder))
         environment = _environment(folder)
         socket = str(folder / "redis.sock")
         redis = [on_this_machine("redis-server"), "--port", "0", "--unixsocket", socket]

@@ -9,10 +9,11 @@ from pathlib import Path
 from sqlalchemy import make_url
 from starlette.applications import Starlette
 
-from batchway import engine, limits, settable_limits
+from batchway import limits, settable_limits
 from batchway.archives.disk import DiskArchive
 from batchway.audience.routes import table
 from batchway.contract.result_links import ResultLinks
+from batchway.database_setup import open_database
 from batchway.engine import HandOvers, StepName, Worker
 from batchway.errors import SettingsError
 from batchway.formats.base import Format
@@ -28,7 +29,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.steps import steps_of_batches
 from batchway.lifecycle.sweep import drop_orphans, sweep
 from batchway.model.step import Step
-from batchway.settings import Settings, prepare_data_folder
+from batchway.settings import Settings
 from batchway.store import migrate
 from batchway.store.database import Database
 from batchway.surfaces.connections import Connections
@@ -92,8 +93,7 @@ class App:
 
     def _steps(self) -> dict[Step, Callable[[int, int], None]]:
         parts = self.parts
-        base_url = self.settings.public_url or _base_url(self.settings)
-        events = MailchimpEvents(self._result_links(), base_url)
+        events = MailchimpEvents(self._result_links(), self.settings.base_url)
         deliver = Deliver(parts, self._egress(), self._sealer(), events)
         return {
             **steps_of_batches(parts),
@@ -160,13 +160,6 @@ def _check_data_folder(settings: Settings) -> None:
         raise SettingsError(message)
 
 
-def open_database(settings: Settings) -> Database:
-    """The database alone, in whatever state it is."""
-    if settings.is_embedded:
-        prepare_data_folder(settings.data_dir)
-    return Database(settings.database)
-
-
 @contextmanager
 def opened(settings: Settings) -> Iterator[App]:
     """An app that is closed at the end of the block."""
@@ -175,21 +168,6 @@ def opened(settings: Settings) -> Iterator[App]:
         yield app
     finally:
         app.close()
-
-
-def migrate_all(settings: Settings) -> None:
-    """Bring our schema and the engine's up to date. May be called any number of times."""
-    database = open_database(settings)
-    try:
-        migrate.migrate(database)
-        engine.prepare(database)
-    finally:
-        database.close()
-
-
-def _base_url(settings: Settings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
 
 
 def _care(parts: Parts, worker: Worker) -> None:

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{(self.data_dir / 'batchway.db').resolve()}"
 
     @property
+    def base_url(self) -> str:
+        """The address of this server, where no request's Host header says it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
     def archive_folder(self) -> Path:
         """Where the disk archive lives."""
         return self.data_dir / "archives"

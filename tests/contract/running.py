@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from batchway.cli.operator import add_key
+from batchway.cli.api_keys import add_key
 from batchway.kit.clock import system_clock
 from batchway.store import accounts
 from batchway.store.database import Database

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -120,6 +121,18 @@ def test_a_delivery_is_shown_and_sent_again(server: Server, receiver: Receiver) 
     assert f"batchway webhooks update {webhook} --enable" in error.next_step
     assert f"Event {event} is on its way." in resent
     assert event == again.headers["webhook-id"]
+
+
+def test_links_of_a_test_event_lead_to_the_server(server: Server, receiver: Receiver) -> None:
+    """The workers know the address that the server listens on, even if it chose a free port."""
+    webhook = new_webhook(server, receiver)
+
+    done(server, "webhooks", "test", webhook)
+
+    [event] = receiver.wait_for(1)
+    fields = parse_qsl(event.body.decode())
+    links = [value for name, value in fields if name.endswith("[href]")]
+    assert [f"{server.url}/3.0/batches"] * 3 == [each[: len(server.url) + 12] for each in links]
 
 
 def test_what_was_given_up_is_recovered(server: Server, receiver: Receiver) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from batchway.cli.operator import add_key
+from batchway.cli.api_keys import add_key
 from batchway.kit.ids import hash_api_key
 from batchway.store import accounts
 from batchway.store.database import Database

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect, text
 
 from batchway.app import App, open_app
-from batchway.cli.operator import ensure_key
+from batchway.cli.api_keys import ensure_key
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 from sqlalchemy import text
 
-from batchway.cli.operator import add_key
+from batchway.cli.api_keys import add_key
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
 from batchway.contract.request import Request

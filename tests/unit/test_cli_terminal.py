@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.cli.terminal import CommandError, fail, printable, say, show_rest, table
+from batchway.cli.terminal import CommandError, print_error, printable, say, show_rest, table
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_printable_text_is_one_line_that_can_be_encoded(text: str) -> None:
 
 def test_an_error_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
     """The message comes first, the next step on a line of its own, on standard error."""
-    fail(CommandError("No server answers \x1b[0m.", "Start one."))
+    print_error(CommandError("No server answers \x1b[0m.", "Start one."))
 
     captured = capsys.readouterr()
     assert "Error: No server answers \\x1b[0m.\nStart one.\n" == captured.err

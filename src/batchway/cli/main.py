@@ -1,61 +1,67 @@
-"""The entry point: every command registers itself here."""
+"""The entry point. The module of a command is imported only when the command is called."""
 
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 
 import typer
 
-from batchway.cli import (
-    accounts,
-    batches,
-    import_csv,
-    keys,
-    limits,
-    lists,
-    migrate,
-    serve,
-    webhooks,
-    worker,
-)
-from batchway.cli.terminal import fail, tolerate_narrow_encodings
+from batchway.cli.terminal import print_error, tolerate_narrow_encodings
 from batchway.errors import BatchwayError
 
-# In the order in which `batchway --help` shows them: each module's `register` adds its commands.
-COMMANDS = (
-    serve,
-    worker,
-    migrate,
-    accounts,
-    keys,
-    lists,
-    import_csv,
-    batches,
-    webhooks,
-    limits,
-)
+# Command → its module in this package, in the order in which `batchway --help` shows them. Each
+# module has a function `register`, which adds the command to the application.
+COMMANDS = {
+    "serve": "serve",
+    "api": "api",
+    "prepare": "prepare",
+    "worker": "worker",
+    "migrate": "migrate",
+    "accounts": "accounts",
+    "keys": "keys",
+    "lists": "lists",
+    "import": "import_csv",
+    "batches": "batches",
+    "webhooks": "webhooks",
+    "limits": "limits",
+}
 
 
-def build() -> typer.Typer:
-    """The command with all its subcommands."""
+def build(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these commands."""
     app = typer.Typer(
         name="batchway",
-        help="The Batch endpoint as software one can run.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        epilog="Each option can also be given as the environment variable that its help names.",
+        epilog="Every option can also be given as the environment variable that its help names.",
     )
-    for command in COMMANDS:
-        command.register(app)
+    app.callback()(batchway)
+    for command in commands:
+        import_module(f"batchway.cli.{COMMANDS[command]}").register(app)
     return app
 
 
+def batchway() -> None:
+    """Run a Batch endpoint, and use one, from the command line."""
+
+
 def main() -> None:
-    """Run the command line: exits with 0, with 1 if nothing could be done, with 2 on wrong use."""
+    """Run the command line: exits with 0, with 1 if it failed, with 2 if it was called wrongly."""
     tolerate_narrow_encodings()
     try:
-        build()()
+        build(choose_commands(sys.argv[1:]))()
     except BatchwayError as error:
-        fail(error)
+        print_error(error)
         sys.exit(1)
+
+
+def choose_commands(arguments: list[str]) -> Iterable[str]:
+    """The command that is called; all of them if help, or something unknown, is wanted.
+
+    `serve` starts three processes, and importing all commands costs each of them a second.
+    """
+    called = arguments[0] if arguments else ""
+    return [called] if called in COMMANDS else COMMANDS
 
 
 if __name__ == "__main__":

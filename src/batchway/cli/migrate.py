@@ -1,40 +1,28 @@
-"""`batchway migrate`: the schema, explicitly."""
-
-from pathlib import Path
-from typing import Annotated
+"""`batchway migrate`: bring the tables of a database up to date."""
 
 import typer
 
-from batchway.app import migrate_all
-from batchway.cli.operator import description, load_settings
+from batchway.cli.operator_options import DatabaseUrlOption, DataDirOption, start_process
+from batchway.database_setup import migrate_database
 
-_EPILOG = """
-Examples:
+EXAMPLES = """Examples:
 
   batchway migrate --database-url postgresql://batchway@db/batchway
 
-  batchway migrate --data-dir ./batchway-data
-"""
+  batchway migrate --data-dir ./batchway-data"""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=_EPILOG)(migrate)
+    """Add `batchway migrate`."""
+    app.command("migrate", epilog=EXAMPLES)(migrate_command)
 
 
-def migrate(
-    *,
-    data_dir: Annotated[
-        Path | None, typer.Option(envvar="BATCHWAY_DATA_DIR", help=description("data_dir"))
-    ] = None,
-    database_url: Annotated[
-        str | None,
-        typer.Option(envvar="BATCHWAY_DATABASE_URL", help=description("database_url")),
-    ] = None,
+def migrate_command(
+    *, data_dir: DataDirOption = None, database_url: DatabaseUrlOption = None
 ) -> None:
-    """Make the database's tables, or bring them up to date. May be run any number of times.
+    """Create the tables of the database, or bring them up to date.
 
-    The embedded default does this by itself at each start of `serve`.
+    It is safe to run this more than once. With SQLite, `serve` does it at each start.
     """
-    migrate_all(load_settings(data_dir=data_dir, database_url=database_url))
+    migrate_database(start_process(data_dir=data_dir, database_url=database_url))
     typer.echo("The database is up to date.")

@@ -45,7 +45,7 @@ def warn(text: str) -> None:
     _print(ERR, Text("Note: ", style="yellow").append(_lines(text), style="default"))
 
 
-def fail(error: BatchwayError) -> None:
+def print_error(error: BatchwayError) -> None:
     """Print an error, and what to do next, to standard error."""
     _print(ERR, Text("Error: ", style="bold red").append(_lines(str(error)), style="default"))
     if isinstance(error, CommandError) and error.next_step:

@@ -1,4 +1,4 @@
-"""How this process frees memory, and holds on to what it has freed."""
+"""How this process uses memory: one heap for all threads, and fewer garbage collections."""
 
 import ctypes
 import gc
@@ -7,11 +7,11 @@ _M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 def use_one_heap() -> None:
-    """Let all threads share one heap. To be called before there are any.
+    """Let all threads share one heap. Call this before any thread is started.
 
-    The GNU C library gives each thread a heap of its own, and what was freed in one is not used in
-    another: a worker whose chunks run in ever other threads would keep the peak of each. Where the
-    C library is another one, nothing changes.
+    The GNU C library gives each thread a heap of its own, and memory that one thread has freed is
+    not used by another. A worker runs its chunks in changing threads, and would keep the peak of
+    each. Other C libraries do not have this option; there, nothing changes.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
@@ -19,10 +19,10 @@ def use_one_heap() -> None:
 
 
 def calm_collector(new_objects: int) -> None:
-    """Look for garbage in cycles once there are so many new objects, and never in what is there.
+    """Collect garbage only after so many new objects, and never among the present ones.
 
-    To be called when everything is imported. Reading a large batch makes many objects and no
-    cycles; to look for some among all of the process's objects takes longer than to make them.
+    Call this when everything is imported. Reading a large batch creates many objects and no
+    cycles; searching all objects of the process for cycles takes longer than creating them.
     """
     gc.collect()
     gc.freeze()

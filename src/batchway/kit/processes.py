@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Locked(Exception):
-    """Another process holds the lock; `pid` is its id, as far as it is known."""
+    """Another process holds the lock; `pid` is its id, or "unknown"."""
 
     def __init__(self, pid: str) -> None:
         super().__init__(pid)
@@ -15,7 +15,7 @@ class Locked(Exception):
 
 
 def lock(path: Path) -> int:
-    """Hold the file's lock until this process ends; the descriptor. Raises Locked."""
+    """Lock the file until this process ends, and return its descriptor; raises Locked."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,10 +29,13 @@ def lock(path: Path) -> int:
 
 
 def die_with_parent(descriptor: int) -> None:
-    """End this process when the pipe's other end closes: its holder has died."""
+    """End this process when the other end of the pipe closes, because its holder has died.
 
-    def wait() -> None:
+    A pipe works on every system and without a race, unlike a look at the parent's id.
+    """
+
+    def wait_for_end() -> None:
         os.read(descriptor, 1)
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True, name="die-with-parent").start()
+    threading.Thread(target=wait_for_end, daemon=True, name="die-with-parent").start()
