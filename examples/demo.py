@@ -1,8 +1,8 @@
-"""Batchway's main job, for a person to watch: a thousand contacts in one request.
+"""A demo of Batchway's main use: a thousand contacts in one request.
 
-Starts a server of its own, makes a list, imports `contacts.csv` as one batch with the code of
+It starts a server, creates a list, imports `contacts.csv` as one batch with the code of
 `batchway import`, shows the results, and stops the server. The data folder `batchway-demo` in the
-current folder stays, so that one can go on from there; each run makes a new list in it.
+current folder is kept, so that you can continue from there. Each run creates a new list in it.
 
     make demo
 """
@@ -26,7 +26,14 @@ import httpx
 from batchway.cli.connection import Connection
 from batchway.cli.import_csv import Import, Imported, import_contacts
 from batchway.cli.lists import AudienceList, NewList, create_list
-from batchway.cli.terminal import OUT, CommandError, fail, say, tolerate_narrow_encodings, warn
+from batchway.cli.terminal import (
+    OUT,
+    CommandError,
+    print_error,
+    print_note,
+    print_text,
+    tolerate_narrow_encodings,
+)
 from batchway.errors import BatchwayError
 from batchway.kit.ids import new_api_key
 
@@ -54,7 +61,7 @@ class Server:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the API and its worker are."""
+        """Whether the API and its worker are ready."""
         try:
             answer = httpx.get(f"{self.url}/healthz", timeout=HEALTH_SECONDS, trust_env=False)
         except httpx.TransportError:
@@ -70,14 +77,14 @@ class Server:
 
 
 def main() -> None:
-    """Run the demo; exits with 0 if it went well, and stops its server in any case."""
-    signal.signal(signal.SIGTERM, _end)
+    """Run the demo; exits with 0 if it succeeded. The server is stopped in any case."""
+    signal.signal(signal.SIGTERM, _handle_sigterm)
     tolerate_narrow_encodings()
     try:
         run()
     except BatchwayError as error:
-        fail(error)
-        say(f"The server's log is {LOG_FILE}")
+        print_error(error)
+        print_text(f"The server's log is {LOG_FILE}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -85,18 +92,18 @@ def main() -> None:
 
 def run() -> None:
     """The demo, step by step."""
-    key = kept_key()
+    key = load_key()
     with running_server(key) as server, Connection(server.url, key) as connection:
         made = create_list(connection, NewList.named(f"Demo of {datetime.now(UTC):%F %T}"))
-        say(f"A new list: {made.id} “{made.name}”, with the API key {key}")
+        print_text(f"A new list: {made.id} “{made.name}”, with the API key {key}")
         mapping = DATA_DIR / f"web_ids-{made.id}.csv"
-        imported = import_contacts(connection, Import(_short(CONTACTS), made.id, mapping))
+        imported = import_contacts(connection, Import(_shorten_path(CONTACTS), made.id, mapping))
         check(imported)
-    how_to_go_on(made, imported, key)
+    print_next_steps(made, imported, key)
 
 
-def kept_key() -> str:
-    """The demo's API key: made by the first run, the same for every later one."""
+def load_key() -> str:
+    """The demo's API key: the first run makes it, later runs use it again."""
     DATA_DIR.mkdir(mode=0o700, exist_ok=True)
     key = KEY_FILE.read_text().strip() if KEY_FILE.exists() else ""
     if not key:
@@ -108,7 +115,7 @@ def kept_key() -> str:
 
 @contextmanager
 def running_server(key: str) -> Iterator[Server]:
-    """A server on a free port, ready; stopped at the end, whatever happens."""
+    """A server on a free port that is ready; it is stopped at the end in any case."""
     server = start_server(key)
     try:
         wait_until_ready(server)
@@ -118,12 +125,13 @@ def running_server(key: str) -> Iterator[Server]:
 
 
 def start_server(key: str) -> Server:
-    """Start `batchway serve`. The key goes by the environment: others can see a command line."""
-    port = free_port()
+    """Start `batchway serve`. The key is a variable: other users can see a command line."""
+    port = find_free_port()
     command = [sys.executable, "-m", "batchway", "serve"]
     options = ["--host", HOST, "--port", str(port), "--data-dir", str(DATA_DIR)]
-    foreign = {name for name in os.environ if name.startswith("BATCHWAY_")}
-    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("BATCHWAY_")
+    }
     with LOG_FILE.open("ab") as log:
         log_begins = log.tell()
         process = subprocess.Popen(
@@ -137,8 +145,8 @@ def start_server(key: str) -> Server:
         return Server(process, f"http://{HOST}:{port}", LOG_FILE, log_begins)
 
 
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
+def find_free_port() -> int:
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -146,7 +154,7 @@ def free_port() -> int:
 
 
 def wait_until_ready(server: Server) -> None:
-    """Wait for the server's health check; fails with its log if it ends or takes too long."""
+    """Wait until the server is ready; raises CommandError with its log if it is not in time."""
     began = monotonic()
     with OUT.status("Starting the server …"):
         while not server.is_ready:
@@ -157,11 +165,11 @@ def wait_until_ready(server: Server) -> None:
                 message = f"The server was not ready within {READY_SECONDS_MAX:.0f} seconds."
                 raise CommandError(message, f"Its log ends:\n{server.log_tail()}")
             sleep(READY_POLL_SECONDS)
-    say(f"A server is ready at {server.url} after {monotonic() - began:.1f} s.")
+    print_text(f"A server is ready at {server.url} after {monotonic() - began:.1f} s.")
 
 
 def stop_server(server: Server) -> None:
-    """Ask the server to stop, and make sure that it does. One that has ended is let be."""
+    """Stop the server, unless it has ended already."""
     if server.process.poll() is not None:
         return
     server.process.terminate()
@@ -170,45 +178,47 @@ def stop_server(server: Server) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(server.process.pid, signal.SIGKILL)
         server.process.wait()
-        warn(f"The server did not stop in {STOP_SECONDS_MAX:.0f} s and was killed: {server.log}")
+        print_note(f"The server was killed after {STOP_SECONDS_MAX:.0f} s. Its log is {server.log}")
         return
-    if code not in {0, -signal.SIGTERM}:  # by the signal itself, if it had hardly begun
-        warn(f"The server ended with code {code}; its log is {server.log}")
+    if code not in {0, -signal.SIGTERM}:  # the signal itself, if it was hardly started
+        print_note(f"The server ended with code {code}; its log is {server.log}")
 
 
 def check(imported: Imported) -> None:
     """Fail unless contacts were added."""
     if not imported.tally.succeeded_count:
         message = "No contact was added."
-        raise CommandError(message, "The failures above say why.")
+        raise CommandError(message, "See the failures above.")
 
 
-def how_to_go_on(made: AudienceList, imported: Imported, key: str) -> None:
-    """Print what one can type next."""
-    command = _short(Path(sys.executable).with_name("batchway"))
-    say("\nGo on from here. The server, with everything above:", "bold")
-    say(f"  {command} serve --data-dir {DATA_DIR}")
-    say("and in another terminal:", "bold")
-    say(f"  export BATCHWAY_URL=http://{HOST}:8080 BATCHWAY_API_KEY={key}")
-    say(f"  export BATCHWAY_LIST_ID={made.id}")
-    say(f"  {command} batches results {imported.batch.id}")
-    say(f"  {_short(CONTACTS.with_name('curl.sh'))}    # the guide's own calls")
-    say('  curl --user "anystring:$BATCHWAY_API_KEY" "$BATCHWAY_URL/3.0/batches"')
-    say('  curl --user "anystring:$BATCHWAY_API_KEY" \\')
-    say('    "$BATCHWAY_URL/3.0/lists/$BATCHWAY_LIST_ID/members?count=1"')
-    say(f"Everything is in the data folder {DATA_DIR}; delete it to begin anew.")
+def print_next_steps(made: AudienceList, imported: Imported, key: str) -> None:
+    """Print commands to continue with."""
+    command = _shorten_path(Path(sys.executable).with_name("batchway"))
+    print_text("\nContinue from here. Start the server again, with the same data:", "bold")
+    print_text(f"  {command} serve --data-dir {DATA_DIR}")
+    print_text("In another terminal:", "bold")
+    print_text(f"  export BATCHWAY_URL=http://{HOST}:8080 BATCHWAY_API_KEY={key}")
+    print_text(f"  export BATCHWAY_LIST_ID={made.id}")
+    print_text(f"  {command} batches results {imported.batch.id}")
+    print_text(
+        f"  {_shorten_path(CONTACTS.with_name('curl.sh'))}    # calls of the Mailchimp guide"
+    )
+    print_text('  curl --user "anystring:$BATCHWAY_API_KEY" "$BATCHWAY_URL/3.0/batches"')
+    print_text('  curl --user "anystring:$BATCHWAY_API_KEY" \\')
+    print_text('    "$BATCHWAY_URL/3.0/lists/$BATCHWAY_LIST_ID/members?count=1"')
+    print_text(f"Everything is in the data folder {DATA_DIR}; delete it to start again.")
 
 
-def _short(path: Path) -> Path:
-    """The path as one would type it here."""
+def _shorten_path(path: Path) -> Path:
+    """The path relative to the current folder, if it is in there."""
     try:
         return path.absolute().relative_to(Path.cwd())
     except ValueError:
         return path
 
 
-def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """End as by Ctrl-C, so that the server is stopped."""
+def _handle_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End like Ctrl-C does, so that the server is stopped."""
     raise KeyboardInterrupt
 
 

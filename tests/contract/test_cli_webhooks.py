@@ -64,7 +64,7 @@ def refusal(server: Server, *arguments: str) -> CommandError:
 def new_webhook(server: Server, receiver: Receiver, *arguments: str) -> str:
     """The id of a new batch webhook."""
     printed = done(server, "webhooks", "create", receiver.url, *arguments)
-    return str(re.findall(r"Batch webhook (\w+) was made", printed)[0])
+    return str(re.findall(r"Batch webhook (\w+) was created", printed)[0])
 
 
 def rows(printed: str) -> list[list[str]]:
@@ -88,9 +88,8 @@ def test_a_webhook_from_its_making_to_its_end(server: Server, receiver: Receiver
     assert [[webhook, receiver.url, "disabled", "not signed"]] == listed
     assert "is enabled, its events are signed" in changed
     assert "--force" in refused.next_step
-    shown = [
-        re.findall(r"whsec_\S+   \(shown this once", text) for text in (changed, rotated, forced)
-    ]
+    secret = re.compile(r"whsec_\S+   \(shown only this once")
+    shown = [secret.findall(text) for text in (changed, rotated, forced)]
     assert [1, 1, 1] == [len(each) for each in shown]
     assert 3 == len({secret for [secret] in shown})
     assert f"Batch webhook {webhook} was deleted.\n" == deleted
@@ -119,7 +118,7 @@ def test_a_delivery_is_shown_and_sent_again(server: Server, receiver: Receiver) 
     assert ["1", "410", ""] == row[5:]
     assert "410\tGone fishing." in shown
     assert f"batchway webhooks update {webhook} --enable" in error.next_step
-    assert f"Event {event} is on its way." in resent
+    assert f"Event {event} will be sent." in resent
     assert event == again.headers["webhook-id"]
 
 

@@ -18,7 +18,6 @@ from batchway.app import App, open_app
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import EMPTY_OBJECT, encode_body
-from batchway.database_setup import migrate_database
 from batchway.errors import Stale
 from batchway.kit import ids
 from batchway.kit.clock import SECOND, Microseconds

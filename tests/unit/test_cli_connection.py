@@ -17,12 +17,11 @@ from batchway.cli.connection import (
     LATER_WAITS_SECONDS,
     RETRY_AFTER_SECONDS_MAX,
     Connection,
-    Refusal,
-    advice,
     as_segment,
 )
+from batchway.cli.following import POLL_SECONDS_MAX, POLL_SECONDS_MIN, poll_batch
+from batchway.cli.refusals import Refusal, advice
 from batchway.cli.terminal import CommandError
-from batchway.cli.watching import POLL_SECONDS_MAX, POLL_SECONDS_MIN, poll
 
 PROBLEM = {
     "type": "about:blank",
@@ -196,7 +195,7 @@ def test_a_post_is_not_sent_twice_after_a_lost_connection(
     """The server may have taken it; the error says how to find out."""
     stage.answers = [Answer(HANG_UP)]
 
-    with pytest.raises(CommandError, match="may have taken the request or not") as caught:
+    with pytest.raises(CommandError, match="may or may not have accepted the request") as caught:
         connection.post("/batches", b"{}", Thing)
 
     assert 1 == len(stage.received)
@@ -236,7 +235,7 @@ def test_a_patch_is_json_and_is_not_sent_twice(stage: Stage, connection: Connect
     stage.answers = [Answer(), Answer(HANG_UP)]
 
     connection.patch("/things/1", b'{"a":1}', Thing)
-    with pytest.raises(CommandError, match="may have taken the request or not"):
+    with pytest.raises(CommandError, match="may or may not have accepted the request"):
         connection.patch("/things/1", b'{"a":1}', Thing)
 
     assert [("PATCH", b'{"a":1}')] * 2 == [(each.method, each.body) for each in stage.received]
@@ -272,8 +271,8 @@ def test_a_stream_comes_in_lines(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Answer(200, b"{}", {"Content-Type": "application/json"}), "did not answer with a stream"),
-        (Answer(200, b"a\nb", LINES | {"Content-Length": "1000"}), "broke off before its end"),
+        (Answer(200, b"{}", {"Content-Type": "application/json"}), "did not reply with a stream"),
+        (Answer(200, b"a\nb", LINES | {"Content-Length": "1000"}), "The reply ended too early"),
         (problem(404), "404 Resource Not Found"),
         (Answer(503), "503"),
     ],
@@ -411,7 +410,7 @@ def test_a_success_of_another_kind_is_an_error(
     """A 200 of something that is not this API is not taken for an answer."""
     stage.answers = [Answer(200, body)]
 
-    with pytest.raises(CommandError, match="not the Batch API"):
+    with pytest.raises(CommandError, match="is not one of the Batch API"):
         connection.get("/things", Thing)
 
 
@@ -419,7 +418,7 @@ def test_a_redirect_is_shown_and_not_followed(stage: Stage, connection: Connecti
     """The key goes to the address that was given, and nowhere else."""
     stage.answers = [Answer(301, b"", {"Location": "https://elsewhere.example.com/"})]
 
-    with pytest.raises(Refusal, match=r"sends us to https://elsewhere\.example\.com/"):
+    with pytest.raises(Refusal, match=r"redirects to https://elsewhere\.example\.com/"):
         connection.get("/things", Thing)
 
     assert 1 == len(stage.received)
@@ -473,7 +472,7 @@ def test_polling_slows_down_and_ends_with_the_finished_batch(
     stage.answers = [*(state("started", number) for number in range(9)), state("finished", 9)]
     waits: list[float] = []
 
-    seen = list(poll(connection, "b1", waits.append))
+    seen = list(poll_batch(connection, "b1", waits.append))
 
     assert [*range(10)] == [batch.finished_operations for batch in seen]
     assert POLL_SECONDS_MIN == waits[0]

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from batchway.cli.contacts_csv import Contact
-from batchway.cli.import_csv import Import, operation, safe_cell, write_mapping, write_request
+from batchway.cli.import_csv import (
+    Import,
+    build_operation,
+    escape_cell,
+    write_mapping,
+    write_request,
+)
 from batchway.cli.results import Result
 from batchway.cli.terminal import CommandError
 
@@ -17,7 +23,7 @@ ANN = Contact("7", "Ann@Example.com", "", ("news",), {"FNAME": "Ann"})
 
 def test_a_contact_is_added_with_tags_and_merge_fields() -> None:
     """Without a status the contact is subscribed; the body is JSON in a string."""
-    made = operation(ANN, "a1b2c3d4e5", update_existing=False)
+    made = build_operation(ANN, "a1b2c3d4e5", update_existing=False)
 
     assert ("POST", "/lists/a1b2c3d4e5/members", "7") == (made.method, made.path, made.operation_id)
     expected = {
@@ -33,7 +39,7 @@ def test_an_update_keeps_the_status_of_who_is_there() -> None:
     """Only new contacts get a status; the path names the MD5 of the lower-cased address."""
     contact = Contact("7", "Ann@Example.com", "pending", ("news",), {})
 
-    made = operation(contact, "a1b2c3d4e5", update_existing=True)
+    made = build_operation(contact, "a1b2c3d4e5", update_existing=True)
 
     assert "PUT" == made.method
     assert "/lists/a1b2c3d4e5/members/257c57037d384ae37ea27a07e8a01665" == made.path
@@ -42,7 +48,7 @@ def test_an_update_keeps_the_status_of_who_is_there() -> None:
 
 def test_a_list_id_cannot_change_the_path() -> None:
     """Whatever --list holds stays one segment."""
-    made = operation(ANN, "../x?", update_existing=False)
+    made = build_operation(ANN, "../x?", update_existing=False)
 
     assert "/lists/..%2Fx%3F/members" == made.path
 
@@ -63,7 +69,7 @@ def test_a_list_id_cannot_change_the_path() -> None:
 )
 def test_no_cell_becomes_a_formula(value: object, expected: str) -> None:
     """A spreadsheet shows what we write and computes nothing."""
-    assert expected == safe_cell(value)
+    assert expected == escape_cell(value)
 
 
 def member(operation_id: str, **changes: object) -> Result:
@@ -105,7 +111,7 @@ def test_a_success_that_is_no_member_is_an_error(tmp_path: Path) -> None:
     """A mapping with holes would be worse than none."""
     path = tmp_path / "out.csv"
 
-    with pytest.raises(CommandError, match="operation 5 is no member"):
+    with pytest.raises(CommandError, match="operation 5 is not a member"):
         write_mapping([member("3"), Result(200, "5", "{}")], path)
 
     assert [] == list(tmp_path.iterdir())

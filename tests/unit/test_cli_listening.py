@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from batchway.cli.listening import (
+from batchway.cli.listen import end_on_signals
+from batchway.cli.terminal import CommandError
+from batchway.cli.webhook_events import format_event
+from batchway.cli.webhook_receiver import (
     CONNECTIONS_MAX,
     EVENT_BYTES_MAX,
     EVENTS_WAITING_MAX,
     Event,
     Receiver,
-    ended_by_signals,
-    told,
 )
-from batchway.cli.terminal import CommandError
 from batchway.kit.clock import SECOND, parse_iso
 from batchway.kit.webhook_signatures import sign_standard
 
@@ -129,7 +129,7 @@ def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -
     """It raises nothing, so that what is under way is finished; the second one does."""
     before = signal.getsignal(number)
 
-    with ended_by_signals(receiver.end):
+    with end_on_signals(receiver.end):
         signal.raise_signal(number)
         assert [] == list(receiver.events())
         with pytest.raises(KeyboardInterrupt):
@@ -151,7 +151,7 @@ def test_hangup_stays_ignored(receiver: Receiver) -> None:
 @pytest.mark.usefixtures("default_signals")
 def test_a_signal_reaches_who_waits_already(receiver: Receiver) -> None:
     """As it is when nothing is posted."""
-    with ended_by_signals(receiver.end):
+    with end_on_signals(receiver.end):
         Thread(target=lambda: signal.raise_signal(signal.SIGTERM)).start()
 
         assert [] == list(receiver.events())
@@ -185,7 +185,7 @@ def test_an_event_is_told_with_all_that_matters() -> None:
         "  batch 5cfa0d22b8 finished: 3 of 3 operations, 1 errored",
         "  https://a.example.com/x",
     ]
-    assert expected == told(signed(FORM.encode()), SECRET).splitlines()
+    assert expected == format_event(signed(FORM.encode()), SECRET).splitlines()
     assert parse_iso("2026-02-02T02:40:00Z") == NOW * SECOND
 
 
@@ -201,7 +201,7 @@ def test_an_event_is_told_with_all_that_matters() -> None:
 )
 def test_a_wrong_signature_is_told(event: Event, secret: str) -> None:
     """By another secret, of another body, too old, none at all, or nothing to compare with."""
-    text = told(event, secret)
+    text = format_event(event, secret)
 
     assert "SIGNATURE WRONG" in text
     assert "verified" not in text
@@ -210,9 +210,9 @@ def test_a_wrong_signature_is_told(event: Event, secret: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{}", b"&".join([b"type=a"] * 2_000), b"%ff"])
 def test_whatever_is_posted_becomes_lines(body: bytes) -> None:
     """What is no event is told by its size."""
-    [_, line] = told(signed(body), SECRET).splitlines()
+    [_, line] = format_event(signed(body), SECRET).splitlines()
 
-    assert f"  {len(body)} bytes that are no event of a batch" == line
+    assert f"  {len(body)} bytes that are not an event of a batch" == line
 
 
 def test_an_event_cannot_steer_the_terminal_or_add_lines() -> None:
@@ -220,7 +220,7 @@ def test_an_event_cannot_steer_the_terminal_or_add_lines() -> None:
     body = b"type=%1b%5b2J%0asignature%20verified"
     event = Event({"webhook-id": "a\x1b[1m"}, body, NOW * SECOND)
 
-    text = told(event, SECRET)
+    text = format_event(event, SECRET)
 
     assert 3 == len(text.splitlines())
     assert "\x1b" not in text

@@ -11,9 +11,16 @@ import pytest
 
 from batchway.cli import results
 from batchway.cli.connection import Connection
-from batchway.cli.results import Result, Tally, download, normalised, read_results, unpack
+from batchway.cli.results import (
+    Result,
+    Tally,
+    download_archive,
+    normalize_reason,
+    read_results,
+    unpack,
+)
 from batchway.cli.terminal import CommandError
-from batchway.cli.watching import Batch
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 OK = [{"status_code": 200, "operation_id": "1", "response": "{}"}]
 
@@ -127,7 +134,7 @@ def test_equal_failures_are_counted_together(capsys: pytest.CaptureFixture[str])
     tally.add(errored(None, "Broken.", errors=[{"field": "LTV", "message": "A number, please."}]))
     tally.add(Result(204, "9", "{}"))
 
-    tally.show_failures()
+    tally.print_failures()
 
     assert (1, 6) == (tally.succeeded_count, tally.errored_count)
     expected = (
@@ -143,9 +150,9 @@ def test_a_missing_result_is_not_passed_over() -> None:
     tally = Tally()
     tally.add(Result(200, "1", "{}"))
 
-    tally.check_whole(Batch("b1", "finished", 1, 1, 0))
+    tally.check_complete(BatchBody("b1", "finished", 1, 1, 0))
     with pytest.raises(CommandError, match="holds 1 results, but batch b1 has 2 operations"):
-        tally.check_whole(Batch("b1", "finished", 2, 2, 0))
+        tally.check_complete(BatchBody("b1", "finished", 2, 2, 0))
 
 
 def test_failures_of_too_many_kinds_share_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,20 +185,20 @@ def test_a_failure_without_a_problem_is_shown_as_it_is(response: str) -> None:
 )
 def test_addresses_are_taken_out_of_a_reason(reason: str, expected: str) -> None:
     """Also addresses that are malformed, which is why the reason is there."""
-    assert expected == normalised(reason)
+    assert expected == normalize_reason(reason)
 
 
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (Batch("b1", "started", 2, 1, 0), "not finished; it is started"),
-        (Batch("b1", "finished", 0, 0, 0), "it was empty"),
-        (Batch("b1", "finished", 2, 2, 0), "seven days"),
+        (BatchBody("b1", "started", 2, 1, 0), "not finished; it is started"),
+        (BatchBody("b1", "finished", 0, 0, 0), "it was empty"),
+        (BatchBody("b1", "finished", 2, 2, 0), "seven days"),
     ],
 )
-def test_a_batch_without_an_archive_says_why(batch: Batch, message: str) -> None:
+def test_a_batch_without_an_archive_says_why(batch: BatchBody, message: str) -> None:
     """Nothing is asked of the server then."""
     connection = Connection("http://127.0.0.1:1", "")
 
     with connection, pytest.raises(CommandError, match=message):
-        download(connection, batch, io.BytesIO())
+        download_archive(connection, batch, io.BytesIO())

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.cli.terminal import CommandError, print_error, printable, say, show_rest, table
+from batchway.cli.terminal import (
+    CommandError,
+    print_error,
+    print_page,
+    print_table,
+    print_text,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +51,7 @@ def test_an_error_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_table_away_from_a_terminal_has_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     """Cells are separated by tabs and keep to their cell, however long they are."""
-    table(("id", "name"), [("a1", "x" * 200), ("b2", "tab\there [bold]")])
+    print_table(("id", "name"), [("a1", "x" * 200), ("b2", "tab\there [bold]")])
 
     expected = f"id\tname\na1\t{'x' * 200}\nb2\ttab\\there [bold]\n"
     assert expected == capsys.readouterr().out
@@ -54,7 +61,7 @@ def test_lines_are_neither_wrapped_nor_taken_for_markup(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A long line stays one line, and brackets are shown as they are."""
-    say("[red]" + "word " * 60)
+    print_text("[red]" + "word " * 60)
 
     assert "[red]" + "word " * 60 + "\n" == capsys.readouterr().out
 
@@ -64,7 +71,7 @@ def test_a_page_says_whether_there_is_more(
     capsys: pytest.CaptureFixture[str], shown: int, total: int, expected: str
 ) -> None:
     """Only a page that is not the last one names the next."""
-    show_rest(shown, total)
+    print_page(("id",), [("a",)] * shown, 0, total)
 
     captured = capsys.readouterr().err
     assert expected in captured

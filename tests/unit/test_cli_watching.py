@@ -1,4 +1,4 @@
-"""How a batch is followed, and how its progress is put into words."""
+"""How a batch is followed, and how its progress is shown."""
 
 import json
 from collections.abc import Iterator
@@ -6,30 +6,17 @@ from typing import Any
 
 import pytest
 
-from batchway.cli.connection import Connection, Refusal
+from batchway.cli.connection import Connection
+from batchway.cli.following import BatchDeleted, follow_batch, is_finished
+from batchway.cli.progress import LINE_SECONDS_MIN, Pace, format_progress, open_line_display
+from batchway.cli.refusals import Refusal
+from batchway.cli.server_sent_events import EVENT_BYTES_MAX, Event, read_events
 from batchway.cli.terminal import CommandError
-from batchway.cli.watching import (
-    EVENT_BYTES_MAX,
-    LINE_SECONDS_MIN,
-    Batch,
-    BatchDeleted,
-    Event,
-    Pace,
-    Progress,
-    events,
-    follow,
-    line,
-    line_display,
-    watch_and_tell,
-)
+from batchway.cli.watching import watch_with_advice
+from batchway.surfaces.mailchimp.bodies.batches import BatchProgress
 from tests.unit.test_cli_connection import HANG_UP, Answer, Stage, problem, staging
 
 STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
-
-
-def batch(finished_operations: int) -> Batch:
-    """A batch of a hundred operations."""
-    return Batch("b1", "started", 100, finished_operations, 3)
 
 
 def progress(finished_operations: int, **changes: Any) -> dict[str, Any]:
@@ -88,22 +75,22 @@ def connection(stage: Stage) -> Iterator[Connection]:
 )
 def test_events_are_read_as_the_standard_says(lines: list[bytes], expected: list[Event]) -> None:
     """Comments and unknown fields are passed over, and an event without its end is none."""
-    assert expected == list(events(lines))
+    assert expected == list(read_events(lines))
 
 
 def test_an_endless_event_is_refused() -> None:
     """What the server sends does not fill the memory."""
     with pytest.raises(CommandError, match="longer than"):
-        list(events([b"data: " + b"x" * EVENT_BYTES_MAX] * 2))
+        list(read_events([b"data: " + b"x" * EVENT_BYTES_MAX] * 2))
 
 
 def test_a_batch_is_followed_by_its_events(stage: Stage, connection: Connection) -> None:
     """One request tells everything, and ends with the batch."""
     body = event(10, waiting_for="A worker.") + b": still here\n\n" + event(60) + event(100)
     stage.answers = [Answer(200, body, STREAM)]
-    seen: list[Progress] = []
+    seen: list[BatchProgress] = []
 
-    last = follow(connection, "b1", seen.append)
+    last = follow_batch(connection, "b1", seen.append)
 
     assert [10, 60, 100] == [each.finished_operations for each in seen]
     assert "A worker." == seen[0].waiting_for
@@ -131,12 +118,12 @@ def test_without_a_stream_the_batch_is_asked_for(
 ) -> None:
     """A stream that is not there, breaks or says nonsense is asked for once; polling does it."""
     stage.answers = [no_stream, polled(10), polled(100)]
-    seen: list[Progress] = []
+    seen: list[BatchProgress] = []
 
-    last = follow(connection, "b1", seen.append, lambda _: None)
+    last = follow_batch(connection, "b1", seen.append, lambda _: None)
 
     assert [10, 100] == [each.finished_operations for each in seen][-2:]
-    assert last.is_finished
+    assert is_finished(last)
     assert ["/3.0/batches/b1/events", "/3.0/batches/b1", "/3.0/batches/b1"] == [
         each.path for each in stage.received
     ]
@@ -147,9 +134,9 @@ def test_a_stream_that_ends_early_is_asked_for_again(stage: Stage, connection: C
     stage.answers = [Answer(200, event(10), STREAM), Answer(200, event(100), STREAM)]
     waits: list[float] = []
 
-    last = follow(connection, "b1", lambda _: None, waits.append)
+    last = follow_batch(connection, "b1", lambda _: None, waits.append)
 
-    assert last.is_finished
+    assert is_finished(last)
     assert ["/3.0/batches/b1/events"] * 2 == [each.path for each in stage.received]
     assert 1 == len(waits)
 
@@ -159,7 +146,7 @@ def test_the_end_of_a_deleted_batch_is_told(stage: Stage, connection: Connection
     stage.answers = [Answer(200, event(10) + b"event: deleted\ndata: {}\n\n", STREAM)]
 
     with pytest.raises(BatchDeleted, match="Batch b1 was deleted"):
-        follow(connection, "b1", lambda _: None)
+        follow_batch(connection, "b1", lambda _: None)
 
     assert 1 == len(stage.received)
 
@@ -169,7 +156,7 @@ def test_a_batch_that_is_not_there_is_told_as_ever(stage: Stage, connection: Con
     stage.answers = [problem(404)]
 
     with pytest.raises(Refusal) as caught:
-        follow(connection, "b1", lambda _: None)
+        follow_batch(connection, "b1", lambda _: None)
 
     assert "batchway batches list" in caught.value.next_step
 
@@ -185,7 +172,7 @@ def test_errored_operations_have_a_next_step(
     """Who watched a batch is told how to find out what went wrong, if anything did."""
     stage.answers = [Answer(200, event(100, errored_operations=errored), STREAM)]
 
-    watch_and_tell(connection, "b1")
+    watch_with_advice(connection, "b1")
 
     printed = capsys.readouterr().out
     assert printed.endswith(expected or " per second\n")
@@ -204,9 +191,9 @@ def test_the_pace_counts_from_where_the_watching_began(
 ) -> None:
     """Who looks at a batch in the middle is not told of operations that ran before."""
     times = iter([10.0, 10.0 + seconds])
-    pace = Pace.of(batch(finished_before), lambda: next(times))
+    pace = Pace.start(finished_before, lambda: next(times))
 
-    assert expected == pace.per_second(batch(50))
+    assert expected == pace.measure(50)
 
 
 @pytest.mark.parametrize(
@@ -226,10 +213,10 @@ def test_the_pace_counts_from_where_the_watching_began(
 def test_a_line_of_progress_says_what_is_known(told: dict[str, Any], expected: str) -> None:
     """Status and counters; the server's rate or else our own; end and reason where there are."""
     times = iter([10.0, 12.0])
-    pace = Pace.since_now(lambda: next(times))
-    shown = Progress("b1", "started", 100, 50, 3, **told)
+    pace = Pace.start(now=lambda: next(times))
+    shown = BatchProgress("b1", "started", 100, 50, 3, **told)
 
-    assert f"started: 50 of 100 operations, 3 errored, {expected}" == line(shown, pace)
+    assert f"started: 50 of 100 operations, 3 errored, {expected}" == format_progress(shown, pace)
 
 
 def test_lines_come_for_each_status_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,11 +232,11 @@ def test_lines_come_for_each_status_and_now_and_then(capsys: pytest.CaptureFixtu
         (0.4 + 2 * pause, "finished", 100),
     ]
     time = 0.0
-    with line_display(lambda: time) as show:
+    with open_line_display(lambda: time) as show:
         for at, status, finished in moments:
             time = at
-            shown = Progress("b1", status, 100, finished, 0, operations_per_second=1)
-            show(shown, Pace.since_now())
+            shown = BatchProgress("b1", status, 100, finished, 0, operations_per_second=1)
+            show(shown, Pace.start())
 
     counts = [text.split()[1] for text in capsys.readouterr().out.splitlines()]
     assert ["0", "10", "30", "40", "100"] == counts

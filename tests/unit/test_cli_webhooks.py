@@ -9,13 +9,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from batchway.cli.connection import FIRST_WAITS_SECONDS, Connection
-from batchway.cli.listening import (
-    private_network,
-    registered,
-)
+from batchway.cli.deliveries import parse_since
+from batchway.cli.listen import temporary_webhook
 from batchway.cli.main import build
 from batchway.cli.terminal import CommandError
-from batchway.cli.webhooks import parse_since
+from batchway.cli.webhook_calls import find_private_networks
 from batchway.kit.clock import SECOND
 from tests.unit.test_cli_connection import HANG_UP, Answer, Stage, problem, staging
 
@@ -88,7 +86,7 @@ def test_a_webhook_is_made_as_asked(
 
     assert 0 == done.exit_code
     assert [{"url": WEBHOOK["url"], **expected}] == bodies(stage)
-    assert "Signing secret: whsec_abc   (shown this once: keep it)" in done.output
+    assert "Signing secret: whsec_abc   (shown only this once, so keep it)" in done.output
     assert "batchway webhooks test 0f3a9c21d4" in done.output
 
 
@@ -153,7 +151,7 @@ def test_recovery_goes_on_until_all_are_sent(stage: Stage) -> None:
     done = run(stage, "recover", "0f3a9c21d4", "--since", "2026-03-01T08:00:00+01:00")
 
     assert [{"since": "2026-03-01T07:00:00+00:00"}] * 3 == bodies(stage)
-    assert "2007 events since 2026-03-01T07:00:00+00:00 are sent again.\n" == done.stdout
+    assert "2007 events since 2026-03-01T07:00:00+00:00 will be sent again.\n" == done.stdout
 
 
 @pytest.mark.parametrize("counts", [[0], [1_000, 0], [999]])
@@ -213,14 +211,14 @@ def test_a_since_that_is_none_is_wrong_use(text: str) -> None:
 )
 def test_the_setting_for_private_addresses(url: str, expected: str) -> None:
     """Only for addresses that are private by themselves; where names lead is not looked up."""
-    assert expected == private_network(url)
+    assert expected == find_private_networks(url)
 
 
 @pytest.mark.parametrize(
     ("url", "field", "expected", "not_expected"),
     [
         ("http://127.0.0.1:9", "url", "BATCHWAY_EGRESS_ALLOW=127.0.0.0/8", "webhooks list"),
-        ("https://crm.example.com", "url", "200 when it sends a GET", "BATCHWAY_EGRESS_ALLOW"),
+        ("https://crm.example.com", "url", "must answer GET with 200", "BATCHWAY_EGRESS_ALLOW"),
         ("http://127.0.0.1:9", "other", "batchway webhooks list", "BATCHWAY_EGRESS_ALLOW"),
     ],
 )
@@ -263,7 +261,7 @@ def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
     with (
         Connection(stage.url, "key") as connection,
         pytest.raises(BrokenPipeError),
-        registered(connection, "http://127.0.0.1:9000/", ""),
+        temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
     ):
         raise BrokenPipeError
 
@@ -281,8 +279,8 @@ def test_a_webhook_that_cannot_be_deleted_is_named(stage: Stage, failure: Answer
 
     with (
         Connection(stage.url, "key", sleep=waits.append) as connection,
-        pytest.raises(CommandError, match="0f3a9c21d4 may still be there") as caught,
-        registered(connection, "http://127.0.0.1:9000/", ""),
+        pytest.raises(CommandError, match="0f3a9c21d4 may still exist") as caught,
+        temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
     ):
         pass
 
@@ -296,7 +294,7 @@ def test_a_webhook_that_somebody_deleted_is_no_failure(stage: Stage) -> None:
 
     with (
         Connection(stage.url, "key") as connection,
-        registered(connection, "http://127.0.0.1:9000/", ""),
+        temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
     ):
         pass
 
@@ -307,7 +305,7 @@ def test_a_webhook_that_somebody_deleted_is_no_failure(stage: Stage) -> None:
     ("public_url", "expected"),
     [
         ("", ["BATCHWAY_EGRESS_ALLOW=127.0.0.0/8", "--public-url"]),
-        ("https://tunnel.example.com/", ["200 when it sends a GET", "http://127.0.0.1:9000/"]),
+        ("https://tunnel.example.com/", ["must answer GET with 200", "http://127.0.0.1:9000/"]),
     ],
 )
 def test_a_refused_registration_says_what_to_set(
@@ -319,7 +317,7 @@ def test_a_refused_registration_says_what_to_set(
     with (
         Connection(stage.url, "key") as connection,
         pytest.raises(CommandError) as caught,
-        registered(connection, "http://127.0.0.1:9000/", public_url),
+        temporary_webhook(connection, "http://127.0.0.1:9000/", public_url),
     ):
         pass
 

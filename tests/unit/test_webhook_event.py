@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from batchway.contract.links import Links
 from batchway.kit.clock import SECOND
-from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_links
+from batchway.surfaces.mailchimp.batch_body import batch_links
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST, event_form, no_batch
 
 NOON = 1_795_435_200 * SECOND

@@ -1,4 +1,4 @@
-"""`batchway batches`: submit, follow, look into, retry, cancel and delete batches."""
+"""`batchway batches`: submit, list, watch, cancel and delete batches, and get their results."""
 
 import shutil
 import sys
@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated
 
-import msgspec
 import typer
 
 from batchway import limits
 from batchway.cli import operations
-from batchway.cli.connection import JSON, Connection, advice, as_segment
+from batchway.cli.connection import JSON, Connection, as_segment
+from batchway.cli.error_groups import print_error_groups
+from batchway.cli.following import find_batch, is_finished
 from batchway.cli.options import (
+    COUNT_DEFAULT,
     DEFAULT_URL,
     BatchArgument,
     CountOption,
@@ -22,25 +24,19 @@ from batchway.cli.options import (
     OffsetOption,
     QuietOption,
     UrlOption,
-)
-from batchway.cli.results import Tally, download, read_results, replace_file, unpack
-from batchway.cli.terminal import printable, say, show_rest, table
-from batchway.cli.watching import (
-    Batch,
-    ErrorGroup,
-    Pace,
     WatchOption,
-    find_batch,
-    show_groups,
-    tell_accepted,
-    watch_and_tell,
 )
+from batchway.cli.progress import Pace
+from batchway.cli.refusals import advice
+from batchway.cli.results import Tally, download_archive, read_results, replace_file, unpack
+from batchway.cli.terminal import print_page, print_text, printable
+from batchway.cli.watching import watch_accepted, watch_with_advice
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody, BatchList, Validation
 
-COUNT_DEFAULT = 20
 ARCHIVE_NAME = "results.tar.gz"
 NDJSON = "application/x-ndjson"
 NDJSON_SUFFIX = ".ndjson"
-BAD_REQUEST, CONFLICT = 400, 409
+CONFLICT = 409
 
 SUBMIT_EXAMPLES = """Examples:
 
@@ -70,33 +66,16 @@ CANCEL_EXAMPLES = """Examples:
 DELETE_EXAMPLES = "Example:\n\n  batchway batches delete 5cfa0d22b8"
 
 
-class Batches(msgspec.Struct, frozen=True):
-    """A page of batches."""
-
-    batches: list[Batch]
-    total_items: int
-
-
-class Validation(msgspec.Struct, frozen=True):
-    """What would become of a batch."""
-
-    valid: bool
-    total_operations: int
-    checked_operations: int
-    errored_operations: int
-    groups: list[ErrorGroup]
-
-
 def register(app: typer.Typer) -> None:
     """Add `batchway batches`."""
     batches = typer.Typer(
-        no_args_is_help=True, help="Submit, follow, look into and delete batches."
+        no_args_is_help=True, help="Submit batches, follow them, and get their results."
     )
     batches.command("submit", epilog=SUBMIT_EXAMPLES)(submit_command)
     batches.command("list", epilog=LIST_EXAMPLES)(list_command)
     batches.command("watch", epilog=WATCH_EXAMPLES)(watch_command)
     batches.command("results", epilog=RESULTS_EXAMPLES)(results_command)
-    operations.add_to(batches)
+    operations.register(batches)
     batches.command("cancel", epilog=CANCEL_EXAMPLES)(cancel_command)
     batches.command("delete", epilog=DELETE_EXAMPLES)(delete_command)
     app.add_typer(batches, name="batches")
@@ -107,8 +86,8 @@ def submit_command(
         Path,
         typer.Argument(
             metavar="FILE|-",
-            help='A JSON object {"operations": …} as POST /3.0/batches wants it, or a file .ndjson '
-            "with an operation on each line; - reads JSON from standard input.",
+            help='A JSON file, {"operations": …}, as POST /3.0/batches expects it; or a .ndjson '
+            "file with one operation per line. - reads JSON from standard input.",
         ),
     ],
     url: UrlOption = DEFAULT_URL,
@@ -119,7 +98,7 @@ def submit_command(
         typer.Option(
             "--validate-only",
             envvar="BATCHWAY_VALIDATE_ONLY",
-            help="Only try what would fail; nothing is kept. Ends with 1 if something would.",
+            help="Only check which operations would fail; keep nothing. Exits with 1 if any would.",
         ),
     ] = False,
     idempotency_key: Annotated[
@@ -127,7 +106,7 @@ def submit_command(
         typer.Option(
             envvar="BATCHWAY_IDEMPOTENCY_KEY",
             metavar="TEXT",
-            help="Submitted again with the same text within a day, the file makes no new batch.",
+            help="Within a day, the same file with the same text is not submitted a second time.",
         ),
     ] = "",
     quiet: QuietOption = False,
@@ -135,18 +114,20 @@ def submit_command(
     """Submit a batch."""
     _check_submit(idempotency_key, follow=follow, validate_only=validate_only)
     media_type = NDJSON if file.suffix.lower() == NDJSON_SUFFIX else JSON
-    with Connection(url, key) as connection, _opened(file) as body:
+    with Connection(url, key) as connection, _open_body(file) as body:
         if validate_only:
             _validate(connection, body, media_type, quiet=quiet)
             return
-        pace = Pace.since_now()
-        with advice({CONFLICT: "Give another --idempotency-key, or the same file as before."}):
+        pace = Pace.start()
+        with advice(
+            {CONFLICT: "Choose another --idempotency-key, or submit the same file as before."}
+        ):
             batch = connection.post(
-                "/batches", body, Batch, media_type=media_type, idempotency_key=idempotency_key
+                "/batches", body, BatchBody, media_type=media_type, idempotency_key=idempotency_key
             )
         if not quiet:
-            say(f"Batch {batch.id} was accepted with {batch.total_operations} operations.")
-        tell_accepted(connection, batch, pace, follow=follow, quiet=quiet)
+            print_text(f"Batch {batch.id} was accepted with {batch.total_operations} operations.")
+        watch_accepted(connection, batch, pace, follow=follow, quiet=quiet)
 
 
 def list_command(
@@ -155,9 +136,9 @@ def list_command(
     count: CountOption = COUNT_DEFAULT,
     offset: OffsetOption = 0,
 ) -> None:
-    """Show the batches of the last seven days."""
+    """List the batches of the last seven days."""
     with Connection(url, key) as connection:
-        page = connection.get("/batches", Batches, {"count": count, "offset": offset})
+        page = connection.get("/batches", BatchList, {"count": count, "offset": offset})
     rows = [
         (
             each.id,
@@ -169,8 +150,8 @@ def list_command(
         )
         for each in page.batches
     ]
-    table(("id", "status", "finished", "errored", "submitted at", "completed at"), rows)
-    show_rest(len(rows) + offset, page.total_items)
+    columns = ("id", "status", "finished", "errored", "submitted at", "completed at")
+    print_page(columns, rows, offset, page.total_items)
 
 
 def watch_command(
@@ -178,7 +159,7 @@ def watch_command(
 ) -> None:
     """Follow a batch until it is finished."""
     with Connection(url, key) as connection:
-        watch_and_tell(connection, batch_id)
+        watch_with_advice(connection, batch_id)
 
 
 def results_command(
@@ -191,24 +172,24 @@ def results_command(
             envvar="BATCHWAY_OUT",
             file_okay=False,
             metavar="DIR",
-            help="Folder for the archive, which is also unpacked there, one JSON file each.",
+            help="Folder for the archive, which is also unpacked there into JSON files.",
             show_default="./batch-ID, not unpacked",
         ),
     ] = None,
 ) -> None:
-    """Download the results of a finished batch and sum them up."""
+    """Download the results of a finished batch, and print a summary."""
     with Connection(url, key) as connection, tempfile.TemporaryFile() as archive:
         batch = find_batch(connection, batch_id)
-        download(connection, batch, archive)
-        tally = _summed_up(archive)
+        download_archive(connection, batch, archive)
+        tally = _summarize(archive)
         folder = out or Path(f"batch-{as_segment(batch.id)}")
         folder.mkdir(parents=True, exist_ok=True)
         archive.seek(0)
         replace_file(folder / ARCHIVE_NAME, archive)
-        say(f"The archive: {folder / ARCHIVE_NAME}")
+        print_text(f"Archive: {folder / ARCHIVE_NAME}")
         if out is not None:
-            say(f"Its {unpack(archive, folder)} files are in {folder}")
-        tally.check_whole(batch)
+            print_text(f"Its {unpack(archive, folder)} files were unpacked into {folder}")
+        tally.check_complete(batch)
 
 
 def cancel_command(
@@ -217,28 +198,28 @@ def cancel_command(
     key: KeyOption = "",
     follow: WatchOption = False,
 ) -> None:
-    """End a batch early; what it has done stays done, and its results are kept.
+    """Cancel a batch: the operations that have run keep their effect and their results.
 
-    Each operation that was not done gets the status code 499.
+    The other operations do not run, and get the status code 499.
     """
     with Connection(url, key) as connection:
-        batch = connection.post(f"/batches/{as_segment(batch_id)}/actions/cancel", b"", Batch)
-        if batch.is_finished:
-            say(f"Batch {batch.id} is finished: batchway batches results {batch.id}")
+        batch = connection.post(f"/batches/{as_segment(batch_id)}/actions/cancel", b"", BatchBody)
+        if is_finished(batch):
+            print_text(f"Batch {batch.id} is finished. See: batchway batches results {batch.id}")
             return
         done = f"{batch.finished_operations} of {batch.total_operations} operations"
-        say(f"Batch {batch.id} is being cancelled; {done} were done.")
+        print_text(f"Batch {batch.id} is being cancelled; {done} had run.")
         if follow:
-            watch_and_tell(connection, batch.id)
+            watch_with_advice(connection, batch.id)
 
 
 def delete_command(
     batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
 ) -> None:
-    """Delete a batch; a running one stops, and what it has done stays done."""
+    """Delete a batch and its results. A running batch stops; what it has done stays done."""
     with Connection(url, key) as connection:
         connection.delete(f"/batches/{as_segment(batch_id)}")
-    say(f"Batch {printable(batch_id)} was deleted.")
+    print_text(f"Batch {printable(batch_id)} was deleted.")
 
 
 def _check_submit(idempotency_key: str, *, follow: bool, validate_only: bool) -> None:
@@ -248,7 +229,7 @@ def _check_submit(idempotency_key: str, *, follow: bool, validate_only: bool) ->
         message = f"must be at most {most} printable ASCII characters"
         raise typer.BadParameter(message, param_hint="--idempotency-key")
     if validate_only and (follow or idempotency_key):
-        message = "keeps nothing: give it without --watch and --idempotency-key"
+        message = "keeps nothing, so it cannot be combined with --watch or --idempotency-key"
         raise typer.BadParameter(message, param_hint="--validate-only")
 
 
@@ -257,16 +238,16 @@ def _validate(connection: Connection, body: IO[bytes], media_type: str, *, quiet
         "/batches", body, Validation, params={"validate_only": "true"}, media_type=media_type
     )
     if not quiet:
-        show_groups(found.groups)
-        tried = f"{found.checked_operations} of {found.total_operations} operations were tried"
-        say(f"{tried}, {found.errored_operations} would fail. Nothing was kept.")
+        print_error_groups(found.groups)
+        checked = f"{found.checked_operations} of {found.total_operations} operations were checked"
+        print_text(f"{checked}, {found.errored_operations} would fail. Nothing was kept.")
     if not found.valid:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes]]:
-    """The file, or a copy of standard input: a request may have to be sent twice."""
+def _open_body(file: Path) -> Iterator[IO[bytes]]:
+    """Open the file, or a copy of standard input: a request may have to be sent twice."""
     if file == Path("-"):
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
@@ -279,10 +260,12 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         yield body
 
 
-def _summed_up(archive: IO[bytes]) -> Tally:
+def _summarize(archive: IO[bytes]) -> Tally:
     tally = Tally()
     for result in read_results(archive):
         tally.add(result)
-    say(f"{tally.succeeded_count} operations succeeded, {tally.errored_count} errored.", "bold")
-    tally.show_failures()
+    print_text(
+        f"{tally.succeeded_count} operations succeeded, {tally.errored_count} errored.", "bold"
+    )
+    tally.print_failures()
     return tally

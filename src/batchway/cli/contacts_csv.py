@@ -1,4 +1,4 @@
-"""Reads contacts from a CSV file line by line, and says in which line something is wrong."""
+"""Reads contacts from a CSV file, line by line; an error names the line."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """One row: as the database has it, cells without the spaces around them."""
+    """One row of the file, its cells without the spaces around them."""
 
     id: str
     email_address: str
@@ -27,7 +27,7 @@ class Contact(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns that have a meaning of their own."""
+    """The names of the columns with a special meaning."""
 
     id: str = "id"
     email: str = "email"
@@ -39,7 +39,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class MergeColumn:
-    """A column that fills a merge field of the list."""
+    """A column that sets a merge field of the list."""
 
     place: int
     tag: str
@@ -48,7 +48,7 @@ class MergeColumn:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in a row is what."""
+    """Which place in a row has which meaning."""
 
     width: int
     id: int
@@ -60,46 +60,44 @@ class Layout:
 
 
 class ContactsFile:
-    """A CSV file of contacts; can be read once."""
+    """A CSV file of contacts. It can be read once."""
 
     def __init__(
         self, path: Path, columns: Columns, merge_types: Mapping[str, str], delimiter: str = ","
     ) -> None:
         """`merge_types`: the type of each merge field of the list, by its tag."""
         self._path = path
-        self._rows = _rows(path, delimiter)
+        self._rows = _read_rows(path, delimiter)
         _, header = next(self._rows, (0, []))
-        self.layout = _layout(path, [name.strip() for name in header], columns, merge_types)
+        self.layout = _build_layout(path, [name.strip() for name in header], columns, merge_types)
 
     def __iter__(self) -> Iterator[Contact]:
         for line, row in self._rows:
             if len(row) != self.layout.width:
-                what = f"{len(row)} cells, but the first line has {self.layout.width}"
-                raise _mistake(self._path, line, what)
-            contact = _contact(row, self.layout)
+                mistake = f"has {len(row)} cells, but the first line has {self.layout.width}"
+                raise _build_error(self._path, line, mistake)
+            contact = _build_contact(row, self.layout)
             if not contact.id:
-                raise _mistake(self._path, line, "no id, and results could not be told apart")
+                raise _build_error(self._path, line, "has no id, which its result is found by")
             yield contact
 
 
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the number of the line it ends in."""
-    reader = csv.reader(_text_lines(path), delimiter=delimiter, strict=True)
+def _read_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the number of the line in which it ends."""
+    reader = csv.reader(_read_lines(path), delimiter=delimiter, strict=True)
     while True:
         try:
             row = next(reader, None)
         except csv.Error as error:
-            raise _mistake(
-                path, reader.line_num, f"a structure that is not CSV ({error})"
-            ) from None
+            raise _build_error(path, reader.line_num, f"is not valid CSV ({error})") from None
         if row is None:
             return
         if any(cell.strip() for cell in row):
             yield reader.line_num, row
 
 
-def _text_lines(path: Path) -> Iterator[str]:
-    """Decoded line by line, so that a wrong byte can be named by its line."""
+def _read_lines(path: Path) -> Iterator[str]:
+    """The lines of the file, decoded one by one, so that an error can name the line."""
     with path.open("rb") as file:
         number = 0
         while data := file.readline(LINE_BYTES_MAX):
@@ -107,14 +105,14 @@ def _text_lines(path: Path) -> Iterator[str]:
             if number == 1:
                 data = data.removeprefix(_BYTE_ORDER_MARK)
             if len(data) >= LINE_BYTES_MAX:
-                raise _mistake(path, number, f"more than {LINE_BYTES_MAX} bytes")
+                raise _build_error(path, number, f"has more than {LINE_BYTES_MAX} bytes")
             try:
                 yield data.decode()
             except UnicodeDecodeError as error:
-                raise _mistake(path, number, f"bytes that are not UTF-8 ({error.reason})") from None
+                raise _build_error(path, number, f"is not UTF-8 ({error.reason})") from None
 
 
-def _layout(
+def _build_layout(
     path: Path, header: Sequence[str], columns: Columns, merge_types: Mapping[str, str]
 ) -> Layout:
     _check_header(path, header, columns)
@@ -150,44 +148,46 @@ def _check_header(path: Path, header: Sequence[str], columns: Columns) -> None:
         name = getattr(columns, option)
         is_needed = option in {"id", "email"} or name != getattr(usual, option)
         if is_needed and name not in header:
-            raise _no_column(path, header, name, option)
+            raise _build_column_error(path, header, name, option)
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise _mistake(path, 1, f"a column name twice: {printable(', '.join(twice))}")
+        raise _build_error(path, 1, f"has a column name twice: {printable(', '.join(twice))}")
 
 
-def _no_column(path: Path, header: Sequence[str], name: str, option: str) -> CommandError:
+def _build_column_error(path: Path, header: Sequence[str], name: str, option: str) -> CommandError:
     message = f"{path} has no column {name!r}; it has: {printable(', '.join(header))}"
     if len(header) == 1:
-        return CommandError(message, "If commas do not separate its cells, use --delimiter.")
-    return CommandError(message, f"Name the right one with --{option.replace('_', '-')}-column.")
+        return CommandError(message, "If its cells are not separated by commas, use --delimiter.")
+    return CommandError(message, f"Choose another column with --{option.replace('_', '-')}-column.")
 
 
-def _contact(row: Sequence[str], layout: Layout) -> Contact:
+def _build_contact(row: Sequence[str], layout: Layout) -> Contact:
     return Contact(
         id=row[layout.id].strip(),
         email_address=row[layout.email].strip(),
         status="" if layout.status is None else row[layout.status].strip(),
-        tags=() if layout.tags is None else _tags(row[layout.tags]),
-        merge_fields=_merge_fields(row, layout.merge),
+        tags=() if layout.tags is None else _split_tags(row[layout.tags]),
+        merge_fields=_build_merge_fields(row, layout.merge),
     )
 
 
-def _tags(cell: str) -> tuple[str, ...]:
+def _split_tags(cell: str) -> tuple[str, ...]:
     names = (name.strip() for name in cell.split(TAG_SEPARATOR))
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _merge_fields(row: Sequence[str], columns: Sequence[MergeColumn]) -> dict[str, Any]:
-    """An empty cell says nothing: the field keeps what it has, or stays unset."""
+def _build_merge_fields(row: Sequence[str], columns: Sequence[MergeColumn]) -> dict[str, Any]:
+    """The merge fields of a row. An empty cell sets nothing, so a present value is kept."""
     cells = ((column, row[column.place].strip()) for column in columns)
     return {
-        column.tag: _number(cell) if column.is_number else cell for column, cell in cells if cell
+        column.tag: _parse_number(cell) if column.is_number else cell
+        for column, cell in cells
+        if cell
     }
 
 
-def _number(cell: str) -> int | float | str:
-    """What is no number stays text, and the server says so in the contact's result."""
+def _parse_number(cell: str) -> int | float | str:
+    """The number or, if it is none, the text; the server then reports the mistake."""
     try:
         number = msgspec.json.decode(cell)
     except msgspec.DecodeError:
@@ -195,6 +195,6 @@ def _number(cell: str) -> int | float | str:
     return number if isinstance(number, int | float) and not isinstance(number, bool) else cell
 
 
-def _mistake(path: Path, line: int, what: str) -> CommandError:
-    message = f"{path}, line {line}, has {what}."
+def _build_error(path: Path, line: int, mistake: str) -> CommandError:
+    message = f"{path}, line {line}, {mistake}."
     return CommandError(message, "Nothing was sent. Correct the file and import it again.")

@@ -1,4 +1,4 @@
-"""`batchway import`: a CSV file of contacts becomes one batch, its results become a mapping."""
+"""`batchway import`: import a CSV file of contacts as one batch, and write a mapping of ids."""
 
 import csv
 import tempfile
@@ -12,17 +12,20 @@ import typer
 
 from batchway.cli.connection import Connection, as_segment
 from batchway.cli.contacts_csv import Columns, Contact, ContactsFile
+from batchway.cli.following import find_batch
 from batchway.cli.options import DEFAULT_URL, KeyOption, UrlOption
-from batchway.cli.results import Result, Tally, download, read_results
-from batchway.cli.terminal import CommandError, printable, say, warn
-from batchway.cli.watching import Batch, Pace, find_batch, watch
+from batchway.cli.progress import Pace
+from batchway.cli.results import Result, Tally, download_archive, read_results
+from batchway.cli.terminal import CommandError, print_note, print_text, printable
+from batchway.cli.watching import watch_batch
 from batchway.kit.ids import subscriber_hash
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 STATUS_DEFAULT = "subscribed"
 MERGE_FIELDS_ASKED = 1_000
 FIELDS_ASKED = "merge_fields.tag,merge_fields.type"
 MAPPING_HEADER = ("id", "email_address", "web_id", "subscriber_hash")
-# A spreadsheet takes a cell that begins so for a formula.
+# A spreadsheet reads a cell that begins with one of these as a formula.
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 
 EXAMPLES = """Examples:
@@ -36,7 +39,7 @@ EXAMPLES = """Examples:
 
 @dataclass(frozen=True)
 class Import:
-    """What to import, and where to."""
+    """What to import, and into which list."""
 
     file: Path
     list_id: str
@@ -48,27 +51,27 @@ class Import:
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of an import."""
+    """The batch of an import, and a summary of its results."""
 
-    batch: Batch
+    batch: BatchBody
     tally: Tally
 
 
 class MergeField(msgspec.Struct, frozen=True):
-    """A merge field of a list, as far as an import needs it."""
+    """The part of a merge field that an import needs."""
 
     tag: str
     type: str
 
 
 class MergeFields(msgspec.Struct, frozen=True):
-    """The answer to GET /lists/{list_id}/merge-fields."""
+    """The reply to GET /lists/{list_id}/merge-fields."""
 
     merge_fields: list[MergeField]
 
 
 class Member(msgspec.Struct, frozen=True):
-    """What the mapping keeps of a member; `id` is its subscriber_hash."""
+    """The part of a member that the mapping keeps; `id` is its subscriber_hash."""
 
     id: str
     email_address: str
@@ -76,7 +79,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation of a batch, as the API wants it."""
+    """One operation of a batch, as the API expects it."""
 
     method: str
     path: str
@@ -91,7 +94,7 @@ FileArgument = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        help="Contacts: UTF-8, the first line names the columns.",
+        help="Contacts in UTF-8. The first line names the columns.",
     ),
 ]
 ListOption = Annotated[
@@ -103,8 +106,8 @@ MappingOption = Annotated[
         envvar="BATCHWAY_MAPPING",
         metavar="OUT.csv",
         dir_okay=False,
-        help="Where to write id, email_address, web_id and subscriber_hash of each contact that "
-        "was added; replaces a file of that name.",
+        help="File for the id, email_address, web_id and subscriber_hash of each contact that was "
+        "added. An existing file is replaced.",
         show_default="FILE.mapping.csv",
     ),
 ]
@@ -113,13 +116,13 @@ UpdateOption = Annotated[
     typer.Option(
         "--update-existing",
         envvar="BATCHWAY_UPDATE_EXISTING",
-        help="Also update contacts that are in the list (PUT); they keep their status.",
+        help="Also update contacts that are in the list already (PUT). They keep their status.",
     ),
 ]
 DelimiterOption = Annotated[
     str,
     typer.Option(
-        envvar="BATCHWAY_DELIMITER", help="What separates cells: one character, or the word tab."
+        envvar="BATCHWAY_DELIMITER", help="Character that separates cells, or the word tab."
     ),
 ]
 
@@ -128,12 +131,16 @@ def _column(name: str, meaning: str) -> Any:  # noqa: ANN401 - Typer's own type
     return typer.Option(envvar=f"BATCHWAY_{name}_COLUMN", metavar="NAME", help=meaning)
 
 
-IdColumn = Annotated[str, _column("ID", "Your database's id; becomes the operation_id.")]
-EmailColumn = Annotated[str, _column("EMAIL", "The address.")]
-StatusColumn = Annotated[str, _column("STATUS", f"The status; empty means {STATUS_DEFAULT}.")]
-TagsColumn = Annotated[str, _column("TAGS", "Tags, separated by semicolons.")]
-FirstNameColumn = Annotated[str, _column("FIRST_NAME", "Fills the merge field FNAME.")]
-LastNameColumn = Annotated[str, _column("LAST_NAME", "Fills the merge field LNAME.")]
+IdColumn = Annotated[
+    str, _column("ID", "Column of your database's id; it becomes the operation_id.")
+]
+EmailColumn = Annotated[str, _column("EMAIL", "Column of the email address.")]
+StatusColumn = Annotated[
+    str, _column("STATUS", f"Column of the status; empty means {STATUS_DEFAULT}.")
+]
+TagsColumn = Annotated[str, _column("TAGS", "Column of the tags, separated by semicolons.")]
+FirstNameColumn = Annotated[str, _column("FIRST_NAME", "Column for the merge field FNAME.")]
+LastNameColumn = Annotated[str, _column("LAST_NAME", "Column for the merge field LNAME.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -159,7 +166,7 @@ def import_command(
 ) -> None:
     """Add the contacts of a CSV file to a list, as one batch.
 
-    Any other column fills the merge field whose tag is the column's name in upper case.
+    Each other column sets the merge field whose tag is the name of the column in upper case.
     """
     columns = Columns(
         id_column, email_column, status_column, tags_column, first_name_column, last_name_column
@@ -169,7 +176,7 @@ def import_command(
         list_id=list_id,
         mapping=mapping or file.with_suffix(".mapping.csv"),
         columns=columns,
-        delimiter=_one_character(delimiter),
+        delimiter=_parse_delimiter(delimiter),
         update_existing=update_existing,
     )
     with Connection(url, key) as connection:
@@ -179,34 +186,34 @@ def import_command(
 
 
 def import_contacts(connection: Connection, wanted: Import) -> Imported:
-    """Import, showing progress, results and failures; the mapping is written if any succeeded."""
-    contacts = _open(connection, wanted)
+    """Import contacts, and print progress and results. The mapping is written if any succeeded."""
+    contacts = _open_contacts(connection, wanted)
     with tempfile.TemporaryFile() as request:
         count = write_request(contacts, wanted, request)
         if not count:
-            message = f"{wanted.file} has no contacts, only the names of columns."
+            message = f"{wanted.file} has a line with the names of columns, but no contacts."
             raise CommandError(message)
-        say(f"Sending {count} contacts of {wanted.file} in one request …")
-        pace = Pace.since_now()
-        batch = connection.post("/batches", request, Batch)
-    say(f"Batch {batch.id} was accepted.")
-    watch(connection, batch.id, pace)
-    # Watching may have taken longer than the ten minutes for which an archive link is good.
+        print_text(f"Sending {count} contacts of {wanted.file} in one request …")
+        pace = Pace.start()
+        batch = connection.post("/batches", request, BatchBody)
+    print_text(f"Batch {batch.id} was accepted.")
+    watch_batch(connection, batch.id, pace)
+    # This may have taken longer than the ten minutes for which an archive link is valid.
     batch = find_batch(connection, batch.id)
     with tempfile.TemporaryFile() as archive:
-        download(connection, batch, archive)
+        download_archive(connection, batch, archive)
         tally = write_mapping(read_results(archive), wanted.mapping)
-    _report(tally, wanted)
-    tally.check_whole(batch)
+    _print_report(tally, wanted)
+    tally.check_complete(batch)
     return Imported(batch, tally)
 
 
-def operation(contact: Contact, list_id: str, *, update_existing: bool) -> Operation:
-    """The operation that adds a contact, or also updates it."""
+def build_operation(contact: Contact, list_id: str, *, update_existing: bool) -> Operation:
+    """The operation that adds a contact or, with `update_existing`, adds or updates it."""
     body: dict[str, Any] = {"email_address": contact.email_address}
     path = f"/lists/{as_segment(list_id)}/members"
-    # Only a contact that is new gets the status of the file: who has unsubscribed since the file
-    # was made shall not be subscribed again by an update.
+    # Only a new contact gets the status in the file: an update must not subscribe a contact again
+    # that has unsubscribed since the file was made.
     body["status_if_new" if update_existing else "status"] = contact.status or STATUS_DEFAULT
     if contact.merge_fields:
         body["merge_fields"] = contact.merge_fields
@@ -222,13 +229,13 @@ def operation(contact: Contact, list_id: str, *, update_existing: bool) -> Opera
     )
 
 
-def safe_cell(value: object) -> str:
-    """The value as a cell that no spreadsheet takes for a formula."""
+def escape_cell(value: object) -> str:
+    """The value as a cell that no spreadsheet reads as a formula."""
     text = str(value)
     return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
 
 
-def _open(connection: Connection, wanted: Import) -> ContactsFile:
+def _open_contacts(connection: Connection, wanted: Import) -> ContactsFile:
     asked: dict[str, str | int] = {"count": MERGE_FIELDS_ASKED, "fields": FIELDS_ASKED}
     path = f"/lists/{as_segment(wanted.list_id)}/merge-fields"
     known = connection.get(path, MergeFields, asked).merge_fields
@@ -236,9 +243,11 @@ def _open(connection: Connection, wanted: Import) -> ContactsFile:
     contacts = ContactsFile(wanted.file, wanted.columns, types, wanted.delimiter)
     if contacts.layout.ignored:
         names = printable(", ".join(contacts.layout.ignored))
-        warn(f"Ignored columns, for which the list has no merge field: {names}")
+        print_note(f"Ignored columns, because the list has no merge field for them: {names}")
     if wanted.update_existing and contacts.layout.tags is not None:
-        warn("Tags are not sent with --update-existing: the API takes them for new contacts only.")
+        print_note(
+            "Tags are not sent with --update-existing: the API accepts them only for new contacts."
+        )
     return contacts
 
 
@@ -247,14 +256,17 @@ def write_request(contacts: Iterable[Contact], wanted: Import, file: IO[bytes]) 
     count = 0
     file.write(b'{"operations":[')
     for count, contact in enumerate(contacts, start=1):
-        made = operation(contact, wanted.list_id, update_existing=wanted.update_existing)
-        file.write(b"," * (count > 1) + msgspec.json.encode(made))
+        operation = build_operation(contact, wanted.list_id, update_existing=wanted.update_existing)
+        file.write(b"," * (count > 1) + msgspec.json.encode(operation))
     file.write(b"]}")
     return count
 
 
 def write_mapping(results: Iterable[Result], path: Path) -> Tally:
-    """Count the results, and write what was added; without any, no file is made."""
+    """Count the results, and write the mapping of the contacts that were added.
+
+    If none was added, no file is created.
+    """
     tally = Tally()
     part = path.with_name(f".{path.name}.part")
     try:
@@ -264,7 +276,7 @@ def write_mapping(results: Iterable[Result], path: Path) -> Tally:
             for result in results:
                 tally.add(result)
                 if not result.is_errored:
-                    writer.writerow(_mapping_row(result))
+                    writer.writerow(_build_mapping_row(result))
         if tally.succeeded_count:
             part.replace(path)
     finally:
@@ -272,25 +284,29 @@ def write_mapping(results: Iterable[Result], path: Path) -> Tally:
     return tally
 
 
-def _mapping_row(result: Result) -> list[str]:
+def _build_mapping_row(result: Result) -> list[str]:
     try:
         member = msgspec.json.decode(result.response, type=Member)
     except msgspec.DecodeError as error:
-        message = f"The result of operation {printable(result.operation_id)} is no member: {error}"
+        message = (
+            f"The result of operation {printable(result.operation_id)} is not a member: {error}"
+        )
         raise CommandError(message) from None
     cells = (result.operation_id, member.email_address, member.web_id, member.id)
-    return [safe_cell(cell) for cell in cells]
+    return [escape_cell(cell) for cell in cells]
 
 
-def _report(tally: Tally, wanted: Import) -> None:
+def _print_report(tally: Tally, wanted: Import) -> None:
     verb = "added or updated" if wanted.update_existing else "added"
-    say(f"{tally.succeeded_count} contacts were {verb}, {tally.errored_count} failed.", "bold")
-    tally.show_failures()
+    print_text(
+        f"{tally.succeeded_count} contacts were {verb}, {tally.errored_count} failed.", "bold"
+    )
+    tally.print_failures()
     if tally.succeeded_count:
-        say(f"Which contact has which web_id: {wanted.mapping}")
+        print_text(f"Mapping of ids to web_ids: {wanted.mapping}")
 
 
-def _one_character(delimiter: str) -> str:
+def _parse_delimiter(delimiter: str) -> str:
     text = "\t" if delimiter in {"\\t", "tab"} else delimiter
     if len(text) != 1 or text in '"\r\n':
         message = "must be one character, or the word tab"

@@ -1,4 +1,4 @@
-"""`batchway limits`: how many batches, webhooks and events there may be, and are."""
+"""`batchway limits`: the limits of the server, and how much of them is used."""
 
 from collections.abc import Mapping
 
@@ -7,16 +7,10 @@ import typer
 
 from batchway.cli.connection import Connection
 from batchway.cli.options import DEFAULT_URL, KeyOption, UrlOption
-from batchway.cli.terminal import table
+from batchway.cli.terminal import print_table
+from batchway.surfaces.mailchimp.bodies.limits import LimitsBody
 
 LIMITS_EXAMPLES = "Example:\n\n  batchway limits"
-
-
-class LimitsInForce(msgspec.Struct, frozen=True):
-    """What an account may have, and what it has."""
-
-    limits: dict[str, float]
-    usage: dict[str, int]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,19 +19,21 @@ def register(app: typer.Typer) -> None:
 
 
 def limits_command(url: UrlOption = DEFAULT_URL, key: KeyOption = "") -> None:
-    """Show the limits of the server, and how much of them this account uses."""
+    """Show the limits of the server, and how much of them the account uses."""
     with Connection(url, key) as connection:
-        found = connection.get("/limits", LimitsInForce)
+        found = connection.get("/limits", LimitsBody)
+    usage = msgspec.structs.asdict(found.usage)
     rows = [
-        (name, _number(value), _used(name, found.usage)) for name, value in found.limits.items()
+        (name, _format_number(value), _find_use(name, usage))
+        for name, value in found.limits.items()
     ]
-    table(("limit", "value", "used"), rows)
+    print_table(("limit", "value", "used"), rows)
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return str(int(value) if value == int(value) else value)
 
 
-def _used(limit: str, usage: Mapping[str, int]) -> object:
-    """What counts against a limit: the limit's name begins with its name."""
+def _find_use(limit: str, usage: Mapping[str, int]) -> object:
+    """What counts against a limit: the name of the limit begins with the name of the use."""
     return next((count for name, count in usage.items() if limit.startswith(name)), "")

@@ -1,4 +1,4 @@
-"""`batchway lists`: make and show lists."""
+"""`batchway lists`: create and show lists."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from batchway.cli.options import (
     QuietOption,
     UrlOption,
 )
-from batchway.cli.terminal import printable, say, show_rest, table
+from batchway.cli.terminal import print_page, print_text, printable
 
 COUNT_DEFAULT = 100
 
@@ -23,7 +23,7 @@ CITY_DEFAULT = "Example City"
 COUNTRY_DEFAULT = "US"
 FROM_EMAIL_DEFAULT = "newsletter@example.com"
 LANGUAGE_DEFAULT = "en"
-REMINDER_DEFAULT = "You signed up for these mails."
+REMINDER_DEFAULT = "You signed up for these emails."
 
 CREATE_EXAMPLES = """Examples:
 
@@ -40,14 +40,14 @@ LIST_EXAMPLES = """Examples:
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """What a list counts, as far as it is shown."""
+    """The counts of a list that are shown."""
 
     member_count: int = 0
     unsubscribe_count: int = 0
 
 
 class AudienceList(msgspec.Struct, frozen=True):
-    """A list, as far as it is shown."""
+    """The fields of a list that are shown."""
 
     id: str
     name: str
@@ -63,7 +63,7 @@ class AudienceLists(msgspec.Struct, frozen=True):
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """Who stands behind a list; the law of many countries wants it in each mail."""
+    """The sender of a list. The law of many countries requires it in each email."""
 
     company: str
     address1: str = ADDRESS_DEFAULT
@@ -72,7 +72,7 @@ class Contact(msgspec.Struct, frozen=True):
 
 
 class CampaignDefaults(msgspec.Struct, frozen=True):
-    """What a campaign of the list begins with."""
+    """The defaults of a campaign that is sent to the list."""
 
     from_name: str
     subject: str
@@ -81,7 +81,7 @@ class CampaignDefaults(msgspec.Struct, frozen=True):
 
 
 class NewList(msgspec.Struct, frozen=True):
-    """What the API requires of a new list."""
+    """The fields that the API requires of a new list."""
 
     name: str
     contact: Contact
@@ -91,7 +91,7 @@ class NewList(msgspec.Struct, frozen=True):
 
     @classmethod
     def named(cls, name: str) -> "NewList":
-        """A list of which only the name matters."""
+        """A list with defaults for everything but its name."""
         return cls(name, Contact(name), CampaignDefaults(name, name))
 
 
@@ -102,16 +102,18 @@ def _option(name: str, meaning: str, default: str | bool = True) -> Any:  # noqa
 _THE_NAME = "the name of the list"
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the list.")]
-CompanyOption = Annotated[str, _option("COMPANY", "Who sends.", _THE_NAME)]
-AddressOption = Annotated[str, _option("ADDRESS", "Street and number of the sender.")]
+CompanyOption = Annotated[str, _option("COMPANY", "Company that sends the emails.", _THE_NAME)]
+AddressOption = Annotated[str, _option("ADDRESS", "Street address of the sender.")]
 CityOption = Annotated[str, _option("CITY", "City of the sender.")]
-CountryOption = Annotated[str, _option("COUNTRY", "Country of the sender, two letters.")]
-FromNameOption = Annotated[str, _option("FROM_NAME", "Name that mails come from.", _THE_NAME)]
-FromEmailOption = Annotated[str, _option("FROM_EMAIL", "Address that mails come from.")]
-SubjectOption = Annotated[str, _option("SUBJECT", "Subject that mails begin with.", _THE_NAME)]
-LanguageOption = Annotated[str, _option("LANGUAGE", "Language of the mails.")]
+CountryOption = Annotated[
+    str, _option("COUNTRY", "Country of the sender, as a code of two letters.")
+]
+FromNameOption = Annotated[str, _option("FROM_NAME", "Sender name of emails.", _THE_NAME)]
+FromEmailOption = Annotated[str, _option("FROM_EMAIL", "Sender address of emails.")]
+SubjectOption = Annotated[str, _option("SUBJECT", "Default subject of emails.", _THE_NAME)]
+LanguageOption = Annotated[str, _option("LANGUAGE", "Language of the emails.")]
 ReminderOption = Annotated[
-    str, _option("PERMISSION_REMINDER", "Reminds contacts of how they got on the list.")
+    str, _option("PERMISSION_REMINDER", "Text that reminds contacts how they joined the list.")
 ]
 EmailTypeOption = Annotated[
     bool,
@@ -125,7 +127,7 @@ EmailTypeOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add `batchway lists`."""
-    lists = typer.Typer(no_args_is_help=True, help="Make and show lists.")
+    lists = typer.Typer(no_args_is_help=True, help="Create and show lists.")
     lists.command("create", epilog=CREATE_EXAMPLES)(create_command)
     lists.command("list", epilog=LIST_EXAMPLES)(list_command)
     app.add_typer(lists, name="lists")
@@ -148,7 +150,7 @@ def create_command(
     email_type_option: EmailTypeOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a list."""
+    """Create a list."""
     wanted = NewList(
         name=name,
         contact=Contact(company or name, address, city, country),
@@ -161,14 +163,14 @@ def create_command(
     with Connection(url, key) as connection:
         made = create_list(connection, wanted)
     if quiet:
-        say(made.id)
+        print_text(made.id)
         return
-    say(f"List {made.id} was made: {printable(made.name)}")
-    say(f"Fill it with: batchway import contacts.csv --list {made.id}")
+    print_text(f"List {made.id} was created: {printable(made.name)}")
+    print_text(f"Fill it with: batchway import contacts.csv --list {made.id}")
 
 
 def create_list(connection: Connection, wanted: NewList) -> AudienceList:
-    """Make a list; each call makes another one."""
+    """Create a list; each call creates another one."""
     return connection.post("/lists", msgspec.json.encode(wanted), AudienceList)
 
 
@@ -178,12 +180,11 @@ def list_command(
     count: CountOption = COUNT_DEFAULT,
     offset: OffsetOption = 0,
 ) -> None:
-    """Show the lists."""
+    """Show the lists of the account."""
     with Connection(url, key) as connection:
         page = connection.get("/lists", AudienceLists, {"count": count, "offset": offset})
     rows = [
         (each.id, each.name, each.stats.member_count, each.stats.unsubscribe_count)
         for each in page.lists
     ]
-    table(("id", "name", "subscribed", "unsubscribed"), rows)
-    show_rest(len(rows) + offset, page.total_items)
+    print_page(("id", "name", "subscribed", "unsubscribed"), rows, offset, page.total_items)

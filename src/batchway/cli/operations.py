@@ -1,4 +1,4 @@
-"""`batchway batches errors`, `operations` and `retry`: single operations of a batch."""
+"""`batchway batches errors`, `operations` and `retry`: the operations of a batch."""
 
 import sys
 from collections.abc import Iterator
@@ -9,8 +9,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from batchway.cli.connection import Connection, ProblemDocument, advice, as_segment
+from batchway.cli.connection import Connection, as_segment
+from batchway.cli.error_groups import print_error_groups
 from batchway.cli.options import (
+    COUNT_DEFAULT,
     COUNT_MAX,
     DEFAULT_URL,
     BatchArgument,
@@ -18,18 +20,19 @@ from batchway.cli.options import (
     OffsetOption,
     QuietOption,
     UrlOption,
-)
-from batchway.cli.terminal import OUT, printable, say, show_rest, table, warn
-from batchway.cli.watching import (
-    Batch,
-    BatchErrors,
-    Pace,
     WatchOption,
-    show_groups,
-    tell_accepted,
+)
+from batchway.cli.progress import Pace
+from batchway.cli.refusals import ProblemDocument, advice
+from batchway.cli.terminal import OUT, print_note, print_page, print_text, printable
+from batchway.cli.watching import watch_accepted
+from batchway.surfaces.mailchimp.bodies.batches import (
+    BatchBody,
+    BatchErrors,
+    OperationResult,
+    OperationResults,
 )
 
-COUNT_DEFAULT = 20
 NDJSON = "application/x-ndjson"
 BAD_REQUEST, CONFLICT = 400, 409
 RESPONSE_CHARACTERS_MAX = 200  # shown of each
@@ -53,8 +56,8 @@ ErroredOption = Annotated[
     typer.Option(
         "--errored/--succeeded",
         envvar="BATCHWAY_ERRORED",
-        help="Only operations that errored; --succeeded: only those that did not.",
-        show_default="both; for retry: errored, unless a status code is given",
+        help="Only operations that errored; with --succeeded, only those that succeeded.",
+        show_default="both; for retry, errored unless a status code is given",
     ),
 ]
 StatusCodeOption = Annotated[
@@ -80,26 +83,7 @@ PathOption = Annotated[
 ]
 
 
-class OperationResult(msgspec.Struct, frozen=True):
-    """An operation with its result, as far as it is shown."""
-
-    position: int
-    page: int
-    operation_id: str | None
-    method: str
-    path: str
-    status_code: int | None
-    response: msgspec.Raw
-
-
-class OperationResults(msgspec.Struct, frozen=True):
-    """A page of results."""
-
-    operations: list[OperationResult]
-    total_items: int
-
-
-def add_to(batches: typer.Typer) -> None:
+def register(batches: typer.Typer) -> None:
     """Add the commands to those of `batchway batches`."""
     batches.command("errors", epilog=ERRORS_EXAMPLES)(errors_command)
     batches.command("operations", epilog=OPERATIONS_EXAMPLES)(operations_command)
@@ -109,18 +93,18 @@ def add_to(batches: typer.Typer) -> None:
 def errors_command(
     batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
 ) -> None:
-    """Show why operations failed so far, grouped by what went wrong."""
+    """Show why operations have failed so far, grouped by reason."""
     with Connection(url, key) as connection:
         found = connection.get(f"/batches/{as_segment(batch_id)}/errors", BatchErrors)
     name = printable(batch_id)
     if not found.errored_operations:
-        say(f"No operation of batch {name} has errored.")
+        print_text(f"No operation of batch {name} has errored.")
         return
-    show_groups(found.groups)
-    warn(
+    print_error_groups(found.groups)
+    print_note(
         f"{found.errored_operations} operations errored. "
-        f"See each: batchway batches operations {name} --errored\n"
-        f"Once the batch is finished, try them again: batchway batches retry {name}"
+        f"List them: batchway batches operations {name} --errored\n"
+        f"Retry them when the batch is finished: batchway batches retry {name}"
     )
 
 
@@ -136,7 +120,9 @@ def operations_command(
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", envvar="BATCHWAY_JSON", help="Print results whole, one JSON object a line."
+            "--json",
+            envvar="BATCHWAY_JSON",
+            help="Print complete results, one JSON object per line.",
         ),
     ] = False,
     count: Annotated[
@@ -151,8 +137,8 @@ def operations_command(
     ] = None,
     offset: OffsetOption = 0,
 ) -> None:
-    """Show operations with their results, as far as there are results."""
-    params = _filter(errored, status_code, operation_id, path)
+    """List the operations that have results so far, with their results."""
+    params = _build_filter(errored, status_code, operation_id, path)
     where = f"/batches/{as_segment(batch_id)}/operations"
     with Connection(url, key) as connection:
         if as_json:
@@ -161,8 +147,7 @@ def operations_command(
         params |= {"count": count or COUNT_DEFAULT, "offset": offset}
         page = connection.get(where, OperationResults, params)
     columns = ("position", "page", "operation_id", "method", "path", "status code", "response")
-    table(columns, map(_row, page.operations))
-    show_rest(len(page.operations) + offset, page.total_items)
+    print_page(columns, map(_build_row, page.operations), offset, page.total_items)
 
 
 def retry_command(
@@ -177,28 +162,30 @@ def retry_command(
     follow: WatchOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Try the operations of a finished batch that errored again, as a new batch."""
+    """Run the errored operations of a finished batch again, as a new batch."""
     name = printable(batch_id)
-    params = _filter(errored, status_code, operation_id, path)
+    params = _build_filter(errored, status_code, operation_id, path)
     next_steps = {
-        CONFLICT: f"Wait for it with: batchway batches watch {name}",
-        BAD_REQUEST: f"See what there is with: batchway batches operations {name}",
+        CONFLICT: f"Wait until it is finished: batchway batches watch {name}",
+        BAD_REQUEST: f"List its operations with: batchway batches operations {name}",
     }
     with Connection(url, key) as connection:
-        pace = Pace.since_now()
+        pace = Pace.start()
         where = f"/batches/{as_segment(batch_id)}/actions/retry"
         with advice(next_steps):
-            batch = connection.post(where, b"", Batch, params=params)
+            batch = connection.post(where, b"", BatchBody, params=params)
         if not quiet:
             count = batch.total_operations
-            say(f"Batch {batch.id} was accepted: {count} operations of batch {name}, once more.")
-        tell_accepted(connection, batch, pace, follow=follow, quiet=quiet)
+            print_text(
+                f"Batch {batch.id} was accepted: {count} operations of batch {name} run again."
+            )
+        watch_accepted(connection, batch, pace, follow=follow, quiet=quiet)
 
 
-def _filter(
+def _build_filter(
     errored: bool | None, status_code: int | None, operation_id: str, path: str
 ) -> dict[str, str | int]:
-    """The operations that are meant, as parameters of a call."""
+    """The parameters of a call that selects operations."""
     wanted: dict[str, str | int | None] = {
         "errored": None if errored is None else str(errored).lower(),
         "status_code": status_code,
@@ -208,7 +195,7 @@ def _filter(
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def _row(result: OperationResult) -> tuple[object, ...]:
+def _build_row(result: OperationResult) -> tuple[object, ...]:
     return (
         result.position,
         result.page,
@@ -216,12 +203,12 @@ def _row(result: OperationResult) -> tuple[object, ...]:
         result.method,
         result.path,
         "" if result.status_code is None else result.status_code,
-        _response(result),
+        _format_response(result),
     )
 
 
-def _response(result: OperationResult) -> str:
-    """What an error says, or the beginning of what a success brought."""
+def _format_response(result: OperationResult) -> str:
+    """The message of an error, or the beginning of the response of a success."""
     text = bytes(result.response).decode(errors="replace")
     if result.status_code is not None and result.status_code >= BAD_REQUEST:
         with suppress(msgspec.DecodeError):
@@ -232,19 +219,19 @@ def _response(result: OperationResult) -> str:
 def _print_json(
     connection: Connection, path: str, params: dict[str, str | int], count: int | None, offset: int
 ) -> None:
-    passed_over = offset if count is None else 0  # else the server does it
+    skipped = offset if count is None else 0  # otherwise the server skips them
     if count is not None:
         params |= {"count": count, "offset": offset}
     connection.stream(
-        path, NDJSON, lambda lines: _print_lines(islice(lines, passed_over, None)), params=params
+        path, NDJSON, lambda lines: _print_lines(islice(lines, skipped, None)), params=params
     )
 
 
 def _print_lines(lines: Iterator[bytes]) -> None:
-    """As they came, for other programs; on a terminal without what could steer it."""
+    """Print lines unchanged for other programs; on a terminal, without control characters."""
     for line in lines:
         if OUT.is_terminal:
-            say(line.decode(errors="replace"))
+            print_text(line.decode(errors="replace"))
         else:
             sys.stdout.buffer.write(line + b"\n")
     sys.stdout.flush()

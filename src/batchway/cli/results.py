@@ -1,4 +1,4 @@
-"""Downloads a result archive, reads it without trusting it, and sums it up."""
+"""Downloads a result archive, reads it without trusting it, and summarizes it."""
 
 import gzip
 import io
@@ -13,9 +13,11 @@ from typing import IO
 
 import msgspec
 
-from batchway.cli.connection import SHOWN_CHARACTERS_MAX, Connection, ProblemDocument
-from batchway.cli.terminal import CommandError, printable, say
-from batchway.cli.watching import Batch
+from batchway.cli.connection import Connection
+from batchway.cli.following import is_finished
+from batchway.cli.refusals import SHOWN_CHARACTERS_MAX, ProblemDocument
+from batchway.cli.terminal import CommandError, print_text, printable
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 ENTRIES_MAX = 10_000_000
 ENTRY_BYTES_MAX = 256 * 1024 * 1024
@@ -29,7 +31,7 @@ _ADDRESS = re.compile(r"[^\s\"'<>]*@[^\s\"'<>]*")
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What the archive says of one operation; `response` is JSON text."""
+    """The result of one operation in the archive; `response` is JSON text."""
 
     status_code: int
     operation_id: str | int | None
@@ -41,11 +43,14 @@ class Result(msgspec.Struct, frozen=True):
         return not 200 <= self.status_code <= 299  # noqa: PLR2004 - HTTP's own
 
 
-def download(connection: Connection, batch: Batch, file: IO[bytes]) -> None:
-    """Write the archive of a finished batch into the file; the batch must be fresh."""
-    if not batch.is_finished:
+def download_archive(connection: Connection, batch: BatchBody, file: IO[bytes]) -> None:
+    """Download the archive of a finished batch into the file.
+
+    The batch must have been read just now, because its link expires.
+    """
+    if not is_finished(batch):
         message = f"Batch {batch.id} is not finished; it is {batch.status}."
-        raise CommandError(message, f"Wait for it with: batchway batches watch {batch.id}")
+        raise CommandError(message, f"Wait for it: batchway batches watch {batch.id}")
     if not batch.response_body_url:
         reason = "results are kept for seven days" if batch.total_operations else "it was empty"
         message = f"Batch {batch.id} has no results: {reason}."
@@ -54,10 +59,10 @@ def download(connection: Connection, batch: Batch, file: IO[bytes]) -> None:
 
 
 def read_files(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """The name and content of each file of a .tar.gz, one at a time; nothing is extracted."""
+    """The name and content of each file in a .tar.gz, one at a time; nothing is extracted."""
     archive.seek(0)
     try:
-        yield from _files(archive)
+        yield from _read_entries(archive)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         message = f"The archive is damaged: {error}"
         raise CommandError(message, "Download it again.") from None
@@ -78,7 +83,7 @@ def read_results(archive: IO[bytes]) -> Iterator[Result]:
 def unpack(archive: IO[bytes], folder: Path) -> int:
     """Write each file of the archive into the folder; returns how many.
 
-    Names come from the archive only if they are plain; a path never does.
+    A name from the archive is used only if it is plain; a path never is.
     """
     taken: set[str] = set()
     for number, (name, content) in enumerate(read_files(archive), start=1):
@@ -91,7 +96,7 @@ def unpack(archive: IO[bytes], folder: Path) -> int:
 
 
 def replace_file(path: Path, content: IO[bytes]) -> None:
-    """Write the file whole or not at all; a link in its place is replaced, never followed."""
+    """Write the complete file or nothing; a link in its place is replaced, never followed."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     with part.open("xb") as file:
@@ -101,7 +106,7 @@ def replace_file(path: Path, content: IO[bytes]) -> None:
 
 @dataclass
 class Failures:
-    """Failures that say the same: how many, one as a sample, and the ids of the first."""
+    """Failures with the same reason: how many, a sample, and the ids of the first of them."""
 
     sample: str
     count: int = 0
@@ -116,7 +121,7 @@ class Failures:
 
 @dataclass
 class Tally:
-    """How many operations succeeded and how many failed, by what they said."""
+    """How many operations succeeded, and how many failed, by reason."""
 
     succeeded_count: int = 0
     errored_count: int = 0
@@ -128,13 +133,13 @@ class Tally:
             self.succeeded_count += 1
             return
         self.errored_count += 1
-        reason = failure_reason(result)
-        key = normalised(reason)
+        reason = describe_failure(result)
+        key = normalize_reason(reason)
         if key not in self.failures and len(self.failures) >= FAILURE_GROUPS_MAX:
-            key = reason = "of other kinds"
+            key = reason = "other failures"
         self.failures.setdefault(key, Failures(reason)).add(result)
 
-    def check_whole(self, batch: Batch) -> None:
+    def check_complete(self, batch: BatchBody) -> None:
         """Raise a CommandError unless every operation of the batch was counted."""
         count = self.succeeded_count + self.errored_count
         if count != batch.total_operations:
@@ -144,18 +149,18 @@ class Tally:
             )
             raise CommandError(message, f"Try again: batchway batches results {batch.id}")
 
-    def show_failures(self) -> None:
+    def print_failures(self) -> None:
         """Print the failures, the most frequent first."""
         for each in sorted(self.failures.values(), key=lambda group: -group.count):
-            say(f"  {each.count:>6} x {printable(each.sample)}")
+            print_text(f"  {each.count:>6} x {printable(each.sample)}")
             if each.operation_ids:
                 ids = ", ".join(printable(name) for name in each.operation_ids)
                 more = ", …" if each.count > len(each.operation_ids) else ""
-                say(f"           operation_id {ids}{more}", style="dim")
+                print_text(f"           operation_id {ids}{more}", style="dim")
 
 
-def failure_reason(result: Result) -> str:
-    """What an errored operation said: status code, title, detail and field errors."""
+def describe_failure(result: Result) -> str:
+    """Why an operation failed: status code, title, detail and field errors."""
     try:
         problem = msgspec.json.decode(result.response, type=ProblemDocument)
     except msgspec.DecodeError:
@@ -163,12 +168,12 @@ def failure_reason(result: Result) -> str:
     return f"{result.status_code} {problem}"[:SHOWN_CHARACTERS_MAX]
 
 
-def normalised(reason: str) -> str:
-    """The reason with each e-mail address replaced, so that equal failures are equal."""
+def normalize_reason(reason: str) -> str:
+    """The reason without e-mail addresses, so that failures can be grouped by it."""
     return _ADDRESS.sub("{address}", reason)
 
 
-def _files(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+def _read_entries(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
     with gzip.open(archive) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
         count = 0
         while (entry := tar.next()) is not None:
@@ -183,8 +188,8 @@ def _files(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_to_the_end(plain: gzip.GzipFile) -> None:
-    """Only at its end does gzip compare the checksum."""
+    """Gzip compares the checksum only when its end is read."""
     trailing = len(plain.read(TRAILING_BYTES_MAX + 1))
     if trailing > TRAILING_BYTES_MAX:
-        message = "The archive is damaged: other data follow its end."
+        message = "The archive is damaged: there is other data after its end."
         raise CommandError(message)

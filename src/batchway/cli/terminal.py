@@ -23,7 +23,7 @@ _UNPRINTABLE = re.compile(
 
 
 class CommandError(BatchwayError):
-    """Ends a command: what went wrong, and what the reader can do next."""
+    """Ends a command: what went wrong, and what the user can do next."""
 
     def __init__(self, message: str, next_step: str = "") -> None:
         super().__init__(message)
@@ -31,29 +31,30 @@ class CommandError(BatchwayError):
 
 
 def printable(value: object) -> str:
-    """The value as one line of text, each control character written as its escape."""
-    return _UNPRINTABLE.sub(_escaped, str(value))
+    """The value as one line of text, with each control character written as its escape."""
+    return _UNPRINTABLE.sub(_escape_match, str(value))
 
 
-def say(text: str = "", style: str = "") -> None:
+def print_text(text: str = "", style: str = "") -> None:
     """Print lines to standard output."""
-    _print(OUT, Text(_lines(text), style=style))
+    _print(OUT, Text(_escape_lines(text), style=style))
 
 
-def warn(text: str) -> None:
-    """Print a remark to standard error."""
-    _print(ERR, Text("Note: ", style="yellow").append(_lines(text), style="default"))
+def print_note(text: str) -> None:
+    """Print a note to standard error."""
+    _print(ERR, Text("Note: ", style="yellow").append(_escape_lines(text), style="default"))
 
 
 def print_error(error: BatchwayError) -> None:
     """Print an error, and what to do next, to standard error."""
-    _print(ERR, Text("Error: ", style="bold red").append(_lines(str(error)), style="default"))
+    text = _escape_lines(str(error))
+    _print(ERR, Text("Error: ", style="bold red").append(text, style="default"))
     if isinstance(error, CommandError) and error.next_step:
-        _print(ERR, Text(_lines(error.next_step)))
+        _print(ERR, Text(_escape_lines(error.next_step)))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; away from a terminal its cells are separated by tabs, for other programs."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; if not to a terminal, with tabs between its cells, for other programs."""
     cells = [[printable(value) for value in row] for row in rows]
     if not OUT.is_terminal:
         for row in [list(columns), *cells]:
@@ -65,14 +66,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     OUT.print(drawn)
 
 
-def show_rest(shown_count: int, total_items: int) -> None:
-    """Say that there are more, if there are."""
-    if shown_count < total_items:
-        warn(f"{total_items - shown_count} more; see them with --offset {shown_count}")
+def print_page(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], offset: int, total_items: int
+) -> None:
+    """Print one page of a collection as a table, and how to see the next one if there is one."""
+    shown = list(rows)
+    print_table(columns, shown)
+    next_offset = offset + len(shown)
+    if next_offset < total_items:
+        print_note(f"{total_items - next_offset} more; see them with --offset {next_offset}")
 
 
 def tolerate_narrow_encodings() -> None:
-    """Escape characters that the terminal's encoding lacks instead of ending the program."""
+    """Escape characters that the terminal's encoding lacks, instead of ending the program."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -83,9 +89,9 @@ def _print(console: Console, text: Text) -> None:
     console.print(text, soft_wrap=True)
 
 
-def _lines(text: str) -> str:
+def _escape_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape_match(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode("ascii")

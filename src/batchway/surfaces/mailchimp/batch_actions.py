@@ -12,9 +12,10 @@ from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.retry import retry
 from batchway.model.account import Identity
-from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body
+from batchway.surfaces.mailchimp.batch_body import batch_body
 from batchway.surfaces.mailchimp.batch_results import FILTERS, filter_of
 from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,10 @@
 """The batch object: what a status call shows, and what a webhook is told."""
 
-import msgspec
-
 from batchway.contract.links import Link, Links
 from batchway.contract.result_links import ResultLinks
 from batchway.kit.clock import format_iso
 from batchway.model.batch import Batch
-
-
-class BatchBody(msgspec.Struct, rename={"links": "_links"}):
-    """A batch as the contract shows it."""
-
-    id: str
-    status: str
-    total_operations: int
-    finished_operations: int
-    errored_operations: int
-    submitted_at: str
-    completed_at: str
-    response_body_url: str
-    links: list[Link]
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 
 def batch_body(batch: Batch, links: Links, result_links: ResultLinks) -> BatchBody:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-import msgspec
 from anyio import current_time, sleep
 
 from batchway import limits
@@ -19,21 +18,8 @@ from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.store import batches, leases
 from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
+from batchway.surfaces.mailchimp.bodies.batches import BatchProgress
 from batchway.surfaces.threads import in_thread
-
-
-class BatchProgress(msgspec.Struct, frozen=True):
-    """A batch as it is now, and how it goes on."""
-
-    id: str
-    status: str
-    total_operations: int
-    finished_operations: int
-    errored_operations: int
-    operations_per_second: float | None
-    estimated_end: str
-    waiting_for: str
-    retry_of: str
 
 
 @dataclass(frozen=True)

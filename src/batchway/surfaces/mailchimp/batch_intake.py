@@ -11,7 +11,7 @@ import msgspec
 from batchway import limits
 from batchway.contract.description import Described, Parameter
 from batchway.contract.inflate import Inflater
-from batchway.contract.links import Link, Links
+from batchway.contract.links import Links
 from batchway.contract.problems import bad_request
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
@@ -23,22 +23,12 @@ from batchway.lifecycle.submit import Incoming, Once, check_room, submit
 from batchway.lifecycle.validate import validate
 from batchway.model.account import Identity
 from batchway.model.operation import unpack
-from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body
+from batchway.surfaces.mailchimp.batch_body import batch_body
 from batchway.surfaces.mailchimp.batch_reader import BatchReader
 from batchway.surfaces.mailchimp.batches import TAG
-from batchway.surfaces.mailchimp.error_groups import ErrorGroup, ErrorGroups
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody, Validation
+from batchway.surfaces.mailchimp.error_groups import ErrorGroups
 from batchway.surfaces.threads import Turns, in_thread
-
-
-class Validation(msgspec.Struct, rename={"links": "_links"}):
-    """What would become of a batch."""
-
-    valid: bool
-    total_operations: int
-    checked_operations: int
-    errored_operations: int
-    groups: list[ErrorGroup]
-    links: list[Link]
 
 
 class OperationBody(msgspec.Struct):

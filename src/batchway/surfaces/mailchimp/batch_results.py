@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import msgspec
 
 from batchway import limits
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
 from batchway.contract.fields import select_fields
-from batchway.contract.links import Link, Links
+from batchway.contract.links import Links
 from batchway.contract.paging import page
 from batchway.contract.problems import invalid_field, not_found
 from batchway.contract.request import Request
@@ -22,7 +21,12 @@ from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
 from batchway.results import Filter, RecordedResult, Results
 from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
-from batchway.surfaces.mailchimp.error_groups import ErrorGroup, ErrorGroups
+from batchway.surfaces.mailchimp.bodies.batches import (
+    BatchErrors,
+    OperationResult,
+    OperationResults,
+)
+from batchway.surfaces.mailchimp.error_groups import ErrorGroups
 
 FILTERS = (
     Parameter(
@@ -41,37 +45,8 @@ _PAGE = Parameter(
     minimum=0,
     default=0,
 )
+_NO_RESPONSE = msgspec.Raw(b"null")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-
-
-class OperationResult(msgspec.Struct):
-    """One result with its operation; without a status code there is none yet."""
-
-    position: int
-    page: int
-    operation_id: str | None
-    method: str
-    path: str
-    status_code: int | None
-    response: Any
-
-
-class OperationResults(msgspec.Struct, rename={"links": "_links"}):
-    """A page of results."""
-
-    operations: list[OperationResult]
-    batch_id: str
-    total_items: int
-    links: list[Link]
-
-
-class BatchErrors(msgspec.Struct, rename={"links": "_links"}):
-    """Why operations of a batch failed."""
-
-    batch_id: str
-    errored_operations: int
-    groups: list[ErrorGroup]
-    links: list[Link]
 
 
 @dataclass(frozen=True)
@@ -230,7 +205,13 @@ def _result(recorded: RecordedResult) -> OperationResult:
 
 def _pending(position: int, wanted_page: int, operation: Operation) -> OperationResult:
     return OperationResult(
-        position, wanted_page, operation.operation_id, operation.method, operation.path, None, None
+        position,
+        wanted_page,
+        operation.operation_id,
+        operation.method,
+        operation.path,
+        None,
+        _NO_RESPONSE,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
-from batchway.contract.links import Link, Links
+from batchway.contract.links import Links
 from batchway.contract.paging import page
 from batchway.contract.problems import api_key_invalid, bad_request, conflict, not_found
 from batchway.contract.request import Request
@@ -25,6 +25,12 @@ from batchway.model.account import Identity
 from batchway.model.webhook import BatchWebhook
 from batchway.store import accounts, batch_webhooks, deliveries
 from batchway.surfaces.mailchimp.batches import Routes
+from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
+    BatchWebhookBody,
+    BatchWebhookChanges,
+    BatchWebhookList,
+    NewBatchWebhook,
+)
 from batchway.surfaces.mailchimp.url_checks import UrlChecks, check_form
 
 T = TypeVar("T")
@@ -35,41 +41,6 @@ _OVERLAP = (
     "The secret before this one goes on signing until {until}, and would not any more. Rotate "
     "after that, or with force=true."
 )
-
-
-class BatchWebhookBody(msgspec.Struct, rename={"links": "_links"}, kw_only=True):
-    """A batch webhook. A secret is shown in the reply of the call that made it, never again."""
-
-    id: str
-    url: str
-    enabled: bool
-    signing_enabled: bool
-    signing_secret: str | msgspec.UnsetType = msgspec.UNSET
-    links: list[Link]
-
-
-class BatchWebhookList(msgspec.Struct, rename={"links": "_links"}):
-    """A page of batch webhooks."""
-
-    webhooks: list[BatchWebhookBody]
-    total_items: int
-    links: list[Link]
-
-
-class NewBatchWebhook(msgspec.Struct):
-    """What a client says of a new one."""
-
-    url: str
-    enabled: bool = True
-    signing_enabled: bool = True
-
-
-class BatchWebhookChanges(msgspec.Struct):
-    """What a client changes."""
-
-    url: str | msgspec.UnsetType = msgspec.UNSET
-    enabled: bool | msgspec.UnsetType = msgspec.UNSET
-    signing_enabled: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 _LIST = Described(

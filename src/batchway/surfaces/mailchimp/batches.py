@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from batchway.contract.description import ON_ONE, ON_PAGE, Described
-from batchway.contract.links import Link, Links
+from batchway.contract.links import Links
 from batchway.contract.paging import page
 from batchway.contract.problems import not_found
 from batchway.contract.request import Request
@@ -17,16 +15,8 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.store import batches
-from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body
-
-
-class BatchList(msgspec.Struct, rename={"links": "_links"}):
-    """A page of batches."""
-
-    batches: list[BatchBody]
-    total_items: int
-    links: list[Link]
-
+from batchway.surfaces.mailchimp.batch_body import batch_body
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody, BatchList
 
 TAG = "Batches"
 

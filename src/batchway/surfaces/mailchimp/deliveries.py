@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
-from batchway.contract.links import Link, Links
+from batchway.contract.links import Links
 from batchway.contract.paging import page
 from batchway.contract.problems import conflict, invalid_field, not_found, too_many_requests
 from batchway.contract.request import Request
@@ -25,59 +25,19 @@ from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
 from batchway.store import batches, deliveries
 from batchway.surfaces.mailchimp.batch_webhooks import TAG, find_webhook
 from batchway.surfaces.mailchimp.batches import Routes
+from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
+    AttemptBody,
+    DeliveryBody,
+    DeliveryList,
+    Recovered,
+    Since,
+)
 from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST
 
 _WEBHOOK = "/batch-webhooks/{batch_webhook_id}"
 _ALL = f"{_WEBHOOK}/deliveries"
 _ONE = f"{_ALL}/{{delivery_id}}"
 _MILLISECOND = 1_000
-
-
-class AttemptBody(msgspec.Struct):
-    """One request; without a status code there was no answer, for the reason."""
-
-    number: int
-    attempted_at: str
-    duration_ms: int
-    status_code: int | None
-    reason: str
-    answer_start: str
-
-
-class DeliveryBody(msgspec.Struct, rename={"links": "_links"}):
-    """One event for one webhook."""
-
-    id: str
-    type: str
-    batch_id: str
-    state: str
-    fired_at: str
-    attempt_count: int
-    next_attempt_at: str
-    attempts: list[AttemptBody]
-    links: list[Link]
-
-
-class DeliveryList(msgspec.Struct, rename={"links": "_links"}):
-    """A page of deliveries, and how the webhook is."""
-
-    deliveries: list[DeliveryBody]
-    total_items: int
-    failing_since: str
-    disabled_reason: str
-    links: list[Link]
-
-
-class Since(msgspec.Struct):
-    """From when on."""
-
-    since: str
-
-
-class Recovered(msgspec.Struct):
-    """How many deliveries are sent again."""
-
-    recovered: int
 
 
 _LIST = Described(

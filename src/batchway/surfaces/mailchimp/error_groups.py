@@ -1,6 +1,5 @@
 """Failures grouped by what went wrong: status, title and field, each with a count and samples."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -8,28 +7,9 @@ import msgspec
 from batchway import limits
 from batchway.contract.problems import FieldError
 from batchway.model.operation import Operation
+from batchway.surfaces.mailchimp.bodies.batches import ErrorGroup, ErrorSample
 
 _OTHERS = "Other errors"
-
-
-class ErrorSample(msgspec.Struct, frozen=True):
-    """One operation that failed."""
-
-    position: int
-    operation_id: str | None
-    path: str
-    detail: str
-
-
-class ErrorGroup(msgspec.Struct, frozen=True):
-    """Operations that failed for the same reason. `message` is what the first one was told."""
-
-    status_code: int
-    title: str
-    field: str
-    message: str
-    count: int
-    samples: Sequence[ErrorSample]
 
 
 class _Answer(msgspec.Struct):

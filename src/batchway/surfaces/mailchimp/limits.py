@@ -2,34 +2,16 @@
 
 from dataclasses import dataclass
 
-import msgspec
-
 from batchway import settable_limits
 from batchway.contract.description import ON_ONE, Described
-from batchway.contract.links import Link, Links
+from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.store import batch_webhooks, batches, deliveries
 from batchway.surfaces.mailchimp.batches import Routes
-
-
-class Usage(msgspec.Struct):
-    """What an account has under way."""
-
-    pending_batches: int
-    running_batches: int
-    undelivered_events: int
-    batch_webhooks: int
-
-
-class LimitsBody(msgspec.Struct, rename={"links": "_links"}):
-    """Limits by name (units are in the names), and what counts against them."""
-
-    limits: dict[str, float]
-    usage: Usage
-    links: list[Link]
+from batchway.surfaces.mailchimp.bodies.limits import LimitsBody, Usage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from batchway.contract.links import Links
 from batchway.contract.result_links import ResultLinks
 from batchway.kit.clock import Microseconds, format_iso
 from batchway.model.batch import Batch
-from batchway.surfaces.mailchimp.batch_body import BatchBody, batch_body, batch_links
+from batchway.surfaces.mailchimp.batch_body import batch_body, batch_links
+from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 FINISHED = "batch_operation_completed"
 TEST = "test"
