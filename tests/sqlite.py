@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchway.app import migrate_all
+from batchway.database_setup import migrate_database
 from batchway.settings import load
 
 
@@ -21,5 +21,5 @@ class SqliteTemplate:
 
 def make_sqlite_template(folder: Path) -> SqliteTemplate:
     """Make the database in a folder of its own."""
-    migrate_all(load(data_dir=folder))
+    migrate_database(load(data_dir=folder))
     return SqliteTemplate(folder / "batchway.db")

@@ -8,7 +8,6 @@ import pytest
 from pydantic import SecretStr
 
 from batchway.cli.environment import build_environment
-from batchway.model.batch import Layout
 from batchway.settings import Settings, load
 
 # A value other than the default for each setting.
@@ -22,7 +21,7 @@ OTHER_VALUES: dict[str, Any] = {
     "public_url": "https://batch.example.com",
     "secret_key": SecretStr("k" * 32),
     "refuse_fake_addresses": True,
-    "result_files": Layout.PER_BATCH,
+    "result_files": "per-batch",
     "egress_allow": (ip_network("127.0.0.0/8"), ip_network("::1/128")),
     "limits": {"pending_batches_per_account_max": 7.0},
     "log_level": "debug",

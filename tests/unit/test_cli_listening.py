@@ -142,7 +142,7 @@ def test_hangup_stays_ignored(receiver: Receiver) -> None:
     """A command that `nohup` has started goes on when its terminal closes."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with ended_by_signals(receiver.end):
+        with end_on_signals(receiver.end):
             assert signal.SIG_IGN == signal.getsignal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
