@@ -28,17 +28,17 @@ Row = Sequence[str]
 _MADE = "<!-- Made by docs/generate.py from the code. Change the code, then run it again. -->\n"
 _SETTINGS = """# Settings
 
-Where a setting is given more than once, the first of these counts:
+A setting can be given in several places. The first of these that has it is used:
 
 1. the option of a command, where it has one ([commands](commands.md));
 2. the environment variable;
 3. the TOML file that the environment variable `BATCHWAY_CONFIG` names;
 4. the default.
 
-Settings are read once, at the start. All mistakes are reported together, each with its name; see
-[errors](errors.md#starting). Secrets are never printed.
+Settings are read once, when a process starts. All mistakes are reported together, each with its
+name; see [errors](errors.md#starting). Secrets are never printed.
 
-In the file, the names stand at the top level:
+In the file, the settings are at the top level:
 
 ```toml
 data_dir = "/srv/batchway"
@@ -68,14 +68,14 @@ have in all, such as pending batches, is counted in the database.
 """
 _COMMANDS = """# Commands
 
-After `make demo` the command is `.venv/bin/batchway`. `batchway COMMAND --help` says the same as
-this page. An option may also be given by the environment variable beside it.
+After `make demo`, the command is `.venv/bin/batchway`. `batchway COMMAND --help` shows the same as
+this page. Each option can also be given as the environment variable beside it.
 
-`serve`, `worker`, `migrate`, `accounts` and `keys` are for the operator: they work on the database.
-All others are clients: they use HTTP and an API key, from any machine.
+`serve`, `worker`, `migrate`, `accounts` and `keys` are for the operator: they use the database.
+All other commands are clients: they use HTTP and an API key, and run on any machine.
 
-A command ends with 0; with 1 if it could not do what was asked, and says why; with 2 if it was
-called wrongly.
+A command exits with 0 if it succeeds, with 1 if it fails, and with 2 if it is called wrongly. An
+error says what went wrong and what to do next.
 """
 
 _SECTION = re.compile(r"# (?P<title>.+)")

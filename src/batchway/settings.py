@@ -44,18 +44,18 @@ class Settings(BaseSettings):
         "", description="SQLAlchemy URL of PostgreSQL; empty means SQLite in the data folder."
     )
     api_key: SecretStr | None = Field(
-        None, description="Make sure that this API key exists (for tests and CI)."
+        None, description="API key that is created if it does not exist, for tests and CI."
     )
     public_url: str = Field(
         "",
         description="Address under which clients reach this server; links are built from it. "
-        "Empty means the request's Host header.",
+        "Empty means the Host header of the request.",
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs result links and encrypts webhook secrets; at least 32 characters, "
-        "several separated by commas: the first signs, all verify. The embedded default makes one "
-        "in the data folder.",
+        description="Key that signs result links and encrypts webhook secrets; at least 32 "
+        "characters. Of several keys, separated by commas, the first signs and all verify. With "
+        "SQLite, a key is made in the data folder if none is set.",
     )
     refuse_fake_addresses: bool = Field(
         default=False,
@@ -73,10 +73,12 @@ class Settings(BaseSettings):
     )
     limits: dict[str, float] = Field(
         {},
-        description="Other values for limits, as JSON, such as "
+        description="Limits that replace the defaults, as JSON, such as "
         '{"pending_batches_per_account_max": 1000}; in the file, a table.',
     )
-    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_level: str = Field(
+        "info", description="Least severe log events to print: debug, info, warning or error."
+    )
 
     @field_validator("egress_allow", mode="before")
     @classmethod

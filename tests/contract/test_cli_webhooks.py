@@ -30,13 +30,13 @@ ENDED_SECONDS = 60
 
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
-    """An account that nobody else uses; one database will do: it has no say in this."""
+    """A server with an account of its own. SQLite is enough: the database makes no difference here."""
     return replace(sqlite_server, key=new_account(sqlite_server))
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Who hears of batches."""
+    """A receiver of events."""
     with receiving() as receiver:
         yield receiver
 
@@ -48,14 +48,14 @@ def run(server: Server, *arguments: str) -> Result:
 
 
 def done(server: Server, *arguments: str) -> str:
-    """What a command prints that must succeed."""
+    """The output of a command that must succeed."""
     result = run(server, *arguments)
     assert 0 == result.exit_code, f"{result.output}\n{result.exception!r}"
     return result.stdout
 
 
 def refusal(server: Server, *arguments: str) -> CommandError:
-    """What a command says that must fail."""
+    """The error of a command that must fail."""
     result = run(server, *arguments)
     assert isinstance(result.exception, CommandError), result.output
     return result.exception
@@ -75,8 +75,8 @@ def rows(printed: str) -> list[list[str]]:
 # --- Webhooks ------------------------------------------------------------------------------------
 
 
-def test_a_webhook_from_its_making_to_its_end(server: Server, receiver: Receiver) -> None:
-    """It is made, shown, changed and deleted; each secret is printed when it is made."""
+def test_the_life_of_a_webhook(server: Server, receiver: Receiver) -> None:
+    """It is created, listed, changed and deleted; each secret is printed when it is created."""
     webhook = new_webhook(server, receiver, "--no-signing", "--disabled")
     listed = rows(done(server, "webhooks", "list"))
     changed = done(server, "webhooks", "update", webhook, "--enable", "--signing")
@@ -97,7 +97,7 @@ def test_a_webhook_from_its_making_to_its_end(server: Server, receiver: Receiver
 
 
 def test_a_delivery_is_shown_and_sent_again(server: Server, receiver: Receiver) -> None:
-    """What the receiver answered can be read, and once it works again it gets what it missed."""
+    """The receiver's answer is shown, and the event can be sent again when the receiver works."""
     webhook = new_webhook(server, receiver)
     receiver.answer_posts(Reply(410, body=b"Gone fishing."))
     event = re.findall(r"msg_\w+", done(server, "webhooks", "test", webhook))[0]
@@ -134,8 +134,8 @@ def test_links_of_a_test_event_lead_to_the_server(server: Server, receiver: Rece
     assert [f"{server.url}/3.0/batches"] * 3 == [each[: len(server.url) + 12] for each in links]
 
 
-def test_what_was_given_up_is_recovered(server: Server, receiver: Receiver) -> None:
-    """All of it is sent again by one command; a second one finds nothing."""
+def test_exhausted_deliveries_are_recovered(server: Server, receiver: Receiver) -> None:
+    """One command sends all of the events again; a second one finds none."""
     webhook = new_webhook(server, receiver)
     receiver.script(Reply(410))
     server.submit([PING])
@@ -150,7 +150,7 @@ def test_what_was_given_up_is_recovered(server: Server, receiver: Receiver) -> N
     assert second.startswith("0 events since ")
 
 
-def test_an_address_that_may_not_be_called(server: Server) -> None:
+def test_a_refused_address_names_the_setting(server: Server) -> None:
     """The error says which setting lets the server call it."""
     error = refusal(server, "webhooks", "create", PRIVATE)
 
@@ -163,7 +163,7 @@ def test_an_address_that_may_not_be_called(server: Server) -> None:
 
 @contextmanager
 def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
-    """`batchway webhooks listen` as a process of its own, ended with the block."""
+    """`batchway webhooks listen` in a separate process, which ends with the block."""
     process = start_process(
         [sys.executable, "-m", "batchway", "webhooks", "listen"],
         env=server.environment() | {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": server.key},
@@ -179,7 +179,7 @@ def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_events_are_printed_until_a_signal(server: Server, number: signal.Signals) -> None:
-    """The end of a batch is told, verified; the signal deletes the webhook and ends with 0."""
+    """The event of a batch is printed and verified; a signal deletes the webhook and exits with 0."""
     with listening(server) as process:
         assert process.stdout
         greeting = process.stdout.readline()
@@ -198,8 +198,8 @@ def test_events_are_printed_until_a_signal(server: Server, number: signal.Signal
     assert [] == server.get("/batch-webhooks")["webhooks"]
 
 
-def test_nobody_reads_what_is_printed(server: Server) -> None:
-    """A pipe that is closed ends the listening, and the webhook goes with it."""
+def test_a_closed_pipe_ends_the_listening(server: Server) -> None:
+    """A closed pipe ends the command, and the webhook is deleted."""
     with listening(server) as process:
         assert process.stdout
         process.stdout.readline()
@@ -211,7 +211,7 @@ def test_nobody_reads_what_is_printed(server: Server) -> None:
 
 
 def test_listening_where_the_server_may_not_call(server: Server) -> None:
-    """Nothing is left behind, and the error says what to set, and where the URL must lead."""
+    """No webhook remains, and the error says what to set, and where the URL must lead."""
     error = refusal(server, "webhooks", "listen", "--public-url", PRIVATE)
 
     assert "BATCHWAY_EGRESS_ALLOW=10.0.0.1/32" in error.next_step
@@ -223,7 +223,7 @@ def test_listening_where_the_server_may_not_call(server: Server) -> None:
 
 
 def test_errors_are_grouped(server: Server) -> None:
-    """One row for each reason, the most frequent first, with the operations that it hit."""
+    """There is one row for each reason, the most frequent first, with its operations."""
     list_id = server.new_list()
     mistakes = [add_member(list_id, "no address", f"bad-{number}") for number in range(3)]
     batch_id = server.submit([PING, MISSING, *mistakes])
@@ -237,7 +237,7 @@ def test_errors_are_grouped(server: Server) -> None:
 
 
 def test_no_errors(server: Server) -> None:
-    """Then the command says so."""
+    """The command says that no operation has errored."""
     batch_id = server.submit([PING])
     server.finished(batch_id)
 
@@ -260,7 +260,7 @@ def test_no_errors(server: Server) -> None:
     ],
 )
 def test_operations_are_chosen(server: Server, arguments: list[str], expected: list[str]) -> None:
-    """The table and the lines of JSON hold the same operations."""
+    """The table and the JSON lines have the same operations."""
     batch_id = server.submit([PING, MISSING, PING])
     server.finished(batch_id)
     command = ["batches", "operations", batch_id, *arguments]
@@ -276,7 +276,7 @@ def test_operations_are_chosen(server: Server, arguments: list[str], expected: l
 
 
 def test_retry_runs_what_errored_again(server: Server) -> None:
-    """A new batch of those operations; what is not finished or has none is refused with advice."""
+    """The errored operations become a new batch; without any, or while the batch runs, it is refused."""
     batch_id = server.submit([PING, MISSING])
     server.finished(batch_id)
 
@@ -290,7 +290,7 @@ def test_retry_runs_what_errored_again(server: Server) -> None:
 
 
 def test_cancel_ends_a_batch(server: Server) -> None:
-    """It ends finished, with a result for each operation."""
+    """The batch finishes with a result for each operation."""
     batch_id = server.submit([PING] * 2_000)
 
     done(server, "batches", "cancel", batch_id, "--watch")
@@ -298,8 +298,8 @@ def test_cancel_ends_a_batch(server: Server) -> None:
     assert 2_000 == server.finished(batch_id)["finished_operations"]
 
 
-def test_validation_tells_what_would_fail(server: Server, tmp_path: Path) -> None:
-    """It ends with 1 if anything would, and no batch is made."""
+def test_validation_shows_what_would_fail(server: Server, tmp_path: Path) -> None:
+    """The command exits with 1 if an operation would fail, and creates no batch."""
     wrong, right = tmp_path / "wrong.json", tmp_path / "right.ndjson"
     wrong.write_text(json.dumps({"operations": [PING, MISSING]}))
     right.write_text(f"{json.dumps(PING)}\n{json.dumps(PING)}\n")
@@ -315,7 +315,7 @@ def test_validation_tells_what_would_fail(server: Server, tmp_path: Path) -> Non
 
 
 def test_lines_are_submitted_once(server: Server, tmp_path: Path) -> None:
-    """With the same idempotency key the same file is one batch; another file is refused."""
+    """The same file with the same idempotency key is one batch; another file is refused."""
     file, other = tmp_path / "a.ndjson", tmp_path / "b.ndjson"
     file.write_text(f"{json.dumps(PING)}\n")
     other.write_text(f"{json.dumps(MISSING)}\n")
@@ -330,7 +330,7 @@ def test_lines_are_submitted_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_watching_names_the_next_step(server: Server) -> None:
-    """A batch of which operations errored leads to its errors; one without does not."""
+    """If operations errored, the command for the errors is named; otherwise it is not."""
     bad, good = server.submit([MISSING]), server.submit([PING])
 
     watched = done(server, "batches", "watch", bad)
@@ -340,7 +340,7 @@ def test_watching_names_the_next_step(server: Server) -> None:
 
 
 def test_limits_are_shown_with_their_use(server: Server, receiver: Receiver) -> None:
-    """Each limit of the server, and how much of it is used where that is counted."""
+    """Each limit of the server is shown, with its use if it is counted."""
     new_webhook(server, receiver)
     limits: dict[str, Any] = server.get("/limits")["limits"]
 

@@ -40,7 +40,7 @@ def test_sigterm_leaves_no_batch_behind(server: Server) -> None:
 
 
 def test_children_follow_their_supervisor(server: Server) -> None:
-    """When the supervisor alone is killed, API and workers end by themselves."""
+    """If only the supervisor is killed, the API and the workers end by themselves."""
     server.workers = 2
     server.start().ready()
     children = server.children()
@@ -67,7 +67,7 @@ def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_is_free_after_a_kill(tmp_path: Path) -> None:
-    """The lock dies with its holder: nothing has to be removed by hand."""
+    """The lock ends with its process, so nothing has to be removed by hand."""
     with running(Server(tmp_path)) as server:
         server.kill()
 
@@ -78,7 +78,7 @@ def test_a_data_folder_is_free_after_a_kill(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["api", "worker"])
 def test_a_dead_child_is_started_again(server: Server, command: str) -> None:
-    """Another process takes its place, and work goes on."""
+    """Another process replaces it, and work continues."""
     server.start().ready()
     list_id = server.new_list()
     [before] = server.running(command)
@@ -96,7 +96,7 @@ def test_a_dead_child_is_started_again(server: Server, command: str) -> None:
 
 
 def test_callers_wait_for_a_new_api(server: Server) -> None:
-    """While no API process runs, a call waits at the supervisor's socket instead of failing."""
+    """While no API process runs, a call waits in the supervisor's socket and does not fail."""
     server.start().ready()
     [api] = server.running("api")
 
@@ -107,7 +107,7 @@ def test_callers_wait_for_a_new_api(server: Server) -> None:
 
 
 def test_a_worker_alone(server: Server) -> None:
-    """Without a worker the server is not ready, but accepts; a worker started beside it works.
+    """Without a worker, the server accepts batches but is not ready; a separate worker runs them.
 
     SIGTERM ends that worker with 0, and then the server is not ready any more.
     """
@@ -127,7 +127,7 @@ def test_a_worker_alone(server: Server) -> None:
 
 
 def test_an_outage_of_the_database(postgres_url: str, tmp_path: Path) -> None:
-    """The tree outlives a database that is away, even if a worker dies meanwhile."""
+    """The processes survive an outage of the database, even if a worker dies during it."""
     with running(Server(tmp_path, postgres_url)) as server:
         mixture = Mixture(server.new_list(), "outage", GROUP_COUNT)
         mixture.prepare(server)
@@ -143,7 +143,7 @@ def test_an_outage_of_the_database(postgres_url: str, tmp_path: Path) -> None:
 
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
-    """A server of this test's own."""
+    """A server for one test."""
     try:
         yield server.start().ready()
     finally:
@@ -166,7 +166,7 @@ def worker(server: Server) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def outage(database_url: str) -> Iterator[None]:
-    """Every connection to the database is cut, and none is taken, within the block."""
+    """Within the block, the database has closed all connections and accepts no new one."""
     name = make_url(database_url).database
     engine = create_engine(
         make_url(database_url).set(database="postgres"), isolation_level="AUTOCOMMIT"

@@ -34,14 +34,14 @@ HANG_UP = 0
 
 
 class Thing(msgspec.Struct):
-    """What the tests ask for."""
+    """A resource that the tests request."""
 
     id: str
 
 
 @dataclass
 class Answer:
-    """What the server says once; the status code HANG_UP closes the connection instead."""
+    """One answer of the server; the status code HANG_UP closes the connection instead."""
 
     status_code: int = 200
     body: bytes = b'{"id": "a"}'
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass
 class Received:
-    """What the server was asked."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -60,14 +60,14 @@ class Received:
 
 @dataclass
 class Stage:
-    """A server that says prepared answers in order, the last one again and again."""
+    """A server that gives prepared answers in order, and then repeats the last one."""
 
     url: str
     answers: list[Answer] = field(default_factory=lambda: [Answer()])
     received: list[Received] = field(default_factory=list)
 
     def next_answer(self) -> Answer:
-        """What comes next."""
+        """The next answer."""
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
@@ -79,7 +79,7 @@ def problem(status_code: int, **changes: object) -> Answer:
 
 @contextmanager
 def staging() -> Iterator[Stage]:
-    """A server on a free port, ended with the block."""
+    """A server on a free port, which ends with the block."""
     stage = Stage("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -101,7 +101,7 @@ def staging() -> Iterator[Stage]:
         do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the base's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as above
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         stage.url = f"http://127.0.0.1:{server.server_port}"
@@ -134,7 +134,7 @@ def connection(stage: Stage, waits: list[float]) -> Iterator[Connection]:
 
 @pytest.mark.parametrize("suffix", ["", "/", "/3.0", "/3.0/"])
 def test_a_call_carries_the_key_and_decodes_the_answer(stage: Stage, suffix: str) -> None:
-    """However the address is written, the path is below /3.0 once, and the key is the password."""
+    """The path has /3.0 once, however the address is written, and the key is the password."""
     with Connection(stage.url + suffix, "secret-us1") as connection:
         thing = connection.get("/things", Thing, {"count": 3})
 
@@ -146,7 +146,7 @@ def test_a_call_carries_the_key_and_decodes_the_answer(stage: Stage, suffix: str
 def test_a_file_is_sent_with_its_length_and_again_after_429(
     stage: Stage, connection: Connection, waits: list[float]
 ) -> None:
-    """A refused request had no effect; its second sending carries the whole file, too."""
+    """A refused request had no effect, so it is sent again with the complete file."""
     stage.answers = [problem(429), Answer()]
     file = io.BytesIO(b'{"operations":[]}')
     file.read(5)
@@ -170,7 +170,7 @@ def test_a_file_is_sent_with_its_length_and_again_after_429(
 def test_retry_after_is_obeyed_within_bounds(
     stage: Stage, connection: Connection, waits: list[float], retry_after: str, expected: float
 ) -> None:
-    """The server chooses the wait, but no shorter one than planned and none for ever."""
+    """The server chooses the wait, within the bounds of the client."""
     stage.answers = [Answer(429, b"", {"Retry-After": retry_after}), Answer()]
 
     connection.get("/things", Thing)
@@ -179,10 +179,10 @@ def test_retry_after_is_obeyed_within_bounds(
 
 
 @pytest.mark.parametrize("failure", [Answer(HANG_UP), Answer(502), Answer(503), Answer(504)])
-def test_reading_goes_on_after_an_outage(
+def test_reads_are_retried_after_an_outage(
     stage: Stage, connection: Connection, failure: Answer
 ) -> None:
-    """A call that changes nothing is sent again after a lost connection or a lost upstream."""
+    """A request that changes nothing is sent again after a lost connection or a 5xx of a proxy."""
     stage.answers = [failure, failure, Answer()]
 
     assert Thing("a") == connection.get("/things", Thing)
@@ -192,7 +192,7 @@ def test_reading_goes_on_after_an_outage(
 def test_a_post_is_not_sent_twice_after_a_lost_connection(
     stage: Stage, connection: Connection, waits: list[float]
 ) -> None:
-    """The server may have taken it; the error says how to find out."""
+    """The server may have accepted it; the error says how to find out."""
     stage.answers = [Answer(HANG_UP)]
 
     with pytest.raises(CommandError, match="may or may not have accepted the request") as caught:
@@ -207,7 +207,7 @@ def test_a_post_is_not_sent_twice_after_a_lost_connection(
 def test_a_post_with_an_idempotency_key_is_sent_again(
     stage: Stage, connection: Connection, failure: Answer
 ) -> None:
-    """The server makes one batch of it, however often it comes: same key, type and body."""
+    """The same key, type and body are sent again, which the server accepts only once."""
     stage.answers = [failure, Answer()]
 
     connection.post(
@@ -222,7 +222,7 @@ def test_a_post_with_an_idempotency_key_is_sent_again(
 
 
 def test_an_action_has_parameters_and_no_body(stage: Stage, connection: Connection) -> None:
-    """What has no body has no content type either."""
+    """A request without a body has no content type."""
     connection.post("/things/1/actions/retry", b"", Thing, params={"errored": "true"})
 
     assert "/3.0/things/1/actions/retry?errored=true" == stage.received[0].path
@@ -258,7 +258,7 @@ LINES = {"Content-Type": "application/x-ndjson"}
 def test_a_stream_comes_in_lines(
     stage: Stage, connection: Connection, body: bytes, expected: list[bytes]
 ) -> None:
-    """Only a line feed ends a line, and the last line may lack it."""
+    """Only a line feed ends a line, and the last line may be without it."""
     stage.answers = [Answer(503), Answer(200, body, LINES)]
 
     lines = connection.stream("/things", "application/x-ndjson", list, params={"count": 3})
@@ -277,10 +277,10 @@ def test_a_stream_comes_in_lines(
         (Answer(503), "503"),
     ],
 )
-def test_a_stream_that_is_none_or_breaks_is_an_error(
+def test_a_missing_or_broken_stream_is_an_error(
     stage: Stage, connection: Connection, answer: Answer, message: str
 ) -> None:
-    """It is not asked for again: what has come may have been used."""
+    """It is not requested again, because its beginning may have been used."""
     stage.answers = [answer]
 
     with pytest.raises(CommandError, match=message):
@@ -289,10 +289,10 @@ def test_a_stream_that_is_none_or_breaks_is_an_error(
     assert 1 == len(stage.received)
 
 
-def test_a_server_that_has_answered_gets_more_patience(
+def test_a_server_that_has_answered_gets_more_retries(
     stage: Stage, connection: Connection, waits: list[float]
 ) -> None:
-    """Between two answers a server may have been started again; at the very beginning not."""
+    """A server that has answered before may be restarting; one that never has is probably absent."""
     stage.answers = [Answer(503)]
     with pytest.raises(Refusal):
         connection.get("/things", Thing)
@@ -306,7 +306,7 @@ def test_a_server_that_has_answered_gets_more_patience(
 
 
 def test_a_refused_connection_names_the_server_command(waits: list[float]) -> None:
-    """Nobody listens: the error says where, and how to start a server."""
+    """The error names the address, and says how to start a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -333,10 +333,10 @@ def test_a_refused_connection_names_the_server_command(waits: list[float]) -> No
         ("/lists", 500, "log"),
     ],
 )
-def test_a_problem_is_told_with_its_next_step(
+def test_a_problem_has_a_next_step(
     stage: Stage, connection: Connection, path: str, status_code: int, next_step: str
 ) -> None:
-    """Title and detail are shown, and what can be done about this status."""
+    """The error has the title, the detail, and a next step for the status code."""
     stage.answers = [problem(status_code)]
 
     with pytest.raises(Refusal) as caught:
@@ -348,8 +348,8 @@ def test_a_problem_is_told_with_its_next_step(
     assert next_step in caught.value.next_step
 
 
-def test_a_missing_key_is_told_apart_from_a_wrong_one(stage: Stage) -> None:
-    """Who gave no key is told how to give one, and none was sent."""
+def test_a_missing_key_is_not_a_wrong_key(stage: Stage) -> None:
+    """Without a key, the error says how to give one, and no key is sent."""
     stage.answers = [problem(401)]
 
     with Connection(stage.url, "") as connection, pytest.raises(Refusal) as caught:
@@ -360,7 +360,7 @@ def test_a_missing_key_is_told_apart_from_a_wrong_one(stage: Stage) -> None:
 
 
 def test_field_errors_are_shown(stage: Stage, connection: Connection) -> None:
-    """A problem's errors come with their fields; one without a field stands alone."""
+    """The errors are shown with their fields, or without one if they have none."""
     errors = [{"field": "operations.item:0.params", "message": "No."}, {"message": "Nor this."}]
     detail = "Not valid. For field-specific details, see the 'errors' array."
     stage.answers = [problem(400, title="Invalid Resource", detail=detail, errors=errors)]
@@ -377,7 +377,7 @@ def test_field_errors_are_shown(stage: Stage, connection: Connection) -> None:
 def test_a_command_knows_what_to_do_about_a_refusal(
     stage: Stage, connection: Connection, status_code: int, expected: str
 ) -> None:
-    """Its advice replaces the general one, for the status codes that it names."""
+    """The advice of the command replaces the general one for the status codes that it names."""
     stage.answers = [problem(status_code)]
 
     with pytest.raises(Refusal) as caught, advice({409: "Wait."}):
@@ -390,10 +390,8 @@ def test_a_command_knows_what_to_do_about_a_refusal(
 @pytest.mark.parametrize(
     "body", [b"<html>\x1b[2J Bad Gateway</html>", b"", b"\xff\xfe", b'["a"]', b"{}"]
 )
-def test_whatever_a_proxy_answers_becomes_a_line(
-    stage: Stage, connection: Connection, body: bytes
-) -> None:
-    """An answer that is no problem document is shown as text, without control characters."""
+def test_any_answer_becomes_one_line(stage: Stage, connection: Connection, body: bytes) -> None:
+    """An answer that is not a problem document is shown as text, without control characters."""
     stage.answers = [Answer(500, body)]
 
     with pytest.raises(Refusal) as caught:
@@ -407,7 +405,7 @@ def test_whatever_a_proxy_answers_becomes_a_line(
 def test_a_success_of_another_kind_is_an_error(
     stage: Stage, connection: Connection, body: bytes
 ) -> None:
-    """A 200 of something that is not this API is not taken for an answer."""
+    """A 200 reply of another program is an error."""
     stage.answers = [Answer(200, body)]
 
     with pytest.raises(CommandError, match="is not one of the Batch API"):
@@ -415,7 +413,7 @@ def test_a_success_of_another_kind_is_an_error(
 
 
 def test_a_redirect_is_shown_and_not_followed(stage: Stage, connection: Connection) -> None:
-    """The key goes to the address that was given, and nowhere else."""
+    """The key is only sent to the address that was given."""
     stage.answers = [Answer(301, b"", {"Location": "https://elsewhere.example.com/"})]
 
     with pytest.raises(Refusal, match=r"redirects to https://elsewhere\.example\.com/"):
@@ -425,7 +423,7 @@ def test_a_redirect_is_shown_and_not_followed(stage: Stage, connection: Connecti
 
 
 def test_a_download_carries_no_key_and_starts_anew(stage: Stage, connection: Connection) -> None:
-    """The link speaks for itself; what an attempt cut short has written is replaced."""
+    """No key is sent, and the bytes of an incomplete attempt are replaced."""
     cut_short = Answer(200, b"longer than the archive", {"Content-Length": "1000"})
     stage.answers = [cut_short, Answer(200, b"archive")]
     file = io.BytesIO()
@@ -439,8 +437,8 @@ def test_a_download_carries_no_key_and_starts_anew(stage: Stage, connection: Con
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://host", "http://", "http://[::1"])
-def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
-    """The error shows what an address looks like."""
+def test_an_invalid_address_is_refused(url: str) -> None:
+    """The error has an example of an address."""
     with pytest.raises(CommandError) as caught:
         Connection(url, "key")
 
@@ -448,7 +446,7 @@ def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
 
 
 def test_an_id_stays_one_segment_of_a_path() -> None:
-    """Slashes and question marks in an id lead nowhere else, and an empty id is no id."""
+    """Slashes and question marks in an id are escaped, and an empty id is an error."""
     assert "a%2Fb%3Fc" == as_segment(" a/b?c ")
     with pytest.raises(CommandError):
         as_segment("  ")
@@ -457,7 +455,7 @@ def test_an_id_stays_one_segment_of_a_path() -> None:
 def test_polling_slows_down_and_ends_with_the_finished_batch(
     stage: Stage, connection: Connection
 ) -> None:
-    """A long batch is asked for every two seconds in the end, a finished one never again."""
+    """The pauses grow to two seconds, and no request follows when the batch is finished."""
 
     def state(status: str, finished: int) -> Answer:
         batch = {

@@ -12,20 +12,20 @@ TYPES = {"FNAME": "text", "LNAME": "text", "PHONE": "phone", "LTV": "number", "A
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the file is."""
+    """The path of the file."""
     return tmp_path / "contacts.csv"
 
 
 def opened(
     path: Path, content: str | bytes, columns: Columns | None = None, delimiter: str = ","
 ) -> ContactsFile:
-    """The file with this content."""
+    """A contacts file with this content."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return ContactsFile(path, columns or Columns(), TYPES, delimiter)
 
 
 def test_a_row_becomes_a_contact(path: Path) -> None:
-    """Names fill merge fields, tags are split, spaces around cells are dropped."""
+    """Names set merge fields, tags are split, and spaces around cells are removed."""
     file = opened(
         path,
         "id,email,first_name,last_name,status,tags\r\n"
@@ -43,7 +43,7 @@ def test_a_row_becomes_a_contact(path: Path) -> None:
 
 
 def test_other_columns_fill_the_merge_fields_of_their_name(path: Path) -> None:
-    """Numbers become numbers, empty cells say nothing, and what fits nothing is reported."""
+    """Numbers are sent as numbers, empty cells are left out, and unknown columns are reported."""
     file = opened(
         path,
         "id,email,Phone,ltv,Shoe Size,address,first_name,fname\n"
@@ -62,7 +62,7 @@ def test_other_columns_fill_the_merge_fields_of_their_name(path: Path) -> None:
 
 
 def test_columns_can_have_other_names(path: Path) -> None:
-    """Each option names a column; the usual name then has no meaning of its own."""
+    """Each option names a column; the default name then has no special meaning."""
     columns = Columns(id="key", email="mail", first_name="given")
     file = opened(path, "key;mail;given;id\n7;a@example.com;Ann;x\n", columns, delimiter=";")
 
@@ -70,8 +70,8 @@ def test_columns_can_have_other_names(path: Path) -> None:
     assert ("id",) == file.layout.ignored
 
 
-def test_a_byte_order_mark_and_blank_lines_are_passed_over(path: Path) -> None:
-    """As spreadsheets write them."""
+def test_a_byte_order_mark_and_blank_lines_are_skipped(path: Path) -> None:
+    """Spreadsheets write them."""
     file = opened(path, b"\xef\xbb\xbfid,email\n\n1,a@example.com\n , \n2,\n\n")
 
     assert [("1", "a@example.com"), ("2", "")] == [(each.id, each.email_address) for each in file]
@@ -94,7 +94,7 @@ def test_a_byte_order_mark_and_blank_lines_are_passed_over(path: Path) -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_line(path: Path, content: bytes, mistake: str) -> None:
-    """The reader finds the place, also behind cells that span lines."""
+    """The line number is right, also after cells that have several lines."""
     with pytest.raises(CommandError, match=mistake):
         list(opened(path, content))
 
@@ -110,7 +110,7 @@ def test_a_mistake_is_named_with_its_line(path: Path, content: bytes, mistake: s
 def test_a_missing_column_is_named_with_its_option(
     path: Path, columns: Columns, header: str, message: str, next_step: str
 ) -> None:
-    """Columns that are needed or were asked for must be there; the others may be missing."""
+    """Required columns and those that an option names must be there; others may be missing."""
     with pytest.raises(CommandError, match=message) as caught:
         opened(path, f"{header}\n", columns)
 

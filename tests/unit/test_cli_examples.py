@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def example(name: str) -> ModuleType:
-    """An example as a module; the folder is no package."""
+    """An example as a module; the folder is not a package."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -32,7 +32,7 @@ def contacts() -> list[Contact]:
 
 
 def test_the_contacts_file_is_what_its_generator_makes() -> None:
-    """Who changes one of them changes the other."""
+    """The file and its generator must be changed together."""
     file = io.StringIO()
     example("make_contacts").write(file)
 
@@ -65,7 +65,7 @@ def test_contacts_have_names_of_all_kinds_and_harmless_addresses(contacts: list[
 
 
 def test_the_result_reader_maps_ids_to_web_ids() -> None:
-    """As the guide does it: successes are saved under the caller's id, failures are returned."""
+    """As in the guide, successes are saved by the caller's id, and failures are returned."""
     results = [
         {"status_code": 200, "operation_id": "7", "response": '{"web_id": 42}'},
         {"status_code": 400, "operation_id": "8", "response": '{"title": "Member Exists"}'},

@@ -35,7 +35,7 @@ def test_a_contact_is_added_with_tags_and_merge_fields() -> None:
     assert expected == json.loads(made.body)
 
 
-def test_an_update_keeps_the_status_of_who_is_there() -> None:
+def test_an_update_keeps_the_status_of_members() -> None:
     """Only new contacts get a status; the path names the MD5 of the lower-cased address."""
     contact = Contact("7", "Ann@Example.com", "pending", ("news",), {})
 
@@ -47,7 +47,7 @@ def test_an_update_keeps_the_status_of_who_is_there() -> None:
 
 
 def test_a_list_id_cannot_change_the_path() -> None:
-    """Whatever --list holds stays one segment."""
+    """The value of --list is always one segment of the path."""
     made = build_operation(ANN, "../x?", update_existing=False)
 
     assert "/lists/..%2Fx%3F/members" == made.path
@@ -68,7 +68,7 @@ def test_a_list_id_cannot_change_the_path() -> None:
     ],
 )
 def test_no_cell_becomes_a_formula(value: object, expected: str) -> None:
-    """A spreadsheet shows what we write and computes nothing."""
+    """A spreadsheet shows each cell as text."""
     assert expected == escape_cell(value)
 
 
@@ -78,8 +78,8 @@ def member(operation_id: str, **changes: object) -> Result:
     return Result(200, operation_id, json.dumps(body))
 
 
-def test_the_mapping_holds_who_was_added(tmp_path: Path) -> None:
-    """One row for each success, none for a failure, and nothing else is left in the folder."""
+def test_the_mapping_has_the_added_contacts(tmp_path: Path) -> None:
+    """It has one row for each success and none for a failure, and no other file remains."""
     path = tmp_path / "out.csv"
     path.write_text("an older one")
     failed = Result(400, "2", '{"title": "Member Exists"}')
@@ -96,8 +96,8 @@ def test_the_mapping_holds_who_was_added(tmp_path: Path) -> None:
     assert [path] == list(tmp_path.iterdir())
 
 
-def test_an_older_mapping_stays_if_nobody_was_added(tmp_path: Path) -> None:
-    """Importing a file twice by mistake does not cost the first mapping."""
+def test_an_older_mapping_stays_if_no_contact_was_added(tmp_path: Path) -> None:
+    """Importing a file twice by mistake keeps the first mapping."""
     path = tmp_path / "out.csv"
     path.write_text("an older one")
 
@@ -108,7 +108,7 @@ def test_an_older_mapping_stays_if_nobody_was_added(tmp_path: Path) -> None:
 
 
 def test_a_success_that_is_no_member_is_an_error(tmp_path: Path) -> None:
-    """A mapping with holes would be worse than none."""
+    """An incomplete mapping would be worse than an error."""
     path = tmp_path / "out.csv"
 
     with pytest.raises(CommandError, match="operation 5 is not a member"):
@@ -118,7 +118,7 @@ def test_a_success_that_is_no_member_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_request_is_one_batch(tmp_path: Path) -> None:
-    """All contacts stand in one list of operations."""
+    """All contacts are in one list of operations."""
     wanted = Import(tmp_path / "x.csv", "a1b2c3d4e5", tmp_path / "y.csv")
     file = io.BytesIO()
 

@@ -36,13 +36,13 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    """Who calls it."""
+    """A client that calls it."""
     with httpx.Client(trust_env=False, timeout=30) as client:
         yield client
 
 
 def test_it_answers_a_get(receiver: Receiver, client: httpx.Client) -> None:
-    """A server that makes sure of a URL finds it working, and it is no event."""
+    """A server that checks the URL gets 200, and the check is not an event."""
     assert 200 == client.get(receiver.url).status_code
 
     receiver.end()
@@ -50,7 +50,7 @@ def test_it_answers_a_get(receiver: Receiver, client: httpx.Client) -> None:
 
 
 def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> None:
-    """Events come in their order, with headers, body and time."""
+    """Events are returned in order, with headers, body and time."""
     for name in ("one", "two"):
         headers = {"Webhook-Id": name}
         assert 200 == client.post(receiver.url, content=b"a=b", headers=headers).status_code
@@ -63,7 +63,7 @@ def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> No
 
 
 def test_a_large_body_is_not_read(receiver: Receiver) -> None:
-    """It is refused by the length that it gives."""
+    """It is refused because of its Content-Length."""
     assert b" 413 " in sent(receiver, f"Content-Length: {EVENT_BYTES_MAX + 1}")
     assert b" 413 " in sent(receiver, f"Content-Length: {'9' * 5_000}")
 
@@ -72,7 +72,7 @@ def test_a_large_body_is_not_read(receiver: Receiver) -> None:
     "header", ["X: y", "Content-Length: -1", "Content-Length: x", "Transfer-Encoding: chunked"]
 )
 def test_a_body_without_a_length_is_refused(receiver: Receiver, header: str) -> None:
-    """Its end could not be known."""
+    """Without a length, the end of a body is unknown."""
     assert b" 411 " in sent(receiver, header)
 
 
@@ -85,15 +85,15 @@ def sent(receiver: Receiver, header: str) -> bytes:
             return reply.readline()
 
 
-def test_events_that_nobody_prints_are_put_off(receiver: Receiver, client: httpx.Client) -> None:
-    """The memory has a bound: who sends more is told to come again."""
+def test_too_many_waiting_events_get_503(receiver: Receiver, client: httpx.Client) -> None:
+    """Only so many events wait in memory; further ones get 503."""
     statuses = [client.post(receiver.url).status_code for _ in range(EVENTS_WAITING_MAX + 1)]
 
     assert [200] * EVENTS_WAITING_MAX + [503] == statuses
 
 
-def test_too_many_connections_are_hung_up_on(receiver: Receiver) -> None:
-    """Those who keep one open without a word do not exhaust the machine."""
+def test_too_many_connections_are_closed(receiver: Receiver) -> None:
+    """Idle connections do not exhaust the machine."""
     address = urlsplit(receiver.url)
     where = (str(address.hostname), address.port or 0)
     silent = [socket.create_connection(where, 30) for _ in range(CONNECTIONS_MAX)]
@@ -105,8 +105,8 @@ def test_too_many_connections_are_hung_up_on(receiver: Receiver) -> None:
             each.close()
 
 
-def test_a_port_that_is_taken_is_told(receiver: Receiver) -> None:
-    """The error says how to choose another."""
+def test_a_port_in_use_is_an_error(receiver: Receiver) -> None:
+    """The error says how to choose another port."""
     with pytest.raises(CommandError, match=r"Cannot listen on 127\.0\.0\.1:") as caught:
         Receiver("127.0.0.1", urlsplit(receiver.url).port or 0)
 
@@ -126,7 +126,7 @@ def default_signals() -> Iterator[None]:
 @pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -> None:
-    """It raises nothing, so that what is under way is finished; the second one does."""
+    """The first signal raises nothing, so that work is completed; the second one does."""
     before = signal.getsignal(number)
 
     with end_on_signals(receiver.end):
@@ -139,7 +139,7 @@ def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -
 
 
 def test_hangup_stays_ignored(receiver: Receiver) -> None:
-    """A command that `nohup` has started goes on when its terminal closes."""
+    """A command that `nohup` has started continues when its terminal closes."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with end_on_signals(receiver.end):
@@ -149,8 +149,8 @@ def test_hangup_stays_ignored(receiver: Receiver) -> None:
 
 
 @pytest.mark.usefixtures("default_signals")
-def test_a_signal_reaches_who_waits_already(receiver: Receiver) -> None:
-    """As it is when nothing is posted."""
+def test_a_signal_ends_a_wait_without_events(receiver: Receiver) -> None:
+    """The signal also ends the wait if no event arrives."""
     with end_on_signals(receiver.end):
         Thread(target=lambda: signal.raise_signal(signal.SIGTERM)).start()
 
@@ -167,7 +167,7 @@ FORM = (
 
 
 def signed(body: bytes, secret: str = SECRET) -> Event:
-    """An event as the server signs it."""
+    """An event that is signed like one of the server."""
     signature = sign_standard([secret], "msg_1", NOW, body)
     headers = {
         "webhook-id": "msg_1",
@@ -177,8 +177,8 @@ def signed(body: bytes, secret: str = SECRET) -> Event:
     return Event(headers, body, NOW * SECOND)
 
 
-def test_an_event_is_told_with_all_that_matters() -> None:
-    """Time, id, signature, type, batch, counters and link."""
+def test_an_event_becomes_text() -> None:
+    """The text has the time, id, signature, type, batch, counters and link."""
     expected = [
         "2026-02-02 02:40:00 UTC  event msg_1  signature verified",
         "  batch_operation_completed, fired at 2026-03-01 08:00:00 UTC",
@@ -199,8 +199,8 @@ def test_an_event_is_told_with_all_that_matters() -> None:
         (signed(FORM.encode()), ""),
     ],
 )
-def test_a_wrong_signature_is_told(event: Event, secret: str) -> None:
-    """By another secret, of another body, too old, none at all, or nothing to compare with."""
+def test_a_wrong_signature_is_shown(event: Event, secret: str) -> None:
+    """The secret or the body is another one, the signature is old or absent, or there is no secret."""
     text = format_event(event, secret)
 
     assert "SIGNATURE WRONG" in text
@@ -208,15 +208,15 @@ def test_a_wrong_signature_is_told(event: Event, secret: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"{}", b"&".join([b"type=a"] * 2_000), b"%ff"])
-def test_whatever_is_posted_becomes_lines(body: bytes) -> None:
-    """What is no event is told by its size."""
+def test_any_body_becomes_lines(body: bytes) -> None:
+    """A body that is not an event is described by its size."""
     [_, line] = format_event(signed(body), SECRET).splitlines()
 
     assert f"  {len(body)} bytes that are not an event of a batch" == line
 
 
 def test_an_event_cannot_steer_the_terminal_or_add_lines() -> None:
-    """Anybody may post to a public address."""
+    """Control characters and line ends of an event are escaped."""
     body = b"type=%1b%5b2J%0asignature%20verified"
     event = Event({"webhook-id": "a\x1b[1m"}, body, NOW * SECOND)
 

@@ -41,7 +41,7 @@ COMMANDS = [
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a process of its own."""
+    """Run the command in a separate process."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("BATCHWAY_")}
     return subprocess.run(
         [sys.executable, "-m", "batchway", *arguments],
@@ -55,7 +55,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_has_an_example_and_the_variables(command: list[str]) -> None:
-    """The help of each command shows how it is typed, and where the server comes from."""
+    """The help of each command has an example, and the variables of the server and the key."""
     found = CliRunner().invoke(build(), [*command, "--help"], env={"COLUMNS": "200"})
 
     assert 0 == found.exit_code
@@ -64,8 +64,8 @@ def test_help_has_an_example_and_the_variables(command: list[str]) -> None:
     assert "BATCHWAY_API_KEY" in found.output
 
 
-def test_without_a_server_the_reader_is_told_how_to_start_one() -> None:
-    """One clean message on standard error and the exit code 1, no traceback."""
+def test_without_a_server_the_error_names_the_command() -> None:
+    """There is one message on standard error and the exit code 1, but no traceback."""
     found = run("lists", "list", BATCHWAY_URL=NOBODY)
 
     expected = f"Error: No server answers at {NOBODY}.\nStart one with: batchway serve\n"
@@ -96,14 +96,14 @@ def test_without_a_server_the_reader_is_told_how_to_start_one() -> None:
     ids=" ".join,
 )
 def test_wrong_use_ends_with_2(arguments: list[str]) -> None:
-    """What cannot be meant is refused before anything is asked of a server."""
+    """Wrong arguments are refused before a request is sent."""
     found = CliRunner().invoke(build(), arguments, env={"BATCHWAY_URL": NOBODY})
 
     assert 2 == found.exit_code
 
 
 def test_a_batch_can_come_from_standard_input() -> None:
-    """A dash is no file's name."""
+    """A dash stands for standard input."""
     arguments = ["batches", "submit", "-", "--url", NOBODY]
 
     found = CliRunner().invoke(build(), arguments, input='{"operations": []}')
@@ -113,7 +113,7 @@ def test_a_batch_can_come_from_standard_input() -> None:
 
 
 def test_a_narrow_encoding_does_not_end_the_program(tmp_path: Path) -> None:
-    """Characters that the terminal lacks are escaped."""
+    """Characters that the encoding does not have are escaped."""
     missing = tmp_path / "Zoë.csv"
     missing.write_text("")
 

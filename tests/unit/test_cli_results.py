@@ -26,7 +26,7 @@ OK = [{"status_code": 200, "operation_id": "1", "response": "{}"}]
 
 
 def archive(*files: tuple[str, bytes]) -> io.BytesIO:
-    """A .tar.gz of these files, in a folder, as some servers make it."""
+    """A .tar.gz of these files in a folder, as some servers write it."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         folder = tarfile.TarInfo("./")
@@ -51,7 +51,7 @@ def errored(operation_id: str | None, detail: str, **problem: object) -> Result:
 
 
 def test_every_result_of_every_file_is_read() -> None:
-    """Files may hold one result, several, none, or nothing at all."""
+    """A file may have one result, several or none, or be empty."""
     two = [*OK, {"status_code": 404, "operation_id": None, "response": "{}", "more": 1}]
     found = archive(entry("./a.json"), ("./b.json", b" \n"), entry("c.json", []), entry("d", two))
 
@@ -60,7 +60,7 @@ def test_every_result_of_every_file_is_read() -> None:
 
 
 def damaged_archives() -> Iterator[bytes]:
-    """An archive broken in every way that we thought of."""
+    """Archives that are damaged in different ways."""
     whole = archive(entry("a.json"), entry("b.json", OK * 100)).getvalue()
     yield b""
     yield b"not an archive"
@@ -72,20 +72,20 @@ def damaged_archives() -> Iterator[bytes]:
 
 @pytest.mark.parametrize("damaged", [*damaged_archives()], ids=len)
 def test_a_damaged_archive_is_an_error(damaged: bytes) -> None:
-    """Whatever is broken, nobody takes the part for the whole."""
+    """A part of an archive is never taken for all of it."""
     with pytest.raises(CommandError, match="archive"):
         list(read_results(io.BytesIO(damaged)))
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[1]", b"\xff", b'[{"status_code": "200"}]'])
 def test_a_file_of_something_else_is_an_error(content: bytes) -> None:
-    """The error names the file, with its name made harmless."""
+    """The error has the name of the file, with control characters escaped."""
     with pytest.raises(CommandError, match=r"a\\x1b\.json in the archive is not a list of results"):
         list(read_results(archive(("a\x1b.json", content))))
 
 
 def test_an_archive_without_bounds_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file larger than the limit ends the reading before its content is read."""
+    """A file that is larger than the limit is refused before its content is read."""
     monkeypatch.setattr(results, "ENTRY_BYTES_MAX", 1_000)
 
     with pytest.raises(CommandError, match="too large"):
@@ -93,7 +93,7 @@ def test_an_archive_without_bounds_is_not_read(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_unpacking_never_leaves_the_folder(tmp_path: Path) -> None:
-    """Paths, links and devices of an archive are not followed; a name twice is two files."""
+    """Paths, links and devices in an archive are not followed; two files with one name are kept."""
     folder = tmp_path / "out"
     folder.mkdir()
     outside = tmp_path / "outside.json"
@@ -114,7 +114,7 @@ def test_unpacking_never_leaves_the_folder(tmp_path: Path) -> None:
     assert OK == json.loads((folder / "b.json").read_text())
 
 
-def test_links_in_an_archive_are_passed_over(tmp_path: Path) -> None:
+def test_links_in_an_archive_are_skipped(tmp_path: Path) -> None:
     """Only files are written."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
@@ -127,7 +127,7 @@ def test_links_in_an_archive_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_equal_failures_are_counted_together(capsys: pytest.CaptureFixture[str]) -> None:
-    """An address in the text makes no difference; a sample and the first ids are shown."""
+    """Addresses in the text make no difference; a sample and the first ids are shown."""
     tally = Tally()
     for number in range(5):
         tally.add(errored(str(number), f"c{number}@example.com is already a list member."))
@@ -145,8 +145,8 @@ def test_equal_failures_are_counted_together(capsys: pytest.CaptureFixture[str])
     assert expected == capsys.readouterr().out
 
 
-def test_a_missing_result_is_not_passed_over() -> None:
-    """An archive that ends too early, but cleanly, is noticed by its count."""
+def test_a_missing_result_is_noticed() -> None:
+    """An archive that ends too early is recognised by the number of results."""
     tally = Tally()
     tally.add(Result(200, "1", "{}"))
 
@@ -156,7 +156,7 @@ def test_a_missing_result_is_not_passed_over() -> None:
 
 
 def test_failures_of_too_many_kinds_share_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The summary stays short, and its counts right."""
+    """The summary stays short, and its counts are right."""
     monkeypatch.setattr(results, "FAILURE_GROUPS_MAX", 2)
     tally = Tally()
     for number in range(10):
@@ -168,7 +168,7 @@ def test_failures_of_too_many_kinds_share_one_group(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("response", ["", "null", "[]", "<html>"])
 def test_a_failure_without_a_problem_is_shown_as_it_is(response: str) -> None:
-    """An upstream may answer anything."""
+    """The response of a target may have any form."""
     tally = Tally()
     tally.add(Result(502, "1", response))
 
@@ -184,7 +184,7 @@ def test_a_failure_without_a_problem_is_shown_as_it_is(response: str) -> None:
     ],
 )
 def test_addresses_are_taken_out_of_a_reason(reason: str, expected: str) -> None:
-    """Also addresses that are malformed, which is why the reason is there."""
+    """Malformed addresses are removed as well."""
     assert expected == normalize_reason(reason)
 
 
@@ -197,7 +197,7 @@ def test_addresses_are_taken_out_of_a_reason(reason: str, expected: str) -> None
     ],
 )
 def test_a_batch_without_an_archive_says_why(batch: BatchBody, message: str) -> None:
-    """Nothing is asked of the server then."""
+    """No request is sent."""
     connection = Connection("http://127.0.0.1:1", "")
 
     with connection, pytest.raises(CommandError, match=message):

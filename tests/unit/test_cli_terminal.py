@@ -27,13 +27,13 @@ from batchway.cli.terminal import (
     ],
 )
 def test_control_characters_are_written_as_escapes(data: object, expected: str) -> None:
-    """Whatever could move the cursor, change colours or turn the direction is spelled out."""
+    """Characters that move the cursor or change colours or the direction are escaped."""
     assert expected == printable(data)
 
 
 @given(st.text())
 def test_printable_text_is_one_line_that_can_be_encoded(text: str) -> None:
-    """No input makes more than one line, or a character that UTF-8 lacks."""
+    """The text is always one line that can be encoded in UTF-8."""
     shown = printable(text)
 
     assert [shown] == (shown.splitlines() or [""])
@@ -50,7 +50,7 @@ def test_an_error_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_table_away_from_a_terminal_has_tabs(capsys: pytest.CaptureFixture[str]) -> None:
-    """Cells are separated by tabs and keep to their cell, however long they are."""
+    """Cells are separated by tabs, and are complete however long they are."""
     print_table(("id", "name"), [("a1", "x" * 200), ("b2", "tab\there [bold]")])
 
     expected = f"id\tname\na1\t{'x' * 200}\nb2\ttab\\there [bold]\n"
@@ -70,7 +70,7 @@ def test_lines_are_neither_wrapped_nor_taken_for_markup(
 def test_a_page_says_whether_there_is_more(
     capsys: pytest.CaptureFixture[str], shown: int, total: int, expected: str
 ) -> None:
-    """Only a page that is not the last one names the next."""
+    """Only a page that is not the last one says how to see the next."""
     print_page(("id",), [("a",)] * shown, 0, total)
 
     captured = capsys.readouterr().err

@@ -20,7 +20,7 @@ STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
 
 
 def progress(finished_operations: int, **changes: Any) -> dict[str, Any]:
-    """A batch of a hundred operations, as the API tells of it."""
+    """A batch of a hundred operations, as the API shows it."""
     return {
         "id": "b1",
         "status": "finished" if finished_operations == 100 else "started",
@@ -45,7 +45,7 @@ def polled(finished_operations: int) -> Answer:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    """A server that says what the test wants."""
+    """A server that gives the answers of the test."""
     with staging() as stage:
         yield stage
 
@@ -74,18 +74,18 @@ def connection(stage: Stage) -> Iterator[Connection]:
     ],
 )
 def test_events_are_read_as_the_standard_says(lines: list[bytes], expected: list[Event]) -> None:
-    """Comments and unknown fields are passed over, and an event without its end is none."""
+    """Comments, unknown fields and an event without its end are skipped."""
     assert expected == list(read_events(lines))
 
 
 def test_an_endless_event_is_refused() -> None:
-    """What the server sends does not fill the memory."""
+    """An event without an end does not fill the memory."""
     with pytest.raises(CommandError, match="longer than"):
         list(read_events([b"data: " + b"x" * EVENT_BYTES_MAX] * 2))
 
 
 def test_a_batch_is_followed_by_its_events(stage: Stage, connection: Connection) -> None:
-    """One request tells everything, and ends with the batch."""
+    """One request returns all progress, and ends when the batch is finished."""
     body = event(10, waiting_for="A worker.") + b": still here\n\n" + event(60) + event(100)
     stage.answers = [Answer(200, body, STREAM)]
     seen: list[BatchProgress] = []
@@ -113,10 +113,10 @@ def test_a_batch_is_followed_by_its_events(stage: Stage, connection: Connection)
         Answer(200, event(5), STREAM | {"Content-Length": "100000"}),
     ],
 )
-def test_without_a_stream_the_batch_is_asked_for(
+def test_without_a_stream_the_batch_is_polled(
     stage: Stage, connection: Connection, no_stream: Answer
 ) -> None:
-    """A stream that is not there, breaks or says nonsense is asked for once; polling does it."""
+    """If the stream is missing, breaks or is invalid, it is not requested again; polling replaces it."""
     stage.answers = [no_stream, polled(10), polled(100)]
     seen: list[BatchProgress] = []
 
@@ -129,7 +129,7 @@ def test_without_a_stream_the_batch_is_asked_for(
     ]
 
 
-def test_a_stream_that_ends_early_is_asked_for_again(stage: Stage, connection: Connection) -> None:
+def test_a_stream_that_ends_early_is_requested_again(stage: Stage, connection: Connection) -> None:
     """A server ends its streams after a while, whether the batch is finished or not."""
     stage.answers = [Answer(200, event(10), STREAM), Answer(200, event(100), STREAM)]
     waits: list[float] = []
@@ -141,8 +141,8 @@ def test_a_stream_that_ends_early_is_asked_for_again(stage: Stage, connection: C
     assert 1 == len(waits)
 
 
-def test_the_end_of_a_deleted_batch_is_told(stage: Stage, connection: Connection) -> None:
-    """Nothing is polled: it will not come back."""
+def test_a_deleted_batch_ends_the_following(stage: Stage, connection: Connection) -> None:
+    """There is no polling, because a deleted batch does not return."""
     stage.answers = [Answer(200, event(10) + b"event: deleted\ndata: {}\n\n", STREAM)]
 
     with pytest.raises(BatchDeleted, match="Batch b1 was deleted"):
@@ -151,8 +151,8 @@ def test_the_end_of_a_deleted_batch_is_told(stage: Stage, connection: Connection
     assert 1 == len(stage.received)
 
 
-def test_a_batch_that_is_not_there_is_told_as_ever(stage: Stage, connection: Connection) -> None:
-    """A missing stream hides no missing batch."""
+def test_a_missing_batch_is_an_error(stage: Stage, connection: Connection) -> None:
+    """If the batch is missing as well as the stream, the error says so."""
     stage.answers = [problem(404)]
 
     with pytest.raises(Refusal) as caught:
@@ -169,7 +169,7 @@ def test_errored_operations_have_a_next_step(
     errored: int,
     expected: str,
 ) -> None:
-    """Who watched a batch is told how to find out what went wrong, if anything did."""
+    """If operations errored, the command that shows the reasons is named."""
     stage.answers = [Answer(200, event(100, errored_operations=errored), STREAM)]
 
     watch_with_advice(connection, "b1")
@@ -186,10 +186,10 @@ def test_errored_operations_have_a_next_step(
     ("finished_before", "seconds", "expected"),
     [(0, 2.0, 25), (40, 2.0, 5), (0, 0.0, 0), (50, 4.0, 0)],
 )
-def test_the_pace_counts_from_where_the_watching_began(
+def test_the_pace_counts_from_the_beginning_of_the_watching(
     finished_before: int, seconds: float, expected: int
 ) -> None:
-    """Who looks at a batch in the middle is not told of operations that ran before."""
+    """Operations that ran before the watching began are not counted."""
     times = iter([10.0, 10.0 + seconds])
     pace = Pace.start(finished_before, lambda: next(times))
 
@@ -211,7 +211,7 @@ def test_the_pace_counts_from_where_the_watching_began(
     ],
 )
 def test_a_line_of_progress_says_what_is_known(told: dict[str, Any], expected: str) -> None:
-    """Status and counters; the server's rate or else our own; end and reason where there are."""
+    """It has the status, the counters, the rate of the server or ours, and the end if it is known."""
     times = iter([10.0, 12.0])
     pace = Pace.start(now=lambda: next(times))
     shown = BatchProgress("b1", "started", 100, 50, 3, **told)
@@ -220,7 +220,7 @@ def test_a_line_of_progress_says_what_is_known(told: dict[str, Any], expected: s
 
 
 def test_lines_come_for_each_status_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    """A stream of events does not become a flood of lines; what is the same is not said again."""
+    """Frequent events make few lines, and unchanged progress is not repeated."""
     pause = LINE_SECONDS_MIN
     moments = [
         (0.0, "pending", 0),

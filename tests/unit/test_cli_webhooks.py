@@ -38,7 +38,7 @@ NOW = 1_770_000_000
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    """A server that says what the test wants."""
+    """A server that gives the answers of the test."""
     with staging() as stage:
         yield stage
 
@@ -50,7 +50,7 @@ def run(stage: Stage, *arguments: str) -> Result:
 
 
 def answer(body: Any) -> Answer:
-    """A success."""
+    """A successful answer."""
     return Answer(200, json.dumps(body).encode())
 
 
@@ -61,7 +61,7 @@ def refused(field: str) -> Answer:
 
 
 def bodies(stage: Stage) -> list[Any]:
-    """What was sent, each body parsed."""
+    """The bodies that were sent, parsed."""
     return [json.loads(each.body) for each in stage.received if each.body]
 
 
@@ -79,7 +79,7 @@ def bodies(stage: Stage) -> list[Any]:
 def test_a_webhook_is_made_as_asked(
     stage: Stage, arguments: list[str], expected: dict[str, bool]
 ) -> None:
-    """Both choices are sent, and the secret is shown with the word that it will not be again."""
+    """Both options are sent, and the secret is shown with a note that it is shown only once."""
     stage.answers = [answer(WEBHOOK | {"signing_secret": "whsec_abc"})]
 
     done = run(stage, "create", str(WEBHOOK["url"]), *arguments)
@@ -99,10 +99,10 @@ def test_a_webhook_is_made_as_asked(
         (["--new-url", "https://b.example.com"], {"url": "https://b.example.com"}),
     ],
 )
-def test_an_update_sends_what_was_given_alone(
+def test_an_update_sends_only_the_given_fields(
     stage: Stage, arguments: list[str], expected: dict[str, Any]
 ) -> None:
-    """What is not mentioned stays as it is; without a new secret none is shown."""
+    """Only the given fields are sent, and no secret is shown unless there is a new one."""
     stage.answers = [answer(WEBHOOK)]
 
     done = run(stage, "update", "0f3a9c21d4", *arguments)
@@ -113,7 +113,7 @@ def test_an_update_sends_what_was_given_alone(
 
 
 def test_deliveries_say_why_a_webhook_is_disabled(stage: Stage) -> None:
-    """The reason and the way back stand below the table."""
+    """Below the table are the reason and the command that enables the webhook again."""
     page = {"deliveries": [DELIVERY], "total_items": 1, "disabled_reason": "It has only failed."}
     stage.answers = [answer(page)]
 
@@ -125,7 +125,7 @@ def test_deliveries_say_why_a_webhook_is_disabled(stage: Stage) -> None:
 
 
 def test_deliveries_show_the_last_answer(stage: Stage) -> None:
-    """The status code, or why there is none."""
+    """It is the status code or, without one, the reason."""
 
     def attempted(*outcomes: Any) -> dict[str, Any]:
         attempts = [
@@ -145,7 +145,7 @@ def test_deliveries_show_the_last_answer(stage: Stage) -> None:
 
 
 def test_recovery_goes_on_until_all_are_sent(stage: Stage) -> None:
-    """One call recovers a thousand; all calls mean the same moment."""
+    """One call recovers a thousand events; all calls have the same moment."""
     stage.answers = [answer({"recovered": count}) for count in (1_000, 1_000, 7)]
 
     done = run(stage, "recover", "0f3a9c21d4", "--since", "2026-03-01T08:00:00+01:00")
@@ -156,7 +156,7 @@ def test_recovery_goes_on_until_all_are_sent(stage: Stage) -> None:
 
 @pytest.mark.parametrize("counts", [[0], [1_000, 0], [999]])
 def test_recovery_ends(stage: Stage, counts: list[int]) -> None:
-    """Less than a thousand means that there are no more."""
+    """Fewer than a thousand events mean that there are no more."""
     stage.answers = [answer({"recovered": count}) for count in counts]
 
     done = run(stage, "recover", "0f3a9c21d4", "--since", "2h")
@@ -183,8 +183,8 @@ def test_since_is_a_moment_or_how_long_ago(text: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2y", "-2h", "2.5h", "yesterday", "9999999d"])
-def test_a_since_that_is_none_is_wrong_use(text: str) -> None:
-    """The error shows what is meant."""
+def test_an_invalid_since_is_wrong_use(text: str) -> None:
+    """The error has an example."""
     with pytest.raises(typer.BadParameter, match="2h"):
         parse_since(text, lambda: NOW * SECOND)
 
@@ -210,7 +210,7 @@ def test_a_since_that_is_none_is_wrong_use(text: str) -> None:
     ],
 )
 def test_the_setting_for_private_addresses(url: str, expected: str) -> None:
-    """Only for addresses that are private by themselves; where names lead is not looked up."""
+    """Only private IP addresses need it; names are not resolved."""
     assert expected == find_private_networks(url)
 
 
@@ -226,7 +226,7 @@ def test_the_setting_for_private_addresses(url: str, expected: str) -> None:
 def test_a_refused_url_has_a_next_step(  # noqa: PLR0913 - a table of that many columns
     stage: Stage, command: str, url: str, field: str, expected: str, not_expected: str
 ) -> None:
-    """What to set if the address is private, and what to look at otherwise."""
+    """The setting for a private address, or another command."""
     stage.answers = [refused(field)]
     arguments = [url] if command == "create" else ["x", "--new-url", url]
 
@@ -242,7 +242,7 @@ def test_a_refused_url_has_a_next_step(  # noqa: PLR0913 - a table of that many 
     "arguments", [["resend", "w1", "msg_1"], ["recover", "w1", "--since", "2h"]], ids=" ".join
 )
 def test_a_disabled_webhook_has_a_next_step(stage: Stage, arguments: list[str]) -> None:
-    """Whatever is to be sent cannot be sent to it: the error says how to enable it."""
+    """The error says how to enable the webhook."""
     stage.answers = [problem(409)]
 
     done = run(stage, *arguments)
@@ -255,7 +255,7 @@ def test_a_disabled_webhook_has_a_next_step(stage: Stage, arguments: list[str]) 
 
 
 def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
-    """It is deleted, whatever ended the block."""
+    """It is deleted however the block ends."""
     stage.answers = [answer(WEBHOOK), Answer(204, b"")]
 
     with (
@@ -273,7 +273,7 @@ def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
 
 @pytest.mark.parametrize("failure", [problem(500), problem(401), Answer(HANG_UP), problem(429)])
 def test_a_webhook_that_cannot_be_deleted_is_named(stage: Stage, failure: Answer) -> None:
-    """The error says how to delete it, and comes soon even if the server takes nothing."""
+    """The error says how to delete it, and is not delayed by many retries."""
     stage.answers = [answer(WEBHOOK), failure]
     waits: list[float] = []
 
@@ -288,8 +288,8 @@ def test_a_webhook_that_cannot_be_deleted_is_named(stage: Stage, failure: Answer
     assert sum(waits) <= sum(FIRST_WAITS_SECONDS)
 
 
-def test_a_webhook_that_somebody_deleted_is_no_failure(stage: Stage) -> None:
-    """What shall be gone is gone."""
+def test_a_webhook_that_is_already_deleted_is_no_error(stage: Stage) -> None:
+    """A 404 for the deletion is not an error."""
     stage.answers = [answer(WEBHOOK), problem(404)]
 
     with (
@@ -311,7 +311,7 @@ def test_a_webhook_that_somebody_deleted_is_no_failure(stage: Stage) -> None:
 def test_a_refused_registration_says_what_to_set(
     stage: Stage, public_url: str, expected: list[str]
 ) -> None:
-    """The server's setting for this machine's own address, or where the public one must lead."""
+    """The error names the setting for a private address, or where the public URL must lead."""
     stage.answers = [refused("url")]
 
     with (
