@@ -30,7 +30,7 @@ ENDED_SECONDS = 60
 
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
-    """A server with an account of its own. SQLite is enough: the database makes no difference here."""
+    """A server with an account of its own. The database makes no difference here."""
     return replace(sqlite_server, key=new_account(sqlite_server))
 
 
@@ -179,7 +179,7 @@ def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_events_are_printed_until_a_signal(server: Server, number: signal.Signals) -> None:
-    """The event of a batch is printed and verified; a signal deletes the webhook and exits with 0."""
+    """An event is printed and verified; a signal deletes the webhook and exits with 0."""
     with listening(server) as process:
         assert process.stdout
         greeting = process.stdout.readline()
