@@ -1,6 +1,6 @@
 """Wires everything. The only module that names concrete targets and archives."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,9 @@ from batchway.archives.disk import DiskArchive
 from batchway.audience.routes import table
 from batchway.contract.result_links import ResultLinks
 from batchway.database_setup import open_database
-from batchway.engine import HandOvers, StepName, Worker
+from batchway.engine import books
+from batchway.engine.hand_overs import HandOvers
+from batchway.engine.worker import RunSteps, Worker
 from batchway.errors import SettingsError
 from batchway.formats.base import Format
 from batchway.formats.file_per_operation import FilePerOperation
@@ -25,9 +27,11 @@ from batchway.kit.ids import new_process_name
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
 from batchway.lifecycle.deliver import Deliver
+from batchway.lifecycle.idle_claims import release_idle_claims
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.steps import steps_of_batches
+from batchway.lifecycle.steps import batch_steps
 from batchway.lifecycle.sweep import drop_orphans, sweep
+from batchway.model.batch import BUILTIN_TARGET
 from batchway.model.step import Step
 from batchway.settings import Settings
 from batchway.store import migrate
@@ -76,29 +80,24 @@ class App:
         )
         return asgi_app(calls, results, Health(self.database), documentation)
 
-    def worker(self, name: str | None = None) -> Worker:
-        """A worker that is not started yet; one a process."""
-        return Worker(
-            self.database,
-            self.hand_overs,
-            self._steps(),
-            name=name or new_process_name("worker"),
-            clock=self.parts.clock,
-        )
+    def worker(self) -> Worker:
+        """The worker of this process, not started yet."""
+        return Worker(self.parts.worker, self.database, self.hand_overs, self._steps())
 
     def start(self, worker: Worker) -> None:
         """Let a worker take work, and take its turn as caretaker."""
         drop_orphans(self.parts)
-        worker.start(partial(_care, self.parts))
+        worker.start(partial(release_idle_claims, self.parts), self._sweep)
 
-    def _steps(self) -> dict[Step, Callable[[int, int], None]]:
+    def _sweep(self) -> None:
+        sweep(self.parts, books.find_lost)
+        books.delete_old(self.parts.clock)
+
+    def _steps(self) -> dict[Step, RunSteps]:
         parts = self.parts
         events = MailchimpEvents(self._result_links(), self.settings.base_url)
         deliver = Deliver(parts, self._egress(), self._sealer(), events)
-        return {
-            **steps_of_batches(parts),
-            Step.DELIVER: lambda delivery_id, _number: deliver(delivery_id),
-        }
+        return {**batch_steps(parts), Step.DELIVER: deliver.run}
 
     def _result_links(self) -> ResultLinks:
         return ResultLinks(Signer(self.settings.secret_keys()), self.parts.clock)
@@ -116,24 +115,31 @@ class App:
 
 
 def open_app(
-    settings: Settings, clock: Clock = system_clock, more_targets: Sequence[Mount] = ()
+    settings: Settings,
+    clock: Clock | None = None,
+    more_targets: Sequence[Mount] = (),
+    process: str | None = None,
 ) -> App:
     """Open the database of an existing installation; raises SchemaError if it is not migrated.
 
-    `more_targets` answer paths of their own, beside the built-in audience at `/`.
+    `more_targets` answer paths of their own, beside the built-in audience at `/`. `process` is the
+    name under which this process claims steps; by default it gets a new one. With a `clock`, the
+    time of this app is that clock's alone.
     """
     _check_data_folder(settings)
     settable_limits.put_in_force(settings.limits)
-    database = open_database(settings)
+    database = open_database(settings, clock)
     migrate.check(database)
-    hand_overs = HandOvers(database)
+    worker = process or new_process_name("worker")
+    hand_overs = HandOvers(database, worker)
     audience = BuiltinTarget(database, refuses_fake_addresses=settings.refuse_fake_addresses)
     parts = Parts(
         database=database,
         archive=DiskArchive(settings.archive_folder),
-        targets=TargetTable([Mount(ROOT, "audience", audience), *more_targets]),
-        clock=clock,
+        targets=TargetTable([Mount(ROOT, BUILTIN_TARGET, audience), *more_targets]),
+        clock=clock or system_clock,
         hand_over=hand_overs,
+        worker=worker,
         formats=_make_formats(),
         format_name=settings.result_files,
     )
@@ -168,8 +174,3 @@ def opened(settings: Settings) -> Iterator[App]:
         yield app
     finally:
         app.close()
-
-
-def _care(parts: Parts, worker: Worker) -> None:
-    sweep(parts, lambda *name: worker.is_under_way(StepName(*name)))
-    worker.prune()

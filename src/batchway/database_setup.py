@@ -4,17 +4,18 @@ It knows neither the HTTP surfaces nor the audience, so that a process that only
 database starts quickly.
 """
 
-from batchway import engine
+from batchway.engine import installation
+from batchway.kit.clock import Clock
 from batchway.settings import Settings, prepare_data_folder
 from batchway.store import migrate
 from batchway.store.database import Database
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, clock: Clock | None = None) -> Database:
     """Open the database, in whatever state its tables are."""
     if settings.is_embedded:
         prepare_data_folder(settings.data_dir)
-    return Database(settings.database)
+    return Database(settings.database, clock)
 
 
 def migrate_database(settings: Settings) -> None:
@@ -22,7 +23,7 @@ def migrate_database(settings: Settings) -> None:
     database = open_database(settings)
     try:
         migrate.migrate(database)
-        engine.prepare(database)
+        installation.prepare(database)
     finally:
         database.close()
 

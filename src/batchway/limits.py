@@ -68,6 +68,7 @@ dequeued_per_worker_max = 2  # one runs, the next is ready: no poll between chun
 small_batch_poll_seconds = 0.05  # the latency of a small batch
 small_batches_per_worker_max = 16  # dequeued at once, run one after the other
 delivery_poll_seconds = 0.1  # the latency of a webhook's first attempt
+sending_chunks_per_worker_max = 16  # chunks of one worker whose requests are under way at once
 deliveries_per_worker_max = 64  # attempts of one worker under way at once: they only wait
 lease_seconds = 10.0  # a process silent for longer is taken for dead
 lease_renewal_seconds = 2.0
@@ -77,7 +78,6 @@ hand_over_retry_seconds_max = 60.0
 overdue_seconds = 5.0  # a batch untouched for longer is compared with the engine's books
 swept_workflows_max = 1_000  # finished hand-overs deleted in one round
 shutdown_grace_seconds = 20.0  # after SIGTERM; what is unfinished is left to the take-over
-own_hand_over_seconds = lease_seconds  # before another does what a process means to do at once
 assert lease_renewal_seconds * 3 < lease_seconds
 
 # Processes

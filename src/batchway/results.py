@@ -13,7 +13,8 @@ from batchway.archives.base import Archive
 from batchway.errors import ArchiveMissing
 from batchway.formats.base import Format
 from batchway.model.batch import Batch
-from batchway.model.operation import Operation, operations_between
+from batchway.model.operation import Operation, operations_at
+from batchway.model.positions import Positions
 from batchway.model.result import is_error
 from batchway.store import inputs, segments
 from batchway.store.database import Database
@@ -126,11 +127,11 @@ class Results:
 
     def find(self, position: int, page: int) -> tuple[Operation, RecordedResult | None] | None:
         """Return the operation at a position, and one page of its result if there is one yet."""
-        operation = next(iter(self._load_operations(position, position + 1)), None)
+        operation = next(iter(self._load_operations(Positions.span(position, 1))), None)
         if operation is None:
             return None
         for key in self._find_keys():
-            if _first_place(key) <= (position, page) < _end_place(key):
+            if _may_hold(key, position, page):
                 for each in self._read_segment(key):
                     if each.place == (position, page):
                         return operation, each
@@ -161,11 +162,7 @@ class Results:
 
     def _read_segment(self, key: SegmentKey) -> Iterator[RecordedResult]:
         """Yield the wanted results of one segment."""
-        operations = dict(
-            enumerate(
-                self._load_operations(key.first_position, key.end_position), key.first_position
-            )
-        )
+        operations = dict(zip(key.positions, self._load_operations(key.positions), strict=True))
         wanted = {
             position: operation
             for position, operation in operations.items()
@@ -181,10 +178,10 @@ class Results:
                 response = result.response.encode("utf-8", "surrogatepass")
                 yield RecordedResult(position, page, wanted[position], result.status_code, response)
 
-    def _load_operations(self, first_position: int, end_position: int) -> list[Operation]:
+    def _load_operations(self, positions: Positions) -> list[Operation]:
         with self.database.read() as connection:
-            pieces = inputs.between(connection, self.batch, first_position, end_position)
-        return operations_between(pieces, first_position, end_position)
+            pieces = inputs.between(connection, self.batch, positions.first, positions.end)
+        return operations_at(pieces, positions)
 
     def _load_data(self, key: SegmentKey) -> bytes:
         if key.archive_offset is None:
@@ -245,4 +242,10 @@ def _end_place(key: SegmentKey) -> Place:
     """The place after a segment's last result."""
     # Only segments of a GET's further pages hold more than one page of an operation.
     page_count = key.result_count if key.first_page else 1
-    return key.end_position - 1, key.first_page + page_count
+    return key.positions.end - 1, key.first_page + page_count
+
+
+def _may_hold(key: SegmentKey, position: int, page: int) -> bool:
+    """Whether a result in this place can be in a segment."""
+    is_between = _first_place(key) <= (position, page) < _end_place(key)
+    return is_between and position in key.positions

@@ -13,6 +13,7 @@ from batchway.formats.base import Entry, Format, PackedSegment
 from batchway.kit.json_text import RenderedJson
 from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
+from batchway.model.positions import Positions
 from batchway.model.result import Result
 from batchway.model.segment import Segment
 from batchway.store.segments import SegmentKey
@@ -38,6 +39,7 @@ BATCH = Batch(
     format_name="",
     retry_of=None,
     began_at=None,
+    target="audience",
 )
 
 METHODS = ["GET", "POST", "DELETE"]
@@ -203,7 +205,7 @@ def make_key(chunk_number: int, number: int, packed: PackedSegment) -> SegmentKe
         number=number,
         kind=packed.kind,
         first_position=packed.entries[0].position,
-        end_position=packed.entries[-1].position + 1,
+        positions=Positions.collect(entry.position for entry in packed.entries),
         first_page=packed.entries[0].page,
         result_count=len(packed.entries),
         errored_count=0,

@@ -10,10 +10,6 @@ import pytest
 from sqlalchemy import text
 
 from batchway import limits
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
@@ -22,6 +18,7 @@ from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem
 from tests.faults.by_hand import ByHand
 from tests.scenario import Operation, add_member
+from tests.steps import execute, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
@@ -281,9 +278,9 @@ def test_delete(hand: ByHand, client: Client, status: str) -> None:
         check_problem(reply, 404, "Resource Not Found")
     if link:
         assert 404 == client.fetch(link).status_code
-    sweep(hand.parts, lambda *_: True)
+    sweep(hand.parts, lambda _: ())
     hand.clock.now += (limits.idempotency_key_seconds + 1) * 1_000_000
-    sweep(hand.parts, lambda *_: True)
+    sweep(hand.parts, lambda _: ())
     assert {} == _rows_of(hand, batch)
     assert [other.public_id] == list(hand.parts.archive.keys())
     assert (3, 0) == _counters(hand, other)

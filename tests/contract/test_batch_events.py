@@ -11,9 +11,6 @@ import pytest
 
 from batchway import limits
 from batchway.lifecycle.cancel import cancel_batch
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.split import split
 from batchway.model.batch import Batch
 from batchway.store import leases
 from tests.contract.in_process import Client
@@ -21,6 +18,7 @@ from tests.contract.running import Api, batches_in, change, check_problem, new_a
 from tests.faults.by_hand import ByHand
 from tests.faults.watch import STATUSES
 from tests.scenario import until
+from tests.steps import execute, finalize, split
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}

@@ -10,15 +10,12 @@ import httpx
 import pytest
 
 from batchway import limits
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
 from batchway.model.batch import Batch
 from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of
 from tests.faults.by_hand import ByHand
 from tests.scenario import Operation, add_member
+from tests.steps import execute, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}

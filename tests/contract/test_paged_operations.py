@@ -16,11 +16,7 @@ from batchway import limits
 from batchway.contract.request import Caller
 from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
@@ -29,6 +25,7 @@ from tests.audience import NEW_LIST
 from tests.contract.running import Api, entries
 from tests.faults.by_hand import ByHand, Interrupted, audience, with_audience
 from tests.scenario import Operation, Result, add_member
+from tests.steps import execute, finalize, run, split
 
 PAGE = 10  # items, in tests by hand
 PING = {"method": "GET", "path": "/ping"}

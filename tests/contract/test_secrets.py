@@ -15,13 +15,11 @@ from sqlalchemy import Connection, inspect, text
 
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.split import split
 from tests.contract.running import Api, tables
 from tests.faults.by_hand import opened_by_hand
 from tests.receiver import Receiver, Reply, receiving
 from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, until
+from tests.steps import execute, finalize, split
 
 WRONG = "badbadbadbadbadbadbadbadbadbadba-us1"
 PING: Operation = {"method": "GET", "path": "/ping"}

@@ -12,7 +12,6 @@ import pytest
 from batchway import limits
 from batchway.contract.problems import Refused
 from batchway.kit.clock import SECOND
-from batchway.lifecycle.run import run
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
@@ -21,6 +20,7 @@ from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of, new_account
 from tests.faults.by_hand import BASE, ByHand
 from tests.scenario import add_member
+from tests.steps import run
 
 PING = {"method": "GET", "path": "/ping"}
 LINES = "application/x-ndjson"
@@ -138,7 +138,7 @@ def test_keys_are_forgotten_after_a_day(hand: ByHand) -> None:
     """Then the same request is a new batch; until then it is not, and the sweep keeps the key."""
     first = _submitted_once(hand)
     hand.clock.now += DAY_SECONDS * SECOND
-    sweep(hand.parts, lambda *_: True)
+    sweep(hand.parts, lambda _: ())
     same = _submitted_once(hand)
     with pytest.raises(Refused, match="another body"):
         _submitted_once(hand, b"another body")
@@ -155,7 +155,7 @@ def test_the_sweep_drops_old_keys(hand: ByHand) -> None:
     run(hand.parts, _submitted_once(hand).id)
     hand.clock.now += DAY_SECONDS * SECOND + 1
 
-    hand.twice(lambda: sweep(hand.parts, lambda *_: True))
+    hand.twice(lambda: sweep(hand.parts, lambda _: ()))
 
     assert [] == rows_of(hand, "idempotency_keys")
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from batchway import limits
-from batchway.lifecycle.run import run
 from tests.contract.in_process import Client
 from tests.contract.test_submit_options import LINES, PING, body, lines, rows_of
 from tests.faults.by_hand import ByHand
 from tests.scenario import Operation, add_member
+from tests.steps import run
 
 IDS = "id_sequences"
 NEW_FIELD = '{"name": "Shoes", "type": "text", "tag": "SHOES"}'

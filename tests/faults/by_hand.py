@@ -105,7 +105,7 @@ class ByHand:
     def waiting(self, batch: Batch) -> list[int]:
         """The numbers of the chunks that are to be executed."""
         with self.parts.database.read() as connection:
-            return chunks.waiting(connection, batch)
+            return [chunk.number for chunk in chunks.waiting(connection, batch)]
 
     def results(self, batch: Batch) -> list[Result]:
         """What the archive holds."""

@@ -24,7 +24,6 @@ from batchway.kit.egress import Egress
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
 from batchway.lifecycle.deliver import Deliver
-from batchway.lifecycle.run import run
 from batchway.model.batch import Batch
 from batchway.store import accounts
 from batchway.surfaces.mailchimp.batch_intake import Intake
@@ -35,6 +34,7 @@ from tests.postgres import Postgres
 from tests.receiver import Delivery, Receiver, Reply, receiving
 from tests.scenario import Server
 from tests.sqlite import SqliteTemplate
+from tests.steps import run
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 HOUR: Microseconds = 60 * 60 * SECOND

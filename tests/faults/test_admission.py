@@ -1,19 +1,18 @@
 """As many batches of an account run as may; those that were turned away begin when one ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from batchway import limits
 from batchway.lifecycle.delete import delete_batch
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
-from batchway.model.step import Step
+from batchway.model.step import StepName, WrittenHandOver
 from batchway.store import batches as store
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.scenario import Operation, Server
+from tests.steps import run, split
 
 LARGE = limits.small_batch_operations_max + 1
 RUNNING = limits.running_batches_per_account_max
@@ -68,9 +67,9 @@ def test_the_sweep_leaves_held_batches_alone_while_there_is_no_room(hand: ByHand
     asked: list[int] = []
     hand.clock.now += int(2 * limits.overdue_seconds * 1_000_000)
 
-    def note(_step: Step, batch_id: int, _number: int) -> bool:
-        asked.append(batch_id)
-        return True
+    def note(written: Sequence[WrittenHandOver]) -> list[StepName]:
+        asked.extend(each.name.key for each in written)
+        return []
 
     sweep(hand.parts, note)
     assert held.id not in asked

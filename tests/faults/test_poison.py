@@ -8,15 +8,12 @@ from batchway import limits
 from batchway.audience.member import Member
 from batchway.audience.member_body import MemberRenderer
 from batchway.faults import FaultPoint
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.faults.watch import Watch
 from tests.scenario import Server, add_member, check_invariants
+from tests.steps import execute, finalize, run, split
 
 POISON = "13"  # the operation id of the one that is at fault
 LARGE = 6_000  # operations: two chunks

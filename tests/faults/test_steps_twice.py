@@ -1,6 +1,6 @@
 """Every step may run twice, too late, or not at all: the store knows what is left to do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,18 +11,14 @@ from batchway import limits
 from batchway.archives.disk import DiskArchive
 from batchway.kit.clock import system_clock
 from batchway.lifecycle.delete import delete_batch
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
-from batchway.lifecycle.steps import steps_of_batches
 from batchway.lifecycle.sweep import drop_orphans, sweep
 from batchway.model.batch import Batch
-from batchway.model.step import Step
+from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.store import batches
 from tests.faults.by_hand import DAY, ByHand, opened_by_hand
 from tests.faults.watch import Watch
 from tests.scenario import Server, read_archive
+from tests.steps import execute, finalize, run, run_steps, split
 
 LARGE = 6_000  # operations: two chunks
 SMALL = 20
@@ -56,23 +52,16 @@ def test_steps_of_a_large_batch_twice(hand: ByHand) -> None:
     ]
 
 
-def test_a_worker_goes_on_at_once_twice(hand: ByHand) -> None:
-    """It begins with the first chunk, and finalizes behind the last; else both come later."""
+def test_a_chain_runs_what_follows_at_once(hand: ByHand) -> None:
+    """It runs the first chunk after the split, and finalize after the last; both unasked for."""
     batch = hand.submit(hand.additions(LARGE))
-    steps = steps_of_batches(hand.parts)
 
-    hand.twice(lambda: steps[Step.SPLIT](batch.id, 0))
+    hand.twice(lambda: run_steps(hand.parts, Step.SPLIT, batch.id))
     assert [1] == hand.waiting(batch)
-    hand.twice(lambda: steps[Step.EXECUTE](batch.id, 1))
+    hand.twice(lambda: run_steps(hand.parts, Step.EXECUTE, batch.id, 1))
     assert "finished" == hand.status(batch)
 
-    due, later = "ENQUEUED", "DELAYED"
-    assert {
-        "split/0": due,
-        "execute/0": later,
-        "execute/1": due,
-        "finalize/0": later,
-    } == engine_books(hand)
+    assert {"split/0": "ENQUEUED", "execute/1": "ENQUEUED"} == engine_books(hand)
 
 
 def test_run_twice(hand: ByHand) -> None:
@@ -197,7 +186,7 @@ def test_lost_hand_overs_are_driven_again(server: Server) -> None:
         waiting = [hand.submit(hand.additions(size)) for size in sizes]
         _, _, preprocessing, started, finalizing = waiting
         with hand.parts.database.write() as connection:
-            batches.begin(connection, preprocessing, 10, hand.clock())
+            batches.begin(connection, preprocessing, 10, "dead-worker", hand.clock())
         for batch in (started, finalizing):
             split(hand.parts, batch.id)
             execute(hand.parts, batch.id, 0)
@@ -270,9 +259,9 @@ class LateArchive(DiskArchive):
         return super().write(key, held)
 
 
-def nothing_lost(_step: Step, _batch_id: int, _number: int) -> bool:
-    """What the sweep hears from an engine that still means to run every step."""
-    return True
+def nothing_lost(_written: Sequence[WrittenHandOver]) -> list[StepName]:
+    """What the sweep gets from an engine that will run every step."""
+    return []
 
 
 def cancel_it(hand: ByHand, batch: Batch) -> bool:

@@ -29,15 +29,11 @@ from batchway.kit.egress import LATE, Answered, Egress, Unreached
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
 from batchway.lifecycle.deliver import Deliver
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
-from batchway.model.step import Step
+from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.store import accounts, batch_webhooks, batches, deliveries
 from batchway.store.database import run as run_sql
 from batchway.surfaces.mailchimp.batch_reader import read_batch
@@ -48,6 +44,7 @@ from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from tests.faults.by_hand import audience
 from tests.properties.calls import NEW_LIST
 from tests.properties.world import BASE, BEFORE, Place
+from tests.steps import execute, finalize, run, split
 
 URL = "https://example.com/hook"
 Operation = dict[str, Any]
@@ -313,7 +310,12 @@ class Bench:
         """The caretaker's round, when all that is left alone for long is overdue."""
         self.clock.now += int(limits.overdue_seconds * SECOND) + 1
         waiting = {each[:3] for each in self.hand_overs()}
-        sweep(self.parts, lambda step, key, number: (key, step, number) in waiting)
+
+        def find_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
+            names = [each.name for each in written]
+            return [name for name in names if (name.key, name.step, name.number) not in waiting]
+
+        sweep(self.parts, find_lost)
 
     def drain(self) -> None:
         """Run all that waits, and all that follows from it."""

@@ -21,10 +21,7 @@ from batchway.contract.response import EMPTY_OBJECT, encode_body
 from batchway.errors import Stale
 from batchway.kit import ids
 from batchway.kit.clock import SECOND, Microseconds
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
 from batchway.lifecycle.screen import screen
-from batchway.lifecycle.split import split
 from batchway.lifecycle.submit import Incoming, submit
 from batchway.model.account import Identity
 from batchway.model.operation import Operation
@@ -38,6 +35,7 @@ from batchway.targets.builtin import BuiltinTarget
 from tests.faults.by_hand import audience
 from tests.properties.calls import NEW_LIST, PEOPLE, Call
 from tests.scenario import SECRET_KEY
+from tests.steps import execute, finalize, split
 
 BASE = "http://127.0.0.1:8080"
 BEFORE: Microseconds = 1_790_000_000 * SECOND

@@ -14,15 +14,12 @@ from typing import Any
 import pytest
 
 from batchway import limits
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
-from batchway.lifecycle.run import run
-from batchway.lifecycle.split import split
 from batchway.model.batch import Batch
 from batchway.results import Filter, RecordedResult, Results
 from tests.contract.running import running_server
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.scenario import Operation, Server, add_member
+from tests.steps import execute, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
 FORMATS = ("per-operation", "per-batch")

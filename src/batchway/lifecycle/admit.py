@@ -1,23 +1,23 @@
-"""Admit: when a batch of an account ends, the oldest one that was turned away may begin."""
+"""Admit: when a batch of an account ends, the oldest one that was held may begin."""
 
 from sqlalchemy import Connection
 
 from batchway.lifecycle.parts import Parts
-from batchway.model.batch import Batch
+from batchway.model.batch import is_small
 from batchway.model.step import Step
 from batchway.store import batches
 
 
-def first_step(batch: Batch) -> Step:
-    """What a pending batch waits for."""
-    return Step.RUN if batch.is_small else Step.SPLIT
+def first_step(operation_count: int) -> Step:
+    """What a pending batch of that many operations waits for."""
+    return Step.RUN if is_small(operation_count) else Step.SPLIT
 
 
 def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
     """Hand the oldest held batch over, in the transaction that ends another one.
 
-    The caller has locked the account, before it touched any batch: everyone locks in this order.
+    The caller has locked the account before it touched any batch: everyone locks in this order.
     """
     waiting = batches.release_held(connection, account_id)
     if waiting is not None:
-        parts.hand_over(connection, first_step(waiting), waiting.id)
+        parts.hand_over(connection, first_step(waiting.operation_count), waiting.id)

@@ -16,10 +16,11 @@ def cancel_batch(parts: Parts, account_id: int, public_id: str) -> Batch | None:
     """
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
-        now = parts.clock()
-        batch = batches.find(connection, account_id, public_id, now)
+        batch = batches.find(connection, account_id, public_id, parts.clock())
         if batch is None:
             return None
-        if batches.begin_cancelling(connection, batch, now) and batch.status is Status.PENDING:
-            parts.hand_over(connection, first_step(batch), batch.id)  # it may be held
+        if batches.begin_cancelling(connection, batch) and batch.status is Status.PENDING:
+            parts.hand_over(
+                connection, first_step(batch.operation_count), batch.id
+            )  # it may be held
         return batches.get(connection, batch.id)

@@ -7,6 +7,7 @@
    again under the same id: delivery is at least once.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -24,7 +25,7 @@ from batchway.kit.sealing import Sealer, Unsealable
 from batchway.lifecycle.delivery_slots import DeliverySlots
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
-from batchway.model.step import Step
+from batchway.model.step import Step, StepName
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
 from batchway.store import batch_webhooks, batches, deliveries
 
@@ -69,6 +70,11 @@ class Deliver:
         self._sealer = sealer
         self._events = events
         self._slots = DeliverySlots(parts.clock)
+
+    def run(self, name: StepName) -> Iterable[StepName]:
+        """The step, as a worker runs it; no other step follows."""
+        self(name.key)
+        return ()
 
     def __call__(self, delivery_id: int) -> None:
         """Make one attempt, if one is due. May run twice and die anywhere."""

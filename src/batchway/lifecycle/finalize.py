@@ -10,20 +10,29 @@ from batchway.errors import Stale
 from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.admit import admit_next
 from batchway.lifecycle.announce import announce
+from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
 from batchway.model.segment import Segment
+from batchway.model.step import Step, StepName
 from batchway.store import accounts, batches, segments
 from batchway.store.segments import SegmentKey
 
 Offsets = list[tuple[SegmentKey, int]]
 
 
-def finalize(parts: Parts, batch_id: int) -> None:
-    """Compile the results of a batch. May run twice and die anywhere."""
+def begin_finalize(chain: Chain) -> StepName | None:
+    """Claim a batch all of whose chunks are done."""
+    with chain.parts.database.write() as connection:
+        return chain.claim_batch(connection, Step.FINALIZE, Status.FINALIZING)
+
+
+def finalize(chain: Chain, name: StepName) -> None:
+    """Compile the results of a batch that is claimed."""
+    parts = chain.parts
     with parts.database.read() as connection:
-        batch = batches.get(connection, batch_id)
-        if batch is None or batch.status is not Status.FINALIZING:
+        batch = batches.find_claimed(connection, name.key, Status.FINALIZING, parts.worker)
+        if batch is None:
             return
         keys = segments.keys(connection, batch)
     fault(FaultPoint.FINALIZE_AFTER_STATUS)
@@ -69,7 +78,7 @@ def _finish(parts: Parts, batch: Batch, offsets: Offsets, archive_bytes: int) ->
     with parts.database.write() as connection:
         accounts.lock(connection, batch.account_id)
         now = parts.clock()
-        if not batches.finish(connection, batch, archive_key, archive_bytes, now):
+        if not batches.finish(connection, batch, archive_key, archive_bytes, parts.worker, now):
             return False
         segments.locate(connection, batch, offsets)
         segments.drop_data(connection, batch)

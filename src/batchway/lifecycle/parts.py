@@ -1,11 +1,12 @@
 """What every step works with; wired in `app.py`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from batchway.archives.base import Archive
 from batchway.formats.base import Format
 from batchway.kit.clock import Clock
+from batchway.lifecycle.running_steps import RunningSteps
 from batchway.model.batch import Batch
 from batchway.model.step import HandOver
 from batchway.results import Filter, Results
@@ -18,6 +19,8 @@ class Parts:
     """The database, the families' members in use, the clock and the engine's hand-over.
 
     `formats` has the results formats by their names; `format_name` names that of new batches.
+    `worker` is the name under which this process claims steps, and has a lease if it is a worker;
+    `running` are the steps that it runs.
     """
 
     database: Database
@@ -25,8 +28,10 @@ class Parts:
     targets: TargetTable
     clock: Clock
     hand_over: HandOver
+    worker: str
     formats: Mapping[str, Format]
     format_name: str
+    running: RunningSteps = field(default_factory=RunningSteps)
 
     def get_format(self, batch: Batch) -> Format:
         """Return the format that the results of a batch are written in, fixed when it came in."""

@@ -2,98 +2,104 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from batchway import limits
-from batchway.contract.request import Caller
-from batchway.formats.base import Entry, PackedSegment
-from batchway.kit.clock import SECOND, Clock, Microseconds
+from batchway.formats.base import PackedSegment
+from batchway.lifecycle.chain import chunk_step
 from batchway.lifecycle.pack import Packed
 from batchway.lifecycle.parts import Parts
-from batchway.model.batch import Batch, Chunk
-from batchway.model.operation import Operation
-from batchway.model.result import Result, is_error
-from batchway.model.step import Step
+from batchway.lifecycle.work import Work
+from batchway.model.batch import Chunk
+from batchway.model.positions import Positions
+from batchway.model.result import is_error
 from batchway.store import batches, chunks, segments
 from batchway.store.batches import Progress
 from batchway.store.segments import NewSegment
 
-
-@dataclass(frozen=True)
-class Work:
-    """A chunk that is being executed: operations, or one GET whose further pages are wanted."""
-
-    batch: Batch
-    chunk: Chunk
-    caller: Caller
-    operations: Sequence[Operation]
-
-    @property
-    def is_pages(self) -> bool:
-        """Whether results are pages of the one operation."""
-        return self.chunk.continuation is not None
-
-    def place_results(self, results: Sequence[Result]) -> list[Entry]:
-        """Give the results of the first operations, or of the next pages, their places."""
-        position, page = self.chunk.first_position, self.chunk.next_page
-        if self.is_pages:
-            operation = self.operations[0]
-            return [
-                Entry(position, number, operation, result)
-                for number, result in enumerate(results, page)
-            ]
-        pairs = zip(self.operations, results, strict=False)
-        return [
-            Entry(number, 0, operation, result)
-            for number, (operation, result) in enumerate(pairs, position)
-        ]
+NO_NUMBER = -1  # of a chunk that its batch has not counted yet
 
 
-@dataclass(frozen=True)
-class Turn:
-    """How long a worker goes on with one chunk, and with what is left of it, before others may."""
+class Recorded(NamedTuple):
+    """What the batch has left to do when results are recorded."""
 
-    clock: Clock
-    ends_at: Microseconds
-
-    @classmethod
-    def now(cls, clock: Clock) -> "Turn":
-        """A turn that begins."""
-        return cls(clock, clock() + int(limits.step_seconds_max * SECOND))
-
-    @property
-    def is_over(self) -> bool:
-        """Whether what is left is to be handed over."""
-        return self.clock() >= self.ends_at
+    waiting: list[Chunk]  # of those that the step has worked on or added
+    chunks_left: int  # of all
 
 
 class NotRunning(Exception):
-    """Rolls a chunk back: its batch was deleted or told to stop meanwhile."""
+    """Rolls a step back: its worker holds the chunk no longer, or its batch does not run as before.
+
+    The lease of the worker may have ended, or the batch was deleted or cancelled meanwhile.
+    """
 
 
-def record(  # noqa: PLR0913 - the parts, what, and what follows from it
+def record_results(  # noqa: PLR0913 - the work, what came of it, and what it leaves
     parts: Parts,
     connection: Connection,
     work: Work,
     packed: Packed,
-    *,
-    left: Sequence[Chunk] = (),
-    is_chunk_done: bool = True,
-    goes_on: bool = False,
-) -> int | None:
-    """Keep results in the caller's transaction, and hand the chunks `left` over.
+    remaining: Positions,
+    new_chunks: Sequence[Chunk] = (),
+) -> Recorded:
+    """Keep results of a part of a claimed chunk, in the caller's transaction.
 
-    If the caller `goes_on`, it does the first of these itself, and gets its number; should it die,
-    the sweep finds that chunk. Raises NotRunning if the batch does not run as it did when the work
-    began.
+    The chunk keeps the `remaining` positions, and is done if there are none; `new_chunks`, which
+    have no number yet, are added to the batch. Raises NotRunning.
+    """
+    chunk = work.chunk
+    if not chunks.keep(connection, work.batch, chunk, remaining, parts.worker):
+        raise NotRunning
+    rest = replace(chunk, positions=remaining) if remaining else None
+    return _record(connection, work, packed, rest, new_chunks)
+
+
+def record_pages(parts: Parts, connection: Connection, work: Work, packed: Packed) -> Recorded:
+    """Keep the next pages of one operation, in the caller's transaction. Raises NotRunning."""
+    batch, chunk, count = work.batch, work.chunk, len(packed.entries)
+    continuation = packed.entries[-1].result.continuation
+    if not chunks.advance(connection, batch, chunk, count, continuation, parts.worker):
+        raise NotRunning
+    rest = replace(chunk, continuation=continuation) if continuation is not None else None
+    return _record(connection, work, packed, rest, ())
+
+
+def postpone(  # noqa: PLR0913 - what is postponed, for how long, and why
+    parts: Parts,
+    connection: Connection,
+    work: Work,
+    positions: Positions,
+    seconds: float,
+    reason: str,
+) -> None:
+    """Move positions of a claimed chunk to a chunk of their own that waits; no thread waits for it.
+
+    In the transaction that records results of the chunk: these positions are not among the
+    `remaining` ones there. `reason` is shown to people. Raises NotRunning.
     """
     batch = work.batch
-    new_segments = [
-        _index_segment(work.chunk, number, segment)
-        for number, segment in enumerate(packed.segments, work.chunk.next_page)
-    ]
+    number = batches.add_chunk(connection, batch)
+    if number is None:
+        raise NotRunning
+    chunk = replace(work.chunk, number=number, positions=positions)
+    chunks.insert(connection, batch, [chunk])
+    chunks.postpone(connection, batch, chunk, seconds, reason)
+    step = chunk_step(batch.id, number, chunk.target)
+    parts.hand_over(connection, *step, delay_seconds=seconds)
+
+
+def _record(
+    connection: Connection,
+    work: Work,
+    packed: Packed,
+    rest: Chunk | None,
+    new_chunks: Sequence[Chunk],
+) -> Recorded:
+    batch = work.batch
+    part = Positions.collect(entry.position for entry in packed.entries)
+    new_segments = [_index_segment(work.chunk, part, each) for each in packed.segments]
     for new in new_segments:
         segments.insert(connection, batch, new)
     # The one row that all chunks of the batch write comes late.
@@ -102,37 +108,28 @@ def record(  # noqa: PLR0913 - the parts, what, and what follows from it
         batch,
         Progress(
             finished=len(packed.entries),
-            errored=sum(new.errored_count for new in new_segments),
+            errored=sum(each.errored_count for each in new_segments),
             found=len(packed.entries) if work.is_pages else 0,
-            new_chunks=len(left),
-            is_chunk_done=is_chunk_done,
+            new_chunks=len(new_chunks),
+            is_chunk_done=rest is None,
         ),
-        parts.clock(),
     )
     if counted is None:
         raise NotRunning
-    new_chunks = [
-        replace(chunk, number=number)
-        for number, chunk in enumerate(left, counted.count - len(left))
-    ]
-    chunks.insert(connection, batch, new_chunks)
-    own = new_chunks[:1] if goes_on else []
-    for chunk in new_chunks[len(own) :]:
-        parts.hand_over(connection, Step.EXECUTE, batch.id, chunk.number)
-    if counted.left == 0 and batches.begin_finalizing(connection, batch, parts.clock()):
-        delay = limits.own_hand_over_seconds  # this process does it at once: `steps.py`
-        parts.hand_over(connection, Step.FINALIZE, batch.id, delay_seconds=delay)
-    return own[0].number if own else None
+    numbers = range(counted.count - len(new_chunks), counted.count)
+    added = [replace(new, number=at) for at, new in zip(numbers, new_chunks, strict=True)]
+    chunks.insert(connection, batch, added)
+    return Recorded([rest, *added] if rest else added, counted.left)
 
 
-def _index_segment(chunk: Chunk, number: int, packed: PackedSegment) -> NewSegment:
+def _index_segment(chunk: Chunk, part: Positions, packed: PackedSegment) -> NewSegment:
     entries = packed.entries
     status_counts = Counter([entry.result.status_code for entry in entries])
     return NewSegment(
         chunk_number=chunk.number,
-        number=number,
         kind=packed.kind,
         first_position=entries[0].position,
+        positions=part,
         first_page=entries[0].page,
         status_counts=status_counts,
         errored_count=sum(n for code, n in status_counts.items() if is_error(code)),

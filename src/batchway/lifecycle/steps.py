@@ -1,34 +1,46 @@
-"""The steps of batches as a worker does them.
+"""The steps of batches as a worker runs them."""
 
-A step hands the next one over as it commits. Where only one can follow, the same process does it
-at once, without the wait for the engine; the hand-over is for later then, if the process dies.
-"""
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
-from collections.abc import Callable, Mapping
-
-from batchway.lifecycle.execute import execute
-from batchway.lifecycle.finalize import finalize
+from batchway.lifecycle.chain import Chain
+from batchway.lifecycle.execute import begin_chunk, execute
+from batchway.lifecycle.finalize import begin_finalize, finalize
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.run import run
+from batchway.lifecycle.run import begin_run
 from batchway.lifecycle.split import split
-from batchway.model.batch import FIRST_CHUNK
-from batchway.model.step import Step
+from batchway.model.step import Step, StepName
+
+# How each step begins that is handed over: it is claimed, or run if it is split.
+_BEGIN: Mapping[Step, Callable[[Chain], StepName | None]] = {
+    Step.RUN: begin_run,
+    Step.SPLIT: split,
+    Step.EXECUTE: begin_chunk,
+    Step.FINALIZE: begin_finalize,
+}
+# What runs a step that is claimed; it returns the step that follows, claimed as well.
+_RUN: Mapping[Step, Callable[[Chain, StepName], StepName | None]] = {
+    Step.EXECUTE: execute,
+    Step.FINALIZE: finalize,
+}
 
 
-def steps_of_batches(parts: Parts) -> Mapping[Step, Callable[[int, int], None]]:
-    """What to call for each step, with the keys of its batch and chunk."""
+def batch_steps(parts: Parts) -> Mapping[Step, Callable[[StepName], Iterator[StepName]]]:
+    """What a worker calls for each step of a batch that is handed over."""
+    return dict.fromkeys(_BEGIN, partial(run_chain, parts))
 
-    def split_and_begin(batch_id: int, _number: int) -> None:
-        split(parts, batch_id)
-        execute_and_end(batch_id, FIRST_CHUNK)
 
-    def execute_and_end(batch_id: int, number: int) -> None:
-        execute(parts, batch_id, number)
-        finalize(parts, batch_id)  # if that was the last chunk
+def run_chain(parts: Parts, first: StepName) -> Iterator[StepName]:
+    """Run a step, and then each step that it claims. May run twice and die anywhere.
 
-    return {
-        Step.RUN: lambda batch_id, _number: run(parts, batch_id),
-        Step.SPLIT: split_and_begin,
-        Step.EXECUTE: execute_and_end,
-        Step.FINALIZE: lambda batch_id, _number: finalize(parts, batch_id),
-    }
+    Gives the name of each step that is claimed, before it runs it: if one raises, the worker knows
+    which one it has to hand over.
+    """
+    chain = Chain.begin(parts, first)
+    try:
+        following = _BEGIN[first.step](chain)
+        while following is not None:
+            yield following
+            following = _RUN[following.step](chain, following)
+    finally:
+        chain.close()

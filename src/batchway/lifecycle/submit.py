@@ -176,7 +176,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
         if once:
             use = Use(once.body_hash, batch.id)
             idempotency_keys.save(connection, account_id, once.key_hash, use, parts.clock())
-        parts.hand_over(connection, first_step(batch), batch.id)
+        parts.hand_over(connection, first_step(batch.operation_count), batch.id)
         fault(FaultPoint.SUBMIT_BEFORE_COMMIT)
     fault(FaultPoint.SUBMIT_AFTER_COMMIT)
     return batch

@@ -3,100 +3,107 @@
 Runs in one process at a time, but nothing breaks if it runs in two.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.kit.clock import DAY, SECOND
 from batchway.lifecycle.admit import first_step
+from batchway.lifecycle.chain import chunk_step
 from batchway.lifecycle.parts import Parts
-from batchway.model.batch import Batch, Status
-from batchway.model.step import Step
-from batchway.store import batches, chunks, deliveries, idempotency_keys
+from batchway.model.batch import Status, is_small
+from batchway.model.step import Step, StepName, WrittenHandOver
+from batchway.store import batches, deliveries, idempotency_keys, waiting_steps
+from batchway.store.waiting_steps import WaitingBatch, WaitingChunk, WaitingDelivery
 
-IsUnderWay = Callable[[Step, int, int], bool]
+FindLost = Callable[[Sequence[WrittenHandOver]], Sequence[StepName]]
 
+_ROWS_AT_ONCE = 1_000
 _BATCHES_AT_ONCE = 100
 _TEMPORARY_SECONDS = 60 * 60.0
 
 
-def sweep(parts: Parts, is_under_way: IsUnderWay) -> None:
-    """One round. `is_under_way` tells whether the engine still means to run a step."""
-    _redrive(parts, is_under_way)
-    _redrive_deliveries(parts, is_under_way)
-    _dispose(parts)
-    _forget(parts)
+_Row = TypeVar("_Row", WaitingBatch, WaitingChunk, WaitingDelivery)
+
+
+def sweep(parts: Parts, find_lost: FindLost) -> None:
+    """One round. `find_lost` chooses those hand-overs that the engine will not run any more."""
+    for written in _waiting_steps(parts):
+        for name in find_lost(written):
+            with parts.database.write() as connection:
+                parts.hand_over(connection, *name)
+    _remove_batches(parts)
+    _remove_old_rows(parts)
     parts.archive.sweep_temporary(_TEMPORARY_SECONDS)
 
 
-def _redrive(parts: Parts, is_under_way: IsUnderWay) -> None:
-    untouched_since = parts.clock() - int(limits.overdue_seconds * SECOND)
-    last = 0
+def _waiting_steps(parts: Parts) -> Iterator[list[WrittenHandOver]]:
+    """The steps that wait, by our tables alone, a page in memory at a time."""
+    quiet, most = limits.overdue_seconds, limits.running_batches_per_account_max
+    find_batches = partial(waiting_steps.find_batches, quiet_seconds=quiet, running_max=most)
+    find_chunks = partial(waiting_steps.find_chunks, quiet_seconds=quiet)
+    find_deliveries = partial(waiting_steps.find_deliveries, quiet_seconds=quiet)
+    for batch_page in _pages(parts, find_batches, 0):
+        yield [_hand_over_of_batch(each) for each in batch_page]
+    for chunk_page in _pages(parts, find_chunks, (0, -1)):
+        yield list({_hand_over_of_chunk(each) for each in chunk_page})
+    for delivery_page in _pages(parts, find_deliveries, (0, 0)):
+        yield [_hand_over_of_delivery(each) for each in delivery_page]
+
+
+def _pages(
+    parts: Parts, find: Callable[[Connection, Any, int], list[_Row]], first_key: object
+) -> Iterator[list[_Row]]:
+    after = first_key
     while True:
         with parts.database.read() as connection:
-            found = batches.unfinished(connection, untouched_since, last, _BATCHES_AT_ONCE)
-        for batch in found:
-            for step, number in _awaited(parts, batch):
-                if not is_under_way(step, batch.id, number):
-                    with parts.database.write() as connection:
-                        parts.hand_over(connection, step, batch.id, number)
-        if len(found) < _BATCHES_AT_ONCE:
+            page = find(connection, after, _ROWS_AT_ONCE)
+        if page:
+            yield page
+        if len(page) < _ROWS_AT_ONCE:
             return
-        last = found[-1].id
+        after = page[-1].key
 
 
-def _redrive_deliveries(parts: Parts, is_under_way: IsUnderWay) -> None:
-    due_before = parts.clock() - int(limits.overdue_seconds * SECOND)
-    last = 0
-    while True:
-        with parts.database.read() as connection:
-            found = deliveries.overdue(connection, due_before, last, _BATCHES_AT_ONCE)
-        for delivery_id in found:
-            if not is_under_way(Step.DELIVER, delivery_id, 0):
-                with parts.database.write() as connection:
-                    parts.hand_over(connection, Step.DELIVER, delivery_id)
-        if len(found) < _BATCHES_AT_ONCE:
-            return
-        last = found[-1]
+def _hand_over_of_batch(batch: WaitingBatch) -> WrittenHandOver:
+    step = first_step(batch.operation_count)
+    if batch.status is Status.FINALIZING and step is Step.SPLIT:
+        step = Step.FINALIZE
+    return WrittenHandOver(StepName(step, batch.id), batch.hand_over_count)
 
 
-def _forget(parts: Parts) -> None:
-    """Drop what is kept for a while only."""
-    now = parts.clock()
-    with parts.database.write() as connection:
-        idempotency_keys.remove_old(connection, now - limits.idempotency_key_seconds * SECOND)
-        deliveries.remove_tests(connection, now - limits.result_days * DAY)
+def _hand_over_of_chunk(chunk: WaitingChunk) -> WrittenHandOver:
+    """That of the chunk; or of its batch, if that is small and run as a whole."""
+    name = chunk_step(chunk.batch_id, chunk.number, chunk.target)
+    if name.step is Step.EXECUTE and is_small(chunk.batch_operation_count):
+        return WrittenHandOver(StepName(Step.RUN, chunk.batch_id), chunk.batch_hand_over_count)
+    return WrittenHandOver(name, chunk.hand_over_count)
 
 
-def _awaited(parts: Parts, batch: Batch) -> Iterator[tuple[Step, int]]:
-    """What should run next for a batch, by the store alone."""
-    if batch.status is Status.PENDING:
-        if not batch.is_held or _may_begin(parts, batch):
-            yield first_step(batch), 0
-    elif batch.is_small:
-        yield Step.RUN, 0
-    elif batch.status is Status.PREPROCESSING:
-        yield Step.SPLIT, 0
-    elif batch.status is Status.FINALIZING:
-        yield Step.FINALIZE, 0
-    else:
-        with parts.database.read() as connection:
-            waiting = chunks.waiting(connection, batch)
-        yield from ((Step.EXECUTE, number) for number in waiting)
+def _hand_over_of_delivery(delivery: WaitingDelivery) -> WrittenHandOver:
+    return WrittenHandOver(StepName(Step.DELIVER, delivery.id), delivery.hand_over_count)
 
 
-def _may_begin(parts: Parts, batch: Batch) -> bool:
+def _remove_batches(parts: Parts) -> None:
+    """Remove batches that were deleted by their owner, or have expired, with their archives."""
     with parts.database.read() as connection:
-        running = batches.count_running(connection, batch.account_id)
-    return running < limits.running_batches_per_account_max
-
-
-def _dispose(parts: Parts) -> None:
-    with parts.database.read() as connection:
-        found = batches.disposable(connection, parts.clock(), _BATCHES_AT_ONCE)
+        found = batches.deleted(connection, _BATCHES_AT_ONCE)
+        found += batches.expired(connection, parts.clock(), _BATCHES_AT_ONCE)
     for batch in found:
         parts.archive.delete(batch.public_id)
         with parts.database.write() as connection:
             batches.remove(connection, batch)
+
+
+def _remove_old_rows(parts: Parts) -> None:
+    """Remove what is kept for a while only."""
+    now = parts.clock()
+    with parts.database.write() as connection:
+        idempotency_keys.remove_old(connection, now - limits.idempotency_key_seconds * SECOND)
+        deliveries.remove_tests(connection, now - limits.result_days * DAY)
 
 
 def drop_orphans(parts: Parts) -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from batchway import limits
 from batchway.kit.clock import DAY, Microseconds
+from batchway.model.positions import Positions
 
 
 class Status(StrEnum):
@@ -20,6 +21,14 @@ class Status(StrEnum):
 
 
 FIRST_CHUNK = 0  # the number of a batch's first chunk
+BUILTIN_TARGET = "audience"  # the name under which batches note the built-in target
+
+
+class ChunkState(StrEnum):
+    """A chunk is done when each of its operations has its result or is in another chunk."""
+
+    WAITING = "waiting"
+    DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,8 @@ class Batch:
     `chunks_left` counts the chunks that are not done. A pending batch `is_held` if it was turned
     away because as many batches of its account run as may. One that `is_cancelling` runs its
     operations no more, but still ends `finished`. `retry_of` is the batch whose errored operations
-    it runs again. `format_name` names the format of its results, in `formats/`.
+    it runs again. `format_name` names the format of its results, in `formats/`. `target` is the
+    name of the target of all its operations; None if they have several.
     """
 
     id: int
@@ -53,6 +63,7 @@ class Batch:
     format_name: str
     retry_of: int | None
     began_at: Microseconds | None
+    target: str | None
 
     @property
     def is_small(self) -> bool:
@@ -87,22 +98,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive operations of a batch that one worker executes at once.
+    """Operations of a batch that one worker executes at once; they all go to one target.
 
     Or the rest of one GET's pages: then `continuation` says, in the target's words, where it goes
     on, and `next_page` is the number of the page to be answered next.
     """
 
     number: int
-    first_position: int
-    operation_count: int
+    positions: Positions
     continuation: str | None = None
     next_page: int = 0
-
-    @property
-    def end_position(self) -> int:
-        """The first position behind it."""
-        return self.first_position + self.operation_count
+    target: str = BUILTIN_TARGET
 
 
 def is_small(operation_count: int) -> bool:
@@ -131,4 +137,5 @@ def _fits(held: list[Piece], piece: Piece) -> bool:
 
 
 def _chunk(number: int, held: list[Piece]) -> Chunk:
-    return Chunk(number, held[0].first_position, sum(each.operation_count for each in held))
+    count = sum(each.operation_count for each in held)
+    return Chunk(number, Positions.span(held[0].first_position, count))

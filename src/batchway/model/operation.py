@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from isal import isal_zlib
 
+from batchway.model.positions import Positions
+
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -43,15 +45,14 @@ def unpack(piece: bytes) -> list[Operation]:
     return _decoder.decode(isal_zlib.decompress(piece))
 
 
-def operations_between(
-    pieces: Iterable[tuple[int, bytes]], first_position: int, end_position: int
-) -> list[Operation]:
+def operations_at(pieces: Iterable[tuple[int, bytes]], positions: Positions) -> list[Operation]:
     """Return the operations at these positions.
 
     Each piece comes with the position of its first operation; the pieces are in order.
     """
-    operations: list[Operation] = []
-    for piece_position, data in pieces:
-        first = max(first_position - piece_position, 0)
-        operations += unpack(data)[first : end_position - piece_position]
-    return operations
+    found: list[Operation] = []
+    for first, data in pieces:
+        operations = unpack(data)
+        for each in positions.clip(first, first + len(operations)).ranges:
+            found += operations[each.start - first : each.stop - first]
+    return found

@@ -10,12 +10,13 @@ from batchway import limits
 from batchway.kit.clock import DAY, Microseconds
 from batchway.kit.ids import new_public_id
 from batchway.model.batch import Batch, Status
-from batchway.store.database import any_of, run, values_for
+from batchway.store.claims import is_free
+from batchway.store.database import any_of, run, sql_now, values_for
 
 _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_operations,
     finished_operations, errored_operations, chunk_count, chunks_left, submitted_at,
     completed_at, archive_key, is_held, operation_count, is_cancelling,
-    layout AS format_name, retry_of, began_at"""
+    layout AS format_name, retry_of, began_at, target"""
 # Seven days run from the POST; a batch that is not finished does not expire.
 _VISIBLE = """status <> 'deleted'
           AND (status <> 'finished' OR submitted_at > :now - :span)"""
@@ -64,7 +65,8 @@ def insert(  # noqa: PLR0913 - one argument a column
                                  operation_count, total_operations, layout, retry_of,
                                  submitted_at, touched_at)
             VALUES (:account_id, :public_id, :api_key_id, :base_url, 'pending',
-                    :operation_count, :operation_count, :format_name, :retry_of, :now, :now)
+                    :operation_count, :operation_count, :format_name, :retry_of, :now,
+                    {sql_now(connection)})
             ON CONFLICT (public_id) DO NOTHING
             RETURNING {_COLUMNS}
             """,
@@ -205,12 +207,16 @@ def count_running(connection: Connection, account_id: int) -> int:
     )
 
 
-def begin(connection: Connection, batch: Batch, running_max: int, now: Microseconds) -> bool:
-    """`pending → preprocessing`, unless as many batches of the account run as may."""
+def begin(
+    connection: Connection, batch: Batch, running_max: int, worker: str, now: Microseconds
+) -> bool:
+    """`pending → preprocessing`, claimed, unless as many batches of the account run as may."""
     begun = run(
         connection,
-        """
-        UPDATE batches SET status = 'preprocessing', began_at = :now, touched_at = :now
+        f"""
+        UPDATE batches
+        SET status = 'preprocessing', claimed_by = :worker, began_at = :now,
+            touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id AND status = 'pending'
           AND (is_cancelling OR :running_max > (
             SELECT count(*) FROM batches
@@ -220,41 +226,77 @@ def begin(connection: Connection, batch: Batch, running_max: int, now: Microseco
         batch_id=batch.id,
         account_id=batch.account_id,
         running_max=running_max,
+        worker=worker,
         now=now,
     )
     return bool(begun.rowcount)
 
 
-def start(connection: Connection, batch: Batch, chunk_count: int, now: Microseconds) -> bool:
-    """`preprocessing → started`, with the number of chunks that are to be done."""
+def claim(connection: Connection, batch_id: int, status: Status, worker: str) -> bool:
+    """Claim the step that a batch in this status waits for; False if it is over, or taken."""
+    claimed = run(
+        connection,
+        f"""
+        UPDATE batches SET claimed_by = :worker
+        WHERE id = :batch_id AND status = :status AND {is_free(connection)}
+        -- no account: steps work for all accounts
+        """,
+        batch_id=batch_id,
+        status=status,
+        worker=worker,
+    )
+    return bool(claimed.rowcount)
+
+
+def find_claimed(
+    connection: Connection, batch_id: int, status: Status, worker: str
+) -> Batch | None:
+    """The batch whose step in this status is claimed by this worker."""
+    row = run(
+        connection,
+        f"""
+        SELECT {_COLUMNS} FROM batches
+        WHERE id = :batch_id AND status = :status AND claimed_by = :worker
+        -- no account: steps work for all accounts
+        """,
+        batch_id=batch_id,
+        status=status,
+        worker=worker,
+    ).one_or_none()
+    return None if row is None else _batch(row)
+
+
+def start(connection: Connection, batch: Batch, chunk_count: int, worker: str) -> bool:
+    """`preprocessing → started`, with the number of chunks that are to be done; released."""
     started = run(
         connection,
-        """
+        f"""
         UPDATE batches
-        SET status = 'started', chunk_count = :chunks, chunks_left = :chunks, touched_at = :now
+        SET status = 'started', chunk_count = :chunks, chunks_left = :chunks, claimed_by = NULL,
+            touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id AND status = 'preprocessing'
+          AND claimed_by = :worker
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
         chunks=chunk_count,
-        now=now,
+        worker=worker,
     )
     return bool(started.rowcount)
 
 
-def record(
-    connection: Connection, batch: Batch, progress: Progress, now: Microseconds
-) -> Chunks | None:
+def record(connection: Connection, batch: Batch, progress: Progress) -> Chunks | None:
     """Count results; None if the batch does not run as it did when they were worked out."""
     row = run(
         connection,
-        """
+        f"""
         UPDATE batches
         SET finished_operations = finished_operations + :finished,
             errored_operations = errored_operations + :errored,
             total_operations = total_operations + :found,
             chunk_count = chunk_count + :new_chunks,
-            chunks_left = chunks_left + :new_chunks - :done_chunks, touched_at = :now
+            chunks_left = chunks_left + :new_chunks - :done_chunks,
+            touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id AND status = 'started'
           AND is_cancelling = :is_cancelling
         RETURNING chunk_count, chunks_left
@@ -267,62 +309,69 @@ def record(
         found=progress.found,
         new_chunks=progress.new_chunks,
         done_chunks=int(progress.is_chunk_done),
-        now=now,
     ).one_or_none()
     return None if row is None else Chunks(*row)
 
 
-def add_chunk(connection: Connection, batch: Batch, now: Microseconds) -> int | None:
+def add_chunk(connection: Connection, batch: Batch) -> int | None:
     """Room for one more chunk: its number, or None if the batch does not run."""
     count = run(
         connection,
-        """
+        f"""
         UPDATE batches
-        SET chunk_count = chunk_count + 1, chunks_left = chunks_left + 1, touched_at = :now
+        SET chunk_count = chunk_count + 1, chunks_left = chunks_left + 1,
+            touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id AND status = 'started'
         RETURNING chunk_count
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
-        now=now,
     ).scalar_one_or_none()
     return None if count is None else int(count) - 1
 
 
-def begin_finalizing(connection: Connection, batch: Batch, now: Microseconds) -> bool:
-    """`started → finalizing`, once no chunk is left."""
+def begin_finalizing(connection: Connection, batch: Batch, worker: str | None) -> bool:
+    """`started → finalizing`, once no chunk is left; claimed by a worker that finalizes at once."""
     moved = run(
         connection,
-        """
-        UPDATE batches SET status = 'finalizing', touched_at = :now
+        f"""
+        UPDATE batches
+        SET status = 'finalizing', claimed_by = :worker, touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id
           AND status = 'started' AND chunks_left = 0
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
-        now=now,
+        worker=worker,
     )
     return bool(moved.rowcount)
 
 
-def finish(
+def finish(  # noqa: PLR0913 - the batch, its archive, who made it and when
     connection: Connection,
     batch: Batch,
     archive_key: str | None,
     archive_bytes: int,
+    worker: str,
     now: Microseconds,
 ) -> bool:
-    """`finalizing → finished`, with the archive that holds the results, if there is one."""
+    """`finalizing → finished`, with the archive that holds the results, if there is one.
+
+    False if this worker has not claimed it, or no longer.
+    """
     finished = run(
         connection,
-        """
+        f"""
         UPDATE batches
-        SET status = 'finished', completed_at = :now, touched_at = :now,
-            archive_key = :archive_key, archive_bytes = :archive_bytes
+        SET status = 'finished', claimed_by = NULL, completed_at = :now,
+            archive_key = :archive_key, archive_bytes = :archive_bytes,
+            touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id AND status = 'finalizing'
+          AND claimed_by = :worker
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
+        worker=worker,
         archive_key=archive_key,
         archive_bytes=archive_bytes,
         now=now,
@@ -330,36 +379,35 @@ def finish(
     return bool(finished.rowcount)
 
 
-def begin_cancelling(connection: Connection, batch: Batch, now: Microseconds) -> bool:
+def begin_cancelling(connection: Connection, batch: Batch) -> bool:
     """Run no more operations of a batch whose results are not complete; it still ends `finished`.
 
     False if it is being cancelled already, or has no results left to produce.
     """
     begun = run(
         connection,
-        """
-        UPDATE batches SET is_cancelling = TRUE, is_held = FALSE, touched_at = :now
+        f"""
+        UPDATE batches
+        SET is_cancelling = TRUE, is_held = FALSE, touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id AND NOT is_cancelling
           AND status IN ('pending', 'preprocessing', 'started')
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
-        now=now,
     )
     return bool(begun.rowcount)
 
 
-def mark_deleted(connection: Connection, batch: Batch, now: Microseconds) -> bool:
+def mark_deleted(connection: Connection, batch: Batch) -> bool:
     """Any status → `deleted`: gone for its owner; the sweep removes what it left."""
     deleted = run(
         connection,
-        """
-        UPDATE batches SET status = 'deleted', touched_at = :now
+        f"""
+        UPDATE batches SET status = 'deleted', touched_at = {sql_now(connection)}
         WHERE id = :batch_id AND account_id = :account_id AND status <> 'deleted'
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
-        now=now,
     )
     return bool(deleted.rowcount)
 
@@ -393,34 +441,27 @@ def release_held(connection: Connection, account_id: int) -> Batch | None:
     return None if row is None else _batch(row)
 
 
-def unfinished(
-    connection: Connection, untouched_since: Microseconds, after_id: int, count: int
-) -> list[Batch]:
-    """Batches of all accounts on which nothing has happened lately, by key."""
+def deleted(connection: Connection, count: int) -> list[Batch]:
+    """Batches of all accounts that their owners have deleted, and whose rows are still there."""
     rows = run(
         connection,
         f"""
-        SELECT {_COLUMNS} FROM batches
-        WHERE status IN ('pending', 'preprocessing', 'started', 'finalizing')
-          AND touched_at < :untouched_since AND id > :after_id
-        ORDER BY id LIMIT :count
+        SELECT {_COLUMNS} FROM batches WHERE status = 'deleted' ORDER BY id LIMIT :count
         -- no account: the sweep works for all accounts
         """,
-        untouched_since=untouched_since,
-        after_id=after_id,
         count=count,
     )
     return [_batch(row) for row in rows]
 
 
-def disposable(connection: Connection, now: Microseconds, count: int) -> list[Batch]:
-    """Batches whose rows and archive are to be removed: deleted by their owner, or expired."""
+def expired(connection: Connection, now: Microseconds, count: int) -> list[Batch]:
+    """Finished batches of all accounts whose results are kept no longer, oldest first."""
     rows = run(
         connection,
         f"""
         SELECT {_COLUMNS} FROM batches
-        WHERE status = 'deleted' OR (status = 'finished' AND submitted_at <= :now - :span)
-        ORDER BY id LIMIT :count
+        WHERE status = 'finished' AND submitted_at <= :now - :span
+        ORDER BY submitted_at LIMIT :count
         -- no account: the sweep works for all accounts
         """,
         now=now,

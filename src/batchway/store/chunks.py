@@ -1,17 +1,29 @@
-"""Chunks: `waiting`, then `done`; a change is one guarded statement."""
+"""Chunks: `waiting`, then `done`; a change is one guarded statement.
+
+Only the worker that has claimed a chunk changes it (`claims.py`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
-from batchway.model.batch import Batch, Chunk
-from batchway.store.database import insert_many, run
+from batchway.kit.clock import SECOND, Microseconds
+from batchway.model.batch import Batch, Chunk, ChunkState
+from batchway.model.positions import Positions
+from batchway.store.claims import is_free
+from batchway.store.database import insert_many, run, sql_now
+
+EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may come this much too early
+_COLUMNS = "number, first_position, operation_count, positions, continuation, next_page, target"
+_IS_CLAIMED = """batch_id = :batch_id AND account_id = :account_id AND number = :number
+          AND state = 'waiting' AND claimed_by = :worker"""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A chunk that is about to be executed for the `number`-th time."""
+    """A chunk that this worker has claimed, to be executed for the `number`-th time."""
 
     chunk: Chunk
     number: int
@@ -28,20 +40,24 @@ def insert(connection: Connection, batch: Batch, new: Sequence[Chunk]) -> None:
             "account_id",
             "first_position",
             "operation_count",
+            "positions",
             "state",
             "continuation",
             "next_page",
+            "target",
         ),
         [
             (
                 batch.id,
                 chunk.number,
                 batch.account_id,
-                chunk.first_position,
-                chunk.operation_count,
-                "waiting",
+                chunk.positions.first,
+                len(chunk.positions),
+                _explicit(chunk.positions),
+                ChunkState.WAITING,
                 chunk.continuation,
                 chunk.next_page,
+                chunk.target,
             )
             for chunk in new
         ],
@@ -49,110 +65,164 @@ def insert(connection: Connection, batch: Batch, new: Sequence[Chunk]) -> None:
     )
 
 
-def attempt(connection: Connection, batch: Batch, number: int) -> Attempt | None:
-    """Count an attempt at a waiting chunk; None if it is done or the batch does not run."""
+def postpone(
+    connection: Connection, batch: Batch, chunk: Chunk, seconds: float, reason: str
+) -> None:
+    """Let a new chunk, which nobody has claimed yet, wait before its first attempt."""
+    run(
+        connection,
+        f"""
+        UPDATE chunks SET not_before = {sql_now(connection)} + :span, reason = :reason
+        WHERE batch_id = :batch_id AND account_id = :account_id AND number = :number
+          AND state = 'waiting' AND claimed_by IS NULL
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+        number=chunk.number,
+        span=int(seconds * SECOND),
+        reason=reason,
+    )
+
+
+def claim(connection: Connection, batch: Batch, number: int, worker: str) -> Attempt | None:
+    """Claim a waiting chunk and count the attempt; None if it is done, postponed or taken."""
     row = run(
         connection,
-        """
-        UPDATE chunks SET attempt_count = attempt_count + 1
-        WHERE batch_id = :batch_id AND account_id = :account_id
-          AND number = :number AND state = 'waiting'
-        RETURNING number, first_position, operation_count, continuation, next_page, attempt_count
+        f"""
+        UPDATE chunks
+        SET attempt_count = attempt_count + 1, claimed_by = :worker,
+            not_before = NULL, reason = NULL
+        WHERE batch_id = :batch_id AND account_id = :account_id AND number = :number
+          AND state = 'waiting' AND {is_free(connection)}
+          AND (not_before IS NULL OR not_before <= {sql_now(connection)} + :early)
+        RETURNING {_COLUMNS}, attempt_count
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
         number=number,
+        worker=worker,
+        early=EARLY,
     ).one_or_none()
-    if row is None:
-        return None
-    *chunk, attempt_count = row
-    return Attempt(Chunk(*chunk), attempt_count)
+    return None if row is None else _attempt(row)
 
 
-def finish(connection: Connection, batch: Batch, chunk: Chunk) -> bool:
-    """`waiting → done`, for a chunk that still has the size it was executed with."""
-    done = run(
+def find_claimed(connection: Connection, batch: Batch, number: int, worker: str) -> Attempt | None:
+    """The chunk as this worker has claimed it; None if it holds the chunk no longer."""
+    row = run(
         connection,
-        """
-        UPDATE chunks SET state = 'done'
-        WHERE batch_id = :batch_id AND account_id = :account_id
-          AND number = :number AND state = 'waiting' AND operation_count = :operation_count
-        """,
+        f"SELECT {_COLUMNS}, attempt_count FROM chunks WHERE {_IS_CLAIMED}",
         batch_id=batch.id,
         account_id=batch.account_id,
-        number=chunk.number,
-        operation_count=chunk.operation_count,
-    )
-    return bool(done.rowcount)
+        number=number,
+        worker=worker,
+    ).one_or_none()
+    return None if row is None else _attempt(row)
 
 
-def cut(connection: Connection, batch: Batch, chunk: Chunk, operation_count: int) -> None:
-    """Keep only the first operations of a chunk that is `finish`ed in this transaction."""
-    run(
-        connection,
-        """
-        UPDATE chunks SET operation_count = :operation_count
-        WHERE batch_id = :batch_id AND account_id = :account_id AND number = :number
-        """,
-        batch_id=batch.id,
-        account_id=batch.account_id,
-        number=chunk.number,
-        operation_count=operation_count,
-    )
-
-
-def advance(
-    connection: Connection, batch: Batch, chunk: Chunk, page_count: int, continuation: str | None
+def keep(
+    connection: Connection, batch: Batch, chunk: Chunk, positions: Positions, worker: str
 ) -> bool:
-    """Move a chunk of pages on, with a clean record; it is `done` when no page is left."""
+    """Keep only these positions of a claimed chunk, with a clean record; `done` if there are none.
+
+    Written in the transaction that records the results of the other positions, or moves them to
+    another chunk. False if this worker holds the chunk no longer.
+    """
+    kept = run(
+        connection,
+        f"""
+        UPDATE chunks
+        SET first_position = :first_position, operation_count = :operation_count,
+            positions = :positions, attempt_count = 0, state = :state, claimed_by = :claimed_by
+        WHERE {_IS_CLAIMED}
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+        number=chunk.number,
+        worker=worker,
+        first_position=positions.first,
+        operation_count=len(positions),
+        positions=_explicit(positions),
+        state=ChunkState.WAITING if positions else ChunkState.DONE,
+        claimed_by=worker if positions else None,
+    )
+    return bool(kept.rowcount)
+
+
+def advance(  # noqa: PLR0913 - the chunk, how far it has come, and who holds it
+    connection: Connection,
+    batch: Batch,
+    chunk: Chunk,
+    page_count: int,
+    continuation: str | None,
+    worker: str,
+) -> bool:
+    """Move a claimed chunk of pages on, with a clean record; it is `done` when no page is left.
+
+    False if this worker holds the chunk no longer.
+    """
+    is_done = continuation is None
     advanced = run(
         connection,
-        """
+        f"""
         UPDATE chunks
         SET next_page = next_page + :page_count, continuation = :continuation,
-            state = :state, attempt_count = 0
-        WHERE batch_id = :batch_id AND account_id = :account_id
-          AND number = :number AND state = 'waiting' AND next_page = :next_page
+            attempt_count = 0, state = :state, claimed_by = :claimed_by
+        WHERE {_IS_CLAIMED}
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
         number=chunk.number,
-        next_page=chunk.next_page,
+        worker=worker,
         page_count=page_count,
         continuation=continuation,
-        state="done" if continuation is None else "waiting",
+        state=ChunkState.DONE if is_done else ChunkState.WAITING,
+        claimed_by=None if is_done else worker,
     )
     return bool(advanced.rowcount)
 
 
-def shrink(connection: Connection, batch: Batch, chunk: Chunk, operation_count: int) -> bool:
-    """Keep only the first operations of a waiting chunk, with a clean record."""
-    shrunk = run(
-        connection,
-        """
-        UPDATE chunks SET operation_count = :operation_count, attempt_count = 0
-        WHERE batch_id = :batch_id AND account_id = :account_id
-          AND number = :number AND state = 'waiting' AND operation_count = :before
-        """,
-        batch_id=batch.id,
-        account_id=batch.account_id,
-        number=chunk.number,
-        operation_count=operation_count,
-        before=chunk.operation_count,
-    )
-    return bool(shrunk.rowcount)
-
-
-def waiting(connection: Connection, batch: Batch) -> list[int]:
-    """The numbers of the chunks that are not done."""
+def waiting(connection: Connection, batch: Batch) -> list[Chunk]:
+    """The chunks that are not done, in order."""
     rows = run(
         connection,
-        """
-        SELECT number FROM chunks
+        f"""
+        SELECT {_COLUMNS} FROM chunks
         WHERE batch_id = :batch_id AND account_id = :account_id AND state = 'waiting'
         ORDER BY number
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
     )
-    return list(rows.scalars())
+    return [_chunk(row) for row in rows]
+
+
+def find_reason(connection: Connection, batch: Batch) -> str | None:
+    """Why the postponed chunk that is due next waits; None if no chunk is postponed."""
+    return run(
+        connection,
+        """
+        SELECT reason FROM chunks
+        WHERE batch_id = :batch_id AND account_id = :account_id
+          AND state = 'waiting' AND not_before IS NOT NULL
+        ORDER BY not_before LIMIT 1
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+    ).scalar_one_or_none()
+
+
+def _explicit(positions: Positions) -> str | None:
+    """The text of positions with gaps; None for consecutive ones, which two numbers describe."""
+    return None if positions.is_consecutive else str(positions)
+
+
+def _attempt(row: Any) -> Attempt:  # noqa: ANN401 - a database row
+    return Attempt(_chunk(row), row.attempt_count)
+
+
+def _chunk(row: Any) -> Chunk:  # noqa: ANN401 - a database row
+    if row.positions is None:
+        positions = Positions.span(row.first_position, row.operation_count)
+    else:
+        positions = Positions.parse(row.positions)
+    return Chunk(row.number, positions, row.continuation, row.next_page, row.target)

@@ -1,7 +1,7 @@
-"""The database: one engine for SQLite or PostgreSQL, and the four points where they differ.
+"""The database: one engine for SQLite or PostgreSQL, and the five points where they differ.
 
 The points: how a transaction begins, how many rows are written at once, how a list of values is
-looked up, and whether rows can be locked. All other SQL is shared.
+looked up, whether rows can be locked, and how the time is read. All other SQL is shared.
 """
 
 import json
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, CursorResult, Engine, TextClause, create_engi
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from batchway import limits
+from batchway.kit.clock import Clock
 from batchway.store.sqlite_writers import BUSY_TIMEOUT, WriterQueue, begin_immediate
 
 Row = Sequence[Any]
@@ -34,6 +35,7 @@ SQLITE_PRAGMAS = (
 # by one. Of few sizes, so that all stay prepared; what is left is inserted one by one.
 _ROWS_AT_ONCE = (1_000, 50)
 _SQLITE_VALUES_MAX = 32_766  # in one statement
+_CLOCK = "batchway_clock"  # an execution option: statements know their connection only
 _CONFLICT_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _POSTGRES_OPTIONS = (
     f"-c idle_in_transaction_session_timeout={int(limits.idle_transaction_seconds * 1000)}"
@@ -41,12 +43,16 @@ _POSTGRES_OPTIONS = (
 
 
 class Database:
-    """Opens transactions; knows which dialect it speaks."""
+    """Opens transactions; knows which dialect it speaks.
 
-    def __init__(self, url: str) -> None:
+    With a `clock`, `sql_now` gives its moments instead of the database's own.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self.engine = engine.execution_options(**{_CLOCK: clock})
         self._writers = WriterQueue()
 
     @contextmanager
@@ -99,6 +105,20 @@ def run(connection: Connection, statement: str, **values: Any) -> CursorResult[*
 def is_sqlite(connection: Connection) -> bool:
     """Which of the two dialects a connection speaks."""
     return connection.dialect.name == "sqlite"
+
+
+def sql_now(connection: Connection) -> str:
+    """SQL for this moment in microseconds, by the clock that all processes share: the database's.
+
+    The clocks of hosts differ. What one process writes and another one compares with "now" must
+    come from one clock.
+    """
+    clock = connection.get_execution_options().get(_CLOCK)
+    if clock is not None:
+        return str(clock())
+    if is_sqlite(connection):
+        return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 
 def any_of(connection: Connection, name: str) -> str:

@@ -267,26 +267,6 @@ def exhaust_all(connection: Connection, webhook: BatchWebhook, now: Microseconds
     )
 
 
-def overdue(
-    connection: Connection, due_before: Microseconds, after_id: int, count: int
-) -> list[int]:
-    """The keys of deliveries of all accounts that should have been tried by now."""
-    rows = run(
-        connection,
-        """
-        SELECT id FROM deliveries
-        WHERE state = 'pending' AND next_attempt_at < :due_before AND touched_at < :due_before
-          AND id > :after_id
-        ORDER BY id LIMIT :count
-        -- no account: the sweep works for all accounts
-        """,
-        due_before=due_before,
-        after_id=after_id,
-        count=count,
-    )
-    return list(rows.scalars())
-
-
 def remove_tests(connection: Connection, fired_before: Microseconds) -> None:
     """Delete old test events; the others go with their batches."""
     run(

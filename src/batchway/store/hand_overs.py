@@ -1,61 +1,44 @@
-"""Numbers for hand-overs: each one that is written gets an id that was never used before."""
+"""Numbers of hand-overs: each one that is written gets an id that was never used before.
+
+To hand a step over is to release it: in one statement the step gets the next number, and nobody
+holds it any more.
+"""
 
 from sqlalchemy import Connection
 
-from batchway.model.step import Step
+from batchway.model.step import Step, StepName
+from batchway.store.claims import is_free
 from batchway.store.database import run
 
 
-def next_number(connection: Connection, step: Step, key: int, number: int) -> int | None:
-    """The number of the next hand-over of a step, or None if that step has no work left.
+def next_number(connection: Connection, name: StepName, worker: str) -> int | None:
+    """Release a step; the number of its next hand-over.
 
-    `key` is that of a batch, or of a delivery.
+    None if the step has no work left, or if another living worker holds it.
     """
-    if step is Step.EXECUTE:
-        return _of_chunk(connection, key, number)
-    if step is Step.DELIVER:
-        return _of_delivery(connection, key)
-    return _of_batch(connection, key)
+    if name.step.is_of_chunk:
+        return _release_chunk(connection, name, worker)
+    if name.step is Step.DELIVER:
+        return _count_for_delivery(connection, name)
+    return _release_batch(connection, name, worker)
 
 
-def last_number(connection: Connection, step: Step, key: int, number: int) -> int | None:
-    """The number of the newest hand-over of a step that has work left, or None."""
-    if step is Step.EXECUTE:
-        statement = """
-            SELECT hand_over_count FROM chunks
-            WHERE batch_id = :batch_id AND number = :number AND state = 'waiting'
-            -- no account: the sweep works for all accounts
-            """
-        return run(connection, statement, batch_id=key, number=number).scalar_one_or_none()
-    if step is Step.DELIVER:
-        statement = """
-            SELECT hand_over_count FROM deliveries
-            WHERE id = :delivery_id AND state = 'pending'
-            -- no account: the sweep works for all accounts
-            """
-        return run(connection, statement, delivery_id=key).scalar_one_or_none()
-    statement = """
-        SELECT hand_over_count FROM batches
-        WHERE id = :batch_id AND status NOT IN ('finished', 'deleted')
-        -- no account: the sweep works for all accounts
-        """
-    return run(connection, statement, batch_id=key).scalar_one_or_none()
-
-
-def _of_chunk(connection: Connection, batch_id: int, number: int) -> int | None:
+def _release_chunk(connection: Connection, name: StepName, worker: str) -> int | None:
     return run(
         connection,
-        """
-        UPDATE chunks SET hand_over_count = hand_over_count + 1
+        f"""
+        UPDATE chunks SET hand_over_count = hand_over_count + 1, claimed_by = NULL
         WHERE batch_id = :batch_id AND number = :number AND state = 'waiting'
+          AND {is_free(connection)}
         RETURNING hand_over_count -- no account: steps work for all accounts
         """,
-        batch_id=batch_id,
-        number=number,
+        batch_id=name.key,
+        number=name.number,
+        worker=worker,
     ).scalar_one_or_none()
 
 
-def _of_delivery(connection: Connection, delivery_id: int) -> int | None:
+def _count_for_delivery(connection: Connection, name: StepName) -> int | None:
     return run(
         connection,
         """
@@ -63,17 +46,18 @@ def _of_delivery(connection: Connection, delivery_id: int) -> int | None:
         WHERE id = :delivery_id AND state = 'pending'
         RETURNING hand_over_count -- no account: steps work for all accounts
         """,
-        delivery_id=delivery_id,
+        delivery_id=name.key,
     ).scalar_one_or_none()
 
 
-def _of_batch(connection: Connection, batch_id: int) -> int | None:
+def _release_batch(connection: Connection, name: StepName, worker: str) -> int | None:
     return run(
         connection,
-        """
-        UPDATE batches SET hand_over_count = hand_over_count + 1
-        WHERE id = :batch_id AND status NOT IN ('finished', 'deleted')
+        f"""
+        UPDATE batches SET hand_over_count = hand_over_count + 1, claimed_by = NULL
+        WHERE id = :batch_id AND status NOT IN ('finished', 'deleted') AND {is_free(connection)}
         RETURNING hand_over_count -- no account: steps work for all accounts
         """,
-        batch_id=batch_id,
+        batch_id=name.key,
+        worker=worker,
     ).scalar_one_or_none()

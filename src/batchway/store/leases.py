@@ -6,7 +6,7 @@ No lease belongs to an account: processes work for all of them.
 from sqlalchemy import Connection
 
 from batchway.kit.clock import SECOND
-from batchway.store.database import is_sqlite, run
+from batchway.store.database import run, sql_now
 
 _CARETAKER = "caretaker"
 
@@ -17,7 +17,7 @@ def renew(connection: Connection, name: str, *, is_ready: bool, seconds: float) 
         connection,
         f"""
         INSERT INTO leases (name, holder, is_ready, expires_at)
-        VALUES (:name, :name, :is_ready, {_now(connection)} + :span)
+        VALUES (:name, :name, :is_ready, {sql_now(connection)} + :span)
         ON CONFLICT (name) DO UPDATE
         SET is_ready = excluded.is_ready, expires_at = excluded.expires_at
         -- no account: leases belong to processes
@@ -50,7 +50,7 @@ def live(connection: Connection) -> set[str]:
     rows = run(
         connection,
         f"""
-        SELECT name FROM leases WHERE expires_at > {_now(connection)}
+        SELECT name FROM leases WHERE expires_at > {sql_now(connection)}
         -- no account: leases belong to processes
         """,
     )
@@ -63,7 +63,7 @@ def is_any_ready(connection: Connection) -> bool:
         connection,
         f"""
         SELECT 1 FROM leases
-        WHERE is_ready AND expires_at > {_now(connection)} LIMIT 1
+        WHERE is_ready AND expires_at > {sql_now(connection)} LIMIT 1
         -- no account: leases belong to processes
         """,
     ).scalar()
@@ -72,15 +72,15 @@ def is_any_ready(connection: Connection) -> bool:
 
 def take_caretaker(connection: Connection, holder: str, seconds: float) -> bool:
     """Become the one caretaker for a while, or stay it; False while another one is."""
-    now = _now(connection)
+    moment = sql_now(connection)
     taken = run(
         connection,
         f"""
         INSERT INTO leases (name, holder, is_ready, expires_at)
-        VALUES (:name, :holder, FALSE, {now} + :span)
+        VALUES (:name, :holder, FALSE, {moment} + :span)
         ON CONFLICT (name) DO UPDATE
         SET holder = excluded.holder, expires_at = excluded.expires_at
-        WHERE leases.holder = excluded.holder OR leases.expires_at <= {now}
+        WHERE leases.holder = excluded.holder OR leases.expires_at <= {moment}
         -- no account: leases belong to processes
         """,
         name=_CARETAKER,
@@ -88,9 +88,3 @@ def take_caretaker(connection: Connection, holder: str, seconds: float) -> bool:
         span=int(seconds * SECOND),
     )
     return bool(taken.rowcount)
-
-
-def _now(connection: Connection) -> str:
-    if is_sqlite(connection):
-        return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"

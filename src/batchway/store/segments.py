@@ -8,12 +8,15 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway.model.batch import Batch
+from batchway.model.positions import Positions
 from batchway.model.segment import Segment
 from batchway.store.database import execute_many, run
 
+# Segments of an older version do not say where they end. They end where their chunk ends.
 _KEYS = """
     SELECT s.chunk_number, s.number, s.kind, s.first_position,
-           c.first_position + c.operation_count AS end_position, s.first_page,
+           COALESCE(s.end_position, c.first_position + c.operation_count) AS end_position,
+           s.positions, s.first_page,
            s.operation_count AS result_count, s.errored_count, s.status_counts, s.file_count,
            s.raw_bytes, s.byte_count, s.crc32, s.archive_offset
     FROM segments AS s JOIN chunks AS c
@@ -27,15 +30,16 @@ _status_counts = msgspec.json.Decoder(dict[int, int])
 class NewSegment:
     """A segment to be kept: where its results stand in the batch, and what they come to.
 
-    Within a chunk, `number` tells its segments apart. `kind` is the results format's own word for
-    how the segment is written. The results are those of consecutive operations, or of consecutive
-    pages of one operation from `first_page` on.
+    `kind` is the results format's own word for how the segment is written. The results are those
+    of operations at `positions`, in their order, or of consecutive pages of one operation from
+    `first_page` on. A format may put the results of one part into several segments: then
+    `first_position` is that of its first result, and `positions` are those of the whole part.
     """
 
     chunk_number: int
-    number: int
     kind: str
     first_position: int
+    positions: Positions
     first_page: int
     status_counts: Mapping[int, int]
     errored_count: int
@@ -51,7 +55,7 @@ class NewSegment:
 class SegmentKey:
     """A segment without its data.
 
-    It holds results of operations from `first_position` to before `end_position`.
+    It holds results of operations at `positions`; `number` tells the segments of a chunk apart.
     `status_counts` is None for segments of an older version; `archive_offset` is where the data
     stands in the finished archive, None before that.
     """
@@ -60,7 +64,7 @@ class SegmentKey:
     number: int
     kind: str
     first_position: int
-    end_position: int
+    positions: Positions
     first_page: int
     result_count: int
     errored_count: int
@@ -78,20 +82,25 @@ def insert(connection: Connection, batch: Batch, new: NewSegment) -> None:
         "batch_id": batch.id,
         "account_id": batch.account_id,
         "chunk_number": new.chunk_number,
-        "number": new.number,
     }
-    run(
+    positions = new.positions
+    number = run(
         connection,
         """
         INSERT INTO segments (batch_id, account_id, chunk_number, number, kind, first_position,
-                              first_page, operation_count, errored_count, status_counts,
-                              file_count, raw_bytes, byte_count, crc32)
-        VALUES (:batch_id, :account_id, :chunk_number, :number, :kind, :first_position,
-                :first_page, :result_count, :errored_count, :status_counts,
-                :file_count, :raw_bytes, :byte_count, :crc32)
+                              end_position, positions, first_page, operation_count, errored_count,
+                              status_counts, file_count, raw_bytes, byte_count, crc32)
+        SELECT :batch_id, :account_id, :chunk_number, COALESCE(max(number) + 1, 0), :kind,
+               :first_position, :end_position, :positions, :first_page, :result_count,
+               :errored_count, :status_counts, :file_count, :raw_bytes, :byte_count, :crc32
+        FROM segments
+        WHERE batch_id = :batch_id AND account_id = :account_id AND chunk_number = :chunk_number
+        RETURNING number
         """,
         kind=new.kind,
         first_position=new.first_position,
+        end_position=positions.end,
+        positions=None if positions.is_consecutive else str(positions),
         first_page=new.first_page,
         result_count=new.result_count,
         errored_count=new.errored_count,
@@ -101,13 +110,14 @@ def insert(connection: Connection, batch: Batch, new: NewSegment) -> None:
         byte_count=len(new.segment.data),
         crc32=new.segment.crc32,
         **key,
-    )
+    ).scalar_one()
     run(
         connection,
         """
         INSERT INTO segment_data (batch_id, account_id, chunk_number, number, data)
         VALUES (:batch_id, :account_id, :chunk_number, :number, :data)
         """,
+        number=number,
         data=new.segment.data,
         **key,
     )
@@ -180,10 +190,17 @@ def drop_data(connection: Connection, batch: Batch) -> None:
 
 
 def _key(row: Any) -> SegmentKey:  # noqa: ANN401 - a database row
+    values = row._asdict()
+    first, end = row.first_position, values.pop("end_position")
     counts = row.status_counts
     return SegmentKey(
-        **row._asdict()
+        **values
         | {
+            "positions": _positions(row.positions, first, end),
             "status_counts": None if counts is None else _status_counts.decode(counts),
         }
     )
+
+
+def _positions(explicit: str | None, first: int, end: int) -> Positions:
+    return Positions.span(first, end - first) if explicit is None else Positions.parse(explicit)

@@ -1,0 +1,71 @@
+"""The engine's books: which hand-overs will still be run, taken over, or deleted."""
+
+from collections.abc import Sequence
+
+import structlog
+from dbos import DBOS, error
+
+from batchway import limits
+from batchway.engine.hand_overs import workflow_id
+from batchway.engine.lanes import LANES
+from batchway.kit.clock import SECOND, Clock, format_iso
+from batchway.model.step import StepName, WrittenHandOver
+from batchway.store import leases
+from batchway.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+_UNDER_WAY = ["ENQUEUED", "PENDING", "DELAYED"]
+_OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+
+def find_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
+    """The steps whose newest hand-over the engine will not run any more; one question for all."""
+    ids = {workflow_id(each): each.name for each in written}
+    under_way = DBOS.list_workflows(
+        workflow_ids=list(ids), status=_UNDER_WAY, load_input=False, load_output=False
+    )
+    for each in under_way:
+        ids.pop(each.workflow_id, None)
+    return list(ids.values())
+
+
+def take_over(database: Database) -> None:
+    """Let other workers run what dead ones had dequeued.
+
+    The books are read first and the leases second: a worker that takes a hand-over has a lease.
+    """
+    pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+    with database.read() as connection:
+        alive = leases.live(connection)
+    for lane in set(LANES.values()):
+        lost = [
+            each.workflow_id
+            for each in pending
+            if each.queue_name == lane.name and each.executor_id not in alive
+        ]
+        if lost:
+            log.warning("taken_over", hand_overs=len(lost))
+            _resume(lost, lane.name)
+
+
+def _resume(workflow_ids: Sequence[str], queue: str) -> None:
+    try:
+        DBOS.resume_workflows(list(workflow_ids), queue_name=queue)
+    except error.DBOSNonExistentWorkflowError:
+        if len(workflow_ids) > 1:  # one of them is gone, which fails all
+            for each in workflow_ids:
+                _resume([each], queue)
+
+
+def delete_old(clock: Clock) -> None:
+    """Delete hand-overs that have been over for a while."""
+    over = DBOS.list_workflows(
+        status=_OVER,
+        completed_before=format_iso(clock() - int(limits.overdue_seconds * SECOND)),
+        limit=limits.swept_workflows_max,
+        load_input=False,
+        load_output=False,
+    )
+    if over:
+        DBOS.delete_workflows([each.workflow_id for each in over])

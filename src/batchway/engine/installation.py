@@ -1,0 +1,44 @@
+"""The engine's part of an installation: its tables, its queues, and how a process joins it."""
+
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
+
+from batchway.engine.lanes import LANES
+from batchway.store.database import Database
+
+_APPLICATION = "batchway"
+# Changes only with a workflow that cannot continue what an older version began.
+VERSION = "1"
+WORKFLOW = "step"  # the one workflow: its arguments name the step
+
+
+def prepare(database: Database) -> None:
+    """Make or update the engine's own tables. May be called any number of times."""
+    DBOS.migrate(database.url)
+    client = open_client(database)
+    for lane in set(LANES.values()):
+        client.register_queue(
+            lane.name, worker_concurrency=lane.concurrency, polling_interval_sec=lane.poll_seconds
+        )
+    client.destroy()
+
+
+def open_client(database: Database) -> DBOSClient:
+    """What writes hand-overs, in a process that need not run steps."""
+    return DBOSClient(
+        system_database_engine=database.engine,
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=_APPLICATION,
+        lazy=True,
+    )
+
+
+def worker_config(database: Database, executor_id: str) -> DBOSConfig:
+    """How a worker joins; `executor_id` is the name of its lease."""
+    return DBOSConfig(
+        name=_APPLICATION,
+        application_version=VERSION,
+        executor_id=executor_id,
+        system_database_engine=database.engine,
+        serializer=DBOSPortableJSONSerializer(),
+        log_level="ERROR",
+    )

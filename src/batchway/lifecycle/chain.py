@@ -1,0 +1,131 @@
+"""Chain: the steps of a batch that one worker runs one after the other.
+
+A worker that ends a step claims the step that follows in the same transaction, and runs it at once:
+no hand-over is written, and no worker waits for a look at the queue. Other steps that follow are
+handed over. If the process dies, its lease ends; the sweep then hands over what it has claimed.
+
+A chain ends after `step_seconds_max`, so that other batches get a turn: what follows then is handed
+over. A small batch is run by one chain from beginning to end, and its chunks are not handed over.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from batchway import limits
+from batchway.kit.clock import SECOND, Microseconds
+from batchway.lifecycle.parts import Parts
+from batchway.model.batch import Batch, Chunk, Status
+from batchway.model.step import Step, StepName
+from batchway.store import batches, chunks
+
+
+def chunk_step(batch_id: int, number: int, _target: str) -> StepName:
+    """The step that executes a chunk for a target."""
+    return StepName(Step.EXECUTE, batch_id, number)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One run of steps; `first` is the step that was handed over.
+
+    Used by one thread. `close` it when the last step has ended.
+    """
+
+    parts: Parts
+    first: StepName
+    ends_at: Microseconds
+    _entered: list[StepName] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, parts: Parts, first: StepName) -> "Chain":
+        """A chain whose time begins now."""
+        return cls(parts, first, parts.clock() + int(limits.step_seconds_max * SECOND))
+
+    @property
+    def batch_id(self) -> int:
+        """The key of the batch that all steps work on."""
+        return self.first.key
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what follows is to be handed over."""
+        return self.parts.clock() >= self.ends_at
+
+    def close(self) -> None:
+        """The process runs none of the chain's steps any more."""
+        self.parts.running.leave(self._entered)
+
+    def claim_batch(self, connection: Connection, step: Step, status: Status) -> StepName | None:
+        """Claim the step of a batch in this status; None if it is over, or runs elsewhere."""
+        name = StepName(step, self.batch_id)
+        if not self.enter(name):
+            return None
+        is_claimed = batches.claim(connection, self.batch_id, status, self.parts.worker)
+        return name if is_claimed else None
+
+    def claim_chunk(self, connection: Connection, batch: Batch, name: StepName) -> StepName | None:
+        """Claim a waiting chunk, and count the attempt; None if it is done, or runs elsewhere."""
+        if not self.enter(name):
+            return None
+        attempt = chunks.claim(connection, batch, name.number, self.parts.worker)
+        return None if attempt is None else name
+
+    def enter(self, name: StepName) -> bool:
+        """Note that this process runs a step; False if another of its threads does."""
+        if name in self._entered:
+            return True
+        if not self.parts.running.enter(name):
+            return False
+        self._entered.append(name)
+        return True
+
+    def follow(
+        self, connection: Connection, batch: Batch, waiting: Sequence[Chunk], chunks_left: int
+    ) -> StepName | None:
+        """What this chain runs next, claimed in the transaction that ends a step.
+
+        `waiting` are the chunks that the step leaves to be done; those that are not claimed are
+        handed over. `chunks_left` counts all chunks of the batch that are not done.
+        """
+        if not chunks_left:
+            return self._follow_with_finalize(connection, batch)
+        names = [chunk_step(batch.id, chunk.number, chunk.target) for chunk in waiting]
+        own = [name for name in names if self._runs(name)]
+        if batch.is_small and self._runs(self.first):
+            self._hand_over(connection, (name for name in names if name not in own))
+            return self._follow_in_small_batch(connection, batch)
+        goes_on = bool(own) and not self.is_over
+        following = self.claim_chunk(connection, batch, own[0]) if goes_on else None
+        self._hand_over(connection, (name for name in names if name != following))
+        return following
+
+    def _runs(self, name: StepName) -> bool:
+        """Whether a step is of this chain's kind: chunks that are sent have chains of their own."""
+        return (name.step is Step.SEND) == (self.first.step is Step.SEND)
+
+    def _follow_with_finalize(self, connection: Connection, batch: Batch) -> StepName | None:
+        name = StepName(Step.FINALIZE, batch.id)
+        goes_on = self._runs(name) and not self.is_over and self.enter(name)
+        if not batches.begin_finalizing(connection, batch, self.parts.worker if goes_on else None):
+            return None
+        if goes_on:
+            return name
+        self._hand_over(connection, [name])
+        return None
+
+    def _follow_in_small_batch(self, connection: Connection, batch: Batch) -> StepName | None:
+        """The first of its waiting chunks that this chain can claim."""
+        if self.is_over:
+            self._hand_over(connection, [StepName(Step.RUN, batch.id)])
+            return None
+        for chunk in chunks.waiting(connection, batch):
+            name = chunk_step(batch.id, chunk.number, chunk.target)
+            if self._runs(name) and self.claim_chunk(connection, batch, name):
+                return name
+        return None
+
+    def _hand_over(self, connection: Connection, names: Iterable[StepName]) -> None:
+        for name in names:
+            self.parts.hand_over(connection, *name)

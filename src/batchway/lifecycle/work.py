@@ -1,0 +1,66 @@
+"""Work: a claimed chunk with all that its execution needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchway.contract.links import Links
+from batchway.contract.request import Caller
+from batchway.formats.base import Entry
+from batchway.lifecycle.parts import Parts
+from batchway.model.batch import Batch, Chunk
+from batchway.model.operation import Operation, operations_at
+from batchway.model.result import Result
+from batchway.model.step import StepName
+from batchway.store import accounts, batches, chunks, inputs
+
+
+@dataclass(frozen=True)
+class Work:
+    """A chunk that is being executed: operations, or one GET whose further pages are wanted."""
+
+    batch: Batch
+    chunk: Chunk
+    attempt_number: int  # since results of the chunk were last recorded, from 1
+    caller: Caller
+    is_key_revoked: bool
+    operations: Sequence[Operation]
+
+    @property
+    def is_pages(self) -> bool:
+        """Whether results are pages of the one operation."""
+        return self.chunk.continuation is not None
+
+    def place_results(self, results: Sequence[Result]) -> list[Entry]:
+        """Give the results of the first operations, or of the next pages, their places."""
+        positions = self.chunk.positions
+        if self.is_pages:
+            operation = self.operations[0]
+            return [
+                Entry(positions.first, page, operation, result)
+                for page, result in enumerate(results, self.chunk.next_page)
+            ]
+        triples = zip(positions, self.operations, results, strict=False)
+        return [Entry(position, 0, operation, result) for position, operation, result in triples]
+
+
+def load_work(parts: Parts, name: StepName) -> Work | None:
+    """A chunk that this worker has claimed; None if it holds it no longer, or the batch is over."""
+    with parts.database.read() as connection:
+        batch = batches.get(connection, name.key)
+        if batch is None or not batch.is_running:
+            return None
+        attempt = chunks.find_claimed(connection, batch, name.number, parts.worker)
+        if attempt is None:
+            return None
+        account = accounts.find(connection, batch.account_id)
+        is_revoked = accounts.is_key_revoked(connection, batch.account_id, batch.api_key_id)
+        positions = attempt.chunk.positions
+        pieces = inputs.between(connection, batch, positions.first, positions.end)
+    caller = Caller(
+        account_id=batch.account_id,
+        account_name=account.name if account else "",
+        now=parts.clock(),
+        links=Links(batch.base_url),
+    )
+    operations = operations_at(pieces, positions)
+    return Work(batch, attempt.chunk, attempt.number, caller, is_revoked, operations)

@@ -1,0 +1,55 @@
+"""The steps of batches, one at a time: as when each is handed over and nothing follows at once."""
+
+from batchway.lifecycle import execute as executing
+from batchway.lifecycle import finalize as finalizing
+from batchway.lifecycle import split as splitting
+from batchway.lifecycle.chain import Chain
+from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.steps import run_chain
+from batchway.model.step import Step, StepName
+
+
+def split(parts: Parts, batch_id: int) -> None:
+    """Split a batch; all of its chunks are handed over."""
+    chain = _ended_chain(parts, StepName(Step.SPLIT, batch_id))
+    try:
+        splitting.split(chain)
+    finally:
+        chain.close()
+
+
+def execute(parts: Parts, batch_id: int, number: int) -> None:
+    """Execute a chunk, as far as its target answers it at once."""
+    chain = _ended_chain(parts, StepName(Step.EXECUTE, batch_id, number))
+    try:
+        claimed = executing.begin_chunk(chain)
+        if claimed is not None:
+            executing.execute(chain, claimed)
+    finally:
+        chain.close()
+
+
+def finalize(parts: Parts, batch_id: int) -> None:
+    """Write the archive of a batch all of whose chunks are done."""
+    chain = _ended_chain(parts, StepName(Step.FINALIZE, batch_id))
+    try:
+        claimed = finalizing.begin_finalize(chain)
+        if claimed is not None:
+            finalizing.finalize(chain, claimed)
+    finally:
+        chain.close()
+
+
+def run(parts: Parts, batch_id: int) -> None:
+    """All the steps of a small batch, as one chain."""
+    run_steps(parts, Step.RUN, batch_id)
+
+
+def run_steps(parts: Parts, step: Step, batch_id: int, number: int = 0) -> list[StepName]:
+    """A step and those that it claims, as a worker runs them; the names of those."""
+    return list(run_chain(parts, StepName(step, batch_id, number)))
+
+
+def _ended_chain(parts: Parts, first: StepName) -> Chain:
+    """A chain whose time is over, so that it hands over all that follows."""
+    return Chain(parts, first, ends_at=0)
