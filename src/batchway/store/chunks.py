@@ -84,6 +84,22 @@ def postpone(
     )
 
 
+def end_waits(connection: Connection, batch: Batch) -> list[Chunk]:
+    """Let postponed chunks of a batch be claimed at once; those chunks."""
+    rows = run(
+        connection,
+        f"""
+        UPDATE chunks SET not_before = NULL, reason = NULL
+        WHERE batch_id = :batch_id AND account_id = :account_id
+          AND state = 'waiting' AND not_before IS NOT NULL
+        RETURNING {_COLUMNS}
+        """,
+        batch_id=batch.id,
+        account_id=batch.account_id,
+    )
+    return [_chunk(row) for row in rows]
+
+
 def claim(connection: Connection, batch: Batch, number: int, worker: str) -> Attempt | None:
     """Claim a waiting chunk and count the attempt; None if it is done, postponed or taken."""
     row = run(
