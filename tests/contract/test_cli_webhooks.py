@@ -276,7 +276,7 @@ def test_operations_are_chosen(server: Server, arguments: list[str], expected: l
 
 
 def test_retry_runs_what_errored_again(server: Server) -> None:
-    """The errored operations become a new batch; without any, or while the batch runs, it is refused."""
+    """The errored operations become a new batch; without any it is refused."""
     batch_id = server.submit([PING, MISSING])
     server.finished(batch_id)
 

@@ -292,7 +292,7 @@ def test_a_missing_or_broken_stream_is_an_error(
 def test_a_server_that_has_answered_gets_more_retries(
     stage: Stage, connection: Connection, waits: list[float]
 ) -> None:
-    """A server that has answered before may be restarting; one that never has is probably absent."""
+    """A server that has answered before may be restarting, so it gets more time."""
     stage.answers = [Answer(503)]
     with pytest.raises(Refusal):
         connection.get("/things", Thing)

@@ -200,7 +200,7 @@ def test_an_event_becomes_text() -> None:
     ],
 )
 def test_a_wrong_signature_is_shown(event: Event, secret: str) -> None:
-    """The secret or the body is another one, the signature is old or absent, or there is no secret."""
+    """The secret or body is another one, the signature old or absent, or no secret is known."""
     text = format_event(event, secret)
 
     assert "SIGNATURE WRONG" in text

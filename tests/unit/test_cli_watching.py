@@ -116,7 +116,7 @@ def test_a_batch_is_followed_by_its_events(stage: Stage, connection: Connection)
 def test_without_a_stream_the_batch_is_polled(
     stage: Stage, connection: Connection, no_stream: Answer
 ) -> None:
-    """If the stream is missing, breaks or is invalid, it is not requested again; polling replaces it."""
+    """If the stream is missing, breaks or is invalid, polling replaces it."""
     stage.answers = [no_stream, polled(10), polled(100)]
     seen: list[BatchProgress] = []
 
@@ -211,7 +211,7 @@ def test_the_pace_counts_from_the_beginning_of_the_watching(
     ],
 )
 def test_a_line_of_progress_says_what_is_known(told: dict[str, Any], expected: str) -> None:
-    """It has the status, the counters, the rate of the server or ours, and the end if it is known."""
+    """It has the status, the counters, a rate, and the estimated end if it is known."""
     times = iter([10.0, 12.0])
     pace = Pace.start(now=lambda: next(times))
     shown = BatchProgress("b1", "started", 100, 50, 3, **told)
