@@ -22,7 +22,7 @@ from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Piece, Status
-from batchway.model.operation import Operation, pack
+from batchway.model.operation import Operation, count_characters, pack
 from batchway.store import accounts, batches, deliveries, idempotency_keys, inputs
 from batchway.store.idempotency_keys import Use
 from batchway.targets.table import TargetTable
@@ -69,7 +69,7 @@ class Incoming(AbstractContextManager["Incoming"]):
             self._keep(operations)
             return
         for operation in operations:
-            size = _characters(operation)
+            size = count_characters(operation)
             is_full = len(self._waiting) == limits.piece_operations_max
             if is_full or self._waiting_characters + size > limits.piece_bytes_max:
                 self._keep_waiting()
@@ -108,14 +108,6 @@ class Incoming(AbstractContextManager["Incoming"]):
         self._pieces.append((piece, len(data)))
         self._spool.write(data)
         self._kept_count += len(operations)
-
-
-def _characters(operation: Operation) -> int:
-    """About as many as an operation has; whatever a client can make long is counted."""
-    count = len(operation.path) + len(operation.body or "") + len(operation.operation_id or "")
-    if operation.params:
-        count += sum(len(name) + len(value) for name, value in operation.params.items())
-    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,15 @@ def unpack(piece: bytes) -> list[Operation]:
     return _decoder.decode(isal_zlib.decompress(piece))
 
 
+def count_characters(operation: Operation) -> int:
+    """Return about how many characters an operation has: all that a client can make long."""
+    count = len(operation.path) + len(operation.body or "") + len(operation.operation_id or "")
+    for texts in (operation.params, operation.headers):
+        if texts:
+            count += sum(len(name) + len(value) for name, value in texts.items())
+    return count
+
+
 def operations_at(pieces: Iterable[tuple[int, bytes]], positions: Positions) -> list[Operation]:
     """Return the operations at these positions.
 

@@ -14,7 +14,7 @@ gets has passed `check_operation`.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -153,10 +153,10 @@ class SendingTarget(Target):
     """Sends operations to what we do not control: each at least once, always with the same key."""
 
     @abstractmethod
-    def send(self, sending: Sending) -> Iterator[Slice]:
+    def send(self, sending: Sending) -> Generator[Slice, None, None]:
         """Send the operations, and yield their results in slices as they arrive.
 
-        Each slice is committed before the iterator is asked for the next one. Yield at least once
+        Each slice is committed before the generator is asked for the next one. Yield at least once
         a second, and before the results together are larger than `limits.answer_bytes_max`: what
         was not yielded when the process dies is sent again. Each operation is in one slice, with
         its result or among the postponed; a result has no continuation. An operation that got no
@@ -166,7 +166,7 @@ class SendingTarget(Target):
         (a `NoAnswer` where you do not wait for the response), and return. The operations that are
         in no slice have not been sent: they are recorded as cancelled, or sent later.
 
-        The iterator is closed without having reached its end if the batch was deleted. An
+        The generator is closed early if the batch was deleted. An
         exception ends this attempt only: what is not committed is sent again.
         """
 

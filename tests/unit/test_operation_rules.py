@@ -1,0 +1,80 @@
+"""The rules that hold for the operations of every target."""
+
+import pytest
+
+from batchway import limits
+from batchway.contract.problems import Refused
+from batchway.lifecycle.screen import screen
+from batchway.model.operation import Operation
+from batchway.model.result import Result
+from batchway.targets.base import check_operation
+
+
+def make_operation(path: str = "/ping", headers: dict[str, str] | None = None) -> Operation:
+    """An operation with what the rules look at."""
+    return Operation("GET", path, {}, None, None, headers=headers or {})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/batches",
+        "//batches/1",
+        "/batch-webhooks/x",
+        "https://example.com/3.0/lists",
+        "/lists/../x",
+    ],
+)
+def test_paths_that_no_target_gets(path: str) -> None:
+    """Absolute paths, paths with relative segments, and batches within batches are refused."""
+    with pytest.raises(Refused) as raised:
+        check_operation(make_operation(path))
+
+    assert 400 == raised.value.problem.status
+
+
+@pytest.mark.parametrize("path", ["/lists/batches", "/lists/a..b", "/batches-of-cake", "/"])
+def test_paths_that_look_alike(path: str) -> None:
+    """They are the target's own."""
+    check_operation(make_operation(path))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer x"},
+        {"Host": "example.com"},
+        {"Transfer-Encoding": "chunked"},
+        {"x": "1\r\ny: 2"},
+        {"x y": "1"},
+        {"": "1"},
+        {f"x-{number}": "1" for number in range(limits.operation_headers_max + 1)},
+    ],
+)
+def test_headers_that_no_target_gets(headers: dict[str, str]) -> None:
+    """Credentials, headers of the connection, and what is not a header are refused."""
+    with pytest.raises(Refused, match="header"):
+        check_operation(make_operation(headers=headers))
+
+
+@pytest.mark.parametrize("name", ["if-match", "Accept-Language", "idempotency-key", "x-trace"])
+def test_headers_that_a_target_gets(name: str) -> None:
+    """All others are passed on."""
+    check_operation(make_operation(headers={name: "a, b\tc é"}))
+
+
+def test_refused_operations_keep_their_places() -> None:
+    """Their results stand between those of the others, as far as the target answered."""
+    good, bad = make_operation(), make_operation("/batches")
+    ok = Result.of(200, b"{}")
+    screened = screen([bad, good, bad, good, good])
+
+    assert [good] * 3 == list(screened.admitted)
+    assert [400, 200, 400, 200, 200] == _status_codes(screened.merge([ok] * 3))
+    assert [400, 200, 400] == _status_codes(screened.merge([ok]))
+    assert [400] == _status_codes(screened.merge([]))
+
+
+def _status_codes(results: object) -> list[int]:
+    assert isinstance(results, list)
+    return [each.status_code for each in results]
