@@ -380,7 +380,8 @@ def reason(hand: ByHand, batch: Batch) -> str | None:
 
 def submit_to(parts: Parts, hand: ByHand) -> Batch:
     """A small batch with these parts."""
-    with Incoming.of([Operation("GET", "/ping", {}, None, str(n)) for n in range(SMALL)]) as some:
+    pings = [Operation("GET", "/ping", {}, None, str(n)) for n in range(SMALL)]
+    with Incoming.of(parts.targets, pings) as some:
         return submit(parts, hand.identity, BASE, some)
 
 
@@ -423,8 +424,8 @@ def commit_work(
 def check_results(parts: Parts, batch: Batch, positions: Sequence[int]) -> None:
     """Readers find these results, and no others, however they ask."""
     results = parts.read_results(batch, Filter())
-    assert list(positions) == [each.position for each in results.all()]
-    page, total = results.page(3, 1, 10**9)
+    assert list(positions) == [each.position for each in results.iterate()]
+    page, total = results.read_page(3, 1, 10**9)
     assert (list(positions)[1:4], len(positions)) == ([each.position for each in page], total)
     for position in range(SMALL):
         found = results.find(position, 0)
