@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any, Literal
 
-from tests.scenario import until
+from tests.scenario import GIVE_UP_SECONDS, until
 
 Behaviour = Literal["answer", "hang", "close", "drip"]
 
@@ -102,7 +102,7 @@ class Receiver:
         """Every GET so far."""
         return self._recorded("GET")
 
-    def wait_for(self, count: int, seconds: float = 30.0) -> list[Delivery]:
+    def wait_for(self, count: int, seconds: float = GIVE_UP_SECONDS) -> list[Delivery]:
         """The POSTs, once there are so many or more; fails after a while."""
         until(lambda: len(self.deliveries()) >= count, f"{count} deliveries", seconds)
         return self.deliveries()

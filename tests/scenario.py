@@ -27,6 +27,10 @@ from tests.processes import start_process
 KEY = "0123456789abcdef0123456789abcdef-us1"
 SECRET_KEY = "tests-sign-their-links-with-this-long-key"
 
+# The longest wait for a condition. Only a test that fails waits for so long, so that a loaded
+# machine makes no test fail.
+GIVE_UP_SECONDS = 240.0
+
 _POLL_SECONDS = 0.02
 _TLS = ssl.create_default_context()  # made once: making it costs more than a call
 _LIST = {
@@ -53,7 +57,7 @@ Operation = dict[str, Any]
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = GIVE_UP_SECONDS) -> T:
     """The first true value of a condition; fails after a while, saying what never came."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -239,7 +243,7 @@ class Server:
         """The status of a batch."""
         return self.get(f"/batches/{batch_id}")
 
-    def finished(self, batch_id: str, seconds: float = 60.0) -> Any:
+    def finished(self, batch_id: str, seconds: float = GIVE_UP_SECONDS) -> Any:
         """Wait for the end of a batch; its last status."""
 
         def status() -> Any:

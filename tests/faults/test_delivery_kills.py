@@ -14,7 +14,6 @@ from tests.scenario import Server, until
 
 POINTS = [point for point in FaultPoint if point.startswith("deliver.")]
 PING = {"method": "GET", "path": "/ping"}
-SECONDS_MAX = 60.0  # a lease ends, and the work is taken over
 
 
 @pytest.fixture
@@ -86,9 +85,7 @@ def new_webhook(server: Server, receiver: Receiver) -> str:
 
 def check_delivered(server: Server, receiver: Receiver, path: str) -> Any:
     """The only entry of the log, once it is delivered; every request named its id."""
-    entry = until(
-        lambda: entry_of(server, path, "delivered", 1), "the event is delivered", SECONDS_MAX
-    )
+    entry = until(lambda: entry_of(server, path, "delivered", 1), "the event is delivered")
     assert {entry["id"]} == {each.headers["webhook-id"] for each in receiver.deliveries()}
     assert 200 == entry["attempts"][-1]["status_code"]
     return entry

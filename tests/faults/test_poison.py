@@ -12,7 +12,7 @@ from batchway.model.batch import Batch
 from batchway.model.operation import Operation
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.faults.watch import Watch
-from tests.scenario import Server, add_member, check_invariants
+from tests.scenario import GIVE_UP_SECONDS, Server, add_member, check_invariants
 from tests.steps import execute, finalize, run, split
 
 POISON = "13"  # the operation id of the one that is at fault
@@ -83,13 +83,13 @@ def test_one_poisonous_operation_in_a_small_batch(hand: ByHand) -> None:
 
 def test_an_operation_that_kills(server: Server) -> None:
     """A worker that dies of it each time is started again, until the operation gets its 500."""
-    check_all_killed(server, 1, seconds=60)
+    check_all_killed(server, 1, GIVE_UP_SECONDS)
 
 
 @pytest.mark.long
 def test_operations_that_kill(server: Server) -> None:
     """A batch in which each operation kills ends like any other."""
-    check_all_killed(server, 3, seconds=600)
+    check_all_killed(server, 3, 3 * GIVE_UP_SECONDS)
 
 
 def check_all_killed(server: Server, count: int, seconds: float) -> None:

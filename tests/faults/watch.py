@@ -7,10 +7,9 @@ from typing import Any
 
 import httpx
 
-from tests.scenario import Server, until
+from tests.scenario import GIVE_UP_SECONDS, Server, until
 
 STATUSES = ["pending", "preprocessing", "started", "finalizing", "finished"]
-FINISH_SECONDS_MAX = 120.0
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Watch:
 
     def until_finished(self) -> None:
         """Look until the end of the batch."""
-        until(self.look, f"batch {self.batch_id} finishes", FINISH_SECONDS_MAX)
+        until(self.look, f"batch {self.batch_id} finishes")
 
     def look_for(self, seconds: float) -> None:
         """Look for some time."""
@@ -62,7 +61,7 @@ def look_at(watches: Sequence[Watch], seconds: float) -> None:
             watch.look()
         return time.monotonic() >= end
 
-    until(is_over, "time goes by", seconds + FINISH_SECONDS_MAX)
+    until(is_over, "time goes by", seconds + GIVE_UP_SECONDS)
 
 
 def _check_alone(batch: dict[str, Any]) -> None:
