@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,8 +28,9 @@ from batchway.surfaces.mailchimp.calls import PREFIX, Calls
 from batchway.surfaces.mailchimp.routes import own_calls
 from batchway.surfaces.result_downloads import ResultDownloads
 from batchway.surfaces.server import asgi_app
+from tests.contract.running import new_account
 from tests.postgres import Postgres
-from tests.scenario import KEY, Server
+from tests.scenario import Server
 from tests.transcripts import ADDRESS, ROOT, START, Reader, agrees, commands, outputs
 
 DOCS = ROOT / "docs"
@@ -59,18 +61,16 @@ def test_transcripts_run(page: Path, tmp_path: Path) -> None:
         assert agrees(expected, printed[name]), f"{name} prints:\n{printed[name]}"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for the pages that begin with a running one."""
-    running = Server(tmp_path_factory.mktemp("server")).start().ready()
-    yield running
-    running.close()
+@pytest.fixture
+def server(sqlite_server: Server) -> Server:
+    """A server for the pages that begin with a running one, and an account without lists."""
+    return replace(sqlite_server, key=new_account(sqlite_server))
 
 
 def test_import_runs(server: Server, tmp_path: Path) -> None:
     """The page on CSV files imports the file that it shows."""
     page = DOCS / "howto" / "import-a-csv.md"
-    reader = Reader(tmp_path, {"BATCHWAY_API_KEY": KEY}, server.url, KEY)
+    reader = Reader(tmp_path, {"BATCHWAY_API_KEY": server.key}, server.url, server.key)
 
     printed = reader.types(commands(page))
 
@@ -82,7 +82,7 @@ def test_import_runs(server: Server, tmp_path: Path) -> None:
 def test_clients_work_as_described(server: Server, name: str) -> None:
     """Unmodified clients of Mailchimp reach the server by the lines on the page."""
     code = commands(DOCS / "howto" / "point-a-mailchimp-client.md")[name]
-    code = code.replace(ADDRESS, server.url).replace("YOUR_API_KEY", KEY)
+    code = code.replace(ADDRESS, server.url).replace("YOUR_API_KEY", server.key)
 
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60

@@ -30,9 +30,29 @@ TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
 LOOPBACK = "127.0.0.0/8,::1/128"  # where receivers of webhooks listen
 FAR_FUTURE = 4_000_000_000_000_000  # microseconds: what is touched then is never overdue
 
+# Database → the fixture of the server on it that all tests of a process share.
+SERVER_FIXTURES = {"sqlite": "sqlite_server", "postgresql": "postgres_server"}
+
 Body = Any
 Call = tuple[str, str, Body]  # method, path, body
 Answer = tuple[int, Any]  # status and body; an error without its instance
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all tests of a shared server, so that it is started only there."""
+    for item in items:
+        for fixture in SERVER_FIXTURES.values():
+            if fixture in _find_fixtures(item):
+                item.add_marker(pytest.mark.xdist_group(fixture))
+
+
+def _find_fixtures(item: pytest.Item) -> set[str]:
+    """The fixtures that a test uses; `server` stands for the one that its parameter names."""
+    assert isinstance(item, pytest.Function)
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    chosen = SERVER_FIXTURES.get(str(parameters.get("server")), "server")
+    return {*item.fixturenames, chosen}
 
 
 @contextmanager
@@ -65,8 +85,7 @@ def postgres_server(
 @pytest.fixture(params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest) -> Server:
     """Each of the servers in turn; `-k sqlite` or `-k postgresql` chooses one."""
-    fixture = {"sqlite": "sqlite_server", "postgresql": "postgres_server"}[request.param]
-    found: Server = request.getfixturevalue(fixture)
+    found: Server = request.getfixturevalue(SERVER_FIXTURES[request.param])
     return found
 
 
