@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from batchway import limits
 from batchway.cli.main import build
+from batchway.limits import Limits
 from batchway.settable_limits import SETTABLE
 from batchway.settings import Settings
 
@@ -48,9 +49,10 @@ public_url = "https://batch.example.com"
 """
 _LIMITS = """# Limits
 
-Everything has a bound, in [`limits.py`](../../src/batchway/limits.py). A name ends in its unit.
+Everything has a bound, in [`limits.py`](../../src/batchway/limits.py). The end of a name is its
+unit.
 
-Those marked *settable* are the operator's to change, by the setting [`limits`](settings.md):
+An operator can change those marked *settable*, with the setting [`limits`](settings.md):
 `BATCHWAY_LIMITS='{"pending_batches_per_account_max": 1000}'`, or in the file
 
 ```toml
@@ -58,8 +60,8 @@ Those marked *settable* are the operator's to change, by the setting [`limits`](
 pending_batches_per_account_max = 1000
 ```
 
-The others are constants. A client sees those in force that it can meet, constants among them, and
-how much of them is used, with `GET /3.0/limits` ([API](api.md#limits)).
+The others have one value. `GET /3.0/limits` shows a client the limits that it can meet, and how
+much of them is used ([API](api.md#limits)).
 
 What is under way *at once* for a key or an account is counted by each process alone: with several
 `serve` on one PostgreSQL, `requests_per_key_max`, `event_streams_per_key_max` and the checks of
@@ -78,8 +80,8 @@ A command exits with 0 if it succeeds, with 1 if it fails, and with 2 if it is c
 error says what went wrong and what to do next.
 """
 
-_SECTION = re.compile(r"# (?P<title>.+)")
-_LIMIT = re.compile(r"(?P<name>[a-z_]+) = .+?(?:  # (?P<why>.+))?")
+_SECTION = re.compile(r" *# (?P<title>.+)")
+_LIMIT = re.compile(r" *(?P<name>[a-z_]+)(?:: [^=]+)? = .+?(?:  # (?P<why>.+))?")
 _UNITS = (
     ("seconds", "s"),
     ("days", "days"),
@@ -128,24 +130,23 @@ def _meaning(field: FieldInfo) -> str:
 def limits_page() -> str:
     """Every limit with its value and reason, by the sections of the source."""
     assert limits.__file__
-    parts = [f"{_MADE}{_LIMITS}"]
+    sections: dict[str, list[Row]] = {}
     title = ""
-    rows: list[Row] = []
     for line in Path(limits.__file__).read_text().splitlines():
         if found := _SECTION.fullmatch(line):
-            parts += _section(title, rows)
-            title, rows = found["title"], []
+            title = found["title"]
         elif found := _LIMIT.fullmatch(line):
             name = found["name"]
+            value = getattr(Limits, name) if hasattr(Limits, name) else getattr(limits, name)
             settable = "*settable*" if name in SETTABLE else ""
             note = "; ".join(filter(None, (found["why"], settable)))
-            rows.append((f"`{name}`", _value(name, getattr(limits, name)), note))
-    return "\n".join([*parts, *_section(title, rows)])
+            sections.setdefault(title, []).append((f"`{name}`", _value(name, value), note))
+    parts = [f"{_MADE}{_LIMITS}", *(_section(title, rows) for title, rows in sections.items())]
+    return "\n".join(parts)
 
 
-def _section(title: str, rows: Sequence[Row]) -> Iterator[str]:
-    if rows:
-        yield f"## {title}\n\n{_table(('limit', 'value', 'note'), rows)}"
+def _section(title: str, rows: Sequence[Row]) -> str:
+    return f"## {title}\n\n{_table(('limit', 'value', 'note'), rows)}"
 
 
 def _value(name: str, value: float | tuple[float, ...]) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from batchway import limits
 from batchway.contract.problems import Problem, Refused
+from batchway.limits import Limits
 from batchway.model.operation import Operation
 from batchway.surfaces.mailchimp.batch_reader import BatchReader
 
@@ -20,7 +22,7 @@ def groups(
     body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL, step: int = 65_536
 ) -> Iterator[list[Operation]]:
     """What a reader gives for a body that comes `step` bytes at a time."""
-    reader = BatchReader(is_lines=is_lines, window_bytes=window_bytes)
+    reader = BatchReader(Limits(), is_lines=is_lines, window_bytes=window_bytes)
     for start in range(0, len(body), step):
         yield from reader.feed(body[start : start + step])
     yield from reader.finish()
@@ -30,6 +32,11 @@ def read(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> l
     """All operations of a body."""
     found = groups(body, is_lines=is_lines, window_bytes=window_bytes)
     return [each for group in found for each in group]
+
+
+def read_batch(body: bytes) -> list[Operation]:
+    """All operations of a JSON body, read with the window that a server uses."""
+    return read(body, window_bytes=limits.batch_window_bytes)
 
 
 def refusal(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> Problem:

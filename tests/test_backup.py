@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from batchway.faults import FaultPoint
-from batchway.limits import chunk_operations_max
+from batchway.limits import Limits
 from tests.processes import start_process
 from tests.scenario import Operation, Server, add_member, check_invariants
 from tests.transcripts import ROOT, Reader, commands
@@ -51,7 +51,7 @@ def test_a_restored_server_goes_on_from_the_backup(tmp_path: Path) -> None:
         results = check_invariants(restored, running, operations)
         addresses = {member["email_address"] for member in restored.members(list_id)}
 
-        assert ("started", chunk_operations_max) == (
+        assert ("started", Limits.chunk_operations_max) == (
             at_backup["status"],
             at_backup["finished_operations"],
         )
@@ -87,7 +87,7 @@ def _worker(reader: Reader, **variables: str) -> Iterator[subprocess.Popen[str]]
 
 
 def _addresses() -> list[str]:
-    return [f"member-{number}@example.com" for number in range(chunk_operations_max + 1_000)]
+    return [f"member-{number}@example.com" for number in range(Limits.chunk_operations_max + 1_000)]
 
 
 def _operations(list_id: str) -> list[Operation]:

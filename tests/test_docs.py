@@ -227,8 +227,8 @@ def _own() -> Iterator[str]:
     """The calls that the audience does not answer."""
     nothing: Any = None  # nobody calls them here
     own = own_calls(nothing, nothing, nothing, nothing)
-    results = ResultDownloads(nothing, nothing, nothing, nothing, nothing)
-    calls = Calls(nothing, nothing, own, nothing, "", nothing, nothing)
+    results = ResultDownloads(nothing, nothing, nothing)
+    calls = Calls(nothing, nothing, own, nothing, "", nothing, nothing, nothing)
     app = asgi_app(calls, results, Health(nothing), Documentation([], ""))
     for method, path, _ in own.routes:
         yield f"{method} {PREFIX}{path}"

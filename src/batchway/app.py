@@ -9,7 +9,6 @@ from pathlib import Path
 from sqlalchemy import make_url
 from starlette.applications import Starlette
 
-from batchway import limits, settable_limits
 from batchway.archives.disk import DiskArchive
 from batchway.audience.routes import table
 from batchway.contract.result_links import ResultLinks
@@ -33,6 +32,7 @@ from batchway.lifecycle.steps import batch_steps
 from batchway.lifecycle.sweep import drop_orphans, sweep
 from batchway.model.batch import BUILTIN_TARGET
 from batchway.model.step import Step
+from batchway.settable_limits import set_limits
 from batchway.settings import Settings
 from batchway.store import migrate
 from batchway.store.database import Database
@@ -62,7 +62,7 @@ class App:
         parts = self.parts
         result_links = self._result_links()
         own = own_calls(parts, result_links, self._egress(), self._sealer())
-        connections = Connections(limits.requests_per_key_max, "requests of an API key")
+        connections = Connections(parts.limits.requests_per_key_max, "requests of an API key")
         calls = Calls(
             self.database,
             parts.targets,
@@ -70,11 +70,10 @@ class App:
             parts.clock,
             self.settings.public_url,
             connections,
-            Connections(limits.event_streams_per_key_max, "event streams of an API key"),
+            Connections(parts.limits.event_streams_per_key_max, "event streams of an API key"),
+            parts.limits,
         )
-        results = ResultDownloads(
-            self.database, parts.archive, result_links, parts.clock, connections
-        )
+        results = ResultDownloads(parts, result_links, connections)
         documentation = Documentation(
             [("Audience", table()), ("Batches", own)], self.settings.public_url
         )
@@ -100,7 +99,8 @@ class App:
         return {**batch_steps(parts), Step.DELIVER: deliver.run}
 
     def _result_links(self) -> ResultLinks:
-        return ResultLinks(Signer(self.settings.secret_keys()), self.parts.clock)
+        signer = Signer(self.settings.secret_keys())
+        return ResultLinks(signer, self.parts.clock, self.parts.limits.result_link_seconds)
 
     def _sealer(self) -> Sealer:
         return Sealer(self.settings.secret_keys())
@@ -127,7 +127,6 @@ def open_app(
     time of this app is that clock's alone.
     """
     _check_data_folder(settings)
-    settable_limits.put_in_force(settings.limits)
     database = open_database(settings, clock)
     migrate.check(database)
     worker = process or new_process_name("worker")
@@ -142,6 +141,7 @@ def open_app(
         worker=worker,
         formats=_make_formats(),
         format_name=settings.result_files,
+        limits=set_limits(settings.limits),
     )
     return App(settings, database, hand_overs, parts)
 

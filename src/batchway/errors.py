@@ -4,6 +4,7 @@ BatchwayError
 ├── SettingsError        a setting is missing or wrong; says which and what to do
 ├── SchemaError          the database's schema is not the one this version needs
 ├── DataFolderInUse      another process tree holds the data folder
+├── DatabaseBusy         a lock or a connection was not free in time
 ├── ArchiveMissing       the archive store has nothing under a key
 ├── ArchiveUnwritable    the archive store could not keep what it was given
 ├── Stale                what a plan rests on has changed; plan again
@@ -25,6 +26,10 @@ class SchemaError(BatchwayError):
 
 class DataFolderInUse(BatchwayError):
     """A second process tree was started on one data folder."""
+
+
+class DatabaseBusy(BatchwayError):
+    """A lock or a connection of the database was not free in time. Nothing has taken effect."""
 
 
 class ArchiveMissing(BatchwayError):

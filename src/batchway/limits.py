@@ -1,25 +1,75 @@
-"""Every bound, with its unit, its value and the reason. Relations are asserted where they stand.
+"""Every bound, with its unit, its value and the reason.
 
-Some can be set by the operator: `settable_limits.py` names them.
+What an operator may set, and what may differ between two apps, is a field of `Limits`: a value
+that `app.py` builds from the settings and passes on, so that two apps in one process share
+nothing. What is a fact of a format or of the contract is a constant of this module.
+`settable_limits.py` names the fields that an operator can set.
 """
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one app. Relations between them are checked when it is made."""
+
+    # One request
+    requests_per_key_max: int = 10  # at once; the guide's limit; more is 429; batches are exempt
+    request_seconds_max: float = 120  # the guide's limit for a single call, never an operation
+    batch_request_seconds_max: float = 600  # to send and check a batch: its body may come slowly
+    request_body_bytes_max: int = 512 * 1024 * 1024  # of a batch, inflated: 1,000,000 operations
+    call_body_bytes_max: int = 16 * 1024 * 1024  # of any other call, inflated
+    check_seconds_max: float = 60  # of `validate_only`; the answer says how far it came
+    operations_per_batch_max: int = 1_000_000
+
+    # Batches
+    pending_batches_per_account_max: int = 500  # the guide's limit; more is answered 429
+    running_batches_per_account_max: int = 10  # further batches wait as `pending`
+    result_days: int = 7  # from `submitted_at`
+    idempotency_key_seconds: int = 24 * 60 * 60  # the same key and body give the same batch
+    result_link_seconds: int = 600  # a link is good for ten minutes
+    event_streams_per_key_max: int = 10  # that follow batches; more is answered 429
+    event_poll_seconds: float = 0.25  # between two looks at a batch that is followed
+    event_silence_seconds_max: float = 15  # then a comment keeps the line open
+    event_stream_seconds_max: float = 3_600  # then the client must ask again
+    error_groups_max: int = 1_000  # of the failures of a batch; the rest is one more group
+
+    # Pieces, chunks, segments
+    piece_operations_max: int = 1_000  # operations stored as one compressed piece of input
+    chunk_operations_max: int = 5_000  # holds the database's lock for about 50 ms on SQLite
+    small_batch_operations_max: int = 500  # at most this many run in one hop instead of three
+    step_seconds_max: float = 2.0  # then the rest of a chunk is handed over: others get a turn
+    chunk_attempts_max: int = 5  # then it is cut in half; a single operation gets a 500 result
+    free_bytes_min: int = 256 * 1024 * 1024  # on the archive's disk; with less, new batches get 503
+
+    # Batch webhooks
+    batch_webhooks_per_account_max: int = 20  # the guide's limit; more is answered 400
+    undelivered_events_per_account_max: int = 500  # the guide's limit: then POST /batches is 429
+    delivery_seconds_max: float = 10.0  # an attempt, from DNS to the end of the answer
+    delivery_waits_seconds: tuple[float, ...] = (5, 60, 300, 1_800, 7_200, 18_000, 28_800, 36_000)
+    webhook_failing_days_max: int = 5  # a webhook that has only failed for so long is disabled
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for limits that do not fit together."""
+        _require(self, "piece_operations_max", "chunk_operations_max")
+        _require(self, "small_batch_operations_max", "piece_operations_max")
+
+
+def _require(limits: Limits, smaller: str, larger: str) -> None:
+    if getattr(limits, smaller) > getattr(limits, larger):
+        raise ValueError(f"{smaller} must not be larger than {larger}")
+
+
 # One request
-requests_per_key_max = 10  # at once; the guide's limit, more is answered 429; batches are exempt
-request_seconds_max = 120  # the guide's limit for a single request, never for an operation
-batch_request_seconds_max = 600  # to send and check a batch: a large body may come slowly
-request_body_bytes_max = 512 * 1024 * 1024  # of a batch, inflated; 1,000,000 operations fit
-call_body_bytes_max = 16 * 1024 * 1024  # of any other call, inflated
 operation_bytes_max = 10 * 1024 * 1024  # of one operation, as it is sent
 batch_window_bytes = 512 * 1024  # of a body that are decoded at once; larger is slower
 unstreamed_body_bytes_max = 8 * 1024 * 1024  # where `operations` is not the first key
 assert unstreamed_body_bytes_max <= operation_bytes_max  # so none in it can be too large
 bodies_at_once_max = 4  # of batches, taken up at once: each may need some memory
-check_seconds_max = 60  # of `validate_only`; the answer says how far it came
 operations_tried_at_once_max = 50  # by `validate_only`, within one transaction; each is undone
 inflated_piece_bytes_max = 1024 * 1024  # of a body that is inflated, at a time
 gzip_members_max = 65_536  # bgzip makes one for each 64 kB; each costs some microseconds
 body_read_bytes = 1024 * 1024  # of a batch, taken up at once
-operations_per_batch_max = 1_000_000
 incoming_memory_bytes_max = 16 * 1024 * 1024  # of a batch that comes in, compressed; then on disk
 idempotency_key_characters_max = 255
 operation_path_characters_max = 2_048  # as long as a URL may safely be
@@ -33,33 +83,13 @@ page_count_default = 10  # contract: `count`
 page_count_max = 1_000  # larger counts are answered with this many, as Mailchimp does
 
 # Batches
-pending_batches_per_account_max = 500  # the guide's limit; more is answered 429
-running_batches_per_account_max = 10  # further batches wait as `pending`
-result_days = 7  # from `submitted_at`
-idempotency_key_seconds = 24 * 60 * 60  # the same key and body give the same batch
-result_link_seconds = 600  # a link is good for ten minutes
-
-event_streams_per_key_max = 10  # that follow batches; more is answered 429
-event_poll_seconds = 0.25  # between two looks at a batch that is followed
-event_silence_seconds_max = 15  # then a comment keeps the line open
-event_stream_seconds_max = 3_600  # then the client must ask again
-error_groups_max = 1_000  # of the failures of a batch; the rest is one more group
 error_samples_max = 5  # operations named in a group
 
 # Pieces, chunks, segments
-piece_operations_max = 1_000  # operations stored as one compressed piece of input
 piece_bytes_max = 4 * 1024 * 1024
-chunk_operations_max = 5_000  # holds the database's lock for about 50 ms on SQLite
 chunk_bytes_max = 16 * 1024 * 1024
-small_batch_operations_max = 500  # at most this many run in one hop instead of three
-step_seconds_max = 2.0  # then what is left of a chunk is handed over, so that others get a turn
 answer_bytes_max = 8 * 1024 * 1024  # of pages answered at once; becomes one segment
 pages_at_once_max = 5  # of collections, each up to about 2 MB, read within one transaction
-chunk_attempts_max = 5  # then it is cut in half; a single operation gets a 500 result
-assert piece_operations_max <= chunk_operations_max
-assert small_batch_operations_max <= piece_operations_max
-
-free_bytes_min = 256 * 1024 * 1024  # on the archive's disk; with less, new batches get 503
 results_file_bytes_max = 4 * 1024**3  # of the one file of "per-batch"; then another one begins
 
 # The engine
@@ -86,17 +116,12 @@ restart_wait_seconds_max = 10.0
 workers_max = 64
 
 # Batch webhooks
-batch_webhooks_per_account_max = 20  # the guide's limit; more is answered 400
-undelivered_events_per_account_max = 500  # the guide's limit: then POST /batches is answered 429
-delivery_seconds_max = 10.0  # an attempt, from the look-up of the name to the end of the answer
 url_checks_at_once_max = 8  # of one API process: a GET of a webhook's URL holds one of its threads
 account_url_checks_at_once_max = 2  # more is answered 429
 delivery_answer_bytes_max = 16 * 1024  # what is read of an answer
 delivery_answer_shown_characters_max = 500  # what the log keeps of it
-delivery_waits_seconds = (5, 60, 300, 1_800, 7_200, 18_000, 28_800, 36_000)  # 9 attempts in 26 h
 delivery_jitter = 0.1  # each wait is longer or shorter by up to this part of it
 retry_after_seconds_max = 6 * 3600.0  # the longest wait that a receiver may ask for
-webhook_failing_days_max = 5  # a webhook that has only failed for so long is disabled
 webhook_failing_attempts_min = 5  # of one delivery, too: a failure after quiet days says little
 account_attempts_at_once_max = 16  # of one worker to the webhooks of one account, for others' sake
 webhook_attempts_at_once_max = 4  # of one worker to one webhook; to a slow one it is one

@@ -1,8 +1,10 @@
-"""The limits that an operator can set, by the setting `limits`, and constants that clients meet."""
+"""Which limits an operator can set, with the setting `limits`, and which others clients meet."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 
 from batchway import limits
+from batchway.limits import Limits
 
 SETTABLE = (
     "requests_per_key_max",
@@ -53,32 +55,38 @@ CONSTANT = (
     "tag_name_characters_max",
     "email_address_characters_max",
 )
-_SET_MAX = 1 << 40
-_MOST = {"operations_per_batch_max": 1 << 28}  # positions that have a file name in the archive
+_VALUE_MAX = 1 << 40
+_VALUES_MAX = {
+    "operations_per_batch_max": 1 << 28
+}  # positions that have a file name in the archive
 
 
-def values() -> dict[str, float]:
-    """The limits in force that a client can meet, those first that an operator can set."""
-    return {name: getattr(limits, name) for name in (*SETTABLE, *CONSTANT)}
+def list_client_limits(in_force: Limits) -> dict[str, float]:
+    """The limits that a client can meet, those first that an operator can set."""
+    varying = {each.name for each in fields(Limits)}
+    return {
+        name: getattr(in_force if name in varying else limits, name)
+        for name in (*SETTABLE, *CONSTANT)
+    }
 
 
-def put_in_force(new: Mapping[str, float]) -> None:
-    """Put other values into force for this process; raises ValueError for what cannot be set."""
-    check(new)
-    for name, value in new.items():
-        setattr(limits, name, type(getattr(limits, name))(value))
+def set_limits(values: Mapping[str, float]) -> Limits:
+    """The limits with other values; raises ValueError, with what to do, for what cannot be set."""
+    for name, value in values.items():
+        _check(name, value)
+    return replace(
+        Limits(), **{name: type(getattr(Limits, name))(value) for name, value in values.items()}
+    )
 
 
-def check(new: Mapping[str, float]) -> None:
-    """Raise ValueError, with what to do, unless `put_in_force` would take the values."""
-    for name, value in new.items():
-        if name not in SETTABLE:
-            message = f"{name} is no limit that can be set. These can: {', '.join(SETTABLE)}"
-            raise ValueError(message)
-        most = _MOST.get(name, _SET_MAX)
-        if not 0 < value <= most:
-            message = f"{name} must be greater than 0 and at most {most}, not {value}"
-            raise ValueError(message)
-        if isinstance(getattr(limits, name), int) and value != int(value):
-            message = f"{name} must be a whole number, not {value}"
-            raise ValueError(message)
+def _check(name: str, value: float) -> None:
+    if name not in SETTABLE:
+        message = f"{name} is no limit that can be set. These can: {', '.join(SETTABLE)}"
+        raise ValueError(message)
+    most = _VALUES_MAX.get(name, _VALUE_MAX)
+    if not 0 < value <= most:
+        message = f"{name} must be greater than 0 and at most {most}, not {value}"
+        raise ValueError(message)
+    if isinstance(getattr(Limits, name), int) and value != int(value):
+        message = f"{name} must be a whole number, not {value}"
+        raise ValueError(message)

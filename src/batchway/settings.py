@@ -17,9 +17,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from batchway import limits, settable_limits
+from batchway import limits
 from batchway.errors import SettingsError
 from batchway.kit.ids import new_secret_key
+from batchway.settable_limits import set_limits
 
 _SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of the file
 _SECRET_KEY_CHARACTERS_MIN = 32
@@ -90,7 +91,7 @@ class Settings(BaseSettings):
     @field_validator("limits")
     @classmethod
     def _can_be_set(cls, value: dict[str, float]) -> dict[str, float]:
-        settable_limits.check(value)
+        set_limits(value)
         return value
 
     @field_validator("public_url")

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from batchway import limits
 from batchway.lifecycle.sweep import sweep
+from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
 from batchway.store import batches
@@ -24,7 +25,7 @@ PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
 NDJSON = {"Accept": "application/x-ndjson"}
 LARGE = 6_000  # operations: two chunks
-RUNNING = limits.running_batches_per_account_max
+RUNNING = Limits.running_batches_per_account_max
 
 
 # --- Retry ---------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def test_delete(hand: ByHand, client: Client, status: str) -> None:
     if link:
         assert 404 == client.fetch(link).status_code
     sweep(hand.parts, lambda _: ())
-    hand.clock.now += (limits.idempotency_key_seconds + 1) * 1_000_000
+    hand.clock.now += (Limits.idempotency_key_seconds + 1) * 1_000_000
     sweep(hand.parts, lambda _: ())
     assert {} == _rows_of(hand, batch)
     assert [other.public_id] == list(hand.parts.archive.keys())
@@ -338,7 +339,9 @@ def _now(hand: ByHand, batch: Batch) -> Batch:
 
 def _of(hand: ByHand, public_id: str) -> Batch:
     with hand.parts.database.read() as connection:
-        found = batches.find(connection, hand.identity.account.id, public_id, hand.clock())
+        found = batches.find(
+            connection, hand.identity.account.id, public_id, hand.parts.get_results_since()
+        )
     assert found
     return found
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import pytest
 
-from batchway import limits
 from batchway.lifecycle.cancel import cancel_batch
+from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.store import leases
 from tests.contract.in_process import Client
@@ -93,16 +92,12 @@ def test_the_first_event_is_the_state_now(own_api: Api) -> None:
         assert [("deleted", {})] == list(events)
 
 
-def test_a_stream_ends_in_time(
-    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_ends_in_time(hand: ByHand) -> None:
     """The client must ask again then; until then comments keep a silent line open."""
     batch = hand.submit([PING])
-    monkeypatch.setattr(limits, "event_poll_seconds", 0.01)
-    monkeypatch.setattr(limits, "event_silence_seconds_max", 0)
-    monkeypatch.setattr(limits, "event_stream_seconds_max", 0.5)
+    hand.limit(event_poll_seconds=0.01, event_silence_seconds_max=0, event_stream_seconds_max=0.5)
 
-    body = client.call("GET", f"/batches/{batch.public_id}/events").text
+    body = Client(hand.app.asgi()).call("GET", f"/batches/{batch.public_id}/events").text
 
     first, *others = body.split("\n\n")[:-1]
     assert first.startswith('event: progress\ndata: {"id":')
@@ -112,7 +107,7 @@ def test_a_stream_ends_in_time(
 def test_as_many_streams_as_may_be(own_api: Api) -> None:
     """One more is refused until one of them ends; other calls and other keys go on."""
     batch_id = batches_in(own_api, "started")
-    most = limits.event_streams_per_key_max
+    most = Limits.event_streams_per_key_max
     other = Api(replace(own_api.server, key=new_account(own_api.server)), own_api.http)
     theirs = batches_in(other, "started")
 
@@ -168,7 +163,7 @@ def test_what_a_batch_waits_for(hand: ByHand, client: Client) -> None:
     batch = hand.submit([PING])
     assert _told(client, batch)["waiting_for"].startswith("No worker is ready;")
     _lease(hand)
-    most = limits.running_batches_per_account_max
+    most = Limits.running_batches_per_account_max
     running = [hand.submit([PING] * 501) for _ in range(most)]
     for each in (*running, batch):
         split(hand.parts, each.id)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from batchway import limits
+from batchway.limits import Limits
 from batchway.model.batch import Batch
 from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of
@@ -25,7 +26,7 @@ LINE_FIELDS: list[tuple[str, set[str]]] = [
     ("exclude_fields=response,path,method,page,operation_id", {"position", "status_code"}),
 ]
 LARGE = 6_000  # operations: two chunks
-RUNNING = limits.running_batches_per_account_max
+RUNNING = Limits.running_batches_per_account_max
 
 
 # --- The list of results -------------------------------------------------------------------------
@@ -229,11 +230,10 @@ def test_errors(hand: ByHand, client: Client) -> None:
     assert {"errored_operations": 10} == one.json()
 
 
-def test_groups_of_errors_are_bounded(
-    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_of_errors_are_bounded(hand: ByHand) -> None:
     """What goes beyond is one more group."""
-    monkeypatch.setattr(limits, "error_groups_max", 1)
+    hand.limit(error_groups_max=1)
+    client = Client(hand.app.asgi())
     batch = hand.submit([LOST, *hand.additions(1), *hand.additions(1), *hand.additions(1)])
     run(hand.parts, batch.id)
 

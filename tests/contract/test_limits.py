@@ -15,13 +15,14 @@ import httpx
 import pytest
 
 from batchway import limits
+from batchway.limits import Limits
 from batchway.settable_limits import CONSTANT, SETTABLE
 from tests.clients.programs import absent
 from tests.contract.running import Api, batches_in, check_problem, new_account, running_server
 from tests.contract.test_submit_options import LINES, PING, body, lines, post
 from tests.scenario import Server, until
 
-MOST = limits.requests_per_key_max
+MOST = Limits.requests_per_key_max
 MET = (*SETTABLE, *CONSTANT)
 
 

@@ -37,7 +37,7 @@ def in_turns(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> ByHand:
     """Small pages, and each of them in a turn of its own."""
     monkeypatch.setattr(limits, "page_count_max", PAGE)
     monkeypatch.setattr(limits, "answer_bytes_max", 1)
-    monkeypatch.setattr(limits, "step_seconds_max", 0)
+    hand.limit(step_seconds_max=0)
     return hand
 
 

@@ -9,16 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from batchway import limits
 from batchway.contract.problems import Refused
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
-from batchway.surfaces.mailchimp.batch_reader import read_batch
 from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of, new_account
 from tests.faults.by_hand import BASE, ByHand
+from tests.reading import read_batch
 from tests.scenario import add_member
 from tests.steps import run
 
@@ -160,11 +159,10 @@ def test_the_sweep_drops_old_keys(hand: ByHand) -> None:
     assert [] == rows_of(hand, "idempotency_keys")
 
 
-def test_key_when_there_is_no_room(
-    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_when_there_is_no_room(hand: ByHand) -> None:
     """A batch that was accepted is found again, though no further one is."""
-    monkeypatch.setattr(limits, "pending_batches_per_account_max", 1)
+    hand.limit(pending_batches_per_account_max=1)
+    client = Client(hand.app.asgi())
     made = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
 
     again = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
@@ -343,7 +341,7 @@ def test_unknown_encodings(api: Api, encoding: str) -> None:
 
 
 def _submitted_once(hand: ByHand, body_hash: bytes = b"body") -> Batch:
-    with Incoming.of(hand.parts.targets, read_batch(body(PING))) as incoming:
+    with Incoming.of(hand.parts.targets, hand.parts.limits, read_batch(body(PING))) as incoming:
         once = Once(b"key", body_hash)
         return submit(hand.parts, hand.identity, BASE, incoming, once=once)
 

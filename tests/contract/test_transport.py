@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from batchway import limits
+from batchway.limits import Limits
 from tests.audience import NEW_LIST
 from tests.contract.running import JSON, Api, check_problem, errors_of, send
 from tests.scenario import KEY, Server
@@ -160,7 +160,7 @@ def test_bodies_that_mean_nothing(api: Api, method: str, body: bytes) -> None:
         (b"{}", "br"),
         (b"{}", "gzip"),
         (gzip.compress(b"{}")[:-1], "gzip"),
-        (b" " * (limits.call_body_bytes_max + 1), "identity"),
+        (b" " * (Limits.call_body_bytes_max + 1), "identity"),
     ],
     ids=["br", "no gzip", "half of a gzip", "too large"],
 )

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from batchway import limits
 from tests.contract.in_process import Client
 from tests.contract.test_submit_options import LINES, PING, body, lines, rows_of
 from tests.faults.by_hand import ByHand
@@ -122,11 +121,10 @@ def test_check_of_what_is_right(hand: ByHand, client: Client) -> None:
     assert before == _without_ids(hand)
 
 
-def test_check_that_does_not_come_to_its_end(
-    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_that_does_not_come_to_its_end(hand: ByHand) -> None:
     """Nothing wrong was found, but it is not known whether all is right."""
-    monkeypatch.setattr(limits, "check_seconds_max", -1)
+    hand.limit(check_seconds_max=-1)
+    client = Client(hand.app.asgi())
 
     content = body(*hand.additions(3))
     found = client.call("POST", "/batches?validate_only=true", content=content).json()

@@ -22,10 +22,10 @@ from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
 from batchway.settings import load
 from batchway.store import accounts, batches, chunks
-from batchway.surfaces.mailchimp.batch_reader import read_batch
 from batchway.targets.base import Plan, PlannedTarget
 from batchway.targets.table import ROOT, Mount, TargetTable
 from tests.faults.mixture import add_list
+from tests.reading import read_batch
 from tests.scenario import (
     KEY,
     SECRET_KEY,
@@ -68,6 +68,11 @@ class ByHand:
         self.parts = self.app.parts
         self.list_id = self.call("POST", "/lists", add_list("By hand")["body"])["id"]
 
+    def limit(self, **values: Any) -> None:
+        """Give the app other limits. A client that was made before keeps those it had."""
+        self.parts = replace(self.parts, limits=replace(self.parts.limits, **values))
+        self.app = replace(self.app, parts=self.parts)
+
     def call(self, method: str, path: str, body: str = "") -> Any:
         """One call that came alone."""
         caller = Caller(self.identity.account.id, "", self.clock(), Links(BASE))
@@ -88,7 +93,7 @@ class ByHand:
     def submit(self, operations: Sequence[Operation]) -> Batch:
         """A new batch; its first hand-over is written, but nobody runs it."""
         body = json.dumps({"operations": list(operations)}).encode()
-        with Incoming.of(self.parts.targets, read_batch(body)) as incoming:
+        with Incoming.of(self.parts.targets, self.parts.limits, read_batch(body)) as incoming:
             return submit(self.parts, self.identity, BASE, incoming)
 
     def batch(self, batch: Batch) -> Batch | None:

@@ -50,9 +50,17 @@ class Delivering:
     _calls: OwnCalls = field(init=False)
 
     def __post_init__(self) -> None:
+        self._wire()
+
+    def limit(self, **values: Any) -> None:
+        """Give the step and the calls other limits."""
+        self.hand.limit(**values)
+        self._wire()
+
+    def _wire(self) -> None:
         parts, keys = self.hand.parts, self.hand.app.settings.secret_keys()
         egress, sealer = Egress(LOOPBACK), Sealer(keys)
-        result_links = ResultLinks(Signer(keys), parts.clock)
+        result_links = ResultLinks(Signer(keys), parts.clock, parts.limits.result_link_seconds)
         self.deliver = Deliver(parts, egress, sealer, MailchimpEvents(result_links, BASE))
         self._calls = own_calls(parts, result_links, egress, sealer)
 

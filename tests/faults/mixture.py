@@ -19,9 +19,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from batchway import limits
 from batchway.kit.ids import subscriber_hash
-from batchway.model.batch import is_small
+from batchway.limits import Limits
 from tests.scenario import Operation, Result, Server, add_member, check_invariants
 
 GROUP_OPERATION_COUNT = 10
@@ -142,8 +141,9 @@ class Mixture:
         return kinds[number % len(kinds)]
 
     def _is_mixed(self, number: int) -> bool:
-        chunk = number * GROUP_OPERATION_COUNT // limits.chunk_operations_max
-        return is_small(self.group_count * GROUP_OPERATION_COUNT) or chunk % 2 == 1
+        chunk = number * GROUP_OPERATION_COUNT // Limits.chunk_operations_max
+        is_small = self.group_count * GROUP_OPERATION_COUNT <= Limits.small_batch_operations_max
+        return is_small or chunk % 2 == 1
 
     def _on(self, method: str, address: str, below: str = "", **body: Any) -> Operation:
         path = f"/lists/{self.list_id}/members/{subscriber_hash(address)}{below}"

@@ -7,6 +7,7 @@ import pytest
 from batchway import limits
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.sweep import sweep
+from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.step import StepName, WrittenHandOver
 from batchway.store import batches as store
@@ -14,8 +15,8 @@ from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.scenario import Operation, Server
 from tests.steps import run, split
 
-LARGE = limits.small_batch_operations_max + 1
-RUNNING = limits.running_batches_per_account_max
+LARGE = Limits.small_batch_operations_max + 1
+RUNNING = Limits.running_batches_per_account_max
 PING: Operation = {"method": "GET", "path": "/ping"}
 
 

@@ -28,6 +28,7 @@ from batchway.lifecycle.steps import run_chain
 from batchway.lifecycle.submit import Incoming, submit
 from batchway.lifecycle.sweep import sweep
 from batchway.lifecycle.work import Work, load_work
+from batchway.limits import Limits
 from batchway.model.batch import Batch, Chunk
 from batchway.model.operation import Operation
 from batchway.model.positions import Positions
@@ -177,7 +178,7 @@ def test_a_chunk_is_halved_whole_or_not_at_all(hand: ByHand) -> None:
     batch = hand.submit(hand.additions(LARGE))
     split(hand.parts, batch.id)
     with hand.parts.database.write() as connection:
-        for _ in range(limits.chunk_attempts_max):
+        for _ in range(Limits.chunk_attempts_max):
             chunks.claim(connection, batch, 0, hand.parts.worker)
 
     def delete() -> None:
@@ -381,7 +382,7 @@ def reason(hand: ByHand, batch: Batch) -> str | None:
 def submit_to(parts: Parts, hand: ByHand) -> Batch:
     """A small batch with these parts."""
     pings = [Operation("GET", "/ping", {}, None, str(n)) for n in range(SMALL)]
-    with Incoming.of(parts.targets, pings) as some:
+    with Incoming.of(parts.targets, parts.limits, pings) as some:
         return submit(parts, hand.identity, BASE, some)
 
 

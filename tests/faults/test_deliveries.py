@@ -14,6 +14,7 @@ from batchway.lifecycle.announce import announce
 from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.sweep import sweep
+from batchway.limits import Limits
 from tests.faults.delivering import (
     BROKEN,
     HOUR,
@@ -46,8 +47,8 @@ def test_schedule(account: Delivering, receiver: Receiver) -> None:
         if account.pending():
             waits.append((account.next_attempt_at() - moments[-1]) / SECOND)
 
-    assert len(limits.delivery_waits_seconds) == len(waits) == 8
-    for planned, waited in zip(limits.delivery_waits_seconds, waits, strict=True):
+    assert len(Limits.delivery_waits_seconds) == len(waits) == 8
+    for planned, waited in zip(Limits.delivery_waits_seconds, waits, strict=True):
         assert planned * 0.9 <= waited < planned * 1.1 + 5  # the attempt itself takes a while
     entry = only_entry(account, webhook)
     assert ("exhausted", 9, "") == tuple(
@@ -180,11 +181,9 @@ def test_a_redirect_is_a_failure(account: Delivering, receiver: Receiver, status
         (None, UNREACHABLE),
     ],
 )
-def test_no_answer(
-    account: Delivering, monkeypatch: pytest.MonkeyPatch, reply: Reply | None, reason: str
-) -> None:
+def test_no_answer(account: Delivering, reply: Reply | None, reason: str) -> None:
     """It is logged without a status, with the reason, and tried again."""
-    monkeypatch.setattr(limits, "delivery_seconds_max", 1.0)
+    account.limit(delivery_seconds_max=1.0)
     with receiving() as receiver:
         webhook = account.new_webhook(receiver)
         account.finish_batch()

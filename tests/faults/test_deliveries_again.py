@@ -7,6 +7,7 @@ import pytest
 from batchway import limits
 from batchway.kit import webhook_signatures
 from batchway.kit.clock import SECOND, format_iso
+from batchway.limits import Limits
 from batchway.store import accounts
 from tests.faults.by_hand import DAY
 from tests.faults.delivering import (
@@ -58,7 +59,7 @@ def test_days_of_failures(account: Delivering, receiver: Receiver) -> None:
     clock, first_failure = account.hand.clock, account.hand.clock.now
     account.finish_batch()
     account.exhaust()
-    days_later = first_failure + limits.webhook_failing_days_max * DAY
+    days_later = first_failure + Limits.webhook_failing_days_max * DAY
     clock.now = days_later - HOUR
     for _ in range(2):
         account.finish_batch()

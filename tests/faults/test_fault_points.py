@@ -13,6 +13,7 @@ import pytest
 
 from batchway import limits
 from batchway.faults import FaultPoint
+from batchway.limits import Limits
 from tests.faults.mixture import Mixture, Paged
 from tests.faults.trap import Trap
 from tests.faults.watch import Watch
@@ -24,7 +25,7 @@ IN_WORKERS = [point for point in FaultPoint if point not in SUBMIT]
 
 LARGE_GROUP_COUNT = 600  # 6,000 operations: two chunks
 SMALL_GROUP_COUNT = 40  # 400 operations: one hop
-PAGED_LARGE, PAGED_SMALL = limits.small_batch_operations_max + 1, 10  # operations
+PAGED_LARGE, PAGED_SMALL = Limits.small_batch_operations_max + 1, 10  # operations
 LOOPBACK = {"BATCHWAY_EGRESS_ALLOW": "127.0.0.0/8"}
 PAUSE_SECONDS = limits.lease_seconds + 2 * limits.sweep_seconds  # taken for dead, taken over
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from batchway import limits
 from batchway.audience.member import Member
 from batchway.audience.member_body import MemberRenderer
 from batchway.faults import FaultPoint
+from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation
 from tests.faults.by_hand import ByHand, opened_by_hand
@@ -127,7 +127,7 @@ def endured(step: Callable[[], None]) -> None:
 
 def attempts_max(operation_count: int) -> int:
     """More steps than it takes to find one operation by halving."""
-    return (limits.chunk_attempts_max + 2) * (operation_count.bit_length() + 2)
+    return (Limits.chunk_attempts_max + 2) * (operation_count.bit_length() + 2)
 
 
 def check_only_poison_failed(hand: ByHand, batch: Batch) -> None:

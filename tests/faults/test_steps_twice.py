@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 
-from batchway import limits
 from batchway.archives.disk import DiskArchive
 from batchway.kit.clock import system_clock
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.sweep import drop_orphans, sweep
+from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.store import batches
@@ -218,7 +218,7 @@ def test_expired_batches_leave_nothing(hand: ByHand) -> None:
     """Seven days after the POST neither rows nor archive are left, and not a moment before."""
     for _ in range(2):
         run(hand.parts, hand.submit(hand.additions(SMALL)).id)
-    hand.clock.now += limits.result_days * DAY - 1
+    hand.clock.now += Limits.result_days * DAY - 1
     hand.idle(lambda: sweep(hand.parts, nothing_lost))
 
     hand.clock.now += 1

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import text
 
-from batchway import limits
 from batchway.kit.clock import DAY
 from batchway.model.batch import Batch, Status
 from batchway.results import Filter, RecordedResult
@@ -57,7 +56,7 @@ def check_swept(bench: Bench) -> None:
 
 
 def _is_expired(bench: Bench, known: Known) -> bool:
-    return known.batch.submitted_at <= bench.clock() - limits.result_days * DAY
+    return known.batch.submitted_at <= bench.clock() - bench.parts.limits.result_days * DAY
 
 
 def _was_finished(known: Known) -> bool:
@@ -197,7 +196,7 @@ def _check_announced(bench: Bench, known: Known, enabled_before: set[int]) -> No
 
 def _check_deliveries(bench: Bench) -> None:
     """No delivery is tried more often than the schedule says, and each attempt was a request."""
-    most = len(limits.delivery_waits_seconds) + 1
+    most = len(bench.parts.limits.delivery_waits_seconds) + 1
     sent = Counter(each["webhook-id"] for each in bench.outside.sent)
     for row in _deliveries(bench):
         assert row.attempt_count - row.attempts_before <= most

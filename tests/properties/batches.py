@@ -31,12 +31,12 @@ from batchway.kit.signing import Signer
 from batchway.lifecycle.deliver import Deliver
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
+from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.store import accounts, batch_webhooks, batches, deliveries
 from batchway.store.database import run as run_sql
-from batchway.surfaces.mailchimp.batch_reader import read_batch
 from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
 from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
 from batchway.surfaces.mailchimp.url_checks import UrlChecks
@@ -44,23 +44,23 @@ from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from tests.faults.by_hand import audience
 from tests.properties.calls import NEW_LIST
 from tests.properties.world import BASE, BEFORE, Place
+from tests.reading import read_batch
 from tests.steps import execute, finalize, run, split
 
 URL = "https://example.com/hook"
 Operation = dict[str, Any]
 
 # So small that a few operations meet every one of them.
-_SMALL_LIMITS = {
-    "piece_operations_max": 3,
-    "chunk_operations_max": 6,
-    "small_batch_operations_max": 3,
-    "page_count_max": 2,
-    "answer_bytes_max": 4_000,
-    "chunk_attempts_max": 2,
-    "running_batches_per_account_max": 2,
-    "pending_batches_per_account_max": 4,
-    "delivery_waits_seconds": (5.0, 60.0),
-}
+SMALL_LIMITS = Limits(
+    piece_operations_max=3,
+    chunk_operations_max=6,
+    small_batch_operations_max=3,
+    chunk_attempts_max=2,
+    running_batches_per_account_max=2,
+    pending_batches_per_account_max=4,
+    delivery_waits_seconds=(5.0, 60.0),
+)
+_SMALL_PAGES = {"page_count_max": 2, "answer_bytes_max": 4_000}
 
 
 class Died(Exception):
@@ -124,10 +124,10 @@ class Known:
 
 
 @contextmanager
-def small_limits() -> Iterator[None]:
-    """Limits that few operations meet, for as long as the block."""
+def small_pages() -> Iterator[None]:
+    """Pages that few items fill, for as long as the block."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in _SMALL_LIMITS.items():
+        for name, value in _SMALL_PAGES.items():
             patch.setattr(limits, name, value)
         yield
 
@@ -139,7 +139,7 @@ class Bench:
         self.place = place
         self.clock = place.clock
         self.database = place.app.database
-        self.parts = replace(place.app.parts, format_name=format_name)
+        self.parts = replace(place.app.parts, format_name=format_name, limits=SMALL_LIMITS)
         self.identity = self._new_account()
         self.account_id = self.identity.account.id
         self.list_id = str(self.call("POST", "/lists", NEW_LIST)["id"])
@@ -150,9 +150,11 @@ class Bench:
         self._addresses = 0
         settings = place.app.settings
         sealer = Sealer(settings.secret_keys())
-        links = ResultLinks(Signer(settings.secret_keys()), self.clock)
+        links = ResultLinks(Signer(settings.secret_keys()), self.clock, Limits.result_link_seconds)
         self.deliver = Deliver(self.parts, self.outside, sealer, MailchimpEvents(links, BASE))
-        self._webhook_calls = BatchWebhookCalls(self.parts, UrlChecks(self.outside), sealer)
+        self._webhook_calls = BatchWebhookCalls(
+            self.parts, UrlChecks(self.parts, self.outside), sealer
+        )
         self._delivery_calls = DeliveryCalls(self.parts)
 
     def _new_account(self) -> Identity:
@@ -229,13 +231,15 @@ class Bench:
         """A new batch; its first hand-over is written."""
         body = json.dumps({"operations": given}).encode()
         operations = read_batch(body) if given else []
-        with Incoming.of(self.parts.targets, operations) as incoming:
+        with Incoming.of(self.parts.targets, self.parts.limits, operations) as incoming:
             return submit(self.parts, self.identity, BASE, incoming, once=once)
 
     def newest(self) -> Batch:
         """The batch that was accepted last."""
         with self.database.read() as connection:
-            [batch], _ = batches.page_of(connection, self.account_id, 1, 0, self.clock())
+            [batch], _ = batches.page_of(
+                connection, self.account_id, 1, 0, self.parts.get_results_since()
+            )
         return batch
 
     def find(self, known: Known) -> Batch | None:
@@ -249,7 +253,12 @@ class Bench:
             return [
                 known
                 for known in self.known
-                if batches.find(connection, self.account_id, known.batch.public_id, self.clock())
+                if batches.find(
+                    connection,
+                    self.account_id,
+                    known.batch.public_id,
+                    self.parts.get_results_since(),
+                )
             ]
 
     def webhooks(self, *, only_enabled: bool = False) -> dict[int, str]:

@@ -21,7 +21,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from batchway import limits
 from batchway.contract.problems import Refused
 from batchway.faults import FaultPoint
 from batchway.kit.clock import DAY, SECOND
@@ -29,6 +28,7 @@ from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.retry import retry
 from batchway.lifecycle.submit import Once
+from batchway.limits import Limits
 from batchway.model.batch import Status
 from batchway.model.step import Step
 from batchway.model.webhook import State
@@ -43,7 +43,7 @@ from tests.properties.batches import (
     Known,
     Operation,
     die,
-    small_limits,
+    small_pages,
     struck,
 )
 from tests.properties.conftest import Places
@@ -67,7 +67,7 @@ _WORKED_OUT = [
     FaultPoint.FINALIZE_AFTER_WRITE,
     FaultPoint.DELIVER_AFTER_SEND,
 ]
-_WEEK = limits.result_days * DAY // SECOND
+_WEEK = Limits.result_days * DAY // SECOND
 _WAITS = (1, 4, 3_600, 25 * 3_600, _WEEK)  # seconds; a key lives for 24 hours, a result for a week
 
 numbers = st.integers(0, 1_000)
@@ -143,14 +143,14 @@ class BatchMachine(RuleBasedStateMachine):
         """The batch that the key has made, or the status of a refusal; None for a new batch."""
         bench = self.bench
         use = bench.keys.get(key) if key else None
-        if use and use[2] >= bench.clock() - limits.idempotency_key_seconds * SECOND:
+        if use and use[2] >= bench.clock() - Limits.idempotency_key_seconds * SECOND:
             return use[1] if use[0] == operations and not use[1].is_deleted else 409
         pending = [
             known
             for known in bench.known
             if not known.is_deleted and known.seen and known.seen[0].status is Status.PENDING
         ]
-        return 429 if len(pending) >= limits.pending_batches_per_account_max else None
+        return 429 if len(pending) >= bench.parts.limits.pending_batches_per_account_max else None
 
     @precondition(lambda self: self.bench.known)
     @rule(number=numbers, is_stopped=st.booleans())
@@ -356,8 +356,8 @@ class BatchMachine(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def limited() -> Iterator[None]:
-    """Limits that few operations meet."""
-    with small_limits():
+    """Pages that few items fill."""
+    with small_pages():
         yield
 
 

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchway.contract.problems import Refused
+from batchway.limits import Limits
 from batchway.model.operation import METHODS, Operation
-from batchway.surfaces.mailchimp.batch_reader import BatchReader, read_batch
+from batchway.surfaces.mailchimp.batch_reader import BatchReader
+from tests.reading import read_batch
 
 # Texts with all that may be taken for the end of an operation, or for one of its keys.
 texts = st.one_of(
@@ -57,7 +59,7 @@ def cut(body: bytes, sizes: Iterable[int]) -> list[bytes]:
 
 def read(pieces: Iterable[bytes], *, is_lines: bool, window_bytes: int) -> list[Operation]:
     """The operations of a body that comes in pieces."""
-    reader = BatchReader(is_lines=is_lines, window_bytes=window_bytes)
+    reader = BatchReader(Limits(), is_lines=is_lines, window_bytes=window_bytes)
     found = [each for piece in pieces for group in reader.feed(piece) for each in group]
     return found + [each for group in reader.finish() for each in group]
 

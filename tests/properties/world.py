@@ -29,11 +29,11 @@ from batchway.model.result import Result
 from batchway.settings import load
 from batchway.store import accounts
 from batchway.store.database import run
-from batchway.surfaces.mailchimp.batch_reader import read_batch
 from batchway.targets.base import Plan
 from batchway.targets.builtin import BuiltinTarget
 from tests.faults.by_hand import audience
 from tests.properties.calls import NEW_LIST, PEOPLE, Call
+from tests.reading import read_batch
 from tests.scenario import SECRET_KEY
 from tests.steps import execute, finalize, split
 
@@ -164,7 +164,7 @@ class World:
         """As one batch, from its request to its archive."""
         parts = self.place.app.parts
         self.place.clock.now = now
-        with Incoming.of(parts.targets, self.operations(calls)) as incoming:
+        with Incoming.of(parts.targets, parts.limits, self.operations(calls)) as incoming:
             batch = submit(parts, self.identity, BASE, incoming)
         split(parts, batch.id)
         execute(parts, batch.id, 0)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from batchway import limits
+from batchway.limits import Limits
 from batchway.model.operation import Operation
 from tests.reading import (
     PING,
@@ -104,7 +105,7 @@ def test_body_that_is_no_string(body: Any, found: str) -> None:
 
 def test_groups_are_full() -> None:
     """However the windows fall, only the last group is smaller."""
-    most = limits.piece_operations_max
+    most = Limits.piece_operations_max
     body = array(*[PING_TEXT] * (3 * most + 5))
 
     for window_bytes in (SMALL, 50_000, 10**9):

@@ -7,16 +7,27 @@ import pytest
 
 from batchway import limits
 from batchway.contract.problems import Refused
-from batchway.surfaces.mailchimp.batch_reader import BatchReader, read_batch
-from tests.reading import PING_TEXT, PINGED, TWO_KEYS, array, error, lines, read, refusal
+from batchway.limits import Limits
+from batchway.surfaces.mailchimp.batch_reader import BatchReader
+from tests.reading import (
+    PING_TEXT,
+    PINGED,
+    TWO_KEYS,
+    array,
+    error,
+    lines,
+    read,
+    read_batch,
+    refusal,
+)
 
 
 @pytest.mark.parametrize("is_lines", [False, True])
 def test_too_many_operations(is_lines: bool) -> None:
     """They are refused as soon as they are too many; the body need not come to its end."""
-    most = limits.operations_per_batch_max
+    most = Limits.operations_per_batch_max
     many = (b'{"method":"GET","path":"/"}' + (b"\n" if is_lines else b",")) * 10_000
-    reader = BatchReader(is_lines=is_lines)
+    reader = BatchReader(Limits(), is_lines=is_lines)
     count = 0
 
     def feed_more_and_more() -> None:
@@ -110,7 +121,7 @@ def test_large_array_instead_of_an_object() -> None:
 def test_memory_is_bounded() -> None:
     """A body of 100 MB needs the memory of a few windows."""
     element = PING_TEXT[:-1] + b',"body":"' + b"x" * 10_000 + b'"},'
-    reader = BatchReader(is_lines=False)
+    reader = BatchReader(Limits(), is_lines=False)
     count = sum(map(len, reader.feed(b'{"operations":[')))
     tracemalloc.start()
     try:
@@ -177,4 +188,4 @@ def test_read_batch() -> None:
     """A whole body at once; none at all lacks its operations."""
     assert [PINGED] * 20_000 == read_batch(array(*[PING_TEXT] * 20_000))
     with pytest.raises(Refused):
-        read_batch(None)
+        read_batch(b"")

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from threading import Event
 
 import pytest
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from batchway import limits
+from batchway.errors import DatabaseBusy
 from batchway.store.database import Database, insert_many, run
 
 _COLUMNS = ("id", "word")
@@ -120,17 +120,16 @@ def test_another_process_waits_for_the_lock_of_sqlite(sqlite: Database) -> None:
     other.close()
 
 
-def test_a_lock_that_never_comes_free_is_an_error(
-    sqlite: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_never_comes_free_is_an_error(sqlite: Database) -> None:
     """Of another process as of another thread."""
-    monkeypatch.setattr(limits, "busy_timeout_seconds", 0.01)
-    other = Database(sqlite.url)
-    with ThreadPoolExecutor(1) as threads, sqlite.write():
-        with pytest.raises(OperationalError, match="locked"), other.write():
+    one = Database(sqlite.url, busy_timeout_seconds=0.01)
+    other = Database(sqlite.url, busy_timeout_seconds=0.01)
+    with ThreadPoolExecutor(1) as threads, one.write():
+        with pytest.raises(DatabaseBusy, match="locked"), other.write():
             pass
-        with pytest.raises(TimeoutError, match="Another thread"):
-            threads.submit(sqlite.write().__enter__).result(30)
+        with pytest.raises(DatabaseBusy, match="Another thread"):
+            threads.submit(one.write().__enter__).result(30)
+    one.close()
     other.close()
     with sqlite.write() as connection:  # neither has kept anything
         insert_many(connection, "words", _COLUMNS, [(1, "one")])

@@ -4,6 +4,7 @@ import pytest
 
 from batchway import limits
 from batchway.lifecycle.submit import Incoming
+from batchway.limits import Limits
 from batchway.model.operation import Operation, unpack
 from batchway.targets.table import ROOT, Mount, TargetTable
 
@@ -31,7 +32,7 @@ def ping(
 )
 def test_pieces_are_bounded(operation: Operation) -> None:
     """Whatever makes operations large, a piece holds no more than it may, all are kept."""
-    with Incoming.of(NO_TARGETS, [operation] * 10) as incoming:
+    with Incoming.of(NO_TARGETS, Limits(), [operation] * 10) as incoming:
         incoming.finish()
         pieces = list(incoming.pieces())
 
@@ -42,10 +43,10 @@ def test_pieces_are_bounded(operation: Operation) -> None:
 
 def test_large_operations_make_more_pieces() -> None:
     """If they come as many at once as make a piece."""
-    large = [ping(body=LARGE[: 3 * limits.piece_bytes_max // limits.piece_operations_max])]
-    operations = large * limits.piece_operations_max
+    large = [ping(body=LARGE[: 3 * limits.piece_bytes_max // Limits.piece_operations_max])]
+    operations = large * Limits.piece_operations_max
 
-    with Incoming.of(NO_TARGETS, operations) as incoming:
+    with Incoming.of(NO_TARGETS, Limits(), operations) as incoming:
         incoming.finish()
         pieces = list(incoming.pieces())
 
@@ -56,9 +57,10 @@ def test_large_operations_make_more_pieces() -> None:
 
 def test_small_operations_fill_a_piece() -> None:
     """It is their number that ends it."""
-    most = limits.piece_operations_max
+    most = Limits.piece_operations_max
 
-    with Incoming.of(NO_TARGETS, [ping({"a": "b"}, "{}", "mine")] * (2 * most + 1)) as incoming:
+    operations = [ping({"a": "b"}, "{}", "mine")] * (2 * most + 1)
+    with Incoming.of(NO_TARGETS, Limits(), operations) as incoming:
         incoming.finish()
         counts = [piece.operation_count for piece, _ in incoming.pieces()]
 

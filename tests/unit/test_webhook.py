@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from batchway import limits
 from batchway.kit.clock import DAY, SECOND
+from batchway.limits import Limits
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
 
 NOON = 1_795_435_200 * SECOND
-FAILING_MAX = limits.webhook_failing_days_max * DAY
+FAILING_MAX = Limits.webhook_failing_days_max * DAY
 WEBHOOK = BatchWebhook(
     id=1,
     account_id=1,
@@ -50,7 +50,9 @@ DELIVERY = Delivery(
 )
 def test_failing_for_days(failing_since: int | None, expected: bool) -> None:
     """To the microsecond; one that does not fail has failed for no time at all."""
-    assert expected is replace(WEBHOOK, failing_since=failing_since).has_failed_for_days(NOON)
+    assert expected is replace(WEBHOOK, failing_since=failing_since).has_failed_for_days(
+        Limits.webhook_failing_days_max, NOON
+    )
 
 
 @pytest.mark.parametrize("attempts_before", [0, 9, 12])
@@ -58,7 +60,9 @@ def test_planned_waits(attempts_before: int) -> None:
     """Each wait in its turn, counted from the beginning of the round; none after the last."""
     counts = range(attempts_before, attempts_before + 10)
     planned = [
-        replace(DELIVERY, attempts_before=attempts_before, attempt_count=count).planned_wait_seconds
+        replace(DELIVERY, attempts_before=attempts_before, attempt_count=count).plan_wait_seconds(
+            Limits.delivery_waits_seconds
+        )
         for count in counts
     ]
 

@@ -187,6 +187,14 @@ def no_answer(missing: NoAnswer) -> Refused:
     return Refused(msgspec.structs.replace(problem(status, title, missing.detail), type=kind))
 
 
+def database_busy(retry_after_seconds: int = 5) -> Refused:
+    """503: a lock or a connection of the database was not free in time."""
+    detail = "The database is busy. Please try again later."
+    return Refused(
+        problem(503, "Service Unavailable", detail), (("Retry-After", str(retry_after_seconds)),)
+    )
+
+
 def internal_error() -> Refused:
     """500: our fault."""
     detail = (

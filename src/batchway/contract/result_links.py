@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from batchway import limits
 from batchway.kit.clock import SECOND, Clock
 from batchway.kit.signing import Signer, Verdict
 from batchway.model.batch import Batch
@@ -10,19 +9,20 @@ from batchway.model.batch import Batch
 
 @dataclass(frozen=True)
 class ResultLinks:
-    """Makes `response_body_url` and checks what comes back."""
+    """Makes `response_body_url`, good for `link_seconds`, and checks what comes back."""
 
     signer: Signer
     clock: Clock
+    link_seconds: int
 
     def url(self, batch: Batch, base: str) -> str:
-        """A fresh link, good for ten minutes; empty while there is nothing to download.
+        """A fresh link; an empty text while there is nothing to download.
 
         `base` is the address that the asking client reaches us by.
         """
         if not batch.has_results:
             return ""
-        expires_at = self.clock() + limits.result_link_seconds * SECOND
+        expires_at = self.clock() + self.link_seconds * SECOND
         token = self.signer.sign(_subject(batch.public_id), expires_at)
         return f"{base}{path(batch.public_id)}?t={token}"
 

@@ -8,9 +8,9 @@ from batchway.model.step import Step
 from batchway.store import batches
 
 
-def first_step(operation_count: int) -> Step:
+def first_step(parts: Parts, operation_count: int) -> Step:
     """What a pending batch of that many operations waits for."""
-    return Step.RUN if is_small(operation_count) else Step.SPLIT
+    return Step.RUN if is_small(operation_count, parts.limits) else Step.SPLIT
 
 
 def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
@@ -20,4 +20,4 @@ def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
     """
     waiting = batches.release_held(connection, account_id)
     if waiting is not None:
-        parts.hand_over(connection, first_step(waiting.operation_count), waiting.id)
+        parts.hand_over(connection, first_step(parts, waiting.operation_count), waiting.id)

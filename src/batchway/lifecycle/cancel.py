@@ -16,11 +16,10 @@ def cancel_batch(parts: Parts, account_id: int, public_id: str) -> Batch | None:
     """
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
-        batch = batches.find(connection, account_id, public_id, parts.clock())
+        batch = batches.find(connection, account_id, public_id, parts.get_results_since())
         if batch is None:
             return None
         if batches.begin_cancelling(connection, batch) and batch.status is Status.PENDING:
-            parts.hand_over(
-                connection, first_step(batch.operation_count), batch.id
-            )  # it may be held
+            step = first_step(parts, batch.operation_count)
+            parts.hand_over(connection, step, batch.id)  # it may be held
         return batches.get(connection, batch.id)

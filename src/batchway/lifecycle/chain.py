@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from batchway import limits
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.lifecycle.parts import Parts
-from batchway.model.batch import Batch, Chunk, Status
+from batchway.model.batch import Batch, Chunk, Status, is_small
 from batchway.model.step import Step, StepName
 from batchway.store import batches, chunks
 
@@ -41,7 +40,7 @@ class Chain:
     @classmethod
     def begin(cls, parts: Parts, first: StepName) -> "Chain":
         """A chain whose time begins now."""
-        return cls(parts, first, parts.clock() + int(limits.step_seconds_max * SECOND))
+        return cls(parts, first, parts.clock() + int(parts.limits.step_seconds_max * SECOND))
 
     @property
     def batch_id(self) -> int:
@@ -93,7 +92,7 @@ class Chain:
             return self._follow_with_finalize(connection, batch)
         names = [chunk_step(batch.id, chunk.number, chunk.target) for chunk in waiting]
         own = [name for name in names if self._runs(name)]
-        if batch.is_small and self._runs(self.first):
+        if is_small(batch.operation_count, self.parts.limits) and self._runs(self.first):
             self._hand_over(connection, (name for name in names if name not in own))
             return self._follow_in_small_batch(connection, batch)
         goes_on = bool(own) and not self.is_over

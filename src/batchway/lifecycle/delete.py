@@ -12,7 +12,7 @@ def delete_batch(parts: Parts, account_id: int, public_id: str) -> bool:
     """Delete a batch in any status; False if the account has no such batch."""
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
-        batch = batches.find(connection, account_id, public_id, parts.clock())
+        batch = batches.find(connection, account_id, public_id, parts.get_results_since())
         if batch is None or not batches.mark_deleted(connection, batch):
             return False
         admit_next(parts, connection, account_id)

@@ -7,7 +7,7 @@
    again under the same id: delivery is at least once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -128,7 +128,7 @@ class Deliver:
             due.webhook.url,
             headers=(("Content-Type", self._events.content_type), *signature),
             body=body,
-            seconds=limits.delivery_seconds_max,
+            seconds=self._parts.limits.delivery_seconds_max,
             answer_bytes_max=limits.delivery_answer_bytes_max,
         )
 
@@ -168,7 +168,8 @@ class Deliver:
             )
             if webhook is None:
                 return
-            state, wait_seconds = _decide_next_state(due.delivery, attempt, answer)
+            waits = self._parts.limits.delivery_waits_seconds
+            state, wait_seconds = _decide_next_state(due.delivery, attempt, answer, waits)
             next_at = None if wait_seconds is None else _compute_next_at(attempt, wait_seconds)
             if not deliveries.record(connection, due.delivery, attempt, state, next_at):
                 return  # the webhook was disabled meanwhile, or another attempt was recorded
@@ -177,7 +178,8 @@ class Deliver:
                     connection, Step.DELIVER, due.delivery.id, delay_seconds=wait_seconds
                 )
             if webhook.url == due.webhook.url:  # the attempt says nothing about a new URL
-                _update_webhook(connection, webhook, due.delivery, attempt)
+                days_max = self._parts.limits.webhook_failing_days_max
+                _update_webhook(connection, webhook, due.delivery, attempt, days_max)
             fault(FaultPoint.DELIVER_BEFORE_COMMIT)
 
 
@@ -199,12 +201,15 @@ def _make_attempt(delivery: Delivery, answer: Answered | Unreached, now: Microse
 
 
 def _decide_next_state(
-    delivery: Delivery, attempt: Attempt, answer: Answered | Unreached
+    delivery: Delivery,
+    attempt: Attempt,
+    answer: Answered | Unreached,
+    waits_seconds: Sequence[float],
 ) -> tuple[State, float | None]:
     """The delivery's state after an attempt and, if another attempt follows, the wait before it."""
     if attempt.is_success:
         return State.DELIVERED, None
-    planned = delivery.planned_wait_seconds
+    planned = delivery.plan_wait_seconds(waits_seconds)
     if planned is None or attempt.status_code == _GONE:
         return State.EXHAUSTED, None
     headers = answer.headers if isinstance(answer, Answered) else {}
@@ -222,7 +227,11 @@ def _compute_next_at(attempt: Attempt, wait_seconds: float) -> Microseconds:
 
 
 def _update_webhook(
-    connection: Connection, webhook: BatchWebhook, delivery: Delivery, attempt: Attempt
+    connection: Connection,
+    webhook: BatchWebhook,
+    delivery: Delivery,
+    attempt: Attempt,
+    failing_days_max: int,
 ) -> None:
     """Note on the webhook, whose row is locked, whether it fails; disable it if it must be."""
     if attempt.is_success:
@@ -230,7 +239,7 @@ def _update_webhook(
             batch_webhooks.save(connection, replace(webhook, failing_since=None))
         return
     failing = replace(webhook, failing_since=webhook.failing_since or attempt.attempted_at)
-    reason = _find_reason_to_disable(failing, delivery, attempt)
+    reason = _find_reason_to_disable(failing, delivery, attempt, failing_days_max)
     if reason is not None and webhook.enabled:
         log.warning("webhook_disabled", webhook=webhook.public_id, reason=reason)
         failing = replace(failing, enabled=False, disabled_reason=reason)
@@ -240,13 +249,13 @@ def _update_webhook(
 
 
 def _find_reason_to_disable(
-    webhook: BatchWebhook, delivery: Delivery, attempt: Attempt
+    webhook: BatchWebhook, delivery: Delivery, attempt: Attempt, failing_days_max: int
 ) -> str | None:
     if attempt.status_code == _GONE:
         return "It answered 410 Gone."
     tried = attempt.number - delivery.attempts_before
     if tried < limits.webhook_failing_attempts_min:
         return None
-    if webhook.has_failed_for_days(attempt.attempted_at):
+    if webhook.has_failed_for_days(failing_days_max, attempt.attempted_at):
         return f"Every attempt has failed since {format_iso(webhook.failing_since)}."
     return None

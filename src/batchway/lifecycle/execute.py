@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from batchway import limits
 from batchway.contract.problems import (
     Refused,
     api_key_invalid,
@@ -65,9 +64,9 @@ def execute(chain: Chain, name: StepName) -> StepName | None:
     if work is None:
         return None
     try:
-        if _has_failed(work) and len(work.chunk.positions) > 1:
+        if _has_failed(chain.parts, work) and len(work.chunk.positions) > 1:
             return _halve(chain, work)
-        refused = _refused(work)
+        refused = _refused(chain.parts, work)
         if work.chunk.continuation is not None:
             return execute_pages(chain, _target(chain.parts), work, refused)
         return _execute_operations(chain, work, refused)
@@ -109,17 +108,17 @@ def _halve(chain: Chain, work: Work) -> StepName | None:
         return chain.follow(connection, batch, halves, len(halves))
 
 
-def _has_failed(work: Work) -> bool:
-    return work.attempt_number > limits.chunk_attempts_max
+def _has_failed(parts: Parts, work: Work) -> bool:
+    return work.attempt_number > parts.limits.chunk_attempts_max
 
 
-def _refused(work: Work) -> Refused | None:
+def _refused(parts: Parts, work: Work) -> Refused | None:
     """Why no operation of the chunk is to be run, if so."""
     if work.batch.is_cancelling:
         return operation_cancelled()
     if work.is_key_revoked:
         return api_key_invalid()
-    if _has_failed(work):
+    if _has_failed(parts, work):
         return internal_error()
     return None
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from batchway.archives.base import Archive
 from batchway.formats.base import Format
-from batchway.kit.clock import Clock
+from batchway.kit.clock import DAY, Clock, Microseconds
 from batchway.lifecycle.running_steps import RunningSteps
+from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.step import HandOver
 from batchway.results import Filter, Results
@@ -16,7 +17,7 @@ from batchway.targets.table import TargetTable
 
 @dataclass(frozen=True)
 class Parts:
-    """The database, the families' members in use, the clock and the engine's hand-over.
+    """The database, the families' members in use, the clock, the engine's hand-over, the limits.
 
     `formats` has the results formats by their names; `format_name` names that of new batches.
     `worker` is the name under which this process claims steps, and has a lease if it is a worker;
@@ -29,9 +30,14 @@ class Parts:
     clock: Clock
     hand_over: HandOver
     worker: str
+    limits: Limits
     formats: Mapping[str, Format]
     format_name: str
     running: RunningSteps = field(default_factory=RunningSteps)
+
+    def get_results_since(self) -> Microseconds:
+        """Return the moment since which batches that were submitted keep their results."""
+        return self.clock() - self.limits.result_days * DAY
 
     def get_format(self, batch: Batch) -> Format:
         """Return the format that the results of a batch are written in, fixed when it came in."""

@@ -17,7 +17,7 @@ def retry(parts: Parts, identity: Identity, base_url: str, batch: Batch, wanted:
         detail = "The batch is not finished yet. Retry its operations when it is."
         raise conflict(detail)
     check_room(parts, identity.account.id)
-    with Incoming(parts.targets) as incoming:
+    with Incoming(parts.targets, parts.limits) as incoming:
         last = -1  # an operation comes once, however many of its pages are wanted
         for each in parts.read_results(batch, wanted).iterate():
             if each.position != last:

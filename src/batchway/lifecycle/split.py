@@ -6,7 +6,6 @@ seen; one for a small batch (`run.py`). Inputs are not read: submit noted what e
 
 from sqlalchemy import Connection
 
-from batchway import limits
 from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.chain import Chain
 from batchway.model.batch import Batch, Status, cut
@@ -34,7 +33,7 @@ def begin(chain: Chain, connection: Connection, batch: Batch) -> bool:
     if not chain.enter(StepName(Step.SPLIT, batch.id)):
         return False
     accounts.lock(connection, batch.account_id)
-    parts, most = chain.parts, limits.running_batches_per_account_max
+    parts, most = chain.parts, chain.parts.limits.running_batches_per_account_max
     if batches.begin(connection, batch, most, parts.worker, parts.clock()):
         return True
     batches.hold(connection, batch)  # until `admit_next`
@@ -43,7 +42,7 @@ def begin(chain: Chain, connection: Connection, batch: Batch) -> bool:
 
 def start(chain: Chain, connection: Connection, batch: Batch) -> StepName | None:
     """Cut a batch that is claimed; what this chain runs next."""
-    new = list(cut(inputs.pieces(connection, batch)))
+    new = list(cut(inputs.pieces(connection, batch), chain.parts.limits))
     if not batches.start(connection, batch, len(new), chain.parts.worker):
         return None
     chunks.insert(connection, batch, new)

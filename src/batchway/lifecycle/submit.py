@@ -20,6 +20,7 @@ from batchway.faults import FaultPoint, fault
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.parts import Parts
+from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Piece, Status
 from batchway.model.operation import Operation, count_characters, pack
@@ -33,9 +34,10 @@ _PIECES_AT_ONCE = 16
 class Incoming(AbstractContextManager["Incoming"]):
     """The operations of a batch to be, compressed as they come in; large ones wait on disk."""
 
-    def __init__(self, targets: TargetTable) -> None:
+    def __init__(self, targets: TargetTable, in_force: Limits) -> None:
         """`targets` is the table by which the operations will be routed."""
         self.count = 0
+        self._piece_operations_max = in_force.piece_operations_max
         self._targets = targets
         self._target_names: set[str] = set()
         self._waiting: list[Operation] = []
@@ -55,9 +57,9 @@ class Incoming(AbstractContextManager["Incoming"]):
         self._spool.close()
 
     @classmethod
-    def of(cls, targets: TargetTable, operations: Sequence[Operation]) -> Self:
+    def of(cls, targets: TargetTable, in_force: Limits, operations: Sequence[Operation]) -> Self:
         """All operations at once."""
-        incoming = cls(targets)
+        incoming = cls(targets, in_force)
         incoming.add(operations)
         return incoming
 
@@ -65,12 +67,12 @@ class Incoming(AbstractContextManager["Incoming"]):
         """Take the next operations. As many as make a piece are best."""
         self.count += len(operations)
         self._target_names |= self._targets.find_names(operations)
-        if len(operations) == limits.piece_operations_max and not self._waiting:
+        if len(operations) == self._piece_operations_max and not self._waiting:
             self._keep(operations)
             return
         for operation in operations:
             size = count_characters(operation)
-            is_full = len(self._waiting) == limits.piece_operations_max
+            is_full = len(self._waiting) == self._piece_operations_max
             if is_full or self._waiting_characters + size > limits.piece_bytes_max:
                 self._keep_waiting()
             self._waiting.append(operation)
@@ -127,7 +129,7 @@ def check_room(parts: Parts, account_id: int, *, is_known: bool = False) -> None
     _check_disk(parts)
     if not is_known:
         with parts.database.read() as connection:
-            _check_account(connection, account_id)
+            _check_account(parts, connection, account_id)
 
 
 def submit(  # noqa: PLR0913 - the parts, who, and what
@@ -151,7 +153,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
         known = once and _known(parts, connection, account_id, once)
         if known:
             return known
-        _check_account(connection, account_id)
+        _check_account(parts, connection, account_id)
         batch = batches.insert(
             connection,
             account_id=account_id,
@@ -168,7 +170,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
         if once:
             use = Use(once.body_hash, batch.id)
             idempotency_keys.save(connection, account_id, once.key_hash, use, parts.clock())
-        parts.hand_over(connection, first_step(batch.operation_count), batch.id)
+        parts.hand_over(connection, first_step(parts, batch.operation_count), batch.id)
         fault(FaultPoint.SUBMIT_BEFORE_COMMIT)
     fault(FaultPoint.SUBMIT_AFTER_COMMIT)
     return batch
@@ -176,7 +178,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
 
 def _known(parts: Parts, connection: Connection, account_id: int, once: Once) -> Batch | None:
     """The batch that a key has made, for the same body."""
-    since = parts.clock() - limits.idempotency_key_seconds * SECOND
+    since = parts.clock() - parts.limits.idempotency_key_seconds * SECOND
     use = idempotency_keys.find(connection, account_id, once.key_hash, since)
     if use is None:
         return None
@@ -198,19 +200,19 @@ def _known(parts: Parts, connection: Connection, account_id: int, once: Once) ->
 
 def _check_disk(parts: Parts) -> None:
     free_bytes = parts.archive.free_bytes()
-    if free_bytes is not None and free_bytes < limits.free_bytes_min:
+    if free_bytes is not None and free_bytes < parts.limits.free_bytes_min:
         raise no_room()
 
 
-def _check_account(connection: Connection, account_id: int) -> None:
-    most = limits.pending_batches_per_account_max
+def _check_account(parts: Parts, connection: Connection, account_id: int) -> None:
+    most = parts.limits.pending_batches_per_account_max
     if batches.count_pending(connection, account_id) >= most:
         detail = (
             f"You have more than {most} pending batches. Please wait for some to complete before "
             "adding any more batches."
         )
         raise too_many_requests(detail)
-    most = limits.undelivered_events_per_account_max
+    most = parts.limits.undelivered_events_per_account_max
     if deliveries.count_undelivered(connection, account_id) >= most:
         detail = (
             f"You have more than {most} pending batch webhook requests. Please wait for some to "

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.kit.clock import DAY, SECOND
+from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.chain import chunk_step
 from batchway.lifecycle.parts import Parts
@@ -42,14 +42,14 @@ def sweep(parts: Parts, find_lost: FindLost) -> None:
 
 def _waiting_steps(parts: Parts) -> Iterator[list[WrittenHandOver]]:
     """The steps that wait, by our tables alone, a page in memory at a time."""
-    quiet, most = limits.overdue_seconds, limits.running_batches_per_account_max
+    quiet, most = limits.overdue_seconds, parts.limits.running_batches_per_account_max
     find_batches = partial(waiting_steps.find_batches, quiet_seconds=quiet, running_max=most)
     find_chunks = partial(waiting_steps.find_chunks, quiet_seconds=quiet)
     find_deliveries = partial(waiting_steps.find_deliveries, quiet_seconds=quiet)
     for batch_page in _pages(parts, find_batches, 0):
-        yield [_hand_over_of_batch(each) for each in batch_page]
+        yield [_hand_over_of_batch(parts, each) for each in batch_page]
     for chunk_page in _pages(parts, find_chunks, (0, -1)):
-        yield list({_hand_over_of_chunk(each) for each in chunk_page})
+        yield list({_hand_over_of_chunk(parts, each) for each in chunk_page})
     for delivery_page in _pages(parts, find_deliveries, (0, 0)):
         yield [_hand_over_of_delivery(each) for each in delivery_page]
 
@@ -68,17 +68,17 @@ def _pages(
         after = page[-1].key
 
 
-def _hand_over_of_batch(batch: WaitingBatch) -> WrittenHandOver:
-    step = first_step(batch.operation_count)
+def _hand_over_of_batch(parts: Parts, batch: WaitingBatch) -> WrittenHandOver:
+    step = first_step(parts, batch.operation_count)
     if batch.status is Status.FINALIZING and step is Step.SPLIT:
         step = Step.FINALIZE
     return WrittenHandOver(StepName(step, batch.id), batch.hand_over_count)
 
 
-def _hand_over_of_chunk(chunk: WaitingChunk) -> WrittenHandOver:
+def _hand_over_of_chunk(parts: Parts, chunk: WaitingChunk) -> WrittenHandOver:
     """That of the chunk; or of its batch, if that is small and run as a whole."""
     name = chunk_step(chunk.batch_id, chunk.number, chunk.target)
-    if name.step is Step.EXECUTE and is_small(chunk.batch_operation_count):
+    if name.step is Step.EXECUTE and is_small(chunk.batch_operation_count, parts.limits):
         return WrittenHandOver(StepName(Step.RUN, chunk.batch_id), chunk.batch_hand_over_count)
     return WrittenHandOver(name, chunk.hand_over_count)
 
@@ -91,7 +91,7 @@ def _remove_batches(parts: Parts) -> None:
     """Remove batches that were deleted by their owner, or have expired, with their archives."""
     with parts.database.read() as connection:
         found = batches.deleted(connection, _BATCHES_AT_ONCE)
-        found += batches.expired(connection, parts.clock(), _BATCHES_AT_ONCE)
+        found += batches.expired(connection, parts.get_results_since(), _BATCHES_AT_ONCE)
     for batch in found:
         parts.archive.delete(batch.public_id)
         with parts.database.write() as connection:
@@ -102,8 +102,8 @@ def _remove_old_rows(parts: Parts) -> None:
     """Remove what is kept for a while only."""
     now = parts.clock()
     with parts.database.write() as connection:
-        idempotency_keys.remove_old(connection, now - limits.idempotency_key_seconds * SECOND)
-        deliveries.remove_tests(connection, now - limits.result_days * DAY)
+        idempotency_keys.remove_old(connection, now - parts.limits.idempotency_key_seconds * SECOND)
+        deliveries.remove_tests(connection, parts.get_results_since())
 
 
 def drop_orphans(parts: Parts) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batchway import limits
-from batchway.kit.clock import DAY, Microseconds
+from batchway.kit.clock import Microseconds
+from batchway.limits import Limits, chunk_bytes_max
 from batchway.model.positions import Positions
 
 
@@ -66,11 +66,6 @@ class Batch:
     target: str | None
 
     @property
-    def is_small(self) -> bool:
-        """Whether it is run in one hop."""
-        return is_small(self.operation_count)
-
-    @property
     def is_running(self) -> bool:
         """Whether its chunks are being executed."""
         return self.status is Status.STARTED
@@ -79,11 +74,6 @@ class Batch:
     def has_results(self) -> bool:
         """Whether there is an archive to download."""
         return self.status is Status.FINISHED and self.archive_key is not None
-
-    @property
-    def expires_at(self) -> Microseconds:
-        """When its results are dropped."""
-        return self.submitted_at + limits.result_days * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +101,17 @@ class Chunk:
     target: str = BUILTIN_TARGET
 
 
-def is_small(operation_count: int) -> bool:
+def is_small(operation_count: int, limits: Limits) -> bool:
     """Whether a batch of that many operations is run in one hop."""
     return operation_count <= limits.small_batch_operations_max
 
 
-def cut(pieces: Iterable[Piece]) -> Iterator[Chunk]:
+def cut(pieces: Iterable[Piece], limits: Limits) -> Iterator[Chunk]:
     """Chunks of whole, consecutive pieces, as large as the limits allow."""
     number = FIRST_CHUNK
     held: list[Piece] = []
     for piece in pieces:
-        if held and not _fits(held, piece):
+        if held and not _fits(held, piece, limits):
             yield _chunk(number, held)
             number += 1
             held = []
@@ -130,10 +120,10 @@ def cut(pieces: Iterable[Piece]) -> Iterator[Chunk]:
         yield _chunk(number, held)
 
 
-def _fits(held: list[Piece], piece: Piece) -> bool:
+def _fits(held: list[Piece], piece: Piece, limits: Limits) -> bool:
     operations = sum(each.operation_count for each in held) + piece.operation_count
     size = sum(each.byte_count for each in held) + piece.byte_count
-    return operations <= limits.chunk_operations_max and size <= limits.chunk_bytes_max
+    return operations <= limits.chunk_operations_max and size <= chunk_bytes_max
 
 
 def _chunk(number: int, held: list[Piece]) -> Chunk:

@@ -1,9 +1,9 @@
 """Batch webhooks, the deliveries to them, and when a delivery is tried again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batchway import limits
 from batchway.kit.clock import DAY, Microseconds
 
 _SUCCESS = range(200, 300)
@@ -41,10 +41,10 @@ class BatchWebhook:
         """Whether the secret before this one goes on signing."""
         return self.old_secret is not None and (self.old_secret_until or 0) > now
 
-    def has_failed_for_days(self, now: Microseconds) -> bool:
-        """Whether it has answered nothing but failures for so long that it is to be disabled."""
+    def has_failed_for_days(self, days: int, now: Microseconds) -> bool:
+        """Whether every attempt of the last days has failed."""
         since = self.failing_since
-        return since is not None and now - since >= limits.webhook_failing_days_max * DAY
+        return since is not None and now - since >= days * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,11 @@ class Delivery:
     attempts_before: int
     next_attempt_at: Microseconds | None
 
-    @property
-    def planned_wait_seconds(self) -> float | None:
-        """The wait after the attempt that is due now, should it fail; None if it is the last."""
-        waits = limits.delivery_waits_seconds
+    def plan_wait_seconds(self, waits: Sequence[float]) -> float | None:
+        """The wait after the attempt that is due now, if it fails; None if it is the last one.
+
+        `waits` are those between the attempts of a delivery, in seconds.
+        """
         made = self.attempt_count - self.attempts_before
         return waits[made] if made < len(waits) else None
 

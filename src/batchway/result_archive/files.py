@@ -2,12 +2,12 @@
 
 import msgspec
 
-from batchway import limits
 from batchway.kit.json_text import quote_json
+from batchway.limits import Limits
 
 POSITIONS_MAX = 2**28  # operations of one batch that can have a file name of their own
 PAGES_MAX = 2**12  # pages of one operation that can
-assert limits.operations_per_batch_max <= POSITIONS_MAX
+assert Limits.operations_per_batch_max <= POSITIONS_MAX
 
 _SUFFIX = ".json"
 _NAMES_MAX = 2**40  # ten hex digits

@@ -6,8 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from batchway import limits
-from batchway.kit.clock import DAY, Microseconds
+from batchway.kit.clock import Microseconds
 from batchway.kit.ids import new_public_id
 from batchway.model.batch import Batch, Status
 from batchway.store.claims import is_free
@@ -19,7 +18,7 @@ _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_ope
     layout AS format_name, retry_of, began_at, target"""
 # Seven days run from the POST; a batch that is not finished does not expire.
 _VISIBLE = """status <> 'deleted'
-          AND (status <> 'finished' OR submitted_at > :now - :span)"""
+          AND (status <> 'finished' OR submitted_at > :since)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +83,9 @@ def insert(  # noqa: PLR0913 - one argument a column
 
 
 def find(
-    connection: Connection, account_id: int, public_id: str, now: Microseconds
+    connection: Connection, account_id: int, public_id: str, since: Microseconds
 ) -> Batch | None:
-    """An account's batch that is neither deleted nor expired."""
+    """An account's batch that is not deleted and was submitted after a moment."""
     row = run(
         connection,
         f"""
@@ -95,13 +94,12 @@ def find(
         """,
         account_id=account_id,
         public_id=public_id,
-        now=now,
-        span=_result_span(),
+        since=since,
     ).one_or_none()
     return None if row is None else _batch(row)
 
 
-def find_by_public_id(connection: Connection, public_id: str, now: Microseconds) -> Batch | None:
+def find_by_public_id(connection: Connection, public_id: str, since: Microseconds) -> Batch | None:
     """The batch of a result link, which stands for the account's consent by itself."""
     row = run(
         connection,
@@ -111,8 +109,7 @@ def find_by_public_id(connection: Connection, public_id: str, now: Microseconds)
         -- no account: the link is signed for this batch
         """,
         public_id=public_id,
-        now=now,
-        span=_result_span(),
+        since=since,
     ).one_or_none()
     return None if row is None else _batch(row)
 
@@ -145,10 +142,10 @@ def exists(connection: Connection, public_id: str) -> bool:
 
 
 def page_of(
-    connection: Connection, account_id: int, count: int, offset: int, now: Microseconds
+    connection: Connection, account_id: int, count: int, offset: int, since: Microseconds
 ) -> tuple[list[Batch], int]:
-    """One page of an account's batches, newest first, and how many there are."""
-    values: dict[str, Any] = {"account_id": account_id, "now": now, "span": _result_span()}
+    """One page of the batches that `find` finds, newest first, and how many there are."""
+    values: dict[str, Any] = {"account_id": account_id, "since": since}
     total = run(
         connection,
         f"SELECT count(*) FROM batches WHERE account_id = :account_id AND {_VISIBLE}",
@@ -454,18 +451,17 @@ def deleted(connection: Connection, count: int) -> list[Batch]:
     return [_batch(row) for row in rows]
 
 
-def expired(connection: Connection, now: Microseconds, count: int) -> list[Batch]:
-    """Finished batches of all accounts whose results are kept no longer, oldest first."""
+def expired(connection: Connection, since: Microseconds, count: int) -> list[Batch]:
+    """Finished batches of all accounts that were submitted before a moment, oldest first."""
     rows = run(
         connection,
         f"""
         SELECT {_COLUMNS} FROM batches
-        WHERE status = 'finished' AND submitted_at <= :now - :span
+        WHERE status = 'finished' AND submitted_at <= :since
         ORDER BY submitted_at LIMIT :count
         -- no account: the sweep works for all accounts
         """,
-        now=now,
-        span=_result_span(),
+        since=since,
         count=count,
     )
     return [_batch(row) for row in rows]
@@ -508,7 +504,3 @@ def _batch(row: Any) -> Batch:  # noqa: ANN401 - a database row
             "is_cancelling": bool(values["is_cancelling"]),
         }
     )
-
-
-def _result_span() -> Microseconds:
-    return limits.result_days * DAY

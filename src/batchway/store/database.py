@@ -5,6 +5,7 @@ looked up, whether rows can be locked, and how the time is read. All other SQL i
 """
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -13,10 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Engine, TextClause, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchway import limits
+from batchway.errors import DatabaseBusy
 from batchway.kit.clock import Clock
-from batchway.store.sqlite_writers import BUSY_TIMEOUT, WriterQueue, begin_immediate
+from batchway.store.sqlite_writers import WriterQueue, begin_immediate
 
 Row = Sequence[Any]
 
@@ -24,7 +27,6 @@ SQLITE_PRAGMAS = (
     "PRAGMA page_size = 16384",  # set before the file is made; larger pages suit bulk writes
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit that was answered survives a loss of power
-    BUSY_TIMEOUT,
     "PRAGMA foreign_keys = ON",
     "PRAGMA wal_autocheckpoint = 4096",  # pages: 64 MB; a chunk rarely pays for a checkpoint
     "PRAGMA journal_size_limit = 134217728",
@@ -36,6 +38,9 @@ SQLITE_PRAGMAS = (
 _ROWS_AT_ONCE = (1_000, 50)
 _SQLITE_VALUES_MAX = 32_766  # in one statement
 _CLOCK = "batchway_clock"  # an execution option: statements know their connection only
+# Of PostgreSQL: lock not available, query cancelled (by a time-out), too many connections.
+_BUSY_STATES = frozenset({"55P03", "57014", "53300"})
+_SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _CONFLICT_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _POSTGRES_OPTIONS = (
     f"-c idle_in_transaction_session_timeout={int(limits.idle_transaction_seconds * 1000)}"
@@ -45,35 +50,49 @@ _POSTGRES_OPTIONS = (
 class Database:
     """Opens transactions; knows which dialect it speaks.
 
-    With a `clock`, `sql_now` gives its moments instead of the database's own.
+    With a `clock`, `sql_now` gives its moments instead of the database's own. A writer waits for
+    SQLite's lock for `busy_timeout_seconds`.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Clock | None = None,
+        *,
+        busy_timeout_seconds: float = limits.busy_timeout_seconds,
+    ) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
-        engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._busy_timeout_seconds = busy_timeout_seconds
+        engine = (
+            _sqlite_engine(url, busy_timeout_seconds) if self.is_sqlite else _postgres_engine(url)
+        )
         self.engine = engine.execution_options(**{_CLOCK: clock})
-        self._writers = WriterQueue()
+        self._writers = WriterQueue(busy_timeout_seconds)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or rolls back on any exception.
 
-        On SQLite it takes the write lock at once; PostgreSQL runs READ COMMITTED.
+        On SQLite it takes the write lock at once; PostgreSQL runs READ COMMITTED. Raises
+        DatabaseBusy.
         """
         if not self.is_sqlite:
-            with self.engine.begin() as connection:
+            with _raising_busy(), self.engine.begin() as connection:
                 yield connection
             return
-        with self._writers.hold(), self.engine.begin() as connection:
+        with _raising_busy(), self._writers.hold(), self.engine.begin() as connection:
             with _raw_cursor(connection) as cursor:
-                begin_immediate(cursor)
+                begin_immediate(cursor, self._busy_timeout_seconds)
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view; never waits for a writer and never blocks one."""
-        with self._reader().connect() as connection:
+        """One consistent view; never waits for a writer and never blocks one.
+
+        Raises DatabaseBusy when no connection is free.
+        """
+        with _raising_busy(), self._reader().connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
@@ -89,6 +108,22 @@ class Database:
         return self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+
+
+@contextmanager
+def _raising_busy() -> Iterator[None]:
+    """Both databases and the pool of connections say in many ways that they are busy."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        if isinstance(error, DBAPIError) and not _is_busy(error):
+            raise
+        raise DatabaseBusy(str(error)) from error
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    primary_code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # without the reason
+    return primary_code in _SQLITE_BUSY or getattr(error.orig, "sqlstate", None) in _BUSY_STATES
 
 
 @lru_cache(maxsize=512)
@@ -268,14 +303,14 @@ def _copy_and_insert(connection: Connection, table: str, names: str, rows: Seque
     return inserted
 
 
-def _sqlite_engine(url: str) -> Engine:
+def _sqlite_engine(url: str, busy_timeout_seconds: float) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,  # they are nobody's business in a log
         pool_size=16,
         max_overflow=48,
         pool_use_lifo=True,  # few connections are at work, and only theirs have full caches
-        connect_args={"check_same_thread": False, "timeout": limits.busy_timeout_seconds},
+        connect_args={"check_same_thread": False, "timeout": busy_timeout_seconds},
     )
 
     @event.listens_for(engine, "connect")

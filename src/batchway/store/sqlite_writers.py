@@ -12,43 +12,43 @@ from contextlib import contextmanager
 from threading import Lock
 
 from batchway import limits
-
-BUSY_TIMEOUT = f"PRAGMA busy_timeout = {int(limits.busy_timeout_seconds * 1000)}"
+from batchway.errors import DatabaseBusy
 
 
 class WriterQueue:
     """The threads of one process that write to one database file."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy_timeout_seconds: float) -> None:
+        self._busy_timeout_seconds = busy_timeout_seconds
         self._lock = Lock()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Keep other threads from writing until the end of the block.
 
-        Raises TimeoutError after `busy_timeout_seconds` of waiting.
+        Raises DatabaseBusy after `busy_timeout_seconds` of waiting.
         """
-        if not self._lock.acquire(timeout=limits.busy_timeout_seconds):
+        if not self._lock.acquire(timeout=self._busy_timeout_seconds):
             message = "Another thread of this process has been writing for too long."
-            raise TimeoutError(message)
+            raise DatabaseBusy(message)
         try:
             yield
         finally:
             self._lock.release()
 
 
-def begin_immediate(cursor: sqlite3.Cursor) -> None:
+def begin_immediate(cursor: sqlite3.Cursor, busy_timeout_seconds: float) -> None:
     """Begin a transaction that holds the write lock of the file.
 
     Raises sqlite3.OperationalError when it is not free for `busy_timeout_seconds`.
     """
-    ends_at = time.monotonic() + limits.busy_timeout_seconds
+    ends_at = time.monotonic() + busy_timeout_seconds
     cursor.execute("PRAGMA busy_timeout = 0")
     try:
         while not _has_begun(cursor, is_last=time.monotonic() > ends_at):
             time.sleep(limits.write_lock_poll_seconds)
     finally:
-        cursor.execute(BUSY_TIMEOUT)
+        cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout_seconds * 1000)}")
 
 
 def _has_begun(cursor: sqlite3.Cursor, *, is_last: bool) -> bool:

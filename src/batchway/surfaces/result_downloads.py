@@ -11,15 +11,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from batchway.archives.base import Archive
 from batchway.contract.problems import Refused
 from batchway.contract.result_links import ResultLinks
 from batchway.errors import ArchiveMissing
-from batchway.kit.clock import Clock
 from batchway.kit.signing import Verdict
+from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch
 from batchway.store import batches
-from batchway.store.database import Database
 from batchway.surfaces.connections import Connections
 from batchway.surfaces.threads import in_thread
 
@@ -32,10 +30,8 @@ _BLOCK_BYTES = 256 * 1024
 class ResultDownloads:
     """Serves result archives."""
 
-    database: Database
-    archive: Archive
+    parts: Parts
     result_links: ResultLinks
-    clock: Clock
     connections: Connections
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,8 +54,8 @@ class ResultDownloads:
         verdict = self.result_links.check(public_id, http.query_params.get("t", ""))
         if verdict is not Verdict.VALID:
             return PlainTextResponse(_REFUSALS[verdict], status_code=403)
-        with self.database.read() as connection:
-            batch = batches.find_by_public_id(connection, public_id, self.clock())
+        with self.parts.database.read() as connection:
+            batch = batches.find_by_public_id(connection, public_id, self.parts.get_results_since())
         if batch is None or batch.archive_key is None:
             return PlainTextResponse(_GONE, status_code=404)
         return batch
@@ -68,7 +64,7 @@ class ResultDownloads:
         """The archive, as it is: its gzip is the payload, not a transfer encoding."""
         public_id = batch.public_id
         try:
-            size, file = self.archive.size(public_id), self.archive.open(public_id)
+            size, file = self.parts.archive.size(public_id), self.parts.archive.open(public_id)
         except ArchiveMissing:
             log.exception("archive_missing", batch=batch.id)
             return PlainTextResponse(_GONE, status_code=404)

@@ -6,7 +6,6 @@ from functools import partial
 
 from anyio import current_time, sleep
 
-from batchway import limits
 from batchway.contract.description import Described
 from batchway.contract.links import Links
 from batchway.contract.request import Request
@@ -14,6 +13,7 @@ from batchway.contract.response import Response, encode
 from batchway.contract.stream import EVENTS, Stream, accepts
 from batchway.kit.clock import SECOND, Microseconds, format_iso
 from batchway.lifecycle.parts import Parts
+from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.store import batches, leases
@@ -62,22 +62,24 @@ class BatchEventCalls:
         if accepts(request.headers.get("accept", ""), "application/json"):
             sample = look()
             return Response(200, _progress(sample.batch or batch, sample, None))
-        return Response(200, Stream(EVENTS, _events(look)))
+        return Response(200, Stream(EVENTS, _events(look, self.parts.limits)))
 
     def _look(self, account_id: int, public_id: str) -> _Sample:
         now = self.parts.clock()
         with self.parts.database.read() as connection:
-            batch = batches.find(connection, account_id, public_id, now)
+            batch = batches.find(connection, account_id, public_id, self.parts.get_results_since())
             if batch is None:
                 return _Sample(now, None)
             retried = batch.retry_of and batches.get(connection, batch.retry_of)
             sample = _Sample(now, batch, retry_of=retried.public_id if retried else "")
             running = batches.count_running(connection, account_id)
             is_any_ready = leases.is_any_ready(connection)
-        return replace(sample, waiting_for=_waiting_for(batch, running, is_any_ready=is_any_ready))
+        running_max = self.parts.limits.running_batches_per_account_max
+        waiting_for = _describe_wait(batch, running, running_max, is_any_ready=is_any_ready)
+        return replace(sample, waiting_for=waiting_for)
 
 
-async def _events(look: Callable[[], _Sample]) -> AsyncIterator[bytes]:
+async def _events(look: Callable[[], _Sample], limits: Limits) -> AsyncIterator[bytes]:
     """An event for each change, and a comment now and then, so that nobody cuts the line."""
     ends_at = current_time() + limits.event_stream_seconds_max
     earlier: list[_Sample] = []
@@ -142,15 +144,14 @@ def _rate(batch: Batch, sample: _Sample, since: _Sample | None) -> float | None:
     return round(done * SECOND / (ended_at - began_at), 1)
 
 
-def _waiting_for(batch: Batch, running: int, *, is_any_ready: bool) -> str:
+def _describe_wait(batch: Batch, running: int, running_max: int, *, is_any_ready: bool) -> str:
     """A sentence about what must happen before the batch is finished."""
     if batch.status is Status.FINISHED:
         return ""
     if not is_any_ready:
         return "No worker is ready; one starts with `batchway serve` or `batchway worker`."
     if batch.status is Status.PENDING:
-        most = limits.running_batches_per_account_max
-        held = f"{running} batches of this account are running, at most {most} may."
+        held = f"{running} batches of this account are running, at most {running_max} may."
         return held if batch.is_held else "A worker will begin it."
     if batch.is_cancelling and batch.status is not Status.FINALIZING:
         return "What was not done is being recorded as cancelled."

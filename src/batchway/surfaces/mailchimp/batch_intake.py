@@ -21,6 +21,7 @@ from batchway.kit.clock import SECOND
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.submit import Incoming, Once, check_room, submit
 from batchway.lifecycle.validate import validate
+from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.operation import unpack
 from batchway.surfaces.mailchimp.batch_body import batch_body
@@ -93,9 +94,9 @@ class Intake:
             is_known = key is not None  # then the batch may be there already
             account_id = identity.account.id
             await in_thread(partial(check_room, self.parts, account_id, is_known=is_known))
-        with Incoming(self.parts.targets) as incoming:
+        with Incoming(self.parts.targets, self.parts.limits) as incoming:
             digest = None if key is None else hashlib.sha256()
-            await _read(_Reading(request, incoming, digest), body, self._turns)
+            await _read(_Reading(request, incoming, digest, self.parts.limits), body, self._turns)
             if is_check:
                 return await in_thread(
                     partial(self._check, identity, links, incoming), self._checks
@@ -112,8 +113,8 @@ class Intake:
         """Try all operations without effect. They see what is there, not what others would do."""
         account = identity.account
         caller = Caller(account.id, account.name, self.parts.clock(), links)
-        groups = ErrorGroups()
-        ends_at = self.parts.clock() + int(limits.check_seconds_max * SECOND)
+        groups = ErrorGroups(self.parts.limits.error_groups_max)
+        ends_at = self.parts.clock() + int(self.parts.limits.check_seconds_max * SECOND)
         checked = 0
         incoming.finish()
         for piece, data in incoming.pieces():
@@ -159,13 +160,14 @@ class _Reading:
     request: Request
     incoming: Incoming
     digest: "hashlib._Hash | None"
+    in_force: Limits
 
     def __post_init__(self) -> None:
         headers = self.request.headers
         encoding = headers.get("content-encoding")
-        self._inflater = Inflater(encoding, limits.request_body_bytes_max)
+        self._inflater = Inflater(encoding, self.in_force.request_body_bytes_max)
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        self._reader = BatchReader(is_lines=media_type == NDJSON)
+        self._reader = BatchReader(self.in_force, is_lines=media_type == NDJSON)
 
     def take(self, data: bytes) -> None:
         """The next bytes, as they were sent."""

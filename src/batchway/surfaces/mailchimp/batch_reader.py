@@ -12,6 +12,7 @@ import msgspec
 from batchway import limits
 from batchway.contract.problems import Refused, json_parse_exception, too_large
 from batchway.contract.validation import PADDING, WRONG, decode, refusal
+from batchway.limits import Limits
 from batchway.model.operation import Operation
 from batchway.surfaces.mailchimp.batch_request import (
     NO_PARAMS,
@@ -61,13 +62,6 @@ _raw_request = msgspec.json.Decoder(_RawRequest)
 _object = msgspec.json.Decoder(_AnyObject)
 
 
-def read_batch(body: bytes | None) -> list[Operation]:
-    """The operations of a JSON body, in order; raises a problem that names the wrong field."""
-    reader = BatchReader(is_lines=False)
-    found = [each for group in reader.feed(body or b"") for each in group]
-    return found + [each for group in reader.finish() for each in group]
-
-
 class BatchReader:
     """Reads a body that comes in pieces; not for several threads at once.
 
@@ -76,19 +70,22 @@ class BatchReader:
     pieces, the groups and the problems are the same. After a problem the reader is of no use.
     """
 
-    def __init__(self, *, is_lines: bool, window_bytes: int = limits.batch_window_bytes) -> None:
+    def __init__(
+        self, in_force: Limits, *, is_lines: bool, window_bytes: int = limits.batch_window_bytes
+    ) -> None:
+        self._operations_max = in_force.operations_per_batch_max
         self._window_bytes = self._wanted_bytes = window_bytes
         self._buffer = bytearray()
         self._first_byte = 0  # where the buffer begins in the body
         self._count = 0  # of operations before those of the buffer
-        self._groups = _Groups()
+        self._groups = _Groups(in_force.piece_operations_max)
         self._read: Callable[[], None] = self._read_lines if is_lines else self._read_head
         self._end: Callable[[], None] = self._take_lines if is_lines else self._end_whole
 
     def feed(self, data: bytes) -> Iterator[list[Operation]]:
         """Operations that are complete now, in groups; take all groups before the next call.
 
-        A group has at most `limits.piece_operations_max` operations. Those that are held back,
+        A group has at most `piece_operations_max` operations. Those that are held back,
         to make the next group a full one, are few or small.
         """
         rest = memoryview(data)
@@ -254,8 +251,8 @@ class BatchReader:
         end: int,
         elements: Callable[[], Iterable[msgspec.Raw | bytes]],
     ) -> None:
-        if self._count + len(given) > limits.operations_per_batch_max:
-            raise _too_many()
+        if self._count + len(given) > self._operations_max:
+            raise _too_many(self._operations_max)
         operations = plain_operations(given)
         are_plain = len(operations) == len(given)
         had = [len(given) * each for each in _PLAIN] if are_plain else _names_had(given)
@@ -280,7 +277,8 @@ class BatchReader:
 class _Groups:
     """Makes full groups, but holds no more bytes back than one piece may have."""
 
-    def __init__(self) -> None:
+    def __init__(self, operations_max: int) -> None:
+        self._operations_max = operations_max
         self._held: list[Operation] = []
         self._held_bytes = 0
 
@@ -291,7 +289,7 @@ class _Groups:
         self._last_bytes = byte_count
 
     def full(self) -> Iterator[list[Operation]]:
-        most = limits.piece_operations_max
+        most = self._operations_max
         end = len(self._held) // most * most
         if end:
             held, self._held = self._held, self._held[end:]
@@ -337,9 +335,8 @@ def _check_request_names(raw: bytes) -> None:
         raise given_twice("", "operations")
 
 
-def _too_many() -> Refused:
-    most = limits.operations_per_batch_max
-    return too_large(f"A batch may have {most} operations. Send it in several.")
+def _too_many(operations_max: int) -> Refused:
+    return too_large(f"A batch may have {operations_max} operations. Send it in several.")
 
 
 def _too_much_beside() -> str:

@@ -144,7 +144,7 @@ class BatchResultCalls:
     def errors(self, request: Request, identity: Identity, links: Links) -> Response:
         """The failures so far, grouped by what went wrong."""
         batch = find_batch(self.parts, request, identity)
-        groups = ErrorGroups()
+        groups = ErrorGroups(self.parts.limits.error_groups_max)
         for each in self._results(batch, Filter(errored=True)).iterate():
             groups.add(each.position, each.operation, each.status_code, each.response)
         itself = f"/batches/{batch.public_id}"

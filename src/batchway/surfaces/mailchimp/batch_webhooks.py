@@ -126,7 +126,7 @@ class BatchWebhookCalls:
         account_id = identity.account.id
         check_form(given.url)
         with self.parts.database.read() as connection:
-            _check_room(connection, account_id)  # before anything is fetched
+            self._check_room(connection, account_id)  # before anything is fetched
         self.url_checks.check(account_id, given.url)
         secret = webhook_signatures.new_secret() if given.signing_enabled else None
         with self.parts.database.write() as connection:
@@ -134,7 +134,7 @@ class BatchWebhookCalls:
             if accounts.is_key_revoked(connection, account_id, key_id, locked=True):
                 raise api_key_invalid()  # meanwhile: its webhooks have been deleted
             accounts.lock(connection, account_id)
-            _check_room(connection, account_id)
+            self._check_room(connection, account_id)
             webhook = batch_webhooks.insert(
                 connection,
                 account_id=account_id,
@@ -211,6 +211,12 @@ class BatchWebhookCalls:
         with self.parts.database.write() as connection:
             yield connection, find_webhook(connection, request, identity, locked=True)
 
+    def _check_room(self, connection: Connection, account_id: int) -> None:
+        most = self.parts.limits.batch_webhooks_per_account_max
+        if batch_webhooks.count(connection, account_id) >= most:
+            detail = f"An account can have {most} batch webhooks at a time. Delete one first."
+            raise bad_request(detail)
+
     def _sealed(self, secret: str | None) -> bytes | None:
         return None if secret is None else self.sealer.seal(secret, SECRET_PURPOSE)
 
@@ -243,13 +249,6 @@ def webhook_body(
             methods=("PATCH", "DELETE"),
         ),
     )
-
-
-def _check_room(connection: Connection, account_id: int) -> None:
-    most = limits.batch_webhooks_per_account_max
-    if batch_webhooks.count(connection, account_id) >= most:
-        detail = f"An account can have {most} batch webhooks at a time. Delete one first."
-        raise bad_request(detail)
 
 
 def _or(given: T | msgspec.UnsetType, kept: T) -> T:

@@ -78,7 +78,7 @@ class BatchCalls:
                 identity.account.id,
                 wanted.count,
                 wanted.offset,
-                self.parts.clock(),
+                self.parts.get_results_since(),
             )
         return Response(
             200,
@@ -100,7 +100,10 @@ def find_batch(parts: Parts, request: Request, identity: Identity) -> Batch:
     """The batch that a path names; raises 404."""
     with parts.database.read() as connection:
         batch = batches.find(
-            connection, identity.account.id, request.path_params["batch_id"], parts.clock()
+            connection,
+            identity.account.id,
+            request.path_params["batch_id"],
+            parts.get_results_since(),
         )
     if batch is None:
         raise not_found()

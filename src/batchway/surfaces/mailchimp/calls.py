@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from anyio import fail_after
+from anyio import move_on_after
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from batchway import limits
 from batchway.contract.fields import check_params, select_fields
 from batchway.contract.inflate import Inflater
 from batchway.contract.links import Links
 from batchway.contract.problems import (
     Problem,
     Refused,
+    database_busy,
     internal_error,
     invalid_method_override,
     no_answer,
@@ -33,9 +33,10 @@ from batchway.contract.problems import (
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body, refusal
 from batchway.contract.stream import Stream
-from batchway.errors import ArchiveMissing
+from batchway.errors import ArchiveMissing, DatabaseBusy
 from batchway.kit.clock import Clock
 from batchway.kit.ids import new_request_id
+from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.result import NoAnswer
 from batchway.store.database import Database
@@ -70,6 +71,7 @@ class Calls:
     public_url: str
     connections: Connections
     event_streams: Connections
+    limits: Limits
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises for what a client can do."""
@@ -83,6 +85,9 @@ class Calls:
             except ArchiveMissing:  # the batch was deleted while its results were read, or worse
                 log.warning("archive_missing", request=called, path=http.url.path)
                 response = refusal(not_found())
+            except DatabaseBusy as busy:
+                log.warning("database_busy", request=called, path=http.url.path, reason=str(busy))
+                response = refusal(database_busy())
             except ClientDisconnect:
                 return  # nobody is there to read an answer
             except Exception:
@@ -104,12 +109,13 @@ class Calls:
             check_params(request.params)
             answer, request.path_params = self.own_calls.match(request.method, request.path)
         if isinstance(answer, Intake):
-            _check_length(http, limits.request_body_bytes_max)
-            with _limited(limits.batch_request_seconds_max):
+            _check_length(http, self.limits.request_body_bytes_max)
+            with _limited(self.limits.batch_request_seconds_max):
                 response = await answer.answer(request, identity, links, http.stream())
         else:
-            with _limited(limits.request_seconds_max):
-                request.body = b"" if request.method in _BODILESS else await _body(http)
+            most = self.limits.call_body_bytes_max
+            with _limited(self.limits.request_seconds_max):
+                request.body = b"" if request.method in _BODILESS else await _body(http, most)
                 response = await in_thread(partial(answer, request, identity, links))
         return select_fields(response, request.params) if family in _OWN else response
 
@@ -130,11 +136,11 @@ class Calls:
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    try:
-        with fail_after(seconds):
-            yield
-    except TimeoutError:
-        raise request_timeout(seconds) from None
+    """Raise 504 when the block takes longer. A TimeoutError of the block itself is no 504."""
+    with move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise request_timeout(seconds)
 
 
 def base_url(http: HttpRequest, public_url: str) -> str:
@@ -152,9 +158,8 @@ def _family(request: Request) -> str:
     return request.path.strip("/").split("/", 1)[0]
 
 
-async def _body(http: HttpRequest) -> bytes:
+async def _body(http: HttpRequest, most: int) -> bytes:
     """The whole body; raises 413 as soon as it is known to be too large."""
-    most = limits.call_body_bytes_max
     _check_length(http, most)
     inflater = Inflater(http.headers.get("content-encoding"), most)
     body = b"".join([piece async for piece in _inflated(http.stream(), inflater)])

@@ -159,7 +159,7 @@ class DeliveryCalls:
         with self.parts.database.write() as connection:
             webhook = find_webhook(connection, request, identity, locked=True)
             _check_enabled(webhook)
-            most = limits.undelivered_events_per_account_max
+            most = self.parts.limits.undelivered_events_per_account_max
             if deliveries.count_undelivered(connection, identity.account.id) >= most:
                 detail = f"You have {most} undelivered events. Wait for some to be delivered."
                 raise too_many_requests(detail)

@@ -33,7 +33,8 @@ _answers = msgspec.json.Decoder(_Answer)
 class ErrorGroups:
     """Collects failures; its size does not grow with their number."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups_max: int) -> None:
+        self._groups_max = groups_max
         self._groups: dict[tuple[int, str, str], _Group] = {}
         self.count = 0
 
@@ -59,7 +60,7 @@ class ErrorGroups:
         return sorted(found, key=lambda group: (-group.count, group.status_code, group.field))
 
     def _group(self, key: tuple[int, str, str], message: str) -> _Group:
-        if key not in self._groups and len(self._groups) >= limits.error_groups_max:
+        if key not in self._groups and len(self._groups) >= self._groups_max:
             key, message = (key[0], _OTHERS, ""), ""
         return self._groups.setdefault(key, _Group(message))
 

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from batchway import settable_limits
 from batchway.contract.description import ON_ONE, Described
 from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
+from batchway.settable_limits import list_client_limits
 from batchway.store import batch_webhooks, batches, deliveries
 from batchway.surfaces.mailchimp.batches import Routes
 from batchway.surfaces.mailchimp.bodies.limits import LimitsBody, Usage
@@ -50,7 +50,7 @@ class LimitCalls:
         return Response(
             200,
             LimitsBody(
-                settable_limits.values(),
+                list_client_limits(self.parts.limits),
                 usage,
                 links.collection("Limits", "/", "/limits", create=False),
             ),

@@ -27,7 +27,7 @@ def own_calls(parts: Parts, result_links: ResultLinks, egress: Egress, sealer: S
         BatchResultCalls(parts),
         BatchActionCalls(parts, result_links),
         BatchEventCalls(parts),
-        BatchWebhookCalls(parts, UrlChecks(egress), sealer),
+        BatchWebhookCalls(parts, UrlChecks(parts, egress), sealer),
         DeliveryCalls(parts),
         LimitCalls(parts),
     ):

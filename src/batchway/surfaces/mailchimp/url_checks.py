@@ -7,6 +7,7 @@ from threading import Lock
 from batchway import limits
 from batchway.contract.problems import invalid_field, too_many_requests
 from batchway.kit.egress import Answered, Egress, check_url
+from batchway.lifecycle.parts import Parts
 
 _SUCCESS = range(200, 300)
 _UNVERIFIED = "We couldn't verify the URL is working. Please double check and try again. {what}"
@@ -15,7 +16,8 @@ _UNVERIFIED = "We couldn't verify the URL is working. Please double check and tr
 class UrlChecks:
     """Those of one process."""
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, parts: Parts, egress: Egress) -> None:
+        self._parts = parts
         self._egress = egress
         self._lock = Lock()
         self._under_way: list[int] = []  # accounts
@@ -28,7 +30,7 @@ class UrlChecks:
                 url,
                 headers=(),
                 body=b"",
-                seconds=limits.delivery_seconds_max,
+                seconds=self._parts.limits.delivery_seconds_max,
                 answer_bytes_max=limits.delivery_answer_bytes_max,
             )
         if not isinstance(answer, Answered):
