@@ -28,7 +28,7 @@ import msgspec
 from isal import isal_zlib
 from operations import add, body_of
 
-from batchway.audience.member_body import member_links
+from batchway.audience.members.body import make_member_links
 from batchway.contract.links import Links
 from batchway.database_setup import migrate_database
 from batchway.kit import ustar
@@ -213,9 +213,9 @@ _MIDDLE = _quote(
     f'"language":"","vip":false,"email_client":"","location":{{"latitude":0,"longitude":0,'
     f'"gmtoff":0,"dstoff":0,"country_code":"","timezone":""}},"source":"API - Generic",'
 )[1:-1]
-_LINKS = _quote(_quote(member_links(Links("http://127.0.0.1:8080"), _LIST_ID, _HASH)).decode())[
-    1:-1
-]
+_LINKS = _quote(
+    _quote(make_member_links(Links("http://127.0.0.1:8080"), _LIST_ID, _HASH)).decode()
+)[1:-1]
 
 
 def _links(hashed: str) -> bytes:

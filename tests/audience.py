@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from batchway.audience import lists, merge_fields
 from batchway.audience.base import Plain
+from batchway.audience.lists import routes as lists
+from batchway.audience.merge_fields import routes as merge_fields
+from batchway.audience.schema import MIGRATIONS
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
 from batchway.contract.request import Caller, Request

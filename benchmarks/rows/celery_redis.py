@@ -23,7 +23,7 @@ from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_l
 from rows.adding import ONE_WORKER, one_worker
 from running import until
 
-from batchway.audience.member_body import member_links
+from batchway.audience.members.body import make_member_links
 from batchway.contract.links import Links
 from batchway.contract.response import encode
 from batchway.database_setup import migrate_database
@@ -90,7 +90,7 @@ def task_rate(contestant: Contestant, count: int) -> float:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    links = member_links(Links("http://127.0.0.1:8080"), _LIST_ID, "HASH")
+    links = make_member_links(Links("http://127.0.0.1:8080"), _LIST_ID, "HASH")
     return os.environ | {
         "BENCH_REDIS": str(folder / "redis.sock"),
         "BENCH_DATABASE": str(folder / "batchway.db"),

@@ -10,9 +10,11 @@ from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from batchway.archives.disk import DiskArchive
+from batchway.audience.lists.deletion import purge_deleted_lists
 from batchway.audience.routes import table
+from batchway.audience.settings import AudienceSettings
 from batchway.contract.result_links import ResultLinks
-from batchway.database_setup import open_database
+from batchway.database_setup import check_tables, open_database
 from batchway.engine import books
 from batchway.engine.hand_overs import HandOvers
 from batchway.engine.worker import RunSteps, Worker
@@ -34,7 +36,6 @@ from batchway.model.batch import BUILTIN_TARGET
 from batchway.model.step import Step
 from batchway.settable_limits import set_limits
 from batchway.settings import Settings
-from batchway.store import migrate
 from batchway.store.database import Database
 from batchway.surfaces.connections import Connections
 from batchway.surfaces.documentation import Documentation
@@ -90,6 +91,7 @@ class App:
 
     def _sweep(self) -> None:
         sweep(self.parts, books.find_lost)
+        purge_deleted_lists(self.parts.database)
         books.delete_old(self.parts.clock)
 
     def _steps(self) -> dict[Step, RunSteps]:
@@ -128,10 +130,10 @@ def open_app(
     """
     _check_data_folder(settings)
     database = open_database(settings, clock)
-    migrate.check(database)
+    check_tables(database)
     worker = process or new_process_name("worker")
     hand_overs = HandOvers(database, worker)
-    audience = BuiltinTarget(database, refuses_fake_addresses=settings.refuse_fake_addresses)
+    audience = BuiltinTarget(database, AudienceSettings(settings.refuse_fake_addresses))
     parts = Parts(
         database=database,
         archive=DiskArchive(settings.archive_folder),

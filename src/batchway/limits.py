@@ -89,7 +89,6 @@ error_samples_max = 5  # operations named in a group
 piece_bytes_max = 4 * 1024 * 1024
 chunk_bytes_max = 16 * 1024 * 1024
 answer_bytes_max = 8 * 1024 * 1024  # of pages answered at once; becomes one segment
-pages_at_once_max = 5  # of collections, each up to about 2 MB, read within one transaction
 results_file_bytes_max = 4 * 1024**3  # of the one file of "per-batch"; then another one begins
 
 # The engine
@@ -140,6 +139,12 @@ idle_transaction_seconds = 60.0  # PostgreSQL ends a session that sits on its lo
 id_block_size = 10_000  # ids reserved at a time, so that a chunk asks at most once
 
 # The audience
+planned_rows_max = 15_000  # of one plan: its transaction holds the lock for about 50 ms on SQLite
+planned_calls_min = 50  # fewer calls between plain writes are answered under the lock, with these
+locked_cost_max = 1_000  # of calls answered under the lock; a plain read costs 1, about 50 µs
+plain_write_cost = 20  # of a call that changes a list or a merge field
+purge_rows_max = 1_000  # rows of a deleted list that one transaction deletes
+purge_transactions_max = 20  # of one round of the caretaker
 lists_per_account_max = 10_000
 field_text_characters_max = 1_000  # of each text in a list or a merge field
 members_per_subscribe_call_max = 500  # contract: POST /lists/{id}

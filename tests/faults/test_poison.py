@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from batchway.audience.member import Member
-from batchway.audience.member_body import MemberRenderer
+from batchway.audience.members.body import MemberRenderer
+from batchway.audience.members.member import Member
 from batchway.faults import FaultPoint
 from batchway.limits import Limits
 from batchway.model.batch import Batch

@@ -15,6 +15,8 @@ from urllib.parse import urlencode
 
 from batchway import limits
 from batchway.app import App, open_app
+from batchway.audience.lists.deletion import purge_deleted_lists
+from batchway.audience.settings import AudienceSettings
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import EMPTY_OBJECT, encode_body
@@ -195,20 +197,25 @@ class World:
 
         If it is crowded, others have disturbed it; `meet` is called when all but the write is done.
         """
-        target = BuiltinTarget(self.database, refuses_fake_addresses=False)
+        target = BuiltinTarget(self.database, AudienceSettings())
         screened, caller = screen(self.operations(calls)), self.caller(now)
-        try:
-            plan = None if is_crowded else target.plan(caller, screened.admitted)
-        except Stale:
-            plan = None
-        meet()
-        results = screened.merge(self._written(target, screened.admitted, caller, plan))
+        operations = screened.admitted
+        results: list[Result] = []
+        while len(results) < len(operations):
+            left = operations[len(results) :]
+            try:
+                plan = None if is_crowded else target.plan(caller, left)
+            except Stale:
+                plan = None
+            if not results:
+                meet()
+            results += self._write(target, left, caller, plan)
         return [
             _answered(call, each.status_code, each.body.plain().decode())
-            for call, each in zip(calls, results, strict=True)
+            for call, each in zip(calls, screened.merge(results), strict=True)
         ]
 
-    def _written(
+    def _write(
         self,
         target: BuiltinTarget,
         operations: Sequence[Operation],
@@ -265,7 +272,8 @@ class World:
         return {each: f"<list {n}>" for n, each in enumerate(dict.fromkeys(ids_now))}
 
     def assert_sound(self) -> None:
-        """What holds of an audience whatever was done to it."""
+        """What holds of an audience whatever was done to it, once deleted lists are purged."""
+        purge_deleted_lists(self.database)
         for what, statement in _UNSOUND.items():
             assert [] == [tuple(row) for row in self._run(statement)], what
         for address, hashed in self._run(_ADDRESSES):

@@ -5,7 +5,7 @@ from email_validator import validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.audience.email_address import check
+from batchway.audience.members.email_address import check_email_address
 from batchway.contract.problems import Problem, Refused
 
 LONG = "a" * 64
@@ -15,7 +15,7 @@ LONGEST = f"{LONG}@{'b' * 63}.{'c' * 63}.{'d' * 57}.com"
 def refusal(address: str, *, refuses_fake: bool = False) -> Problem:
     """The problem that an address is refused with."""
     with pytest.raises(Refused) as refused:
-        check(address, refuses_fake=refuses_fake)
+        check_email_address(address, refuses_fake=refuses_fake)
     assert (400, "Invalid Resource") == (
         refused.value.problem.status,
         refused.value.problem.title,
@@ -45,12 +45,12 @@ def refusal(address: str, *, refuses_fake: bool = False) -> Problem:
 )
 def test_an_address_is_kept_as_it_was_given(address: str) -> None:
     """Its case, too: only its hash is made of lower case."""
-    assert address == check(address, refuses_fake=False)
+    assert address == check_email_address(address, refuses_fake=False)
 
 
 def test_spaces_around_are_dropped() -> None:
     """Spreadsheets are full of them."""
-    assert "ann@example.com" == check("  ann@example.com ", refuses_fake=False)
+    assert "ann@example.com" == check_email_address("  ann@example.com ", refuses_fake=False)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_blank_address(address: str) -> None:
 )
 def test_fake_addresses_are_refused_where_that_is_set(address: str) -> None:
     """Nobody receives mail at a reserved domain; by default they are accepted."""
-    assert address == check(address, refuses_fake=False)
+    assert address == check_email_address(address, refuses_fake=False)
     assert (
         f"{address} looks fake or invalid, please enter a real email address."
         == refusal(address, refuses_fake=True).detail
@@ -141,7 +141,7 @@ def test_fake_addresses_are_refused_where_that_is_set(address: str) -> None:
 @pytest.mark.parametrize("address", ["ann@myexample.com", "ann@example.com.br", "example@x.com"])
 def test_addresses_that_only_look_alike_are_not_fake(address: str) -> None:
     """The whole domain counts, not a part of its text."""
-    assert address == check(address, refuses_fake=True)
+    assert address == check_email_address(address, refuses_fake=True)
 
 
 def test_a_malformed_address_is_not_called_fake() -> None:
@@ -171,7 +171,7 @@ def test_the_pattern_agrees_with_the_validator(local: str, domain: str, top: str
 def test_any_text(between: str) -> None:
     """An address is accepted as it is, or refused; nothing else happens."""
     try:
-        assert between.strip(" ") == check(between, refuses_fake=False)
+        assert between.strip(" ") == check_email_address(between, refuses_fake=False)
     except Refused as refused:
         assert 400 == refused.problem.status  # noqa: PT017 - a refusal is one of two right answers
 
@@ -179,7 +179,7 @@ def test_any_text(between: str) -> None:
 def is_accepted(address: str) -> bool:
     """Whether we take it."""
     try:
-        check(address, refuses_fake=False)
+        check_email_address(address, refuses_fake=False)
     except Refused:
         return False
     return True

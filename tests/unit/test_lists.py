@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from batchway.audience.list_rows import NewList
-from batchway.audience.lists import find_list, insert_list, touch_list
+from batchway import limits
+from batchway.audience.lists.deletion import purge_deleted_lists
+from batchway.audience.lists.rows import ListSettings, find_list, insert_list, touch_list
 from batchway.contract.problems import Refused
 from batchway.kit.clock import SECOND
 from batchway.store.database import for_update
@@ -233,10 +234,45 @@ def test_a_deleted_list_leaves_nothing(api: Audience) -> None:
     assert (204, {}) == (status, reply)
     assert 404 == api.call("GET", f"/lists/{gone}")[0]
     assert 404 == api.call("DELETE", f"/lists/{gone}")[0]
+    purge_deleted_lists(api.database)
     assert {table: count // 2 for table, count in rows.items()} == {
         table: len(api.run(f"SELECT 1 FROM {table}")) for table in TABLES
     }
     assert kept == api.done("GET", "/lists")["lists"][0]["id"]
+
+
+def test_a_deleted_list_is_purged_in_bounded_transactions(
+    api: Audience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No transaction deletes more rows than the limit, and each round has a limited number."""
+    monkeypatch.setattr(limits, "purge_rows_max", 2)
+    monkeypatch.setattr(limits, "purge_transactions_max", 2)
+    key = api.done("GET", f"/lists/{(public_id := api.new_list())}")["web_id"]
+    for number in range(7):
+        api.run("INSERT INTO forgotten_members VALUES (:key, :n, 1, 0)", key=key, n=str(number))
+    api.done("DELETE", f"/lists/{public_id}")
+
+    left = []
+    for _ in range(3):
+        purge_deleted_lists(api.database)
+        left.append(
+            (
+                len(api.run("SELECT 1 FROM forgotten_members")),
+                len(api.run("SELECT 1 FROM deleted_lists")),
+            )
+        )
+
+    assert [(3, 1), (0, 1), (0, 0)] == left
+
+
+def test_the_rest_of_a_deleted_list_is_not_seen(api: Audience) -> None:
+    """Before its rows are purged, no other list and no filter shows them."""
+    kept, gone = api.new_list(), api.new_list()
+    add_member(api, api.done("GET", f"/lists/{gone}")["web_id"], 1)
+    api.done("DELETE", f"/lists/{gone}")
+
+    assert [kept] == [each["id"] for each in api.done("GET", "/lists")["lists"]]
+    assert 0 == api.done("GET", "/lists", email="ann@example.com")["total_items"]
 
 
 TABLES = [
@@ -247,6 +283,7 @@ TABLES = [
     "forgotten_members",
     "list_segments",
     "list_segment_members",
+    "deleted_lists",
 ]
 
 
@@ -281,13 +318,13 @@ def test_another_accounts_list(api: Audience) -> None:
 
 def test_a_public_id_that_is_taken_is_made_again(api: Audience) -> None:
     """Ids are unique over all accounts."""
-    given = msgspec.convert(NEW_LIST, NewList)
+    settings = msgspec.convert(NEW_LIST | {"merge_id_last": 0}, ListSettings)
     made = iter(["aaaaaaaaaa", "aaaaaaaaaa", "aaaaaaaaaa", "bbbbbbbbbb"])
     make_id: Callable[[], str] = made.__next__
 
     with api.database.write() as connection:
-        insert_list(connection, 1, given, NOON, make_id)
-        insert_list(connection, 2, given, NOON, make_id)
+        insert_list(connection, 1, "Readers", settings, NOON, make_id)
+        insert_list(connection, 2, "Readers", settings, NOON, make_id)
 
     assert ["aaaaaaaaaa"] == [each["id"] for each in api.done("GET", "/lists")["lists"]]
     stranger = Audience(api.database, account_id=2)

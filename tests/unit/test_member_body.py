@@ -6,10 +6,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.audience.member import STATUSES, Member, Tag
-from batchway.audience.member_body import MemberBody, MemberRenderer, member_links
-from batchway.audience.merge_types import Options
-from batchway.audience.merge_values import MergeField, MergeRules
+from batchway.audience.members.body import MemberBody, MemberRenderer, make_member_links
+from batchway.audience.members.member import STATUSES, Member
+from batchway.audience.merge_fields.rules import MergeField, MergeRules
+from batchway.audience.merge_fields.types import Options
+from batchway.audience.tags.rows import Tag
 from batchway.contract.links import Links
 from batchway.kit.ids import subscriber_hash, unique_email_id
 
@@ -61,7 +62,7 @@ def test_like_the_encoded_struct(some: list[Member]) -> None:
     """Key by key, whatever the members before it were."""
     renderer = MemberRenderer("0123456789", RULES, LINKS)
     for member in some:
-        body = renderer.body(member)
+        body = renderer.render_lazily(member)
         raw = body.plain()
 
         decoded = msgspec.json.decode(raw, type=MemberBody)
@@ -72,7 +73,7 @@ def test_like_the_encoded_struct(some: list[Member]) -> None:
         assert RULES.render(member.merge_fields) == decoded.merge_fields
         assert [tag.name for tag in member.tags[:50]] == [tag.name for tag in decoded.tags]
         assert len(member.tags) == decoded.tags_count
-        links = member_links(LINKS, "0123456789", member.subscriber_hash)
+        links = make_member_links(LINKS, "0123456789", member.subscriber_hash)
         assert msgspec.json.encode(links) == bytes(decoded.links)
         assert body.quoted().isascii()
         assert raw.decode() == json.loads(body.quoted())
@@ -81,7 +82,7 @@ def test_like_the_encoded_struct(some: list[Member]) -> None:
 @given(members)
 def test_unsubscribe_reason(member: Member) -> None:
     """Only who has unsubscribed has one."""
-    raw = MemberRenderer("0123456789", RULES, LINKS).body(member).plain()
+    raw = MemberRenderer("0123456789", RULES, LINKS).render_lazily(member).plain()
     shown = msgspec.json.decode(raw).get("unsubscribe_reason")
 
     expected = member.unsubscribe_reason if member.status == "unsubscribed" else ""

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batchway import limits
-from batchway.audience.lists import find_list
-from batchway.audience.merge_fields import of_lists
+from batchway.audience.lists.rows import find_list
+from batchway.audience.merge_fields.rows import find_merge_fields
 from batchway.store.database import for_update
 from tests.audience import BASE, Audience, audience, until_waiting
 
@@ -372,16 +372,15 @@ def test_fields_are_shown_in_their_order(api: Audience, fields: str) -> None:
     assert ["BIRTHDAY", "FNAME", "PHONE", "LNAME", "ADDRESS"] == tags(api.done("GET", fields))
 
 
-def test_fields_of_many_lists(api: Audience, fields: str) -> None:
-    """They are read for all lists at once; a stranger's list has none."""
+def test_fields_of_a_list(api: Audience, fields: str) -> None:
+    """Each list has its own; a stranger's list has none."""
     other = path_in(api)
     api.done("DELETE", f"{other}/5")
     with api.database.read() as connection:
         keys = [find_list(connection, 1, path.split("/")[2]).id for path in (fields, other)]
-        found = of_lists(connection, 1, keys)
+        found = [find_merge_fields(connection, 1, key) for key in keys]
 
-        assert [5, 4] == [len(found[key]) for key in keys]
-        assert [1, 2, 3, 4] == [field.merge_id for field in found[keys[1]]]
-        assert found[keys[0]][0].required is False
-        assert {keys[0]: ()} == of_lists(connection, 2, keys[:1])
-        assert {} == of_lists(connection, 1, [])
+        assert [5, 4] == list(map(len, found))
+        assert [1, 2, 3, 4] == [field.merge_id for field in found[1]]
+        assert found[0][0].required is False
+        assert () == find_merge_fields(connection, 2, keys[0])

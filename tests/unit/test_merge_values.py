@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.audience.merge_fields import FIRST_FIELDS
-from batchway.audience.merge_types import Options, Type, complete_options
-from batchway.audience.merge_values import MergeField, MergeRules, check_default
+from batchway.audience.merge_fields.rows import FIRST_FIELDS
+from batchway.audience.merge_fields.rules import MergeField, MergeRules, check_default
+from batchway.audience.merge_fields.types import Options, Type, complete_options
 from batchway.contract.problems import Refused
 from batchway.contract.response import encode
 
@@ -33,7 +33,7 @@ def field(kind: Type, options: Options | None = None, **more: Any) -> MergeField
 def stored(kind: Type, value: object, options: Options | None = None) -> object:
     """What a field of this type stores for a value; None where it stores nothing."""
     rules = MergeRules([field(kind, options)])
-    return rules.accept({"F": value}, None, skip_required=False).get("7")
+    return rules.read_values({"F": value}, None, skip_required=False).get("7")
 
 
 def refusal(
@@ -45,7 +45,7 @@ def refusal(
 ) -> tuple[str, dict[str, str]]:
     """The detail of the problem that values are refused with, and field → message."""
     with pytest.raises(Refused) as refused:
-        rules.accept(given_values, before, skip_required=skip_required)
+        rules.read_values(given_values, before, skip_required=skip_required)
     problem = refused.value.problem
     assert (400, "Invalid Resource") == (problem.status, problem.title)
     assert problem.errors
@@ -206,7 +206,7 @@ def test_a_value_of_the_wrong_shape(kind: Type, value: object) -> None:
     """Arrays, null and booleans never fit; objects only where an address is wanted."""
     rules = MergeRules([field(kind)])
     if kind == "address" and isinstance(value, dict):
-        assert {} == rules.accept({"f": value}, None, skip_required=False)
+        assert {} == rules.read_values({"f": value}, None, skip_required=False)
     else:
         _, errors = refusal(rules, {"f": value})
         assert {
@@ -227,7 +227,7 @@ def test_a_blank_clears_every_type(kind: Type, blank: str) -> None:
     """Nothing is stored then, and the empty string is shown."""
     rules = MergeRules([field(kind)])
 
-    values = rules.accept({"F": blank}, {"7": "something", "8": "other"}, skip_required=False)
+    values = rules.read_values({"F": blank}, {"7": "something", "8": "other"}, skip_required=False)
 
     assert {"8": "other"} == values
     assert {"F": ""} == rules.render(values)
@@ -251,7 +251,7 @@ def test_values_are_merged_over_what_is_stored() -> None:
     before = {"1": "Ann", "2": "Lee", "99": "of a deleted field"}
     values = {"fname": "Bea", "Phone": "1", "UNKNOWN": ["x"]}
 
-    after = FIVE.accept(values, before, skip_required=False)
+    after = FIVE.read_values(values, before, skip_required=False)
 
     assert {"1": "Bea", "2": "Lee", "4": "1", "99": "of a deleted field"} == after
     assert {"1": "Ann", "2": "Lee", "99": "of a deleted field"} == before
@@ -304,7 +304,7 @@ def test_required_values(
 
 def test_a_new_member_gets_default_values() -> None:
     """For fields that are not given; a default has the type of its field."""
-    accept = REQUIRED.accept
+    accept = REQUIRED.read_values
 
     assert {"1": "a", "2": 0, "3": "c", "4": 5} == accept(
         {"A": "a", "B": 0}, None, skip_required=False
@@ -316,22 +316,22 @@ def test_a_new_member_gets_default_values() -> None:
 
 def test_a_change_of_something_else_does_not_ask_for_required_values() -> None:
     """A field may have become required after the member was added."""
-    assert {"5": "e"} == REQUIRED.accept({"E": "e"}, {}, skip_required=False)
-    assert {} == REQUIRED.accept({"A": ""}, {}, skip_required=False)
+    assert {"5": "e"} == REQUIRED.read_values({"E": "e"}, {}, skip_required=False)
+    assert {} == REQUIRED.read_values({"A": ""}, {}, skip_required=False)
 
 
 def test_required_values_may_be_skipped() -> None:
     """But wrong ones are still refused."""
-    assert {} == REQUIRED.accept({"A": ""}, {"1": "a"}, skip_required=True)
+    assert {} == REQUIRED.read_values({"A": ""}, {"1": "a"}, skip_required=True)
     assert {"B": "Please enter a number"} == refusal(REQUIRED, {"B": "many"}, skip_required=True)[1]
 
 
 def test_members_do_not_share_their_defaults() -> None:
     """What one member gets is not changed by what another gives."""
-    first = REQUIRED.accept({}, None, skip_required=True)
+    first = REQUIRED.read_values({}, None, skip_required=True)
     first["3"] = "changed"
 
-    assert {"3": "c", "4": 5} == REQUIRED.accept({}, None, skip_required=True)
+    assert {"3": "c", "4": 5} == REQUIRED.read_values({}, None, skip_required=True)
 
 
 @pytest.mark.parametrize(
@@ -379,13 +379,13 @@ def test_birthdays_follow_the_format_of_their_field() -> None:
 )
 def test_full_names(values: dict[str, Any], expected: str) -> None:
     """First and last name, as far as they are known."""
-    assert expected == FIVE.full_name(values)
+    assert expected == FIVE.render_full_name(values)
 
 
 def test_a_full_name_needs_the_fields() -> None:
     """A list without the two tags has no names; a name may be a number."""
-    assert "" == MergeRules([field("text")]).full_name({"1": "Ann", "7": "Lee"})
-    assert "7" == MergeRules([field("number", tag="LNAME")]).full_name({"7": 7})
+    assert "" == MergeRules([field("text")]).render_full_name({"1": "Ann", "7": "Lee"})
+    assert "7" == MergeRules([field("number", tag="LNAME")]).render_full_name({"7": 7})
 
 
 # --- Any value -----------------------------------------------------------------------------------
@@ -412,7 +412,7 @@ def test_any_value_is_refused_or_kept(values: dict[str, Any]) -> None:
     """What is accepted can be stored as JSON, shown, and given again without a change."""
     rules = MergeRules(ALL)
     try:
-        accepted = rules.accept(values, None, skip_required=False)
+        accepted = rules.read_values(values, None, skip_required=False)
     except Refused as refused:
         assert refused.problem.errors  # noqa: PT017 - a refusal is one of two right answers
         return
@@ -422,4 +422,4 @@ def test_any_value_is_refused_or_kept(values: dict[str, Any]) -> None:
     assert kept == accepted == json.loads(json.dumps(accepted))
     assert "\\u0000" not in json.dumps(accepted)
     assert [each.tag for each in ALL] == list(shown)
-    assert accepted == rules.accept(shown, None, skip_required=False)
+    assert accepted == rules.read_values(shown, None, skip_required=False)

@@ -1,8 +1,8 @@
 """How a resource of the built-in API answers calls.
 
-A resource module has one `ROUTES` tuple of (method, path template, handler, description);
-`routes.py` joins them. A handler is either `Plain`, or works on members and is then written for a
-set of calls (`member_calls.py`).
+A resource has one `ROUTES` tuple of (method, path template, handler, description); `routes.py`
+joins them. A handler is either `Plain`, which answers one call within a transaction, or
+`OnMembers` (`members/base.py`), whose calls are answered as a set.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ Answer = Callable[[Request, Caller, Connection], Response]
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Answers one call within a transaction.
+    """Answers one call within a transaction; raises `Refused` for a problem.
 
-    It raises `Refused` for a problem. `writes` says whether it needs the write transaction.
-    `items` is the field with the items, if it answers with a page of a collection.
+    `writes` says whether it needs the write transaction. `items` is the field with the items, if
+    it answers with a page of a collection.
     """
 
     answer: Answer
@@ -30,10 +30,10 @@ class Plain:
 
 
 def reads(answer: Answer, *, items: str = "") -> Plain:
-    """A handler that only reads; `items` names the field of a collection's items."""
+    """Make a handler that only reads; `items` names the field of a collection's items."""
     return Plain(answer, writes=False, items=items)
 
 
 def writes(answer: Answer) -> Plain:
-    """A handler that changes something."""
+    """Make a handler that changes something."""
     return Plain(answer, writes=True)

@@ -1,4 +1,4 @@
-"""What the bodies of all resources have in common: bounds of their texts, and partial bodies."""
+"""What the bodies of all resources have in common: checks of their texts, and partial bodies."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -12,14 +12,13 @@ from batchway.contract.response import encode
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_body(decoder: msgspec.json.Decoder[S], body: bytes | None) -> S:
-    """The typed value of a whole body, all of whose texts can be stored; raises 400."""
+    """Return the typed value of a whole body; raises 400, also for text that cannot be stored."""
     given = validation.decode(decoder, body)
-    errors = tuple(_text_errors(given, ""))
+    errors = tuple(_check_texts(given, ""))
     if errors:
         raise invalid_fields(*errors)
     return given
@@ -28,45 +27,45 @@ def decode_body(decoder: msgspec.json.Decoder[S], body: bytes | None) -> S:
 def decode_changes(
     decoder: msgspec.json.Decoder[S], current: msgspec.Struct, body: bytes | None
 ) -> S:
-    """`current` with what a partial body changes, checked as a whole body would be.
+    """Return `current` with the changes of a partial body, checked as a whole body is.
 
-    Objects are merged, everything else is replaced. What `current` does not have is ignored.
+    Objects are merged, all else is replaced. Fields that `current` does not have are ignored.
     """
     given = validation.decode(_objects, body)
-    return decode_body(decoder, encode(_merged(encode(current), given)))
+    return decode_body(decoder, encode(_merge(encode(current), given)))
 
 
-def _merged(current: bytes, given: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+def _merge(current: bytes, given: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     values = _objects.decode(current)
     for name, value in given.items():
         if name in values:
-            values[name] = _merged_value(values[name], value)
+            values[name] = _merge_value(values[name], value)
     return values
 
 
-def _merged_value(current: msgspec.Raw, given: msgspec.Raw) -> msgspec.Raw:
+def _merge_value(current: msgspec.Raw, given: msgspec.Raw) -> msgspec.Raw:
     if not (_is_object(current) and _is_object(given)):
         return given
     inner: dict[str, msgspec.Raw] = validation.decode(_objects, bytes(given))
-    return msgspec.Raw(encode(_merged(bytes(current), inner)))
+    return msgspec.Raw(encode(_merge(bytes(current), inner)))
 
 
 def _is_object(value: msgspec.Raw) -> bool:
     return bytes(value).lstrip().startswith(b"{")
 
 
-def _text_errors(value: object, path: str) -> Iterator[FieldError]:
+def _check_texts(value: object, path: str) -> Iterator[FieldError]:
     if isinstance(value, str):
-        yield from _errors_of_text(value, path)
+        yield from _check_text(value, path)
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from _text_errors(getattr(value, name), f"{path}.{name}" if path else name)
+            yield from _check_texts(getattr(value, name), f"{path}.{name}" if path else name)
     elif isinstance(value, tuple):
         for number, each in enumerate(value):
-            yield from _text_errors(each, f"{path}.item:{number}")
+            yield from _check_texts(each, f"{path}.item:{number}")
 
 
-def _errors_of_text(text: str, path: str) -> Iterator[FieldError]:
+def _check_text(text: str, path: str) -> Iterator[FieldError]:
     if len(text) > limits.field_text_characters_max:
         most = limits.field_text_characters_max
         yield FieldError(path, f"This value is too long. It should have {most} characters or less.")

@@ -1,4 +1,4 @@
-"""Paging through a whole collection, as a GET of a batch does that does not name a `count`."""
+"""Pages of a whole collection, for a GET of a batch that does not name a `count`."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from batchway.contract.response import EMPTY_OBJECT, Response, encode
 
 
 def ask_for_page(request: Request, items: str) -> None:
-    """Make a request one for the page that it goes on with; one with a `count` stays as it is."""
+    """Make the request ask for its next page; a request with a `count` stays as it is."""
     has_count = bool(request.params.get("count", "").strip())
     request.is_paged = request.is_paged and bool(items) and not has_count
     if not request.is_paged:
@@ -20,8 +20,10 @@ def ask_for_page(request: Request, items: str) -> None:
     request.params = params
 
 
-def next_page(request: Request, items: str, response: Response) -> tuple[int, Continuation | None]:
-    """How many items a response holds, and where the next page begins, if there is one."""
+def find_next_page(
+    request: Request, items: str, response: Response
+) -> tuple[int, Continuation | None]:
+    """Return how many items a response holds, and where the next page begins, if there is one."""
     returned = len(getattr(response.body, items))
     offset = page(request.params).offset + returned
     total: int = response.body.total_items
@@ -30,8 +32,11 @@ def next_page(request: Request, items: str, response: Response) -> tuple[int, Co
     return returned, Continuation(offset, total, response.last_key)
 
 
-def with_count(response: Response, returned: int, continuation: Continuation | None) -> Response:
-    """The page with `returned_item_count` as its last key, encoded: many may wait for their end."""
+def encode_page(response: Response, returned: int, continuation: Continuation | None) -> Response:
+    """Return the page with `returned_item_count` as its last key.
+
+    It is encoded, so that many pages that are recorded together need little memory.
+    """
     body = encode(response.body)
     comma = b"" if body == EMPTY_OBJECT else b","
     counted = b'%b%b"returned_item_count":%d}' % (body[:-1], comma, returned)

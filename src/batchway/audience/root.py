@@ -55,13 +55,13 @@ class _Ping(msgspec.Struct):
     health_status: str
 
 
-def ping(_request: Request, _caller: Caller, _connection: Connection) -> Response:
-    """`GET /ping`: the usual check of a key."""
+def _get_ping(_request: Request, _caller: Caller, _connection: Connection) -> Response:
+    """Answer `GET /ping`, the usual check of a key."""
     return Response(200, _Ping("Everything's Chimpy!"))
 
 
-def root(_request: Request, caller: Caller, connection: Connection) -> Response:
-    """`GET /`: the account."""
+def _get_root(_request: Request, caller: Caller, connection: Connection) -> Response:
+    """Answer `GET /` with the account."""
     row = run(
         connection,
         """
@@ -94,12 +94,12 @@ def root(_request: Request, caller: Caller, connection: Connection) -> Response:
             last_login="",
             total_subscribers=int(row.subscribers),
             industry_stats=_Rates(),
-            links=_links(caller),
+            links=_render_links(caller),
         ),
     )
 
 
-def _links(caller: Caller) -> list[Link]:
+def _render_links(caller: Caller) -> list[Link]:
     paths = ("lists", "batches")
     itself = caller.links.link("self", "GET", "/", "Definitions/Root/Response.json")
     return [itself, *(caller.links.link(path, "GET", f"/{path}") for path in paths)]
@@ -111,13 +111,13 @@ ROUTES = (
     (
         "GET",
         "/",
-        reads(root),
+        reads(_get_root),
         Described("The account that the API key belongs to.", query=ON_ONE, reply=_Root, tag=_TAG),
     ),
     (
         "GET",
         "/ping",
-        reads(ping),
+        reads(_get_ping),
         Described("Check that the API key works.", query=ON_ONE, reply=_Ping, tag=_TAG),
     ),
 )

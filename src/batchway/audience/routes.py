@@ -1,8 +1,13 @@
-"""The route table of the built-in API. A new resource is one module and one line here."""
+"""The route table of the built-in API. A new resource is one folder and one line here."""
 
-from batchway.audience import lists, members, merge_fields, root, subscribe, tags
+from batchway.audience import root
 from batchway.audience.base import Plain
-from batchway.audience.member_calls import OnMembers
+from batchway.audience.lists import routes as lists
+from batchway.audience.members import routes as members
+from batchway.audience.members import subscribe
+from batchway.audience.members.base import OnMembers
+from batchway.audience.merge_fields import routes as merge_fields
+from batchway.audience.tags import routes as tags
 from batchway.contract.routing import RouteTable
 
 _RESOURCES = (
@@ -16,7 +21,7 @@ _RESOURCES = (
 
 
 def table() -> RouteTable[Plain | OnMembers]:
-    """Every route of the built-in API."""
+    """Return the table of every route of the built-in API."""
     routes: RouteTable[Plain | OnMembers] = RouteTable()
     for resource in _RESOURCES:
         for method, template, handler, described in resource.ROUTES:

@@ -18,7 +18,6 @@ class Caller(msgspec.Struct, frozen=True):
     account_name: str
     now: Microseconds
     links: Links
-    refuses_fake_addresses: bool = False
 
 
 class Request(msgspec.Struct, gc=False):

@@ -1,5 +1,11 @@
-"""The schema: bring it up to date, or tell that it is not."""
+"""The schema: bring it up to date, or check that it is.
 
+The core's tables and each part's own tables have a folder of revisions each, which are branches of
+one history: see "branches" in Alembic's documentation. The caller names the folders of the parts.
+"""
+
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import command
@@ -14,33 +20,46 @@ from batchway.store.database import Database
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(database: Database) -> None:
+def migrate(database: Database, folders: Sequence[Path] = ()) -> None:
     """Run the migrations that are missing. May be called any number of times, by any process."""
     with database.write() as connection:
         if not database.is_sqlite:
-            # One migrator at a time; SQLite's write lock does the same.
+            # One process migrates at a time; on SQLite, the write lock ensures that.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7301)")
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_make_config(folders, connection), "heads")
 
 
-def check(database: Database) -> None:
+def check(database: Database, folders: Sequence[Path] = ()) -> None:
     """Raise SchemaError unless the schema is exactly the one that this version needs."""
+    scripts = ScriptDirectory.from_config(_make_config(folders))
     with database.read() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    needed = ScriptDirectory.from_config(_config(None)).get_current_head()
-    if found is None:
+        found = set(MigrationContext.configure(connection).get_current_heads())
+    if not found:
         message = "The database has no Batchway schema yet. Make it with: batchway migrate"
         raise SchemaError(message)
+    needed = set(scripts.get_heads())
     if found != needed:
         message = (
-            f"The database's schema is at {found}, this version needs {needed}. If this is the "
-            "newer version run: batchway migrate. If it is the older one, install the newer."
+            f"The database's schema is at {_join(found)}, this version needs {_join(needed)}. If "
+            "this is the newer version run: batchway migrate. If it is the older one, install the "
+            "newer."
         )
         raise SchemaError(message)
 
 
-def _config(connection: Connection | None) -> Config:
+def _join(revisions: set[str]) -> str:
+    return " and ".join(sorted(revisions))
+
+
+def _make_config(folders: Sequence[Path], connection: Connection | None = None) -> Config:
+    versions = [_MIGRATIONS / "versions", *folders]
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", _escape(str(_MIGRATIONS)))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", _escape(os.pathsep.join(map(str, versions))))
     config.attributes["connection"] = connection
     return config
+
+
+def _escape(value: str) -> str:
+    return value.replace("%", "%%")

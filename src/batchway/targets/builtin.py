@@ -8,8 +8,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.audience import answers
-from batchway.audience.answers import Plan
+from batchway.audience.planning import Plan, plan, plan_each
+from batchway.audience.settings import AudienceSettings
+from batchway.audience.transaction import answer_within
 from batchway.contract.paging import Continuation
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, body_text, encode
@@ -41,43 +42,42 @@ class _BuiltinPlan:
 class BuiltinTarget(PlannedTarget):
     """Answers sets of operations, and single calls as sets of one."""
 
-    def __init__(self, database: Database, *, refuses_fake_addresses: bool) -> None:
+    def __init__(self, database: Database, settings: AudienceSettings) -> None:
         self._database = database
-        self._refuses_fake_addresses = refuses_fake_addresses
+        self._settings = settings
         self._blocks = {name: IdBlocks(database, name) for name in _WITH_KEYS}
 
     def plan(self, caller: Caller, operations: Sequence[Operation]) -> _BuiltinPlan:
         """Work the results out without a lock; raises Stale if they can only be had with one."""
-        caller = self._informed(caller)
-        plan = answers.plan(self._database, caller, _requests(operations), self._next_key)
-        return _BuiltinPlan(plan, [_result(each) for each in plan.responses])
+        requests = _requests(operations)
+        planned = plan(self._database, self._settings, caller, requests, self._next_key)
+        return _BuiltinPlan(planned, [_result(each) for each in planned.responses])
 
     def answer_within(
         self, connection: Connection, caller: Caller, operations: Sequence[Operation]
     ) -> Sequence[Result]:
         """Work the results out and write them, in one transaction."""
-        caller = self._informed(caller)
         next_key = _Reserved(connection, len(operations))
-        responses = answers.answer_within(connection, caller, _requests(operations), next_key)
+        requests = _requests(operations)
+        responses = answer_within(connection, self._settings, caller, requests, next_key)
         return [_result(each) for each in responses]
 
     def answer_page(self, caller: Caller, operation: Operation, continuation: str) -> Result:
         """The next page of a collection."""
         [request] = _requests([operation])
         request.continuation = _continuations.decode(continuation)
-        plan = answers.plan(self._database, self._informed(caller), [request], self._next_key)
-        return _result(plan.responses[0])
+        planned = plan(self._database, self._settings, caller, [request], self._next_key)
+        return _result(planned.responses[0])
 
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
         """What each operation would come to now, without the others; GETs show no items."""
-        caller = self._informed(caller)
         requests = _requests(operations)
         for request in requests:
             if request.method == "GET":
                 request.params = {**request.params, "count": "0"}
         planned: Sequence[Response | None] = [None] * len(requests)
         with suppress(Stale):
-            planned = answers.plan_each(self._database, caller, requests, self._next_key)
+            planned = plan_each(self._database, self._settings, caller, requests, self._next_key)
         unknown = [each for each, known in zip(requests, planned, strict=True) if known is None]
         tried = self._tried(caller, unknown)
         responses = [next(tried) if each is None else each for each in planned]
@@ -92,26 +92,25 @@ class BuiltinTarget(PlannedTarget):
                 for request in requests[first : first + few]:
                     savepoint = connection.begin_nested()
                     next_key = _Reserved(connection, 1)
-                    responses += answers.answer_within(connection, caller, [request], next_key)
+                    responses += answer_within(
+                        connection, self._settings, caller, [request], next_key
+                    )
                     savepoint.rollback()
             yield from responses
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
         """Answer one call in transactions of its own."""
-        caller = self._informed(caller)
         try:
-            plan = answers.plan(self._database, caller, [request], self._next_key)
-            if plan.changes:
+            planned = plan(self._database, self._settings, caller, [request], self._next_key)
+            if planned.changes:
                 with self._database.write() as connection:
-                    plan.write(connection)
+                    planned.write(connection)
         except Stale:
             with self._database.write() as connection:
                 next_key = _Reserved(connection, 1)
-                return answers.answer_within(connection, caller, [request], next_key)[0]
-        return plan.responses[0]
-
-    def _informed(self, caller: Caller) -> Caller:
-        return msgspec.structs.replace(caller, refuses_fake_addresses=self._refuses_fake_addresses)
+                [response] = answer_within(connection, self._settings, caller, [request], next_key)
+                return response
+        return planned.responses[0]
 
     def _next_key(self, name: str) -> int:
         return self._blocks[name].next()

@@ -4,13 +4,13 @@ from typing import Literal
 
 import msgspec
 
-from batchway.audience.list_rows import CampaignDefaults, Contact, GivenSettings, ListRow
+from batchway.audience.lists.rows import CampaignDefaults, Contact, ListRow, list_owner_settings
 from batchway.contract.links import Link, Links
 from batchway.kit.clock import Microseconds, format_iso
 
 
 class ListCounts(msgspec.Struct, frozen=True):
-    """What is counted of a list, in the order of the columns that it is read from."""
+    """The counters of a list, in the order of the columns that they are read from."""
 
     subscribed: int
     unsubscribed: int
@@ -29,7 +29,9 @@ class ListCounts(msgspec.Struct, frozen=True):
         return members + self.pending + self.transactional + self.archived
 
 
-class _Stats(msgspec.Struct, frozen=True, kw_only=True):
+class ListStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The statistics of a list, as the API shows them."""
+
     member_count: int
     total_contacts: int | msgspec.UnsetType
     unsubscribe_count: int
@@ -72,15 +74,14 @@ class ListBody(msgspec.Struct, frozen=True, kw_only=True):
     has_welcome: bool = False
     marketing_permissions: bool
     modules: tuple[str, ...] = ()
-    stats: _Stats
+    stats: ListStats
     links: list[Link] = msgspec.field(name="_links")
 
 
 def render_list(
     links: Links, row: ListRow, counts: ListCounts, *, shows_contacts: bool
 ) -> ListBody:
-    """The list as the API shows it; `total_contacts` only where it `shows_contacts`."""
-    given = {each: getattr(row.settings, each) for each in GivenSettings.__struct_fields__}
+    """Return the list as the API shows it; `total_contacts` only if it `shows_contacts`."""
     return ListBody(
         id=row.public_id,
         web_id=row.id,
@@ -89,15 +90,15 @@ def render_list(
         subscribe_url_short=f"{links.base}/s/{row.public_id}",
         subscribe_url_long=f"{links.base}/subscribe?id={row.public_id}",
         beamer_address=f"{row.public_id}@inbound.{links.host}",
-        stats=_stats(counts, shows_contacts=shows_contacts),
-        links=_links(links, row.public_id),
-        **given,
+        stats=_render_stats(counts, shows_contacts=shows_contacts),
+        links=_render_links(links, row.public_id),
+        **list_owner_settings(row.settings),
     )
 
 
-def _stats(counts: ListCounts, *, shows_contacts: bool) -> _Stats:
+def _render_stats(counts: ListCounts, *, shows_contacts: bool) -> ListStats:
     # Nothing was ever sent to the list, so that everything happened since.
-    return _Stats(
+    return ListStats(
         member_count=counts.subscribed,
         total_contacts=counts.contacts if shows_contacts else msgspec.UNSET,
         unsubscribe_count=counts.unsubscribed,
@@ -111,7 +112,7 @@ def _stats(counts: ListCounts, *, shows_contacts: bool) -> _Stats:
     )
 
 
-def _links(links: Links, public_id: str) -> list[Link]:
+def _render_links(links: Links, public_id: str) -> list[Link]:
     path = f"/lists/{public_id}"
     own = links.instance("Lists", "/lists", path, methods=("PATCH", "DELETE"))
     return [
@@ -123,12 +124,12 @@ def _links(links: Links, public_id: str) -> list[Link]:
             "Definitions/Lists/BatchPOST-Response.json",
             "Definitions/Lists/BatchPOST.json",
         ),
-        _collection_link(links, "members", "Members", path),
-        _collection_link(links, "merge-fields", "MergeFields", path),
+        _link_collection(links, "members", "Members", path),
+        _link_collection(links, "merge-fields", "MergeFields", path),
     ]
 
 
-def _collection_link(links: Links, name: str, definition: str, parent: str) -> Link:
+def _link_collection(links: Links, name: str, definition: str, parent: str) -> Link:
     return links.link(
         name,
         "GET",

@@ -1,12 +1,13 @@
 """The member object as clients see it, in the contract's key order."""
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from batchway import limits
-from batchway.audience.member import Member
-from batchway.audience.merge_values import MergeRules
+from batchway.audience.members.member import Member
+from batchway.audience.merge_fields.rules import MergeRules
 from batchway.contract.links import Links
 from batchway.contract.response import encode
 from batchway.kit.clock import format_iso
@@ -16,12 +17,16 @@ from batchway.kit.json_text import JsonText, escape_json
 _HASH = "0" * 31 + "h"  # stands for the member in the prepared links; no hash looks like it
 
 
-class _Stats(msgspec.Struct, frozen=True):
+class MemberStats(msgspec.Struct, frozen=True):
+    """Nothing is sent, so nothing is opened or clicked."""
+
     avg_open_rate: int = 0
     avg_click_rate: int = 0
 
 
-class _Location(msgspec.Struct, frozen=True, gc=False):
+class MemberLocation(msgspec.Struct, frozen=True, gc=False):
+    """The place of a member, as the API shows it."""
+
     latitude: float
     longitude: float
     gmtoff: int = 0
@@ -30,13 +35,15 @@ class _Location(msgspec.Struct, frozen=True, gc=False):
     timezone: str = ""
 
 
-class _Tag(msgspec.Struct, frozen=True, gc=False):
+class MemberTag(msgspec.Struct, frozen=True, gc=False):
+    """A tag of a member, as the API shows it."""
+
     id: int
     name: str
 
 
 class MemberBody(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename={"links": "_links"}):
-    """`unsubscribe_reason` is there only for who has unsubscribed."""
+    """`unsubscribe_reason` is shown only for members who have unsubscribed."""
 
     id: str
     email_address: str
@@ -49,7 +56,7 @@ class MemberBody(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename={"l
     unsubscribe_reason: str | msgspec.UnsetType = msgspec.UNSET
     consents_to_one_to_one_messaging: bool
     merge_fields: dict[str, Any]
-    stats: _Stats
+    stats: MemberStats
     ip_signup: str
     timestamp_signup: str
     ip_opt: str
@@ -59,16 +66,16 @@ class MemberBody(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename={"l
     language: str
     vip: bool
     email_client: str
-    location: _Location
+    location: MemberLocation
     source: str
     tags_count: int
-    tags: list[_Tag]
+    tags: list[MemberTag]
     list_id: str
     links: msgspec.Raw
 
 
 class MemberText(JsonText):
-    """A member as a body; `MemberBody` says what it looks like."""
+    """A member as a body, as `MemberBody` describes it."""
 
     __slots__ = ("_member", "_renderer")
 
@@ -77,67 +84,53 @@ class MemberText(JsonText):
         self._member = member
 
     def plain(self) -> bytes:
-        """JSON text in UTF-8."""
+        """Return JSON text in UTF-8."""
         return self._renderer.render(self._member, plain=True)
 
     def quoted(self) -> bytes:
-        """The same in a JSON string, in ASCII only."""
+        """Return the text within a JSON string, in ASCII only."""
         return b'"%b"' % self._renderer.render(self._member, plain=False)
 
 
 class MemberRenderer:
     """Renders the members of one list.
 
-    Encoding a `MemberBody` for each member, and quoting it, took a good part of the time of a
-    chunk. So texts are prepared from it: one for all members that differ in nothing but what their
-    heads say (up to `merge_fields`), and one for the links, which are most of the bytes.
+    To encode a `MemberBody` for each member, and to quote it, took a good part of the time of a
+    chunk. So texts are prepared from it: one for all members that agree in everything but the
+    values of their head (up to `merge_fields`), and one for the links, which are most of the bytes.
     """
 
     def __init__(self, list_public_id: str, rules: MergeRules, links: Links) -> None:
         self._list_id = list_public_id
         self._rules = rules
-        link_text = encode(member_links(links, list_public_id, _HASH)) + b"}"
-        self._links = {plain: _shown(link_text, plain).split(_HASH.encode()) for plain in _BOTH}
+        link_text = encode(make_member_links(links, list_public_id, _HASH)) + b"}"
+        self._links = {
+            plain: _escape_unless_plain(link_text, plain).split(_HASH.encode()) for plain in _BOTH
+        }
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
 
-    def body(self, member: Member) -> Any:  # noqa: ANN401 - in the place of a `MemberBody`
-        """The `MemberText` that shows one member."""
+    def render_lazily(self, member: Member) -> Any:  # noqa: ANN401 - in the place of a `MemberBody`
+        """Return the `MemberText` that shows one member; it is rendered when it is needed."""
         return MemberText(self, member)
 
     def render(self, member: Member, *, plain: bool) -> bytes:
-        """The JSON text of a member, or that text as it stands within a JSON string."""
-        prepared = self._prepared_for(member, plain)
+        """Return the JSON text of a member, or that text as it stands within a JSON string."""
+        prepared = self._find_prepared(member, plain)
         hashed = member.subscriber_hash.encode()
         head = prepared.head % (
             hashed,
             encode(member.email_address),
             member.unique_email_id.encode(),
             contact_id(member.id).encode(),
-            encode(self._rules.full_name(member.merge_fields)),
+            encode(self._rules.render_full_name(member.merge_fields)),
             b"%d" % member.id,
             encode(self._rules.render(member.merge_fields)),
         )
         links = hashed.join(self._links[plain])
-        return b"".join((_shown(head, plain), prepared.tail, links))
+        return b"".join((_escape_unless_plain(head, plain), prepared.tail, links))
 
-    def _prepared_for(self, member: Member, plain: bool) -> "_Prepared":  # noqa: FBT001
-        shared = (
-            plain,
-            member.email_type,
-            member.status,
-            member.unsubscribe_reason,
-            member.ip_signup,
-            member.timestamp_signup,
-            member.ip_opt,
-            member.timestamp_opt,
-            member.last_changed,
-            member.language,
-            member.vip,
-            member.latitude,
-            member.longitude,
-            member.source,
-            member.tags,
-        )
+    def _find_prepared(self, member: Member, plain: bool) -> "_Prepared":  # noqa: FBT001
+        shared = (plain, _get_shared_values(member))
         prepared = self._prepared.get(shared)
         if prepared is None:
             if len(self._prepared) == _PREPARED_MAX:
@@ -146,18 +139,35 @@ class MemberRenderer:
         return prepared
 
 
+# The fields of a member that `render` puts into the prepared text itself, or does not show.
+# All others are part of the text, so that members share it only if they agree in each of them.
+_OWN_FIELDS = frozenset(
+    {
+        "id",
+        "account_id",
+        "list_id",
+        "subscriber_hash",
+        "email_address",
+        "unique_email_id",
+        "merge_fields",
+        "revision",
+    }
+)
+_get_shared_values = attrgetter(
+    *(name for name in Member.__struct_fields__ if name not in _OWN_FIELDS)
+)
 _BOTH = (True, False)
 _PREPARED_MAX = 1_000  # texts of a list: its members may have little in common
 
 
 class _Prepared(msgspec.Struct, frozen=True, gc=False):
-    """The text of members without what is their own: the links, and the values of the head."""
+    """The text of members without their own values: the links, and the values of the head."""
 
     head: bytes  # a template for `%`, plain
     tail: bytes
 
 
-def _shown(text: bytes, plain: bool) -> bytes:  # noqa: FBT001
+def _escape_unless_plain(text: bytes, plain: bool) -> bytes:  # noqa: FBT001
     return text if plain else escape_json(text)
 
 
@@ -185,33 +195,35 @@ def _prepare(list_id: str, member: Member, plain: bool) -> _Prepared:  # noqa: F
         language=member.language,
         vip=member.vip,
         email_client="",
-        location=_location(member),
+        location=_render_location(member),
         source=member.source,
         tags_count=len(member.tags),
-        tags=[_Tag(tag.id, tag.name) for tag in member.tags[: limits.tags_shown_per_member_max]],
+        tags=[
+            MemberTag(tag.id, tag.name) for tag in member.tags[: limits.tags_shown_per_member_max]
+        ],
         list_id=list_id,
         links=_OWN,
     )
     *head, tail, _ = encode(body).split(b"\0")
     places = [part.replace(b"%", b"%%") + b"%b" for part in head]
-    return _Prepared(b"".join(places), _shown(tail, plain))
+    return _Prepared(b"".join(places), _escape_unless_plain(tail, plain))
 
 
-# Places in a prepared text: JSON has no NUL.
+# These mark places in a prepared text: JSON has no NUL.
 _OWN: Any = msgspec.Raw(b"\0")
 _OWN_TEXT: Any = msgspec.Raw(b'"\0"')  # of characters that need no escapes
-_STATS = _Stats()
-_NOWHERE = _Location(0, 0)
+_STATS = MemberStats()
+_NOWHERE = MemberLocation(0, 0)
 
 
-def _location(member: Member) -> _Location:
+def _render_location(member: Member) -> MemberLocation:
     if not (member.latitude or member.longitude):
         return _NOWHERE
-    return _Location(member.latitude, member.longitude)
+    return MemberLocation(member.latitude, member.longitude)
 
 
-def member_links(links: Links, list_id: str, subscriber_hash: str) -> list[Any]:
-    """The ten links of a member, in the contract's order."""
+def make_member_links(links: Links, list_id: str, subscriber_hash: str) -> list[Any]:
+    """Return the ten links of a member, in the contract's order."""
     parent = f"/lists/{list_id}/members"
     itself = f"{parent}/{subscriber_hash}"
     folder = "Definitions/Lists/Members"

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from batchway.audience.tags.rows import Tag
 from batchway.kit.clock import Microseconds
 from batchway.kit.ids import subscriber_hash, unique_email_id
 
@@ -13,14 +14,6 @@ ARCHIVED = "archived"
 # Written when somebody is unsubscribed through the API; any other reason was the contact's own
 # wish, and only the contact can take it back.
 UNSUBSCRIBED_BY_API = "N/A (Unsubscribed by an admin)"
-
-
-class Tag(msgspec.Struct, frozen=True, gc=False):
-    """A tag on a member: a static list segment that the member is in."""
-
-    id: int
-    name: str
-    added_at: Microseconds
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -73,23 +66,23 @@ _MERGE_FIELDS = COLUMNS.index("merge_fields")
 _VIP = COLUMNS.index("vip")
 
 
-def from_row(row: Any, tags: tuple[Tag, ...] = ()) -> Member:  # noqa: ANN401 - a database row
-    """The member that a row of `COLUMNS` holds."""
+def parse_row(row: Any, tags: tuple[Tag, ...] = ()) -> Member:  # noqa: ANN401 - a database row
+    """Return the member that a row of `COLUMNS` holds."""
     values = list(row)
     values[_MERGE_FIELDS] = _decode_merge_fields(values[_MERGE_FIELDS])
     values[_VIP] = bool(values[_VIP])
     return Member(*values, tags)  # type: ignore[call-arg]
 
 
-def to_row(member: Member) -> tuple[Any, ...]:
-    """The values of `COLUMNS`."""
+def make_row(member: Member) -> tuple[Any, ...]:
+    """Return the values of `COLUMNS`."""
     values = list(msgspec.structs.astuple(member)[:-1])
     values[_MERGE_FIELDS] = _encode_merge_fields(values[_MERGE_FIELDS]).decode()
     return tuple(values)
 
 
-def with_address(member: Member, email_address: str) -> Member:
-    """The member under another address: its hash and address id change, its key stays."""
+def change_address(member: Member, email_address: str) -> Member:
+    """Return the member with another address: its hash and address id change, its key stays."""
     return msgspec.structs.replace(
         member,
         email_address=email_address,

@@ -6,22 +6,24 @@ from typing import Any
 import msgspec
 
 from batchway import limits
-from batchway.audience import member_changes
-from batchway.audience.member import STATUSES, Member
-from batchway.audience.member_body import MemberBody
-from batchway.audience.member_calls import Add, AddBody, MemberCall, OnMembers, add_call
-from batchway.audience.member_details import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
-from batchway.audience.working_set import ListSet, Needs, WorkingSet
+from batchway.audience.members import transitions
+from batchway.audience.members.base import MemberCall, OnMembers
+from batchway.audience.members.body import MemberBody
+from batchway.audience.members.calls import Add, AddBody, make_add
+from batchway.audience.members.descriptions import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
+from batchway.audience.members.member import STATUSES, Member
+from batchway.audience.settings import AudienceSettings
+from batchway.audience.working_set import ListSet
 from batchway.contract.description import Described, Parameter
 from batchway.contract.links import Link
 from batchway.contract.problems import Problem, Refused, invalid_field
-from batchway.contract.request import Caller, Request
+from batchway.contract.request import Request
 from batchway.contract.response import Response
 from batchway.contract.validation import decode
 
 
 class _Item(AddBody, kw_only=True):
-    """As in `POST …/members`, but whatever is missing is this member's own error."""
+    """As in `POST …/members`, but a missing field is an error of this member only."""
 
     email_address: str = ""
     status: str = ""
@@ -56,7 +58,7 @@ _body = msgspec.json.Decoder(_Body)
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
-    """A member of the request that is wrong in itself."""
+    """A member of the request that cannot be read."""
 
     address: str
     problem: Problem
@@ -64,7 +66,7 @@ class _Unread:
 
 @dataclass(slots=True)
 class _Tally:
-    """What has become of the members so far."""
+    """What the members that were applied so far have come to."""
 
     created: list[Member] = field(default_factory=list)
     updated: list[Member] = field(default_factory=list)
@@ -74,7 +76,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Each member on its own: those that are wrong are listed in `errors`, the call is a 200."""
+    """Each member counts on its own: wrong ones are listed in `errors`, and the call is a 200."""
 
     list_id: str
     items: tuple[Add | _Unread, ...]
@@ -82,26 +84,28 @@ class Subscribe:
     syncs_tags: bool
     skips_duplicates: bool
 
-    def want(self, needs: Needs) -> None:
-        """Every member and tag that is named."""
+    @property
+    def row_count(self) -> int:
+        """The rows of each member."""
+        return sum(item.row_count for item in self.items if isinstance(item, Add))
+
+    def want(self, list_set: ListSet) -> None:
+        """Need every member and tag that is named."""
         for item in self.items:
             if isinstance(item, Add):
-                item.want(needs)
+                item.want(list_set)
 
-    def apply(self, working: WorkingSet) -> Response:
-        """200 with what was made, what was changed and what was wrong."""
-        audience = working.list(self.list_id)
+    def apply(self, list_set: ListSet) -> Response:
+        """Answer with the members that were added and updated, and with the errors."""
         tally = _Tally()
         for item in self.items:
             try:
-                self._apply_one(working, audience, item, tally)
+                self._apply_one(list_set, item, tally)
             except Refused as refused:
-                tally.errors.append(_error(item.address, refused.problem))
-        return Response(200, _body_of(tally, working, audience))
+                tally.errors.append(_make_error(item.address, refused.problem))
+        return Response(200, _render(tally, list_set))
 
-    def _apply_one(
-        self, working: WorkingSet, audience: ListSet, item: Add | _Unread, tally: _Tally
-    ) -> None:
+    def _apply_one(self, list_set: ListSet, item: Add | _Unread, tally: _Tally) -> None:
         if isinstance(item, _Unread):
             raise Refused(item.problem)
         if item.address.lower() in tally.seen:
@@ -109,58 +113,57 @@ class Subscribe:
                 return
             raise invalid_field("email_address", "This address is in the request twice.")
         tally.seen.add(item.address.lower())
-        before = audience.with_address(item.address)
+        before = list_set.members.find_by_address(item.address)
         if before is None or before.is_archived or not self.updates_existing:
-            added = member_changes.add(working, audience, item.address, item.details, item.tags)
+            added = transitions.add(list_set, item.address, item.details, item.tags)
             tally.created.append(added)
         else:
-            tally.updated.append(self._update(working, audience, before, item))
+            tally.updated.append(self._update(list_set, before, item))
 
-    def _update(self, working: WorkingSet, audience: ListSet, before: Member, item: Add) -> Member:
-        after = member_changes.update(working, audience, before, None, item.details)
+    def _update(self, list_set: ListSet, before: Member, item: Add) -> Member:
+        after = transitions.update(list_set, before, None, item.details)
         given = {name.lower() for name in item.tags}
         dropped = tuple(
             tag.name for tag in after.tags if self.syncs_tags and tag.name.lower() not in given
         )
-        member_changes.set_tags(working, audience, after, item.tags, dropped)
-        return audience.by_hash[after.subscriber_hash]
+        return transitions.set_tags(list_set, after, item.tags, dropped)
 
 
-def _body_of(tally: _Tally, working: WorkingSet, audience: ListSet) -> _Subscribed:
-    itself = f"/lists/{audience.public_id}"
+def _render(tally: _Tally, list_set: ListSet) -> _Subscribed:
+    itself = f"/lists/{list_set.public_id}"
     return _Subscribed(
-        [audience.render(member) for member in tally.created],
-        [audience.render(member) for member in tally.updated],
+        [list_set.render_member(member) for member in tally.created],
+        [list_set.render_member(member) for member in tally.updated],
         tally.errors,
         len(tally.created),
         len(tally.updated),
         len(tally.errors),
-        working.caller.links.instance("Lists", "/lists", itself, methods=("PATCH", "DELETE")),
+        list_set.caller.links.instance("Lists", "/lists", itself, methods=("PATCH", "DELETE")),
     )
 
 
-def _read(request: Request, caller: Caller) -> MemberCall:
+def _read(request: Request, settings: AudienceSettings) -> MemberCall:
     body = decode(_body, request.body)
     most = limits.members_per_subscribe_call_max
     if len(body.members) > most:
         raise invalid_field("members", f"This collection should have {most} items or less.")
     return Subscribe(
         request.path_params["list_id"],
-        tuple(_item(request, caller, each) for each in body.members),
+        tuple(_read_item(request, settings, each) for each in body.members),
         body.update_existing,
         body.sync_tags,
         request.flag("skip_duplicate_check"),
     )
 
 
-def _item(request: Request, caller: Caller, given: _Item) -> Add | _Unread:
+def _read_item(request: Request, settings: AudienceSettings, item: _Item) -> Add | _Unread:
     try:
-        return add_call(request, caller, given)
+        return make_add(request, settings, item)
     except Refused as refused:
-        return _Unread(given.email_address, refused.problem)
+        return _Unread(item.email_address, refused.problem)
 
 
-def _error(address: str, problem: Problem) -> _Error:
+def _make_error(address: str, problem: Problem) -> _Error:
     if problem.title == "Member Exists":
         return _Error(address, problem.detail, "ERROR_CONTACT_EXISTS")
     fields: tuple[Any, ...] = problem.errors or ()

@@ -1,4 +1,4 @@
-"""The types of merge fields: the options of each, and how it reads a value that a client gives."""
+"""The types of merge fields: the options of each type, and how it reads values of clients."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Type = Literal[
     "birthday",
     "zip",
 ]
-# Takes any JSON value and gives what is stored; the empty string stores nothing.
+# Takes any JSON value and returns what is stored; an empty string stores nothing.
 Read = Callable[[Any], Any]
 
 DAY_FIRST = ("DD/MM/YYYY", "DD/MM")
@@ -59,7 +59,7 @@ class WrongValue(Exception):
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What only some types have."""
+    """Options of a field. Each type has some of them."""
 
     default_country: int | msgspec.UnsetType = msgspec.UNSET
     phone_format: str | msgspec.UnsetType = msgspec.UNSET
@@ -69,13 +69,13 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def complete_options(kind: Type, given: Options) -> Options:
-    """The options that a field of this type has: those given, or their defaults; raises 400."""
+    """Return the options of a field of this type: those given, or their defaults; raises 400."""
     complete = _COMPLETE.get(kind)
     return complete(given) if complete else Options()
 
 
-def reader(kind: Type, options: Options) -> Read:
-    """How a field with complete options reads a value; it raises WrongShape or WrongValue."""
+def make_reader(kind: Type, options: Options) -> Read:
+    """Return the reader of a field with complete options; it raises WrongShape or WrongValue."""
     match kind:
         case "date":
             return partial(_read_date, day_first=options.date_format in DAY_FIRST)
@@ -92,7 +92,7 @@ def reader(kind: Type, options: Options) -> Read:
 # --- Options -------------------------------------------------------------------------------------
 
 
-def _sized(given: Options) -> Options:
+def _complete_size(given: Options) -> Options:
     size = given.size or _SIZE_DEFAULT
     if not 0 < size <= limits.merge_text_characters_max:
         raise invalid_field(
@@ -101,7 +101,7 @@ def _sized(given: Options) -> Options:
     return Options(size=size)
 
 
-def _with_choices(given: Options) -> Options:
+def _complete_choices(given: Options) -> Options:
     choices = tuple(choice.strip() for choice in given.choices or ())
     if not choices or not all(choices):
         message = "A radio or dropdown field needs choices, and none of them may be blank."
@@ -112,14 +112,14 @@ def _with_choices(given: Options) -> Options:
     return Options(choices=choices)
 
 
-def _with_format(given: Options, formats: tuple[str, ...]) -> Options:
+def _complete_date_format(given: Options, formats: tuple[str, ...]) -> Options:
     chosen = given.date_format or formats[0]
     if chosen not in formats:
         raise invalid_field("options.date_format", f"This value should be {' or '.join(formats)}.")
     return Options(date_format=chosen)
 
 
-def _with_phone_format(given: Options) -> Options:
+def _complete_phone_format(given: Options) -> Options:
     chosen = given.phone_format or "none"
     known = {"us": "US", "none": "none", "international": "none"}.get(chosen.lower())
     if known is None:
@@ -129,7 +129,7 @@ def _with_phone_format(given: Options) -> Options:
     return Options(phone_format=known)
 
 
-def _with_country(given: Options) -> Options:
+def _complete_country(given: Options) -> Options:
     country = given.default_country
     country = _COUNTRY_DEFAULT if country is msgspec.UNSET else country
     if not 0 <= country <= _COUNTRY_MAX:
@@ -139,13 +139,13 @@ def _with_country(given: Options) -> Options:
 
 
 _COMPLETE: dict[Type, Callable[[Options], Options]] = {
-    "text": _sized,
-    "radio": _with_choices,
-    "dropdown": _with_choices,
-    "date": partial(_with_format, formats=("MM/DD/YYYY", "DD/MM/YYYY")),
-    "birthday": partial(_with_format, formats=("MM/DD", "DD/MM")),
-    "phone": _with_phone_format,
-    "address": _with_country,
+    "text": _complete_size,
+    "radio": _complete_choices,
+    "dropdown": _complete_choices,
+    "date": partial(_complete_date_format, formats=("MM/DD/YYYY", "DD/MM/YYYY")),
+    "birthday": partial(_complete_date_format, formats=("MM/DD", "DD/MM")),
+    "phone": _complete_phone_format,
+    "address": _complete_country,
 }
 
 
@@ -153,7 +153,7 @@ _COMPLETE: dict[Type, Callable[[Options], Options]] = {
 
 
 def _read_text(value: Any) -> str:  # noqa: ANN401 - any JSON
-    text = value if type(value) is str else _text_of_number(value)
+    text = value if type(value) is str else _read_number_as_text(value)
     if len(text) > limits.merge_text_characters_max:
         message = f"Please enter at most {limits.merge_text_characters_max} characters"
         raise WrongValue(message)
@@ -163,14 +163,14 @@ def _read_text(value: Any) -> str:  # noqa: ANN401 - any JSON
     return "" if text.isspace() else text
 
 
-def _text_of_number(value: Any) -> str:  # noqa: ANN401 - any JSON
+def _read_number_as_text(value: Any) -> str:  # noqa: ANN401 - any JSON
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise WrongShape
-    return str(_finite(value))
+    return str(_check_finite(value))
 
 
-def _finite(number: float) -> float:
-    if not abs(number) <= _NUMBER_MAX:  # also refuses what is not a number
+def _check_finite(number: float) -> float:
+    if not abs(number) <= _NUMBER_MAX:  # "not a number" is refused, too
         message = "Please enter a number"
         raise WrongValue(message)
     return number
@@ -186,7 +186,7 @@ def _is_unicode(text: str) -> bool:
 
 def _read_number(value: Any) -> float | str:  # noqa: ANN401 - any JSON
     if type(value) is int or type(value) is float:
-        return _finite(value)
+        return _check_finite(value)
     text = _read_text(value).strip()
     if not text:
         return ""
@@ -194,7 +194,7 @@ def _read_number(value: Any) -> float | str:  # noqa: ANN401 - any JSON
     if not found:
         message = "Please enter a number"
         raise WrongValue(message)
-    return _finite(float(text) if any(found.groups()) else int(text))
+    return _check_finite(float(text) if any(found.groups()) else int(text))
 
 
 def _read_date(value: Any, *, day_first: bool) -> str:  # noqa: ANN401 - any JSON
@@ -273,7 +273,7 @@ def _read_zip(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 
 def _read_address(value: Any) -> dict[str, str] | str:  # noqa: ANN401 - any JSON
-    given = value if isinstance(value, dict) else _address_of_text(_read_text(value))
+    given = value if isinstance(value, dict) else _split_address(_read_text(value))
     # A part that is null is a part that is not known.
     address = {
         name: _read_text("" if given.get(name) is None else given[name]).strip()
@@ -287,8 +287,8 @@ def _read_address(value: Any) -> dict[str, str] | str:  # noqa: ANN401 - any JSO
     return address
 
 
-def _address_of_text(text: str) -> dict[str, str]:
-    """Parts divided by two or more spaces; the second line and the country may be missing."""
+def _split_address(text: str) -> dict[str, str]:
+    """Split at two or more spaces; the second line and the country may be missing."""
     parts = re.split(r" {2,}", text.strip())
     match len(parts):
         case 4:

@@ -1,18 +1,18 @@
-"""The merge fields of a list as rules: which values a member may have, and how they are shown."""
+"""The merge fields of a list as rules: the values that members may have, and how they are shown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from batchway.audience.merge_types import (
+from batchway.audience.merge_fields.types import (
     DAY_FIRST,
     Options,
     Read,
     Type,
     WrongShape,
     WrongValue,
-    reader,
+    make_reader,
 )
 from batchway.contract.problems import FieldError, invalid_field, invalid_fields, invalid_resource
 
@@ -51,7 +51,7 @@ class MergeRules:
     def __init__(self, fields: Sequence[MergeField]) -> None:
         """`fields` in the order in which they are shown."""
         rules = [
-            _Rule(str(each.merge_id), each.tag, each.required, reader(each.type, each.options))
+            _Rule(str(each.merge_id), each.tag, each.required, make_reader(each.type, each.options))
             for each in fields
         ]
         self._rules = {rule.tag: rule for rule in rules}
@@ -70,38 +70,38 @@ class MergeRules:
             self._defaults, {each.tag: each.default_value for each in fields if each.default_value}
         )
 
-    def accept(
+    def read_values(
         self,
         given: Mapping[str, Any],
         stored: Mapping[str, Any] | None,
         *,
         skip_required: bool,
     ) -> dict[str, Any]:
-        """What to store for a member: the values `given` by tag, merged over what is `stored`.
+        """Return what to store for a member: the values `given` by tag, merged over those `stored`.
 
-        `stored` is None for a new member, who gets default values, and must have the required
-        ones unless `skip_required`. Tags match in any case; tags of no field are dropped. The
-        arguments are left as they are. Raises 400 Invalid Resource that names every wrong field.
+        `stored` is None for a new member. It gets default values, and must have the required
+        values unless `skip_required`. Tags match in any case; tags of no field are ignored. The
+        arguments are not changed. Raises 400 Invalid Resource that names every wrong field.
         """
         values = dict(self._defaults if stored is None else stored)
         wrong = self._read_into(values, given)
         if self._required and not skip_required:
-            wrong += self._missing(values, stored, wrong)
+            wrong += self._find_missing(values, stored, wrong)
         if wrong:
             detail = "Your merge fields were invalid."
             raise invalid_resource(detail, wrong)
         return values
 
     def render(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """A value for every merge field of the list, by tag; the empty string where none is set."""
+        """Return a value for every merge field, by tag; the empty string where there is none."""
         shown = {tag: stored.get(key, "") for tag, key in self._shown}
         for tag, key in self._day_first:
             if key in stored:
                 shown[tag] = "/".join(reversed(stored[key].split("/")))
         return shown
 
-    def full_name(self, stored: Mapping[str, Any]) -> str:
-        """First and last name, as far as they are known."""
+    def render_full_name(self, stored: Mapping[str, Any]) -> str:
+        """Return first and last name, as far as they are known."""
         return " ".join([str(stored.get(key, "")) for key in self._names]).strip()
 
     def _read_into(self, values: dict[str, Any], given: Mapping[str, Any]) -> list[FieldError]:
@@ -123,13 +123,13 @@ class MergeRules:
             raise invalid_fields(*shapes)
         return wrong
 
-    def _missing(
+    def _find_missing(
         self,
         values: Mapping[str, Any],
         stored: Mapping[str, Any] | None,
         wrong: Sequence[FieldError],
     ) -> list[FieldError]:
-        """Required fields that a new member does not have, or that a member would lose."""
+        """Find required fields that a new member does not have, or that a member would lose."""
         reported = {error.field for error in wrong}
         return [
             FieldError(rule.tag, "Please enter a value")
@@ -143,7 +143,7 @@ class MergeRules:
 def check_default(field: MergeField) -> None:
     """Raise 400 Invalid Resource unless the field takes its own default value."""
     try:
-        reader(field.type, field.options)(field.default_value)
+        make_reader(field.type, field.options)(field.default_value)
     except WrongValue as error:
         raise invalid_field("default_value", str(error)) from None
 

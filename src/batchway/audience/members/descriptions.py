@@ -1,4 +1,4 @@
-"""What the documentation says of the fields of members that clients give."""
+"""What the documentation says about the fields of a member that clients give."""
 
 from collections.abc import Mapping
 from typing import Any

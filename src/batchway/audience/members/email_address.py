@@ -1,7 +1,7 @@
-"""Whether a text is an e-mail address, and which form of it is stored.
+"""Check that a text is an e-mail address, and choose the form of it that is stored.
 
-A strict pattern accepts nearly all real addresses, fast; `email-validator` decides on the rest
-(quoted local parts, international names) and refuses what is malformed.
+A strict pattern accepts nearly all real addresses, and is fast. `email-validator` decides on the
+rest (quoted local parts, international names), and refuses what is malformed.
 """
 
 import re
@@ -13,19 +13,19 @@ from batchway.contract.problems import Refused, invalid_field, invalid_resource
 
 _LOCAL_CHARACTERS_MAX = 64
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-# No label has two hyphens at its third place: those are encoded names, for `email-validator`.
+# No label has hyphens at its third and fourth place: such encoded names go to `email-validator`.
 _LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOT_ATOM = re.compile(
     rf"(?=[^@]{{1,{_LOCAL_CHARACTERS_MAX}}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}"
 )
-# Nobody receives mail there: RFC 2606.
+# RFC 2606 reserves these domains: no mail can be delivered there.
 _FAKE_DOMAIN = re.compile(
     r"(?:.+\.)?(?:example\.(?:com|net|org)|example|test|invalid|localhost)", re.IGNORECASE
 )
 
 
-def check(address: str, *, refuses_fake: bool) -> str:
-    """The address to store: as given, but for spaces around it. Its case is kept.
+def check_email_address(address: str, *, refuses_fake: bool) -> str:
+    """Return the address to store: as given, without spaces around it. Its case is kept.
 
     Raises 400 Invalid Resource. Addresses at reserved domains such as example.com are accepted
     unless `refuses_fake`.
@@ -42,9 +42,9 @@ def check(address: str, *, refuses_fake: bool) -> str:
 def _check_unusual(address: str) -> None:
     if not address.strip():
         raise invalid_field("email_address", "This value should not be blank.")
-    # Looked at first, so that a megabyte of text is never taken apart.
+    # This is checked first, so that a megabyte of text is never parsed.
     if len(address) > limits.email_address_characters_max:
-        raise _malformed()
+        raise _refuse_malformed()
     try:
         validate_email(
             address,
@@ -54,10 +54,10 @@ def _check_unusual(address: str) -> None:
             strict=True,
         )
     except (EmailNotValidError, UnicodeError):
-        raise _malformed() from None
+        raise _refuse_malformed() from None
     if "." not in address.rpartition("@")[2]:
-        raise _malformed()
+        raise _refuse_malformed()
 
 
-def _malformed() -> Refused:
+def _refuse_malformed() -> Refused:
     return invalid_resource("Please provide a valid email address.")

@@ -1,0 +1,1 @@
+"""The lists ("audiences") of an account."""

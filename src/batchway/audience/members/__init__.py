@@ -1,0 +1,1 @@
+"""The members of a list, and the calls that add, change and show them."""

@@ -1,0 +1,361 @@
+"""The calls on one member: add, upsert, update, show, archive, delete."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from batchway.audience.members import transitions
+from batchway.audience.members.base import MemberCall, OnMembers
+from batchway.audience.members.email_address import check_email_address
+from batchway.audience.members.member import STATUSES
+from batchway.audience.members.transitions import Details
+from batchway.audience.settings import AudienceSettings
+from batchway.audience.working_set import ListSet
+from batchway.contract.problems import invalid_field, method_not_allowed
+from batchway.contract.request import Request
+from batchway.contract.response import NO_CONTENT, Response
+from batchway.contract.validation import decode
+from batchway.kit.clock import SECOND, Microseconds, parse_iso
+from batchway.limits import tag_name_characters_max
+
+_EMAIL_TYPES = ("html", "text")
+_FEW_TAGS = 20  # names of one call that are remembered together
+PATCH_STATUSES = tuple(status for status in STATUSES if status != "transactional")
+_LATITUDE_MAX, _LONGITUDE_MAX = 90, 180
+# What can be shown in UTC: the years 1 to 9999. A zone may shift a moment out of them.
+_EARLIEST, _LATEST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1
+
+
+class MemberCallsLocation(msgspec.Struct):
+    """The place of a member, as a client gives it."""
+
+    latitude: float = 0.0
+    longitude: float = 0.0
+
+
+class _Body(msgspec.Struct):
+    """The optional fields that all writing calls share. PHP clients send `[]` for `{}`."""
+
+    email_type: str | None = None
+    merge_fields: dict[str, Any] | list[Any] | None = None
+    interests: dict[str, bool] | list[Any] | None = None
+    language: str | None = None
+    vip: bool | None = None
+    location: MemberCallsLocation | None = None
+    marketing_permissions: list[Any] | None = None
+    ip_signup: str | None = None
+    timestamp_signup: str | None = None
+    ip_opt: str | None = None
+    timestamp_opt: str | None = None
+
+
+class AddBody(_Body, kw_only=True):
+    """`POST /lists/{list_id}/members`, and each member of a batch subscribe."""
+
+    email_address: str
+    status: str
+    tags: list[str] | None = None
+
+
+class UpsertBody(_Body, kw_only=True):
+    """The body of a PUT of a member."""
+
+    email_address: str | None = None
+    status: str | None = None
+    status_if_new: str | None = None
+
+
+class UpdateBody(_Body, kw_only=True):
+    """The body of a PATCH of a member."""
+
+    email_address: str | None = None
+    status: str | None = None
+
+
+_add = msgspec.json.Decoder(AddBody)
+_upsert = msgspec.json.Decoder(UpsertBody)
+_update = msgspec.json.Decoder(UpdateBody)
+
+
+class Add(msgspec.Struct, frozen=True, gc=False):
+    """Add a member; an archived one comes back."""
+
+    list_id: str
+    address: str
+    details: Details
+    tags: tuple[str, ...]
+
+    @property
+    def row_count(self) -> int:
+        """The member, and each of the tags."""
+        return 1 + len(self.tags)
+
+    def want(self, list_set: ListSet) -> None:
+        """Need the member with the address, and the tags."""
+        list_set.want_address(self.address)
+        list_set.tags.want(self.tags)
+
+    def apply(self, list_set: ListSet) -> Response:
+        """Answer with the member."""
+        member = transitions.add(list_set, self.address, self.details, self.tags)
+        return Response(200, list_set.render_member(member))
+
+
+class Upsert(msgspec.Struct, frozen=True, gc=False):
+    """Add a member or update the one that is there."""
+
+    list_id: str
+    key: str
+    address: str | None
+    details: Details
+    status_if_new: str | None
+
+    @property
+    def row_count(self) -> int:
+        """The member."""
+        return 1
+
+    def want(self, list_set: ListSet) -> None:
+        """Need the member that the path names, and the one with the address."""
+        list_set.want_member(self.key)
+        if self.address is not None:
+            list_set.want_address(self.address)
+
+    def apply(self, list_set: ListSet) -> Response:
+        """Answer with the member."""
+        member = transitions.upsert(
+            list_set, self.key, self.address, self.details, self.status_if_new
+        )
+        return Response(200, list_set.render_member(member))
+
+
+class Update(msgspec.Struct, frozen=True, gc=False):
+    """Update a member that is there."""
+
+    list_id: str
+    key: str
+    address: str | None
+    details: Details
+
+    @property
+    def row_count(self) -> int:
+        """The member."""
+        return 1
+
+    def want(self, list_set: ListSet) -> None:
+        """Need the member that the path names, and the one with the new address."""
+        list_set.want_member(self.key)
+        if self.address is not None:
+            list_set.want_address(self.address)
+
+    def apply(self, list_set: ListSet) -> Response:
+        """Answer with the member."""
+        before = list_set.members.get(self.key)
+        member = transitions.update(list_set, before, self.address, self.details)
+        return Response(200, list_set.render_member(member))
+
+
+class CallOnOne(msgspec.Struct, frozen=True, gc=False):
+    """A call that needs nothing but the member that its path names; `act` answers it."""
+
+    list_id: str
+    key: str
+    act: Callable[[ListSet, str], Response]
+    row_count: int
+
+    def want(self, list_set: ListSet) -> None:
+        """Need the member."""
+        list_set.want_member(self.key)
+
+    def apply(self, list_set: ListSet) -> Response:
+        """Answer as `act` does."""
+        return self.act(list_set, self.key)
+
+
+def read_add(request: Request, settings: AudienceSettings) -> MemberCall:
+    """Read `POST …/members`."""
+    body = decode(_add, request.body)
+    return make_add(request, settings, body)
+
+
+def make_add(request: Request, settings: AudienceSettings, body: AddBody) -> Add:
+    """Make the call that adds one member; raises Refused for what the body alone shows."""
+    address = check_email_address(body.email_address, refuses_fake=settings.refuses_fake_addresses)
+    status = _check_choice("status", body.status, STATUSES)
+    tags = _read_tag_names(body.tags) if body.tags else ()
+    details = _read_details(request, body, status)
+    return Add(request.path_params["list_id"], address, details, tags)
+
+
+def read_upsert(request: Request, settings: AudienceSettings) -> MemberCall:
+    """Read `PUT …/members/{subscriber_hash}`."""
+    body = decode(_upsert, request.body)
+    return Upsert(
+        request.path_params["list_id"],
+        request.path_params["subscriber_hash"],
+        _read_address(body.email_address, settings),
+        _read_details(request, body, _check_status("status", body.status, STATUSES)),
+        _check_status("status_if_new", body.status_if_new, STATUSES),
+    )
+
+
+def read_update(request: Request, settings: AudienceSettings) -> MemberCall:
+    """Read `PATCH …/members/{subscriber_hash}`."""
+    body = decode(_update, request.body)
+    return Update(
+        request.path_params["list_id"],
+        request.path_params["subscriber_hash"],
+        _read_address(body.email_address, settings),
+        _read_details(request, body, _check_status("status", body.status, PATCH_STATUSES)),
+    )
+
+
+def on_one(act: Callable[[ListSet, str], Response], *, row_count: int) -> OnMembers:
+    """Make a handler for calls that `act` answers from the path alone."""
+
+    def read(request: Request, _settings: AudienceSettings) -> MemberCall:
+        values = request.path_params
+        return CallOnOne(values["list_id"], values["subscriber_hash"], act, row_count)
+
+    return OnMembers(read)
+
+
+def get_member(list_set: ListSet, key: str) -> Response:
+    """Answer `GET …/members/{subscriber_hash}`."""
+    return Response(200, list_set.render_member(list_set.members.get(key)))
+
+
+def archive_member(list_set: ListSet, key: str) -> Response:
+    """Answer `DELETE …/members/{subscriber_hash}`."""
+    member = list_set.members.get(key)
+    if member.status in {"archived", "pending", "cleaned"}:
+        raise method_not_allowed(("GET", "PUT"), _CANNOT_ARCHIVE)
+    transitions.archive(list_set, member)
+    return NO_CONTENT
+
+
+def delete_member(list_set: ListSet, key: str) -> Response:
+    """Answer `POST …/members/{subscriber_hash}/actions/delete-permanent`."""
+    transitions.delete(list_set, list_set.members.get(key))
+    return NO_CONTENT
+
+
+def read_tag_name(name: str) -> str:
+    """Return the name of a tag as it is stored; raises Refused."""
+    name = name.strip()
+    if not name:
+        raise invalid_field("tags", "A tag's name should not be blank.")
+    if len(name) > tag_name_characters_max:
+        most = tag_name_characters_max
+        raise invalid_field("tags", f"A tag's name should have {most} characters or less.")
+    return _check_text("tags", name)
+
+
+def _read_tag_names(names: list[str]) -> tuple[str, ...]:
+    if len(names) > _FEW_TAGS:
+        return tuple(dict.fromkeys(map(read_tag_name, names)))
+    return _read_few_tag_names(tuple(names))
+
+
+@lru_cache(maxsize=1024)  # many calls have the same ones
+def _read_few_tag_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(read_tag_name, names)))
+
+
+def _read_details(request: Request, body: _Body, status: str | None) -> Details:
+    if body.interests:
+        raise invalid_field("interests", "This list has no interests.")
+    if body.marketing_permissions:
+        raise invalid_field("marketing_permissions", "This list has no marketing permissions.")
+    return Details(
+        status=status,
+        email_type=_read_email_type(body.email_type),
+        merge_fields=_read_merge_fields(body.merge_fields),
+        language=None if body.language is None else _check_text("language", body.language),
+        vip=body.vip,
+        location=_read_location(body.location),
+        ip_signup=_read_ip("ip_signup", body.ip_signup),
+        timestamp_signup=_read_moment("timestamp_signup", body.timestamp_signup),
+        ip_opt=_read_ip("ip_opt", body.ip_opt),
+        timestamp_opt=_read_moment("timestamp_opt", body.timestamp_opt),
+        skips_required=request.flag("skip_merge_validation"),
+    )
+
+
+def _read_address(address: str | None, settings: AudienceSettings) -> str | None:
+    if address is None:
+        return None
+    return check_email_address(address, refuses_fake=settings.refuses_fake_addresses)
+
+
+def _check_status(field: str, status: str | None, allowed: tuple[str, ...]) -> str | None:
+    return None if status is None else _check_choice(field, status, allowed)
+
+
+def _check_choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise invalid_field(field, f"Value should be one of {', '.join(allowed)}.")
+    return value
+
+
+def _read_email_type(email_type: str | None) -> str | None:
+    return _check_choice("email_type", email_type, _EMAIL_TYPES) if email_type else None
+
+
+def _read_merge_fields(given: Mapping[str, Any] | list[Any] | None) -> Mapping[str, Any]:
+    if not given:
+        return {}
+    if isinstance(given, list):
+        raise invalid_field("merge_fields", "Schema describes object, array found instead")
+    return given
+
+
+def _read_location(location: MemberCallsLocation | None) -> tuple[float, float] | None:
+    if location is None:
+        return None
+    latitude, longitude = location.latitude, location.longitude
+    if abs(latitude) > _LATITUDE_MAX or abs(longitude) > _LONGITUDE_MAX:
+        raise invalid_field("location", "There is no such place on earth.")
+    return latitude, longitude
+
+
+def _read_ip(field: str, value: str | None) -> str | None:
+    if value:
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            raise invalid_field(field, "This value should be an IPv4 or IPv6 address.") from None
+    return value
+
+
+def _read_moment(field: str, value: str | None) -> Microseconds | None:
+    if value is None or not value.strip():
+        return None
+    moment = parse_iso(value)
+    if moment is None or not _EARLIEST <= moment <= _LATEST:
+        raise invalid_field(field, "This value should be a date and time in ISO 8601.")
+    return moment
+
+
+def _check_text(field: str, text: str) -> str:
+    """Refuse text that cannot be stored (a NUL) or shown (half of a surrogate pair)."""
+    if "\0" in text or not (text.isascii() or _is_encodable(text)):
+        raise invalid_field(field, "This value holds characters that cannot be stored.")
+    return text
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_CANNOT_ARCHIVE = (
+    "This list member cannot be removed. Can not archive a contact that is bounced, pending or "
+    "archived"
+)

@@ -1,0 +1,70 @@
+"""The forgotten addresses of a list: their members were deleted for good, and cannot come back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchway.audience.list_collection import ListCollection, ListScope
+from batchway.audience.members.member import Member
+from batchway.audience.members.rows import find_forgotten, find_members_by_hash, insert_forgotten
+from batchway.errors import Stale
+from batchway.kit.clock import Microseconds
+from batchway.kit.ids import subscriber_hash
+
+
+class ForgottenSet(ListCollection):
+    """Which of the addresses that the calls name are forgotten."""
+
+    def __init__(self) -> None:
+        self._wanted: set[str] = set()
+        self._hashes: set[str] = set()
+        self._new_hashes: set[str] = set()
+
+    def want_hash(self, hashed: str) -> None:
+        """Say that a call may add a member with this hash."""
+        self._wanted.add(hashed)
+
+    def load(self, scope: ListScope) -> None:
+        """Read which of the hashes are forgotten."""
+        if self._wanted:
+            self._hashes = find_forgotten(scope, self._wanted)
+            self._wanted = set()
+
+    def has_address(self, email_address: str) -> bool:
+        """Whether a contact with this address was deleted for good."""
+        return subscriber_hash(email_address) in self._hashes
+
+    def add(self, member: Member) -> None:
+        """Forget the address of a member who is deleted for good."""
+        self._hashes.add(member.subscriber_hash)
+        self._new_hashes.add(member.subscriber_hash)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether addresses were forgotten."""
+        return bool(self._new_hashes)
+
+    def make_row_changes(self, now: Microseconds) -> "ForgottenRowChanges":
+        """Return the addresses that are newly forgotten."""
+        return ForgottenRowChanges(sorted(self._new_hashes), now)
+
+
+@dataclass(frozen=True)
+class ForgottenRowChanges:
+    """Addresses of a list that are newly forgotten.
+
+    They may be the addresses of members that never had a row, so that no index would make two
+    writers meet: the list's row does.
+    """
+
+    hashes: Sequence[str]
+    now: Microseconds
+    excludes_writers: bool = True
+
+    def write(self, scope: ListScope) -> None:
+        """Insert the hashes, after the changes of members were written.
+
+        By then, no row of ours has a forgotten address: raises Stale if another writer's row has.
+        """
+        if find_members_by_hash(scope, self.hashes):
+            raise Stale
+        insert_forgotten(scope, self.hashes, self.now)

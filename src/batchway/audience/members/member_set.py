@@ -1,0 +1,97 @@
+"""The members of a list, as a set of calls needs them, and as the calls have left them so far."""
+
+from batchway.audience.list_collection import ListCollection, ListScope
+from batchway.audience.members import row_changes
+from batchway.audience.members.member import Member
+from batchway.audience.members.row_changes import MemberRowChanges
+from batchway.audience.members.rows import find_members_by_hash, find_members_by_id
+from batchway.contract.problems import not_found
+from batchway.kit.clock import Microseconds
+from batchway.kit.ids import parse_contact_id, subscriber_hash
+
+
+def parse_hash(path_key: str) -> str:
+    """Return the subscriber hash that the key of a path stands for: it may be an address."""
+    return subscriber_hash(path_key) if "@" in path_key else path_key.lower()
+
+
+class MemberSet(ListCollection):
+    """The members that the calls name by hash, by address or by contact id."""
+
+    def __init__(self) -> None:
+        self._wanted_hashes: set[str] = set()
+        self._wanted_ids: set[int] = set()
+        self._loaded: dict[int, Member] = {}
+        self._by_hash: dict[str, Member] = {}
+        self._hash_by_id: dict[int, str] = {}
+        self._entered_statuses: set[str] = set()  # that a member came to, if only in passing
+
+    def want_hash(self, hashed: str) -> None:
+        """Say that the member with this hash is needed, if there is one."""
+        self._wanted_hashes.add(hashed)
+
+    def want_id(self, member_id: int) -> None:
+        """Say that the member with this key is needed, if there is one."""
+        self._wanted_ids.add(member_id)
+
+    def load(self, scope: ListScope) -> None:
+        """Read the members."""
+        for member in (
+            *find_members_by_hash(scope, self._wanted_hashes),
+            *find_members_by_id(scope, self._wanted_ids),
+        ):
+            if member.id not in self._loaded:
+                self._loaded[member.id] = member
+                self._keep(member)
+        self._wanted_hashes, self._wanted_ids = set(), set()
+
+    def find(self, path_key: str) -> Member | None:
+        """Find the member that a path names, as the calls so far have left it."""
+        member_id = parse_contact_id(path_key)
+        if member_id is None:
+            return self._by_hash.get(parse_hash(path_key))
+        return self._find_by_id(member_id)
+
+    def get(self, path_key: str) -> Member:
+        """Find the member that a path names; raises 404."""
+        member = self.find(path_key)
+        if member is None:
+            raise not_found()
+        return member
+
+    def find_by_address(self, email_address: str) -> Member | None:
+        """Find the member who has this address."""
+        return self._by_hash.get(subscriber_hash(email_address))
+
+    def put(self, member: Member) -> None:
+        """Keep the new state of a member; the address may have changed."""
+        before = self._find_by_id(member.id)
+        if before is None or before.status != member.status:
+            self._entered_statuses.add(member.status)
+        if before is not None and before.subscriber_hash != member.subscriber_hash:
+            del self._by_hash[before.subscriber_hash]
+        self._keep(member)
+
+    def delete(self, member: Member) -> None:
+        """Remove a member for good."""
+        del self._by_hash[member.subscriber_hash]
+        del self._hash_by_id[member.id]
+
+    def _find_by_id(self, member_id: int) -> Member | None:
+        return self._by_hash.get(self._hash_by_id.get(member_id, ""))
+
+    def _keep(self, member: Member) -> None:
+        self._by_hash[member.subscriber_hash] = member
+        self._hash_by_id[member.id] = member.subscriber_hash
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether a member was added, changed or deleted."""
+        if len(self._by_hash) != len(self._loaded):
+            return True
+        return any(self._loaded.get(each.id) is not each for each in self._by_hash.values())
+
+    def make_row_changes(self, now: Microseconds) -> MemberRowChanges:
+        """Return the rows that make the stored members what they are here."""
+        after = {member.id: member for member in self._by_hash.values()}
+        return row_changes.make_row_changes(self._loaded, after, self._entered_statuses, now)

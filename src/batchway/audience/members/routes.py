@@ -1,0 +1,116 @@
+"""The routes of the members of a list."""
+
+from batchway.audience.base import reads
+from batchway.audience.members.base import OnMembers
+from batchway.audience.members.body import MemberBody
+from batchway.audience.members.calls import (
+    PATCH_STATUSES,
+    AddBody,
+    UpdateBody,
+    UpsertBody,
+    archive_member,
+    delete_member,
+    get_member,
+    on_one,
+    read_add,
+    read_update,
+    read_upsert,
+)
+from batchway.audience.members.collection import FILTERS, SORT_ORDER, Members, get_members
+from batchway.audience.members.descriptions import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
+from batchway.audience.members.member import STATUSES
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, order
+
+_ALL = "/lists/{list_id}/members"
+_ONE = "/lists/{list_id}/members/{subscriber_hash}"
+
+_TAG = "Members"
+_DETAILS = MEMBER_DETAILS | {"status": {"enum": [*STATUSES]}}
+_QUERY = (
+    *ON_PAGE,
+    *(each.parameter for each in FILTERS),
+    *order(*SORT_ORDER.columns, default=SORT_ORDER.default),
+)
+
+ROUTES = (
+    (
+        "GET",
+        _ALL,
+        reads(get_members, items="members"),
+        Described(
+            "The members of a list, oldest first unless they are sorted.",
+            query=_QUERY,
+            reply=Members,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "POST",
+        _ALL,
+        OnMembers(read_add),
+        Described(
+            "Add a member to a list.",
+            notes="An address that is there is refused, unless its member is archived.",
+            query=(SKIP_MERGE_VALIDATION,),
+            body=AddBody,
+            body_details=_DETAILS,
+            body_example={
+                "email_address": "ann@example.com",
+                "status": "subscribed",
+                "merge_fields": {"FNAME": "Ann", "LNAME": "Lee"},
+            },
+            reply=MemberBody,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "GET",
+        _ONE,
+        on_one(get_member, row_count=0),
+        Described("One member.", query=ON_ONE, reply=MemberBody, tag=_TAG),
+    ),
+    (
+        "PUT",
+        _ONE,
+        OnMembers(read_upsert),
+        Described(
+            "Add a member, or update the one that is there.",
+            query=(SKIP_MERGE_VALIDATION,),
+            body=UpsertBody,
+            body_details=_DETAILS | {"status_if_new": {"enum": [*STATUSES]}},
+            body_example={
+                "email_address": "ann@example.com",
+                "status_if_new": "subscribed",
+                "merge_fields": {"FNAME": "Ann"},
+            },
+            reply=MemberBody,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "PATCH",
+        _ONE,
+        OnMembers(read_update),
+        Described(
+            "Update a member that is there.",
+            query=(SKIP_MERGE_VALIDATION,),
+            body=UpdateBody,
+            body_details=MEMBER_DETAILS | {"status": {"enum": [*PATCH_STATUSES]}},
+            body_example={"merge_fields": {"FNAME": "Anna"}},
+            reply=MemberBody,
+            tag=_TAG,
+        ),
+    ),
+    (
+        "DELETE",
+        _ONE,
+        on_one(archive_member, row_count=1),
+        Described("Archive a member; it can come back.", errors=(405,), tag=_TAG),
+    ),
+    (
+        "POST",
+        f"{_ONE}/actions/delete-permanent",
+        on_one(delete_member, row_count=1),
+        Described("Delete a member for good; the address cannot be added again.", tag=_TAG),
+    ),
+)

@@ -1,0 +1,1 @@
+"""The merge fields of a list: which values its members have besides an address."""

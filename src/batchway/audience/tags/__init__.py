@@ -1,0 +1,1 @@
+"""The tags of members: static segments of a list, by name."""

@@ -1,0 +1,100 @@
+"""The rows of tags, and of the members that have them: one statement for any number."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from sqlalchemy import Connection
+
+from batchway.audience.list_collection import ListScope
+from batchway.kit.clock import Microseconds
+from batchway.store.database import Row, any_of, execute_many, insert_many, run, values_for
+
+_COLUMNS = ("id", "account_id", "list_id", "name", "name_key", "type", "created_at", "updated_at")
+_MEMBERSHIP_COLUMNS = ("member_id", "list_segment_id", "account_id", "added_at")
+
+
+class Tag(msgspec.Struct, frozen=True, gc=False):
+    """A tag on a member: a static list segment that the member is in."""
+
+    id: int
+    name: str
+    added_at: Microseconds
+
+
+def find_tags(scope: ListScope, names: Iterable[str]) -> dict[str, Tag]:
+    """The tags of a list with these names in lower case, by that name."""
+    rows = run(
+        scope.connection,
+        f"""
+        SELECT id, name, name_key FROM list_segments
+        WHERE account_id = :account_id AND list_id = :list_id
+          AND name_key {any_of(scope.connection, "names")}
+        """,
+        account_id=scope.account_id,
+        list_id=scope.list_id,
+        names=values_for(scope.connection, names),
+    )
+    return {row.name_key: Tag(row.id, row.name, 0) for row in rows}
+
+
+def insert_tags(scope: ListScope, tags: Iterable[Tag], now: Microseconds) -> int:
+    """Store new tags; return how many there were not before."""
+    rows = [
+        (tag.id, scope.account_id, scope.list_id, tag.name, tag.name.lower(), "static", now, now)
+        for tag in tags
+    ]
+    return insert_many(scope.connection, "list_segments", _COLUMNS, rows, ignore_existing=True)
+
+
+def find_tags_of_members(
+    connection: Connection, account_id: int, member_ids: list[int]
+) -> dict[int, tuple[Tag, ...]]:
+    """The tags of members by member key, oldest tag first; members without any are left out."""
+    if not member_ids:
+        return {}
+    rows = run(
+        connection,
+        f"""
+        SELECT sm.member_id, s.id, s.name, sm.added_at
+        FROM list_segment_members AS sm JOIN list_segments AS s ON s.id = sm.list_segment_id
+        WHERE sm.account_id = :account_id AND sm.member_id {any_of(connection, "member_ids")}
+        ORDER BY sm.member_id, s.id
+        """,
+        account_id=account_id,
+        member_ids=values_for(connection, member_ids),
+    )
+    found: dict[int, list[Tag]] = defaultdict(list)
+    for member_id, tag_id, name, added_at in rows:
+        found[member_id].append(Tag(tag_id, name, added_at))
+    return {member_id: tuple(tags) for member_id, tags in found.items()}
+
+
+def insert_memberships(scope: ListScope, rows: Sequence[Row]) -> None:
+    """Put members into tags: rows of (member, tag, account, time)."""
+    insert_many(scope.connection, "list_segment_members", _MEMBERSHIP_COLUMNS, rows)
+
+
+def delete_memberships(scope: ListScope, rows: Sequence[Row]) -> None:
+    """Take members out of tags: rows of (member, tag, account)."""
+    execute_many(
+        scope.connection,
+        """
+        DELETE FROM list_segment_members
+        WHERE member_id = ? AND list_segment_id = ? AND account_id = ?
+        """,
+        rows,
+    )
+
+
+def delete_memberships_of_members(scope: ListScope, member_ids: Iterable[int]) -> None:
+    """Take members out of all their tags."""
+    run(
+        scope.connection,
+        f"""
+        DELETE FROM list_segment_members
+        WHERE account_id = :account_id AND member_id {any_of(scope.connection, "member_ids")}
+        """,
+        account_id=scope.account_id,
+        member_ids=values_for(scope.connection, member_ids),
+    )

@@ -1,0 +1,107 @@
+"""Answer requests within a write transaction, whatever they are: a bounded number of them.
+
+On SQLite, the transaction keeps all other writers waiting. So it covers the first requests only,
+up to a cost, and ends before requests that can be planned without a lock (`planning.py`).
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from batchway import limits
+from batchway.audience.calls import (
+    Call,
+    Stretch,
+    answer_plain_calls,
+    apply_all,
+    read_calls,
+    want_all,
+)
+from batchway.audience.keys import NextKey
+from batchway.audience.settings import AudienceSettings
+from batchway.audience.working_set import WorkingSet
+from batchway.contract.problems import internal_error
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response, refusal
+from batchway.store.database import for_update, is_conflict
+
+log = structlog.get_logger(__name__)
+
+
+def answer_within(
+    connection: Connection,
+    settings: AudienceSettings,
+    caller: Caller,
+    requests: Sequence[Request],
+    next_key: NextKey,
+) -> list[Response]:
+    """Answer one or more of the first requests, and write what they do."""
+    calls = _take_bounded(read_calls(requests, settings))
+    responses: list[Response] = []
+    for some in _split_at_plain_writes(calls):
+        responses += _answer_isolated(connection, caller, some, next_key)
+    return responses
+
+
+def _take_bounded(calls: Iterator[Call]) -> list[Call]:
+    """Take the first calls, up to a cost; not those that are better planned afterwards."""
+    taken: list[Call] = []
+    cost = 0
+    stretch = Stretch()
+    for call in calls:
+        if taken and (call.is_page or stretch.has_pages):
+            break
+        if not stretch.admits(call):
+            stretch = Stretch()
+        stretch.add(call)
+        cost += call.cost
+        if taken and cost > limits.locked_cost_max:
+            break
+        taken.append(call)
+        if stretch.is_long and stretch.call_count < len(taken):
+            return taken[: -stretch.call_count]
+    return taken
+
+
+def _split_at_plain_writes(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
+    """Sets of calls: a plain write is one by itself, so that nothing passes it."""
+    for is_plain_write, some in groupby(calls, key=lambda call: call.is_plain_write):
+        if is_plain_write:
+            yield from ([call] for call in some)
+        else:
+            yield list(some)
+
+
+def _answer_isolated(
+    connection: Connection, caller: Caller, calls: Sequence[Call], next_key: NextKey
+) -> list[Response]:
+    """Answer a set; if the database refuses it, halve it until the call at fault stands alone."""
+    try:
+        with connection.begin_nested():
+            return _answer_set(connection, caller, calls, next_key)
+    except DBAPIError as error:
+        if not is_conflict(error):
+            raise
+        if len(calls) == 1:
+            request = calls[0].request
+            log.exception("call_failed", method=request.method, path=request.path)
+            return [refusal(internal_error())]
+    middle = len(calls) // 2
+    return [
+        *_answer_isolated(connection, caller, calls[:middle], next_key),
+        *_answer_isolated(connection, caller, calls[middle:], next_key),
+    ]
+
+
+def _answer_set(
+    connection: Connection, caller: Caller, calls: Sequence[Call], next_key: NextKey
+) -> list[Response]:
+    working = WorkingSet(caller, next_key)
+    want_all(working, calls)
+    working.load(connection, for_update(connection))
+    responses = apply_all(working, calls)
+    working.make_changes().write(connection)
+    return list(answer_plain_calls(connection, caller, calls, responses))
