@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "openapi": "contract limits",
     "surfaces": "kit model contract openapi store results lifecycle archives.base targets.table "
     "errors limits settable_limits settings surfaces.mailchimp.bodies",
-    "database_setup": "engine settings store.database store.migrate",
+    "database_setup": "audience.schema engine settings store.database store.migrate",
     "app": "*",
     "supervisor": "kit limits",
     # The command line reads what the surface writes.
@@ -74,7 +74,7 @@ DOORS = {
     "dbos": "engine",
     "starlette": "surfaces app cli",
     "uvicorn": "surfaces app cli",
-    "alembic": "store",
+    "alembic": "store audience.migrations",
     "httpx": "cli",
     "httpcore": "kit.egress",
     "cryptography": "kit.sealing",
@@ -90,7 +90,7 @@ BROAD_EXCEPT_PARTS = ("engine", "app")
 # Elsewhere `except Exception` needs a reason: module → why.
 BROAD_EXCEPT_REASONS = {
     "surfaces.mailchimp.calls": "the edge of HTTP: a mistake of ours is a 500 and a log line",
-    "audience.answers": "a mistake of ours in one call is a 500 for that call and nobody else",
+    "audience.calls": "a mistake of ours in one call is a 500 for that call and nobody else",
     "lifecycle.pack": "a result that cannot be rendered is a 500 for its operation alone",
     "archives.disk": "removes its temporary file, whatever ended the writing, and raises again",
 }

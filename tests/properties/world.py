@@ -286,21 +286,22 @@ class World:
 
 
 def as_in_a_batch(calls: Sequence[Call]) -> Iterator[int]:
-    """The order of answers that `audience/answers.py` promises, as indexes of calls.
+    """The order of answers that the audience promises for few calls, as indexes of calls.
 
-    Calls on members keep their order, and so do plain reads, which come behind them; a plain
-    write is a border between what stands before and behind it. So is a collection, when as many
-    as are read at once stand before it.
+    Calls on members keep their order. Plain reads keep theirs, and come behind the calls on members
+    that they stand among. A plain write and a collection are borders that nothing passes. Reads
+    directly behind a collection are answered with it, until a call that may change something.
     """
     held: list[int] = []
-    collections = 0
+    is_behind_collection = False
     for index, call in enumerate(calls):
-        is_collection = _is_collection(call)
-        if call.kind == "write" or (is_collection and collections == limits.pages_at_once_max):
+        if call.kind == "write" or _is_collection_read(call):
             yield from held
-            held, collections = [], 0
-        collections += is_collection
-        if call.kind == "read":
+            held = []
+            is_behind_collection = call.kind == "read"
+        elif call.kind == "member" and call.method != "GET":
+            is_behind_collection = False
+        if call.kind == "read" and not _is_collection_read(call) and not is_behind_collection:
             held.append(index)
         else:
             yield index
@@ -310,6 +311,10 @@ def as_in_a_batch(calls: Sequence[Call]) -> Iterator[int]:
 def is_paged(call: Call) -> bool:
     """Whether a batch pages through what the call asks for, if it is answered at all."""
     return _is_collection(call) and not call.params.get("count")
+
+
+def _is_collection_read(call: Call) -> bool:
+    return call.kind == "read" and _is_collection(call)
 
 
 def _is_collection(call: Call) -> bool:
