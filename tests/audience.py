@@ -11,7 +11,6 @@ import pytest
 from batchway.audience.base import Plain
 from batchway.audience.lists import routes as lists
 from batchway.audience.merge_fields import routes as merge_fields
-from batchway.audience.schema import MIGRATIONS
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
 from batchway.contract.request import Caller, Request
