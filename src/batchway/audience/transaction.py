@@ -57,7 +57,8 @@ def _take_bounded(calls: Iterator[Call]) -> list[Call]:
         if not stretch.admits(call):
             stretch = Stretch()
         stretch.add(call)
-        cost += call.cost
+        begins_set = not call.is_plain_write and (not taken or taken[-1].is_plain_write)
+        cost += call.cost + (limits.locked_set_cost if begins_set else 0)
         if taken and cost > limits.locked_cost_max:
             break
         taken.append(call)

@@ -1,0 +1,144 @@
+"""How many operations of a chunk one transaction answers: counted, so that no clock decides."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+
+from batchway import limits
+from batchway.audience.planning import plan
+from batchway.audience.settings import AudienceSettings
+from batchway.audience.transaction import answer_within
+from batchway.contract.links import Links
+from batchway.contract.request import Caller, Request
+from batchway.contract.response import Response, encode_body
+from batchway.errors import Stale
+from tests.audience import BASE, NEW_LIST, NOON, Audience, audience
+
+SETTINGS = AudienceSettings()
+CALLER = Caller(1, "Bees", NOON, Links(BASE))
+_keys = count(1)
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Audience]:
+    """An empty audience on each database in turn."""
+    with audience(database_url) as made:
+        yield made
+
+
+def answer_chunk(
+    api: Audience, requests: Sequence[Request]
+) -> tuple[list[tuple[str, int]], list[Response]]:
+    """Answer requests as a chunk is; each transaction, and all responses.
+
+    A transaction is "planned", if it only wrote what was worked out before it, or "locked".
+    """
+    transactions: list[tuple[str, int]] = []
+    responses: list[Response] = []
+    while len(responses) < len(requests):
+        left = requests[len(responses) :]
+        try:
+            planned = plan(api.database, SETTINGS, CALLER, left, lambda _table: next(_keys))
+        except Stale:
+            with api.database.write() as connection:
+                answered: Sequence[Response] = answer_within(
+                    connection, SETTINGS, CALLER, left, lambda _table: next(_keys)
+                )
+            transactions.append(("locked", len(answered)))
+        else:
+            with api.database.write() as connection:
+                planned.write(connection)
+            answered = planned.responses
+            transactions.append(("planned", len(answered)))
+        responses += answered
+    return transactions, responses
+
+
+def make_request(method: str, path: str, body: object = None, **params: str) -> Request:
+    """A request of a batch."""
+    raw = None if body is None else json.dumps(body).encode()
+    return Request(method, path, params, raw, is_paged=method == "GET")
+
+
+def add(list_id: str, number: int, **more: Any) -> Request:
+    """A request that adds a member."""
+    body = {"email_address": f"{number}@example.com", "status": "subscribed"} | more
+    return make_request("POST", f"/lists/{list_id}/members", body)
+
+
+def rename(list_id: str, name: str) -> Request:
+    """A request that changes a list."""
+    return make_request("PATCH", f"/lists/{list_id}", {"name": name})
+
+
+def test_plain_writes_are_few_in_each_transaction(api: Audience) -> None:
+    """2,000 new lists would hold the lock for seconds; each transaction makes a bounded number."""
+    most = limits.locked_cost_max // limits.plain_write_cost
+    requests = [make_request("POST", "/lists", NEW_LIST) for _ in range(2 * most + 1)]
+
+    transactions, responses = answer_chunk(api, requests)
+
+    assert [("locked", most), ("locked", most), ("locked", 1)] == transactions
+    assert {200} == {each.status for each in responses}
+
+
+def test_many_calls_around_a_plain_write_are_planned(api: Audience) -> None:
+    """One change of a list among additions does not bring the additions under the lock."""
+    list_id = api.new_list()
+    some = limits.planned_calls_min
+    requests = [add(list_id, number) for number in range(2 * some)]
+    requests.insert(some, rename(list_id, "Writers"))
+
+    transactions, responses = answer_chunk(api, requests)
+
+    assert [("planned", some), ("locked", 1), ("planned", some)] == transactions
+    assert {200} == {each.status for each in responses}
+
+
+def test_few_calls_between_plain_writes_share_a_transaction(api: Audience) -> None:
+    """Calls that alternate are not one commit each, and their cost is bounded all the same."""
+    list_id = api.new_list()
+    requests = [
+        each
+        for number in range(60)
+        for each in (rename(list_id, str(number)), add(list_id, number))
+    ]
+
+    transactions, responses = answer_chunk(api, requests)
+
+    pair = limits.plain_write_cost + limits.locked_set_cost + 2
+    most = 2 * (limits.locked_cost_max // pair) + 1
+    assert {"locked"} == {kind for kind, _ in transactions}
+    assert max(size for _, size in transactions) <= most
+    assert len(transactions) <= len(requests) // most + 2
+    assert {200} == {each.status for each in responses}
+
+
+def test_collections_are_read_without_the_lock(api: Audience) -> None:
+    """A page shows the changes before it, none after it, and nobody waits while it is read."""
+    list_id = api.new_list()
+    page = make_request("GET", f"/lists/{list_id}/members", fields="total_items")
+    requests = [add(list_id, 1), page, add(list_id, 2), page]
+
+    transactions, responses = answer_chunk(api, requests)
+
+    assert [("planned", 1)] * 4 == transactions
+    shown = [json.loads(encode_body(responses[index])) for index in (1, 3)]
+    assert [1, 2] == [each["total_items"] for each in shown]
+
+
+def test_a_plan_has_a_maximum_of_rows(api: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members with many tags, and calls with many members, are fewer in a transaction."""
+    list_id = api.new_list()
+    monkeypatch.setattr(limits, "planned_rows_max", 10)
+    tagged = [add(list_id, number, tags=["a", "b", "c"]) for number in range(5)]
+    members = [{"email_address": f"{n}@example.org", "status": "subscribed"} for n in range(12)]
+    subscribe = make_request("POST", f"/lists/{list_id}", {"members": members})
+
+    transactions, responses = answer_chunk(api, [*tagged, subscribe])
+
+    assert [("planned", 2), ("planned", 2), ("planned", 1), ("planned", 1)] == transactions
+    assert {200} == {each.status for each in responses}
