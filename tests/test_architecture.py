@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "openapi": "contract limits",
     "surfaces": "kit model contract openapi store results lifecycle archives.base targets.table "
     "errors limits settable_limits settings surfaces.mailchimp.bodies",
-    "database_setup": "audience.schema engine settings store.database store.migrate",
+    "database_setup": "kit audience.schema engine settings store.database store.migrate",
     "app": "*",
     "supervisor": "kit limits",
     # The command line reads what the surface writes.
