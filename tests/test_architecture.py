@@ -40,13 +40,13 @@ MAY_IMPORT = {
     "archives": "kit model errors limits",
     "results": "kit model store archives.base formats.base errors limits",
     "targets": "",
-    "targets.base": "kit model contract limits",
+    "targets.base": "kit model contract errors limits",
     "targets.table": "model targets.base",
     "targets.builtin": "kit model contract store.database store.ids errors limits targets.base "
     "audience",
     "audience": "kit model contract store.database errors limits",
-    "lifecycle": "kit model contract store results result_archive archives.base formats.base "
-    "targets.base targets.table errors faults limits settings",
+    "lifecycle": "kit model contract.request contract.links store results result_archive "
+    "archives.base formats.base targets.base targets.table errors faults limits settings",
     "engine": "kit model store errors faults limits",
     "openapi": "contract limits",
     "surfaces": "kit model contract openapi store results lifecycle archives.base targets.table "

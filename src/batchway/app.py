@@ -41,6 +41,7 @@ from batchway.surfaces.connections import Connections
 from batchway.surfaces.documentation import Documentation
 from batchway.surfaces.health import Health
 from batchway.surfaces.mailchimp.calls import Calls
+from batchway.surfaces.mailchimp.refusals import render_refusal
 from batchway.surfaces.mailchimp.routes import own_calls
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from batchway.surfaces.result_downloads import ResultDownloads
@@ -144,6 +145,7 @@ def open_app(
         formats=_make_formats(),
         format_name=settings.result_files,
         limits=set_limits(settings.limits),
+        render_refusal=render_refusal,
     )
     return App(settings, database, hand_overs, parts)
 

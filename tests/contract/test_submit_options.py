@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from batchway.contract.problems import Refused
+from batchway.errors import Refusal
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.submit import Incoming, Once, submit
 from batchway.lifecycle.sweep import sweep
@@ -139,7 +139,7 @@ def test_keys_are_forgotten_after_a_day(hand: ByHand) -> None:
     hand.clock.now += DAY_SECONDS * SECOND
     sweep(hand.parts, lambda _: ())
     same = _submitted_once(hand)
-    with pytest.raises(Refused, match="another body"):
+    with pytest.raises(Refusal, match="another body"):
         _submitted_once(hand, b"another body")
 
     hand.clock.now += 1

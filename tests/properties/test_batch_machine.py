@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from batchway.contract.problems import Refused
+from batchway.errors import Refusal
 from batchway.faults import FaultPoint
 from batchway.kit.clock import DAY, SECOND
 from batchway.lifecycle.cancel import cancel_batch
@@ -34,6 +34,7 @@ from batchway.model.step import Step
 from batchway.model.webhook import State
 from batchway.results import Filter
 from batchway.store import batch_webhooks, deliveries
+from batchway.surfaces.mailchimp.refusals import find_problem
 from tests.properties.batch_checks import check_all, check_swept
 from tests.properties.batches import (
     URL,
@@ -123,8 +124,8 @@ class BatchMachine(RuleBasedStateMachine):
         with struck(point, die):
             try:
                 batch = bench.submit(operations, Once(key, body) if key else None)
-            except Refused as refused:
-                assert expected == refused.problem.status  # noqa: PT017 - one of the outcomes
+            except Refusal as refusal:
+                assert expected == find_problem(refusal).problem.status  # noqa: PT017 - one of the outcomes
                 return
             except Died:
                 if point is FaultPoint.SUBMIT_BEFORE_COMMIT:
@@ -184,9 +185,9 @@ class BatchMachine(RuleBasedStateMachine):
         positions = {each[0] for each in known.results if wanted.wants_status(each[2])}
         try:
             batch = retry(bench.parts, bench.identity, BASE, known.seen[0], wanted)
-        except Refused as refused:
+        except Refusal as refusal:
             expected = self._expected([], None) or 400
-            assert expected == refused.problem.status  # noqa: PT017 - one of the outcomes
+            assert expected == find_problem(refusal).problem.status  # noqa: PT017 - one of the outcomes
             assert expected == 429 or not positions
             return
         bench.known.append(Known(batch, [known.operations[each] for each in sorted(positions)]))

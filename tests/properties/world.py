@@ -31,6 +31,7 @@ from batchway.model.result import Result
 from batchway.settings import load
 from batchway.store import accounts
 from batchway.store.database import run
+from batchway.surfaces.mailchimp.refusals import render_refusal
 from batchway.targets.base import Plan
 from batchway.targets.builtin import BuiltinTarget
 from tests.faults.by_hand import audience
@@ -198,7 +199,7 @@ class World:
         If it is crowded, others have disturbed it; `meet` is called when all but the write is done.
         """
         target = BuiltinTarget(self.database, AudienceSettings())
-        screened, caller = screen(self.operations(calls)), self.caller(now)
+        screened, caller = screen(self.operations(calls), render_refusal), self.caller(now)
         operations = screened.admitted
         results: list[Result] = []
         while len(results) < len(operations):

@@ -3,10 +3,11 @@
 import pytest
 
 from batchway import limits
-from batchway.contract.problems import Refused
+from batchway.errors import Refusal, RefusalKind
 from batchway.lifecycle.screen import screen
 from batchway.model.operation import Operation
 from batchway.model.result import Result
+from batchway.surfaces.mailchimp.refusals import render_refusal
 from batchway.targets.base import check_operation
 
 
@@ -27,10 +28,10 @@ def make_operation(path: str = "/ping", headers: dict[str, str] | None = None) -
 )
 def test_paths_that_no_target_gets(path: str) -> None:
     """Absolute paths, paths with relative segments, and batches within batches are refused."""
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(Refusal) as raised:
         check_operation(make_operation(path))
 
-    assert 400 == raised.value.problem.status
+    assert RefusalKind.WRONG is raised.value.kind
 
 
 @pytest.mark.parametrize("path", ["/lists/batches", "/lists/a..b", "/batches-of-cake", "/"])
@@ -53,7 +54,7 @@ def test_paths_that_look_alike(path: str) -> None:
 )
 def test_headers_that_no_target_gets(headers: dict[str, str]) -> None:
     """Credentials, headers of the connection, and what is not a header are refused."""
-    with pytest.raises(Refused, match="header"):
+    with pytest.raises(Refusal, match="header"):
         check_operation(make_operation(headers=headers))
 
 
@@ -67,7 +68,7 @@ def test_refused_operations_keep_their_places() -> None:
     """Their results stand between those of the others, as far as the target answered."""
     good, bad = make_operation(), make_operation("/batches")
     ok = Result.of(200, b"{}")
-    screened = screen([bad, good, bad, good, good])
+    screened = screen([bad, good, bad, good, good], render_refusal)
 
     assert [good] * 3 == list(screened.admitted)
     assert [400, 200, 400, 200, 200] == _status_codes(screened.merge([ok] * 3))

@@ -25,6 +25,7 @@ from batchway.contract.fields import check_params, select_fields
 from batchway.contract.problems import Refused, internal_error
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode, refusal
+from batchway.kit.logs import log_exception
 
 log = structlog.get_logger(__name__)
 
@@ -237,5 +238,5 @@ def _contain(answer: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | R
     except DBAPIError:
         raise
     except Exception:
-        log.exception("call_failed")
+        log_exception(log, "call_failed")
         return refusal(internal_error())

@@ -26,6 +26,7 @@ from batchway.audience.working_set import WorkingSet
 from batchway.contract.problems import internal_error
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, refusal
+from batchway.kit.logs import log_exception
 from batchway.store.database import for_update, is_conflict
 
 log = structlog.get_logger(__name__)
@@ -88,7 +89,7 @@ def _answer_isolated(
             raise
         if len(calls) == 1:
             request = calls[0].request
-            log.exception("call_failed", method=request.method, path=request.path)
+            log_exception(log, "call_failed", method=request.method, path=request.path)
             return [refusal(internal_error())]
     middle = len(calls) // 2
     return [

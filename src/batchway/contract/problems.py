@@ -155,15 +155,6 @@ def operation_cancelled() -> Refused:
     return Refused(problem(499, "Operation Cancelled", detail))
 
 
-def too_many_pages(pages_max: int) -> Refused:
-    """400: a collection has more pages than an archive can hold of one operation."""
-    detail = (
-        f"The collection has more than {pages_max} pages. Read it with several operations that "
-        "name a count and an offset."
-    )
-    return Refused(problem(400, "Bad Request", detail))
-
-
 def conflict(detail: str) -> Refused:
     """409: what is asked for does not fit the state of things."""
     return Refused(problem(409, "Conflict", detail))

@@ -13,6 +13,7 @@ from batchway.engine import books
 from batchway.engine.hand_overs import HandOvers
 from batchway.engine.installation import WORKFLOW, worker_config
 from batchway.engine.lanes import LANES
+from batchway.kit.logs import log_exception
 from batchway.model.step import Step, StepName
 from batchway.store import leases
 from batchway.store.database import Database
@@ -88,7 +89,7 @@ class Worker:
                 has_gone_on = count > 1  # a step has ended since the last failure
                 failures = 1 if has_gone_on else failure_count + 1
                 delay_seconds = _retry_seconds(failures)
-                log.exception("step_failed", **running._asdict(), retry=delay_seconds)
+                log_exception(log, "step_failed", **running._asdict(), retry=delay_seconds)
                 self._give_back(running, delay_seconds, failures)
 
     def _give_back(self, name: StepName, delay_seconds: float, failure_count: int) -> None:
@@ -114,7 +115,7 @@ class Worker:
                 try:
                     task()
                 except Exception:
-                    log.exception("background_task_failed")
+                    log_exception(log, "background_task_failed")
                 self._stopping.wait(seconds)
 
         thread = threading.Thread(target=loop, daemon=True)

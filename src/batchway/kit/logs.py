@@ -1,9 +1,15 @@
-"""Logs: events with ids, one a line, on standard error; JSON unless a person is watching."""
+"""Logs: events with ids, one a line, on standard error; JSON unless a person is watching.
+
+Only the command that starts a process calls `configure`. An application that mounts ours keeps
+its own configuration of structlog, whatever that is.
+"""
 
 import logging
 import sys
+import traceback
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 
 def configure(level: str) -> None:
@@ -14,8 +20,7 @@ def configure(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if is_watched else [structlog.processors.format_exc_info]),
-            _console() if is_watched else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer() if is_watched else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -23,6 +28,10 @@ def configure(level: str) -> None:
     )
 
 
-def _console() -> structlog.dev.ConsoleRenderer:
-    """For people. The usual tracebacks would show local variables, keys and secrets among them."""
-    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+def log_exception(log: FilteringBoundLogger, event: str, **ids: object) -> None:
+    """Log the exception that is being handled, as an error with its traceback as plain text.
+
+    `log.exception` is not used: how it renders a traceback is up to the configuration, and the
+    default of structlog shows local variables, keys and bodies among them.
+    """
+    log.error(event, exception=traceback.format_exc(), **ids)

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from batchway.kit.clock import SECOND, Microseconds
@@ -25,7 +25,7 @@ class Verdict(Enum):
 class Signer:
     """Signs with the first key, verifies with any: a key is rotated by putting a new one first."""
 
-    keys: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = field(repr=False)
 
     def sign(self, subject: str, expires_at: Microseconds) -> str:
         """A token for `subject`, good until `expires_at`; URL-safe characters only."""

@@ -15,20 +15,14 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from batchway.contract.problems import (
-    Refused,
-    api_key_invalid,
-    internal_error,
-    operation_cancelled,
-)
-from batchway.errors import Stale
+from batchway.errors import Refusal, RefusalKind, Stale
 from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.pack import pack_results
 from batchway.lifecycle.pages import execute_pages
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import NO_NUMBER, NotRunning, record_results
-from batchway.lifecycle.screen import Screened, refuse_operation, screen
+from batchway.lifecycle.screen import Screened, screen
 from batchway.lifecycle.work import Work, load_work
 from batchway.model.batch import Chunk
 from batchway.model.positions import Positions
@@ -66,10 +60,10 @@ def execute(chain: Chain, name: StepName) -> StepName | None:
     try:
         if _has_failed(chain.parts, work) and len(work.chunk.positions) > 1:
             return _halve(chain, work)
-        refused = _refused(chain.parts, work)
+        refusal = _find_refusal(chain.parts, work)
         if work.chunk.continuation is not None:
-            return execute_pages(chain, _target(chain.parts), work, refused)
-        return _execute_operations(chain, work, refused)
+            return execute_pages(chain, _target(chain.parts), work, refusal)
+        return _execute_operations(chain, work, refusal)
     except NotRunning:
         return _claim(chain, name)  # to be recorded as cancelled, if the batch is still there
 
@@ -82,9 +76,12 @@ def _claim(chain: Chain, name: StepName) -> StepName | None:
         return chain.claim_chunk(connection, batch, name)
 
 
-def _execute_operations(chain: Chain, work: Work, refused: Refused | None) -> StepName | None:
-    screened = screen(work.operations) if refused is None else Screened(work.operations, {})
-    plan = _plan(chain.parts, work, screened, refused)
+def _execute_operations(chain: Chain, work: Work, refusal: Refusal | None) -> StepName | None:
+    parts = chain.parts
+    screened = Screened(work.operations, {})
+    if refusal is None:
+        screened = screen(work.operations, parts.render_refusal)
+    plan = _plan(parts, work, screened, refusal)
     try:
         following = _record(chain, work, screened, plan)
     except Stale:
@@ -112,14 +109,14 @@ def _has_failed(parts: Parts, work: Work) -> bool:
     return work.attempt_number > parts.limits.chunk_attempts_max
 
 
-def _refused(parts: Parts, work: Work) -> Refused | None:
+def _find_refusal(parts: Parts, work: Work) -> Refusal | None:
     """Why no operation of the chunk is to be run, if so."""
     if work.batch.is_cancelling:
-        return operation_cancelled()
+        return Refusal(RefusalKind.CANCELLED)
     if work.is_key_revoked:
-        return api_key_invalid()
+        return Refusal(RefusalKind.KEY_REVOKED)
     if _has_failed(parts, work):
-        return internal_error()
+        return Refusal(RefusalKind.FAILED)
     return None
 
 
@@ -129,10 +126,10 @@ def _target(parts: Parts) -> PlannedTarget:
     return target
 
 
-def _plan(parts: Parts, work: Work, screened: Screened, refused: Refused | None) -> Plan | None:
+def _plan(parts: Parts, work: Work, screened: Screened, refusal: Refusal | None) -> Plan | None:
     """What the operations come to, or None if that can only be told within the transaction."""
-    if refused is not None:
-        return _Fixed([refuse_operation(refused)] * len(screened.admitted))
+    if refusal is not None:
+        return _Fixed([parts.render_refusal(refusal)] * len(screened.admitted))
     fault(FaultPoint.EXECUTE_BEFORE_ANSWER)
     try:
         return _target(parts).plan(work.caller, screened.admitted)

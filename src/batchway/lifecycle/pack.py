@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from batchway.contract.problems import internal_error
-from batchway.contract.response import encode
+from batchway.errors import Refusal, RefusalKind
 from batchway.formats.base import Entry, PackedSegment
 from batchway.kit.json_text import RenderedJson
+from batchway.kit.logs import log_exception
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch
 from batchway.model.result import Result
@@ -33,22 +33,22 @@ def pack_results(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed
     try:
         return _pack(parts, batch, entries)
     except Exception:
-        log.exception("call_failed")
-        return _pack(parts, batch, [_render_entry(entry) for entry in entries])
+        log_exception(log, "call_failed")
+        return _pack(parts, batch, [_render_entry(parts, entry) for entry in entries])
 
 
 def _pack(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed:
     return Packed(entries, parts.get_format(batch).pack_results(batch, entries))
 
 
-def _render_entry(entry: Entry) -> Entry:
-    return Entry(entry.position, entry.page, entry.operation, _render_result(entry.result))
+def _render_entry(parts: Parts, entry: Entry) -> Entry:
+    result = _render_result(parts, entry.result)
+    return Entry(entry.position, entry.page, entry.operation, result)
 
 
-def _render_result(result: Result) -> Result:
+def _render_result(parts: Parts, result: Result) -> Result:
     try:
         body = RenderedJson(result.body.plain())
     except Exception:
-        problem = internal_error().problem
-        return Result.of(problem.status, encode(problem))
+        return parts.render_refusal(Refusal(RefusalKind.FAILED))
     return Result(result.status_code, body, result.continuation)

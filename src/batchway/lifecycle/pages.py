@@ -7,25 +7,30 @@ dies before it commits, these pages are read again.
 from collections.abc import Iterator
 
 from batchway import limits
-from batchway.contract.problems import Refused, too_many_pages
+from batchway.errors import Refusal, RefusalKind
 from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.pack import pack_results
+from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import record_pages
-from batchway.lifecycle.screen import refuse_operation
 from batchway.lifecycle.work import Work
 from batchway.model.result import Result
 from batchway.model.step import StepName
 from batchway.result_archive.files import PAGES_MAX
 from batchway.targets.base import PlannedTarget
 
+_TOO_MANY_PAGES = (
+    f"The collection has more than {PAGES_MAX} pages. Read it with several operations that name a "
+    "count and an offset."
+)
+
 
 def execute_pages(
-    chain: Chain, target: PlannedTarget, work: Work, refused: Refused | None
+    chain: Chain, target: PlannedTarget, work: Work, refusal: Refusal | None
 ) -> StepName | None:
-    """Answer and record the next pages. If the operation is `refused`, that is its last page."""
+    """Answer and record the next pages. A `refusal` is the operation's last page."""
     parts = chain.parts
-    results = [refuse_operation(refused)] if refused else list(_pages(target, work))
+    results = [parts.render_refusal(refusal)] if refusal else list(_pages(parts, target, work))
     packed = pack_results(parts, work.batch, work.place_results(results))
     fault(FaultPoint.PAGES_BEFORE_TRANSACTION)
     with parts.database.write() as connection:
@@ -36,13 +41,13 @@ def execute_pages(
     return following
 
 
-def _pages(target: PlannedTarget, work: Work) -> Iterator[Result]:
+def _pages(parts: Parts, target: PlannedTarget, work: Work) -> Iterator[Result]:
     [operation] = work.operations
     continuation = work.chunk.continuation
     page, size = work.chunk.next_page, 0
     while continuation is not None and size < limits.answer_bytes_max:
         if page == PAGES_MAX - 1:
-            yield refuse_operation(too_many_pages(PAGES_MAX))
+            yield parts.render_refusal(Refusal(RefusalKind.WRONG, _TOO_MANY_PAGES))
             return
         result = target.answer_page(work.caller, operation, continuation)
         yield result

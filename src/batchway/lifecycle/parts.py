@@ -1,14 +1,16 @@
 """What every step works with; wired in `app.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from batchway.archives.base import Archive
+from batchway.errors import Refusal
 from batchway.formats.base import Format
 from batchway.kit.clock import DAY, Clock, Microseconds
 from batchway.lifecycle.running_steps import RunningSteps
 from batchway.limits import Limits
 from batchway.model.batch import Batch
+from batchway.model.result import Result
 from batchway.model.step import HandOver
 from batchway.results import Filter, Results
 from batchway.store.database import Database
@@ -20,6 +22,7 @@ class Parts:
     """The database, the families' members in use, the clock, the engine's hand-over, the limits.
 
     `formats` has the results formats by their names; `format_name` names that of new batches.
+    `render_refusal` makes the results of operations that are not run, in a surface's words.
     `worker` is the name under which this process claims steps, and has a lease if it is a worker;
     `running` are the steps that it runs.
     """
@@ -33,6 +36,7 @@ class Parts:
     limits: Limits
     formats: Mapping[str, Format]
     format_name: str
+    render_refusal: Callable[[Refusal], Result]
     running: RunningSteps = field(default_factory=RunningSteps)
 
     def get_results_since(self) -> Microseconds:

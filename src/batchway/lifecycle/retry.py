@@ -1,6 +1,6 @@
 """Retry: a new batch of those operations of a finished one whose results are asked for."""
 
-from batchway.contract.problems import bad_request, conflict
+from batchway.errors import Refusal, RefusalKind
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.submit import Incoming, check_room, submit
 from batchway.model.account import Identity
@@ -9,13 +9,13 @@ from batchway.results import Filter
 
 
 def retry(parts: Parts, identity: Identity, base_url: str, batch: Batch, wanted: Filter) -> Batch:
-    """Submit the operations again, in their order; raises 400 if there are none.
+    """Submit the operations again, in their order.
 
-    Raises 409 while the batch is not finished, 429 as `submit` does.
+    Raises Refusal if there are none, while the batch is not finished, and as `submit` does.
     """
     if batch.status is not Status.FINISHED:
         detail = "The batch is not finished yet. Retry its operations when it is."
-        raise conflict(detail)
+        raise Refusal(RefusalKind.CONFLICT, detail)
     check_room(parts, identity.account.id)
     with Incoming(parts.targets, parts.limits) as incoming:
         last = -1  # an operation comes once, however many of its pages are wanted
@@ -25,5 +25,5 @@ def retry(parts: Parts, identity: Identity, base_url: str, batch: Batch, wanted:
                 last = each.position
         if not incoming.count:
             detail = "No operation of the batch has such a result, so there is nothing to retry."
-            raise bad_request(detail)
+            raise Refusal(RefusalKind.WRONG, detail)
         return submit(parts, identity, base_url, incoming, retry_of=batch)

@@ -1,10 +1,9 @@
 """Screen operations by the rules that hold for every target, before a target sees them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from batchway.contract.problems import Refused
-from batchway.contract.response import encode
+from batchway.errors import Refusal
 from batchway.model.operation import Operation
 from batchway.model.result import Result
 from batchway.targets.base import check_operation
@@ -34,20 +33,17 @@ class Screened:
         return merged
 
 
-def screen(operations: Sequence[Operation]) -> Screened:
+def screen(
+    operations: Sequence[Operation], render_refusal: Callable[[Refusal], Result]
+) -> Screened:
     """Apply the rules to operations."""
     refused: dict[int, Result] = {}
     for index, operation in enumerate(operations):
         try:
             check_operation(operation)
-        except Refused as error:
-            refused[index] = refuse_operation(error)
+        except Refusal as refusal:
+            refused[index] = render_refusal(refusal)
     if not refused:
         return Screened(operations, refused)
     admitted = [each for index, each in enumerate(operations) if index not in refused]
     return Screened(admitted, refused)
-
-
-def refuse_operation(refused: Refused) -> Result:
-    """Return the result of an operation that is not run."""
-    return Result.of(refused.problem.status, encode(refused.problem))

@@ -15,7 +15,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.contract.problems import conflict, no_room, too_many_requests
+from batchway.errors import Refusal, RefusalKind
 from batchway.faults import FaultPoint, fault
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import first_step
@@ -121,10 +121,10 @@ class Once:
 
 
 def check_room(parts: Parts, account_id: int, *, is_known: bool = False) -> None:
-    """Raise 429 if the account may not submit now, 503 if the disk is nearly full.
+    """Raise Refusal if the account may not submit now, or if the disk is nearly full.
 
-    So early that no large body is read in vain. Of a batch that may be known already, only the
-    disk is asked.
+    It is called before a large body is read in vain. For a batch that may be known already, only
+    the disk is checked.
     """
     _check_disk(parts)
     if not is_known:
@@ -141,9 +141,9 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
     once: Once | None = None,
     retry_of: Batch | None = None,
 ) -> Batch:
-    """Accept a batch; raises 429 or 503 as `check_room` does.
+    """Accept a batch; raises Refusal as `check_room` does.
 
-    With the same `once` it gives the batch that it has given before; raises 409 if the body
+    With the same `once` it returns the batch that it made before; raises Refusal if the body
     differs, or if that batch was deleted.
     """
     account_id = identity.account.id
@@ -187,21 +187,21 @@ def _known(parts: Parts, connection: Connection, account_id: int, once: Once) ->
             "This Idempotency-Key was used for a request with another body. Send each new batch "
             "under a new key."
         )
-        raise conflict(detail)
+        raise Refusal(RefusalKind.CONFLICT, detail)
     batch = batches.get(connection, use.batch_id)
     if batch is None or batch.status is Status.DELETED:
         detail = (
             "The batch that this Idempotency-Key has made was deleted. To run it again, send it "
             "under a new key."
         )
-        raise conflict(detail)
+        raise Refusal(RefusalKind.CONFLICT, detail)
     return batch
 
 
 def _check_disk(parts: Parts) -> None:
     free_bytes = parts.archive.free_bytes()
     if free_bytes is not None and free_bytes < parts.limits.free_bytes_min:
-        raise no_room()
+        raise Refusal(RefusalKind.NO_ROOM)
 
 
 def _check_account(parts: Parts, connection: Connection, account_id: int) -> None:
@@ -211,11 +211,11 @@ def _check_account(parts: Parts, connection: Connection, account_id: int) -> Non
             f"You have more than {most} pending batches. Please wait for some to complete before "
             "adding any more batches."
         )
-        raise too_many_requests(detail)
+        raise Refusal(RefusalKind.TOO_MANY, detail)
     most = parts.limits.undelivered_events_per_account_max
     if deliveries.count_undelivered(connection, account_id) >= most:
         detail = (
             f"You have more than {most} pending batch webhook requests. Please wait for some to "
             "be delivered before adding any more batches."
         )
-        raise too_many_requests(detail)
+        raise Refusal(RefusalKind.TOO_MANY, detail)

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from batchway.contract.problems import Refused
 from batchway.contract.result_links import ResultLinks
 from batchway.errors import ArchiveMissing
+from batchway.kit.logs import log_exception
 from batchway.kit.signing import Verdict
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch
@@ -66,7 +67,7 @@ class ResultDownloads:
         try:
             size, file = self.parts.archive.size(public_id), self.parts.archive.open(public_id)
         except ArchiveMissing:
-            log.exception("archive_missing", batch=batch.id)
+            log_exception(log, "archive_missing", batch=batch.id)
             return PlainTextResponse(_GONE, status_code=404)
         return StreamingResponse(
             _blocks(file),

@@ -22,9 +22,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.contract.problems import bad_request, invalid_field
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
+from batchway.errors import Refusal, RefusalKind
 from batchway.model.operation import Operation
 from batchway.model.result import NoAnswer, Result
 
@@ -196,19 +196,19 @@ _HEADER_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # a line break would be
 
 
 def check_operation(operation: Operation) -> None:
-    """Raise Refused for an operation that no target may get; its result is the problem.
+    """Raise Refusal for an operation that no target may get; its result is the problem.
 
     These rules hold for every target. They are applied once, before any target sees an operation.
     """
     if operation.mistake is not None:
-        raise invalid_field("body", operation.mistake)
+        raise Refusal(RefusalKind.WRONG, fields={"body": operation.mistake})
     path = operation.path
     if "://" in path or ("." in path and not _RELATIVE_SEGMENTS.isdisjoint(path.split("/"))):
         detail = "The path of an operation is relative to /3.0, such as /lists/{list_id}/members."
-        raise bad_request(detail)
+        raise Refusal(RefusalKind.WRONG, detail)
     if path.lstrip("/").partition("/")[0] in _PATHS_OF_BATCHES:
         detail = "Batches and batch webhooks cannot be used in an operation of a batch."
-        raise bad_request(detail)
+        raise Refusal(RefusalKind.WRONG, detail)
     if operation.headers:
         _check_headers(operation.headers)
 
@@ -216,9 +216,12 @@ def check_operation(operation: Operation) -> None:
 def _check_headers(headers: Mapping[str, str]) -> None:
     if len(headers) > limits.operation_headers_max:
         most = limits.operation_headers_max
-        raise bad_request(f"An operation may have at most {most} headers.")
+        raise Refusal(RefusalKind.WRONG, f"An operation may have at most {most} headers.")
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise bad_request(f"The header {name!r} of the operation is not a valid HTTP header.")
+            raise Refusal(
+                RefusalKind.WRONG,
+                f"The header {name!r} of the operation is not a valid HTTP header.",
+            )
         if name.lower() in _RESERVED_HEADERS:
-            raise bad_request(f"An operation cannot set the header {name!r}.")
+            raise Refusal(RefusalKind.WRONG, f"An operation cannot set the header {name!r}.")

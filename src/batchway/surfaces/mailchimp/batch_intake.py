@@ -121,7 +121,7 @@ class Intake:
             if self.parts.clock() > ends_at:
                 break
             operations = unpack(data)
-            results = validate(self.parts.targets, caller, operations)
+            results = validate(self.parts, caller, operations)
             for position, (operation, result) in enumerate(
                 zip(operations, results, strict=True), piece.first_position
             ):

@@ -33,9 +33,10 @@ from batchway.contract.problems import (
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body, refusal
 from batchway.contract.stream import Stream
-from batchway.errors import ArchiveMissing, DatabaseBusy
+from batchway.errors import ArchiveMissing, DatabaseBusy, Refusal
 from batchway.kit.clock import Clock
 from batchway.kit.ids import new_request_id
+from batchway.kit.logs import log_exception
 from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.result import NoAnswer
@@ -44,6 +45,7 @@ from batchway.surfaces.connections import Connections
 from batchway.surfaces.mailchimp.authentication import authenticate
 from batchway.surfaces.mailchimp.batch_intake import Intake
 from batchway.surfaces.mailchimp.batches import OwnAnswer
+from batchway.surfaces.mailchimp.refusals import find_problem
 from batchway.surfaces.mailchimp.routes import OwnCalls
 from batchway.surfaces.threads import in_thread
 from batchway.targets.table import TargetTable
@@ -82,6 +84,8 @@ class Calls:
                 response = await self._answer(http, held)
             except Refused as refused:
                 response = refusal(refused)
+            except Refusal as of_core:
+                response = refusal(find_problem(of_core))
             except ArchiveMissing:  # the batch was deleted while its results were read, or worse
                 log.warning("archive_missing", request=called, path=http.url.path)
                 response = refusal(not_found())
@@ -91,7 +95,7 @@ class Calls:
             except ClientDisconnect:
                 return  # nobody is there to read an answer
             except Exception:
-                log.exception("request_failed", request=called, path=http.url.path)
+                log_exception(log, "request_failed", request=called, path=http.url.path)
                 response = refusal(internal_error())
             reply = _reply(response, called, base_url(http, self.public_url))
             await reply(scope, receive, send)
