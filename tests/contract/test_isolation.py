@@ -305,7 +305,7 @@ def test_revoked_key(commanded: Commanded) -> None:
 
     told = first.server.command("keys", "revoke", commanded.first_key_number).stdout
 
-    assert "is revoked" in told
+    assert "was revoked" in told
     check_problem(first.call("GET", "/ping"), 401, "API Key Invalid")
     check_problem(first.call("GET", f"/batches/{waiting}"), 401, "API Key Invalid")
     assert list_id == second.done("GET", f"/lists/{list_id}")["id"]

@@ -62,7 +62,7 @@ def test_revoking_a_key(own_api: Api, other_key: Api, receiver: Receiver) -> Non
 
     told = own_api.server.command("keys", "revoke", str(key_number(own_api))).stdout
 
-    assert "is revoked, and 2 batch webhooks of it are deleted." in told
+    assert "was revoked, and its 2 batch webhooks were deleted." in told
     left = other_key.done("GET", "/batch-webhooks")["webhooks"]
     assert [stays["id"], older["id"]] == [each["id"] for each in left]
     for webhook in gone:
