@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from batchway.faults import FaultPoint
 from batchway.limits import Limits
+from batchway.observers.base import Event
 from tests.processes import start_process
 from tests.scenario import Operation, Server, add_member, check_invariants
 from tests.transcripts import ROOT, Reader, commands
@@ -34,7 +34,7 @@ def test_a_restored_server_goes_on_from_the_backup(tmp_path: Path) -> None:
             link = server.finished(finished)["response_body_url"]
         operations = _operations(list_id)
         running = server.submit(operations)
-        with _worker(before, BATCHWAY_FAULT=FaultPoint.EXECUTE_AFTER_COMMIT) as worker:
+        with _worker(before, BATCHWAY_FAULT=Event.EXECUTE_AFTER_COMMIT) as worker:
             assert -signal.SIGKILL == worker.wait(60)
         at_backup = server.batch(running)
         before.types({"back up": COMMANDS["back-up"]})

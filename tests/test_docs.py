@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from batchway import limits
 from batchway.audience.routes import table
-from batchway.faults import FaultPoint
 from batchway.model.batch import Status
+from batchway.observers.base import FAULT_POINTS
 from batchway.settings import Settings
 from batchway.surfaces.documentation import Documentation
 from batchway.surfaces.health import Health
@@ -343,7 +343,7 @@ def test_what_a_crash_does_is_told_for_every_fault_point() -> None:
     """Each place at which tests kill the process has its line, in the order of the code."""
     page = (DOCS / "concepts" / "guarantees.md").read_text()
 
-    assert [*FaultPoint] == re.findall(r"^\| `(\w+\.\w+)` \|", page, re.MULTILINE)
+    assert [*FAULT_POINTS] == re.findall(r"^\| `(\w+\.\w+)` \|", page, re.MULTILINE)
 
 
 def test_decisions_are_short_and_numbered() -> None:

@@ -1,5 +1,6 @@
 """Wires everything. The only module that names concrete targets and archives."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ from batchway.lifecycle.steps import batch_steps
 from batchway.lifecycle.sweep import drop_orphans, sweep
 from batchway.model.batch import BUILTIN_TARGET
 from batchway.model.step import Step
+from batchway.observers.base import Observers
+from batchway.observers.faults import FaultObserver
+from batchway.observers.log import LogObserver
 from batchway.settable_limits import set_limits
 from batchway.settings import Settings
 from batchway.store.database import Database
@@ -146,8 +150,15 @@ def open_app(
         format_name=settings.result_files,
         limits=set_limits(settings.limits),
         render_refusal=render_refusal,
+        observe=_make_observers(),
     )
     return App(settings, database, hand_overs, parts)
+
+
+def _make_observers() -> Observers:
+    """The log and, if a test has asked for a fault, what causes it."""
+    faults = FaultObserver.from_environment(os.environ)
+    return Observers([LogObserver(), *([faults] if faults else [])])
 
 
 def _make_formats() -> dict[str, Format]:

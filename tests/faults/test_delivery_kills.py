@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from batchway.faults import FaultPoint
+from batchway.observers.base import FAULT_POINTS, Event
 from tests.faults.trap import Trap
 from tests.receiver import Receiver, Reply, receiving
 from tests.scenario import Server, until
 
-POINTS = [point for point in FaultPoint if point.startswith("deliver.")]
+POINTS = [point for point in FAULT_POINTS if point.startswith("deliver.")]
 PING = {"method": "GET", "path": "/ping"}
 
 
@@ -32,7 +32,7 @@ def server(server: Server) -> Server:
 
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_a_death_while_delivering(
-    server: Server, receiver: Receiver, tmp_path: Path, point: FaultPoint
+    server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
     """Another process sends the event, once more if need be, and the log shows it delivered."""
     trap = Trap(point, tmp_path / "struck")
@@ -44,7 +44,7 @@ def test_a_death_while_delivering(
 
     until(lambda: trap.has_struck, f"a process dies at {point}")
     check_delivered(server, receiver, path)
-    is_sent_twice = point in {FaultPoint.DELIVER_AFTER_SEND, FaultPoint.DELIVER_BEFORE_COMMIT}
+    is_sent_twice = point in {Event.DELIVER_AFTER_SEND, Event.DELIVER_BEFORE_COMMIT}
     assert (2 if is_sent_twice else 1) == len(receiver.deliveries())
 
 

@@ -1,6 +1,6 @@
 """At each named place a process dies, or pauses, once: nothing is lost, nothing is done twice.
 
-A new member of `FaultPoint` is tested without writing a test.
+A new member of `Event` is tested without writing a test.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ import psutil
 import pytest
 
 from batchway import limits
-from batchway.faults import FaultPoint
 from batchway.limits import Limits
+from batchway.observers.base import FAULT_POINTS, Event
 from tests.faults.mixture import Mixture, Paged
 from tests.faults.trap import Trap
 from tests.faults.watch import Watch
 from tests.receiver import Delivery, Receiver, receiving
 from tests.scenario import Server, add_member, until
 
-SUBMIT = [FaultPoint.SUBMIT_BEFORE_COMMIT, FaultPoint.SUBMIT_AFTER_COMMIT]
-IN_WORKERS = [point for point in FaultPoint if point not in SUBMIT]
+SUBMIT = [Event.SUBMIT_BEFORE_COMMIT, Event.SUBMIT_AFTER_COMMIT]
+IN_WORKERS = [point for point in FAULT_POINTS if point not in SUBMIT]
 
 LARGE_GROUP_COUNT = 600  # 6,000 operations: two chunks
 SMALL_GROUP_COUNT = 40  # 400 operations: one hop
@@ -39,7 +39,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.mark.parametrize("point", IN_WORKERS, ids=str)
 def test_a_death_in_a_worker(
-    server: Server, receiver: Receiver, tmp_path: Path, point: FaultPoint
+    server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
     """The work is taken over, and each operation of a batch takes effect exactly once.
 
@@ -60,7 +60,7 @@ def test_a_death_in_a_worker(
         check_told(receiver, watch.batch_id)
 
 
-def works(server: Server, point: FaultPoint) -> list[Mixture | Paged]:
+def works(server: Server, point: Event) -> list[Mixture | Paged]:
     """Batches, large and small, whose steps come to the point."""
     list_id = server.new_list()
     large, small = (
@@ -101,7 +101,7 @@ def events(receiver: Receiver, batch_id: str) -> list[Delivery]:
 
 
 @pytest.mark.parametrize("point", SUBMIT, ids=str)
-def test_a_death_while_submitting(server: Server, tmp_path: Path, point: FaultPoint) -> None:
+def test_a_death_while_submitting(server: Server, tmp_path: Path, point: Event) -> None:
     """The caller gets no answer; the batch is there and finishes, or it never was.
 
     Whoever calls next waits for the new process: the connection is not refused.
@@ -118,7 +118,7 @@ def test_a_death_while_submitting(server: Server, tmp_path: Path, point: FaultPo
     assert not isinstance(lost.value, httpx.ConnectError)
     assert trap.has_struck
     accepted = [each["id"] for each in server.get("/batches")["batches"]]
-    assert (1 if point is FaultPoint.SUBMIT_AFTER_COMMIT else 0) == len(accepted)
+    assert (1 if point is Event.SUBMIT_AFTER_COMMIT else 0) == len(accepted)
     watches = [Watch(server, batch_id) for batch_id in (*accepted, server.submit(operations))]
     for watch in watches:
         watch.until_finished()
@@ -130,7 +130,7 @@ def test_a_death_while_submitting(server: Server, tmp_path: Path, point: FaultPo
 @pytest.mark.long
 @pytest.mark.parametrize("point", IN_WORKERS, ids=str)
 def test_a_worker_that_comes_back(
-    server: Server, receiver: Receiver, tmp_path: Path, point: FaultPoint
+    server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
     """A worker pauses for longer than its lease; what it does when it wakes harms nothing."""
     trap = Trap(point, tmp_path / "struck", "SIGSTOP")

@@ -6,10 +6,10 @@ import pytest
 
 from batchway.audience.members.body import MemberRenderer
 from batchway.audience.members.member import Member
-from batchway.faults import FaultPoint
 from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation
+from batchway.observers.base import Event
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.faults.watch import Watch
 from tests.scenario import GIVE_UP_SECONDS, Server, add_member, check_invariants
@@ -94,7 +94,7 @@ def test_operations_that_kill(server: Server) -> None:
 
 def check_all_killed(server: Server, count: int, seconds: float) -> None:
     """Each operation ends with a 500 of its own, and what comes afterwards runs as ever."""
-    server.start(BATCHWAY_FAULT=FaultPoint.EXECUTE_BEFORE_ANSWER).ready()
+    server.start(BATCHWAY_FAULT=Event.EXECUTE_BEFORE_ANSWER).ready()
     list_id = server.new_list()
     operations = [add_member(list_id, f"{number}@example.com") for number in range(count)]
 

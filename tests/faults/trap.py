@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchway.faults import FaultPoint
+from batchway.observers.base import Event
 
 
 @dataclass(frozen=True)
 class Trap:
     """Strikes by SIGKILL, or by SIGSTOP; the file tells whether it has."""
 
-    point: FaultPoint
+    point: Event
     file: Path
     signal: str = "SIGKILL"
 

@@ -6,8 +6,8 @@ the test. What they come to is checked by `batch_checks.py`.
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body
 from batchway.contract.result_links import ResultLinks
 from batchway.errors import Stale
-from batchway.faults import FaultPoint, striking
 from batchway.kit import ids
 from batchway.kit.clock import SECOND
 from batchway.kit.egress import LATE, Answered, Egress, Unreached
@@ -35,6 +34,7 @@ from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.model.step import Step, StepName, WrittenHandOver
+from batchway.observers.base import Event, Field, Observers
 from batchway.store import accounts, batch_webhooks, batches, deliveries
 from batchway.store.database import run as run_sql
 from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
@@ -139,7 +139,13 @@ class Bench:
         self.place = place
         self.clock = place.clock
         self.database = place.app.database
-        self.parts = replace(place.app.parts, format_name=format_name, limits=SMALL_LIMITS)
+        self.ambush = Ambush()
+        self.parts = replace(
+            place.app.parts,
+            format_name=format_name,
+            limits=SMALL_LIMITS,
+            observe=Observers([self.ambush]),
+        )
         self.identity = self._new_account()
         self.account_id = self.identity.account.id
         self.list_id = str(self.call("POST", "/lists", NEW_LIST)["id"])
@@ -346,20 +352,29 @@ class Bench:
         return "workflow_status" if self.database.is_sqlite else "dbos.workflow_status"
 
 
-@contextmanager
-def struck(point: FaultPoint | None, deed: Callable[[], object]) -> Iterator[None]:
-    """Within the block, the first step that comes to a point meets the deed there."""
-    done: list[FaultPoint] = []
+@dataclass
+class Ambush:
+    """An observer: the first step that comes to a point meets the deed there, once."""
 
-    def strike(here: FaultPoint) -> None:
-        if here is point and not done:
-            done.append(here)
-            deed()
+    strikes: list[tuple[Event, Callable[[], object]]] = field(default_factory=list)
 
-    with ExitStack() as stack:
-        if point is not None:
-            stack.enter_context(striking(strike))
-        yield
+    def observe(self, event: Event, _fields: Mapping[str, Field]) -> None:
+        """Do what is to be done at this event."""
+        for strike in [strike for strike in self.strikes if strike[0] is event]:
+            self.strikes.remove(strike)
+            strike[1]()
+
+    @contextmanager
+    def lay(self, point: Event | None, deed: Callable[[], object]) -> Iterator[None]:
+        """Within the block, the deed waits at the point, if there is one."""
+        strike = None if point is None else (point, deed)
+        if strike:
+            self.strikes.append(strike)
+        try:
+            yield
+        finally:
+            if strike in self.strikes:
+                self.strikes.remove(strike)
 
 
 def die() -> None:

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 )
 
 from batchway.errors import Refusal
-from batchway.faults import FaultPoint
 from batchway.kit.clock import DAY, SECOND
 from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
@@ -32,6 +31,7 @@ from batchway.limits import Limits
 from batchway.model.batch import Status
 from batchway.model.step import Step
 from batchway.model.webhook import State
+from batchway.observers.base import FAULT_POINTS, Event
 from batchway.results import Filter
 from batchway.store import batch_webhooks, deliveries
 from batchway.surfaces.mailchimp.refusals import find_problem
@@ -45,7 +45,6 @@ from tests.properties.batches import (
     Operation,
     die,
     small_pages,
-    struck,
 )
 from tests.properties.conftest import Places
 from tests.properties.world import BASE, Place
@@ -53,7 +52,7 @@ from tests.properties.world import BASE, Place
 _EXAMPLES = settings().max_examples
 _STEPS = 40
 
-_SUBMIT = [FaultPoint.SUBMIT_BEFORE_COMMIT, FaultPoint.SUBMIT_AFTER_COMMIT]
+_SUBMIT = [Event.SUBMIT_BEFORE_COMMIT, Event.SUBMIT_AFTER_COMMIT]
 # Where a step can be struck, by the beginnings of the points' names.
 _POINTS = {
     Step.RUN: ("execute", "pages", "finalize"),
@@ -63,10 +62,10 @@ _POINTS = {
     Step.DELIVER: ("deliver",),
 }
 _WORKED_OUT = [
-    FaultPoint.EXECUTE_BEFORE_TRANSACTION,
-    FaultPoint.PAGES_BEFORE_TRANSACTION,
-    FaultPoint.FINALIZE_AFTER_WRITE,
-    FaultPoint.DELIVER_AFTER_SEND,
+    Event.EXECUTE_BEFORE_TRANSACTION,
+    Event.PAGES_BEFORE_TRANSACTION,
+    Event.FINALIZE_AFTER_WRITE,
+    Event.DELIVER_AFTER_SEND,
 ]
 _WEEK = Limits.result_days * DAY // SECOND
 _WAITS = (1, 4, 3_600, 25 * 3_600, _WEEK)  # seconds; a key lives for 24 hours, a result for a week
@@ -104,7 +103,7 @@ class BatchMachine(RuleBasedStateMachine):
         self.submit(given, None, None)
 
     @rule(given=st.one_of(small, large), key=keys, point=st.sampled_from([None] * 6 + _SUBMIT))
-    def submit(self, given: list[str], key: bytes | None, point: FaultPoint | None) -> None:
+    def submit(self, given: list[str], key: bytes | None, point: Event | None) -> None:
         """A batch is there, or it is not: never in between, and never twice under one key."""
         self._submit([each for kind in given for each in self.bench.operation(kind)], key, point)
 
@@ -115,20 +114,18 @@ class BatchMachine(RuleBasedStateMachine):
             operations = self.bench.keys[key][0]
             self._submit(operations[:1] if is_other else operations, key, None)
 
-    def _submit(
-        self, operations: list[Operation], key: bytes | None, point: FaultPoint | None
-    ) -> None:
+    def _submit(self, operations: list[Operation], key: bytes | None, point: Event | None) -> None:
         bench = self.bench
         body = repr(operations).encode()
         expected = self._expected(operations, key)
-        with struck(point, die):
+        with self.bench.ambush.lay(point, die):
             try:
                 batch = bench.submit(operations, Once(key, body) if key else None)
             except Refusal as refusal:
                 assert expected == find_problem(refusal).problem.status  # noqa: PT017 - one of the outcomes
                 return
             except Died:
-                if point is FaultPoint.SUBMIT_BEFORE_COMMIT:
+                if point is Event.SUBMIT_BEFORE_COMMIT:
                     return
                 batch = bench.newest()
         if isinstance(expected, Known):
@@ -243,11 +240,11 @@ class BatchMachine(RuleBasedStateMachine):
         self._run_struck(_one_of(self.bench.hand_overs(), number), place, deed, number)
 
     def _run_struck(self, hand_over: HandOver, place: int, deed: str, number: int) -> None:
-        points = [each for each in FaultPoint if each.startswith(_POINTS[hand_over.step])]
+        points = [each for each in FAULT_POINTS if each.startswith(_POINTS[hand_over.step])]
         point = _one_of(points, place)
         if point.endswith("before_commit"):
             deed = "die"  # the step holds the database, and nobody else can do anything
-        with struck(point, self._deed(deed, hand_over, number)):
+        with self.bench.ambush.lay(point, self._deed(deed, hand_over, number)):
             self.bench.run(hand_over)
 
     @precondition(lambda self: self.bench.hand_overs())
@@ -265,7 +262,9 @@ class BatchMachine(RuleBasedStateMachine):
         hand_over = _one_of(self.bench.hand_overs(), number)
         with ExitStack() as stack:
             for point in _WORKED_OUT:
-                stack.enter_context(struck(point, self._deed(deed, hand_over, number)))
+                stack.enter_context(
+                    self.bench.ambush.lay(point, self._deed(deed, hand_over, number))
+                )
             self.bench.run(hand_over)
 
     @precondition(lambda self: self.bench.hand_overs())

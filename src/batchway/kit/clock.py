@@ -27,6 +27,11 @@ def system_clock() -> Microseconds:
     return time.time_ns() // 1_000
 
 
+def compute_seconds(start: Microseconds, end: Microseconds) -> float:
+    """The seconds from one moment to another, in whole milliseconds."""
+    return round((end - start) / SECOND, 3)
+
+
 def format_iso(moment: Microseconds | None) -> str:
     """`2021-11-23T22:51:56+00:00`; the empty string when there is no moment."""
     return "" if moment is None else _format_seconds(moment // SECOND)

@@ -16,7 +16,6 @@ import structlog
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.faults import FaultPoint, fault
 from batchway.kit import webhook_signatures
 from batchway.kit.backoff import add_jitter, clamp_retry_after
 from batchway.kit.clock import SECOND, Microseconds, format_iso
@@ -27,6 +26,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
 from batchway.model.step import Step, StepName
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.observers.base import Event
 from batchway.store import batch_webhooks, batches, deliveries
 
 log = structlog.get_logger(__name__)
@@ -86,11 +86,14 @@ class Deliver:
             if away_seconds:
                 self._postpone(due, away_seconds, now)
                 return
-            fault(FaultPoint.DELIVER_BEFORE_SEND)
+            self._parts.observe(Event.DELIVER_BEFORE_SEND)
             answer = self._send(due, now)
-            fault(FaultPoint.DELIVER_AFTER_SEND)
-            self._record_attempt(due, _make_attempt(due.delivery, answer, now), answer)
-            fault(FaultPoint.DELIVER_AFTER_COMMIT)
+            self._parts.observe(Event.DELIVER_AFTER_SEND)
+            attempt = _make_attempt(due.delivery, answer, now)
+            state = self._record_attempt(due, attempt, answer)
+            self._parts.observe(Event.DELIVER_AFTER_COMMIT)
+            if state is not None:
+                self._report_attempt(due, attempt, state)
 
     def _find_due(self, delivery_id: int) -> _DueDelivery | None:
         with self._parts.database.read() as connection:
@@ -161,18 +164,19 @@ class Deliver:
 
     def _record_attempt(
         self, due: _DueDelivery, attempt: Attempt, answer: Answered | Unreached
-    ) -> None:
+    ) -> State | None:
+        """Keep the attempt; return the delivery's new state, None if it is no longer pending."""
         with self._parts.database.write() as connection:
             webhook = batch_webhooks.get(
                 connection, due.webhook.account_id, due.webhook.id, locked=True
             )
             if webhook is None:
-                return
+                return None
             waits = self._parts.limits.delivery_waits_seconds
             state, wait_seconds = _decide_next_state(due.delivery, attempt, answer, waits)
             next_at = None if wait_seconds is None else _compute_next_at(attempt, wait_seconds)
             if not deliveries.record(connection, due.delivery, attempt, state, next_at):
-                return  # the webhook was disabled meanwhile, or another attempt was recorded
+                return None  # the webhook was disabled meanwhile, or another attempt was recorded
             if wait_seconds is not None:
                 self._parts.hand_over(
                     connection, Step.DELIVER, due.delivery.id, delay_seconds=wait_seconds
@@ -180,7 +184,18 @@ class Deliver:
             if webhook.url == due.webhook.url:  # the attempt says nothing about a new URL
                 days_max = self._parts.limits.webhook_failing_days_max
                 _update_webhook(connection, webhook, due.delivery, attempt, days_max)
-            fault(FaultPoint.DELIVER_BEFORE_COMMIT)
+            self._parts.observe(Event.DELIVER_BEFORE_COMMIT)
+        return state
+
+    def _report_attempt(self, due: _DueDelivery, attempt: Attempt, state: State) -> None:
+        self._parts.observe(
+            Event.DELIVERY_ATTEMPTED,
+            webhook=due.webhook.public_id,
+            delivery=due.delivery.public_id,
+            attempt=attempt.number,
+            state=state.value,
+            seconds=attempt.duration / SECOND,
+        )
 
 
 def _make_attempt(delivery: Delivery, answer: Answered | Unreached, now: Microseconds) -> Attempt:

@@ -16,18 +16,18 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from batchway.errors import Refusal, RefusalKind, Stale
-from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.pack import pack_results
 from batchway.lifecycle.pages import execute_pages
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.record import NO_NUMBER, NotRunning, record_results
+from batchway.lifecycle.record import NO_NUMBER, NotRunning, record_results, report_recorded
 from batchway.lifecycle.screen import Screened, screen
 from batchway.lifecycle.work import Work, load_work
 from batchway.model.batch import Chunk
 from batchway.model.positions import Positions
 from batchway.model.result import Result
 from batchway.model.step import StepName
+from batchway.observers.base import Event
 from batchway.store import batches, chunks
 from batchway.targets.base import Plan, PlannedTarget
 from batchway.targets.table import ROOT
@@ -53,7 +53,7 @@ def begin_chunk(chain: Chain) -> StepName | None:
 
 def execute(chain: Chain, name: StepName) -> StepName | None:
     """Execute a chunk that is claimed, as far as the target answers it at once."""
-    fault(FaultPoint.EXECUTE_AFTER_ATTEMPT)
+    chain.parts.observe(Event.EXECUTE_AFTER_ATTEMPT)
     work = load_work(chain.parts, name)
     if work is None:
         return None
@@ -86,7 +86,7 @@ def _execute_operations(chain: Chain, work: Work, refusal: Refusal | None) -> St
         following = _record(chain, work, screened, plan)
     except Stale:
         following = _record(chain, work, screened, None)
-    fault(FaultPoint.EXECUTE_AFTER_COMMIT)
+    chain.parts.observe(Event.EXECUTE_AFTER_COMMIT)
     return following
 
 
@@ -130,7 +130,7 @@ def _plan(parts: Parts, work: Work, screened: Screened, refusal: Refusal | None)
     """What the operations come to, or None if that can only be told within the transaction."""
     if refusal is not None:
         return _Fixed([parts.render_refusal(refusal)] * len(screened.admitted))
-    fault(FaultPoint.EXECUTE_BEFORE_ANSWER)
+    parts.observe(Event.EXECUTE_BEFORE_ANSWER)
     try:
         return _target(parts).plan(work.caller, screened.admitted)
     except Stale:
@@ -143,7 +143,7 @@ def _record(chain: Chain, work: Work, screened: Screened, plan: Plan | None) -> 
     if plan is not None:
         packed = pack_results(parts, work.batch, work.place_results(screened.merge(plan.results)))
         plan.prepare()
-    fault(FaultPoint.EXECUTE_BEFORE_TRANSACTION)
+    parts.observe(Event.EXECUTE_BEFORE_TRANSACTION)
     with parts.database.write() as connection:
         if plan is None or packed is None:
             answered = _target(parts).answer_within(connection, work.caller, screened.admitted)
@@ -155,7 +155,8 @@ def _record(chain: Chain, work: Work, screened: Screened, plan: Plan | None) -> 
         pages = _further_pages(work.chunk, [entry.result for entry in packed.entries])
         recorded = record_results(parts, connection, work, packed, remaining, pages)
         following = chain.follow(connection, work.batch, *recorded)
-        fault(FaultPoint.EXECUTE_BEFORE_COMMIT)
+        parts.observe(Event.EXECUTE_BEFORE_COMMIT)
+    report_recorded(parts, work, packed, is_chunk_done=not remaining)
     return following
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from batchway.errors import Stale
-from batchway.faults import FaultPoint, fault
+from batchway.kit.clock import compute_seconds
 from batchway.lifecycle.admit import admit_next
 from batchway.lifecycle.announce import announce
 from batchway.lifecycle.chain import Chain
@@ -15,6 +15,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
 from batchway.model.segment import Segment
 from batchway.model.step import Step, StepName
+from batchway.observers.base import Event
 from batchway.store import accounts, batches, segments
 from batchway.store.segments import SegmentKey
 
@@ -35,11 +36,13 @@ def finalize(chain: Chain, name: StepName) -> None:
         if batch is None:
             return
         keys = segments.keys(connection, batch)
-    fault(FaultPoint.FINALIZE_AFTER_STATUS)
+    parts.observe(Event.FINALIZE_AFTER_STATUS)
     archive_bytes, offsets = _write(parts, batch, keys)
-    if not _finish(parts, batch, offsets, archive_bytes):
+    if _finish(parts, batch, offsets, archive_bytes):
+        _report_finished(parts, batch, archive_bytes)
+    else:
         _drop_if_gone(parts, batch)
-    fault(FaultPoint.FINALIZE_AFTER_COMMIT)
+    parts.observe(Event.FINALIZE_AFTER_COMMIT)
 
 
 def _write(parts: Parts, batch: Batch, keys: Sequence[SegmentKey]) -> tuple[int, Offsets]:
@@ -49,7 +52,7 @@ def _write(parts: Parts, batch: Batch, keys: Sequence[SegmentKey]) -> tuple[int,
         return 0, offsets
     joined = parts.get_format(batch).join_segments(batch, keys, partial(_load, parts, batch))
     size = parts.archive.write(batch.public_id, _note_offsets(joined, offsets))
-    fault(FaultPoint.FINALIZE_AFTER_WRITE)
+    parts.observe(Event.FINALIZE_AFTER_WRITE)
     return size, offsets
 
 
@@ -84,8 +87,19 @@ def _finish(parts: Parts, batch: Batch, offsets: Offsets, archive_bytes: int) ->
         segments.drop_data(connection, batch)
         announce(parts, connection, batch, now)
         admit_next(parts, connection, batch.account_id)
-        fault(FaultPoint.FINALIZE_BEFORE_COMMIT)
+        parts.observe(Event.FINALIZE_BEFORE_COMMIT)
     return True
+
+
+def _report_finished(parts: Parts, batch: Batch, archive_bytes: int) -> None:
+    parts.observe(
+        Event.BATCH_FINISHED,
+        batch=batch.public_id,
+        operations=batch.total_operations,
+        errored=batch.errored_operations,
+        archive_bytes=archive_bytes,
+        seconds=compute_seconds(batch.submitted_at, parts.clock()),
+    )
 
 
 def _drop_if_gone(parts: Parts, batch: Batch) -> None:

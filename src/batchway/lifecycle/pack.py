@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import structlog
 
@@ -22,6 +23,11 @@ class Packed:
 
     entries: Sequence[Entry]
     segments: Sequence[PackedSegment]
+
+    @cached_property
+    def errored_count(self) -> int:
+        """How many of the results are errored."""
+        return sum(entry.result.is_errored for entry in self.entries)
 
 
 def pack_results(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed:

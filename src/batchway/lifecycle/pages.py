@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 from batchway import limits
 from batchway.errors import Refusal, RefusalKind
-from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.pack import pack_results
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.record import record_pages
+from batchway.lifecycle.record import record_pages, report_recorded
 from batchway.lifecycle.work import Work
 from batchway.model.result import Result
 from batchway.model.step import StepName
+from batchway.observers.base import Event
 from batchway.result_archive.files import PAGES_MAX
 from batchway.targets.base import PlannedTarget
 
@@ -32,12 +32,13 @@ def execute_pages(
     parts = chain.parts
     results = [parts.render_refusal(refusal)] if refusal else list(_pages(parts, target, work))
     packed = pack_results(parts, work.batch, work.place_results(results))
-    fault(FaultPoint.PAGES_BEFORE_TRANSACTION)
+    parts.observe(Event.PAGES_BEFORE_TRANSACTION)
     with parts.database.write() as connection:
         recorded = record_pages(parts, connection, work, packed)
         following = chain.follow(connection, work.batch, *recorded)
-        fault(FaultPoint.PAGES_BEFORE_COMMIT)
-    fault(FaultPoint.PAGES_AFTER_COMMIT)
+        parts.observe(Event.PAGES_BEFORE_COMMIT)
+    parts.observe(Event.PAGES_AFTER_COMMIT)
+    report_recorded(parts, work, packed, is_chunk_done=results[-1].continuation is None)
     return following
 
 

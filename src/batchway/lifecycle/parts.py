@@ -12,6 +12,7 @@ from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.result import Result
 from batchway.model.step import HandOver
+from batchway.observers.base import Observers
 from batchway.results import Filter, Results
 from batchway.store.database import Database
 from batchway.targets.table import TargetTable
@@ -23,6 +24,7 @@ class Parts:
 
     `formats` has the results formats by their names; `format_name` names that of new batches.
     `render_refusal` makes the results of operations that are not run, in a surface's words.
+    `observe` tells the observers of an event.
     `worker` is the name under which this process claims steps, and has a lease if it is a worker;
     `running` are the steps that it runs.
     """
@@ -37,6 +39,7 @@ class Parts:
     formats: Mapping[str, Format]
     format_name: str
     render_refusal: Callable[[Refusal], Result]
+    observe: Observers
     running: RunningSteps = field(default_factory=RunningSteps)
 
     def get_results_since(self) -> Microseconds:

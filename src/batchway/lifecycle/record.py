@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from batchway.formats.base import PackedSegment
+from batchway.kit.clock import compute_seconds
 from batchway.lifecycle.chain import chunk_step
 from batchway.lifecycle.pack import Packed
 from batchway.lifecycle.parts import Parts
@@ -15,6 +16,7 @@ from batchway.lifecycle.work import Work
 from batchway.model.batch import Chunk
 from batchway.model.positions import Positions
 from batchway.model.result import is_error
+from batchway.observers.base import Event
 from batchway.store import batches, chunks, segments
 from batchway.store.batches import Progress
 from batchway.store.segments import NewSegment
@@ -99,16 +101,15 @@ def _record(
 ) -> Recorded:
     batch = work.batch
     part = Positions.collect(entry.position for entry in packed.entries)
-    new_segments = [_index_segment(work.chunk, part, each) for each in packed.segments]
-    for new in new_segments:
-        segments.insert(connection, batch, new)
+    for segment in packed.segments:
+        segments.insert(connection, batch, _index_segment(work.chunk, part, segment))
     # The one row that all chunks of the batch write comes late.
     counted = batches.record(
         connection,
         batch,
         Progress(
             finished=len(packed.entries),
-            errored=sum(each.errored_count for each in new_segments),
+            errored=packed.errored_count,
             found=len(packed.entries) if work.is_pages else 0,
             new_chunks=len(new_chunks),
             is_chunk_done=rest is None,
@@ -134,4 +135,16 @@ def _index_segment(chunk: Chunk, part: Positions, packed: PackedSegment) -> NewS
         status_counts=status_counts,
         errored_count=sum(n for code, n in status_counts.items() if is_error(code)),
         segment=packed.segment,
+    )
+
+
+def report_recorded(parts: Parts, work: Work, packed: Packed, *, is_chunk_done: bool) -> None:
+    """Tell the observers what has been recorded of a chunk. Call this after the commit."""
+    parts.observe(
+        Event.CHUNK_DONE if is_chunk_done else Event.CHUNK_ADVANCED,
+        batch=work.batch.public_id,
+        chunk=work.chunk.number,
+        operations=len(packed.entries),
+        errored=packed.errored_count,
+        seconds=compute_seconds(work.caller.now, parts.clock()),
     )

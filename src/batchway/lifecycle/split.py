@@ -6,10 +6,10 @@ seen; one for a small batch (`run.py`). Inputs are not read: submit noted what e
 
 from sqlalchemy import Connection
 
-from batchway.faults import FaultPoint, fault
 from batchway.lifecycle.chain import Chain
 from batchway.model.batch import Batch, Status, cut
 from batchway.model.step import Step, StepName
+from batchway.observers.base import Event
 from batchway.store import accounts, batches, chunks, inputs
 
 
@@ -21,8 +21,8 @@ def split(chain: Chain) -> StepName | None:
             return None
     with chain.parts.database.write() as connection:
         following = start(chain, connection, batch)
-        fault(FaultPoint.SPLIT_BEFORE_COMMIT)
-    fault(FaultPoint.SPLIT_AFTER_COMMIT)
+        chain.parts.observe(Event.SPLIT_BEFORE_COMMIT)
+    chain.parts.observe(Event.SPLIT_AFTER_COMMIT)
     return following
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.errors import Refusal, RefusalKind
-from batchway.faults import FaultPoint, fault
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.parts import Parts
@@ -24,6 +23,7 @@ from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Piece, Status
 from batchway.model.operation import Operation, count_characters, pack
+from batchway.observers.base import Event
 from batchway.store import accounts, batches, deliveries, idempotency_keys, inputs
 from batchway.store.idempotency_keys import Use
 from batchway.targets.table import TargetTable
@@ -171,8 +171,9 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
             use = Use(once.body_hash, batch.id)
             idempotency_keys.save(connection, account_id, once.key_hash, use, parts.clock())
         parts.hand_over(connection, first_step(parts, batch.operation_count), batch.id)
-        fault(FaultPoint.SUBMIT_BEFORE_COMMIT)
-    fault(FaultPoint.SUBMIT_AFTER_COMMIT)
+        parts.observe(Event.SUBMIT_BEFORE_COMMIT)
+    parts.observe(Event.SUBMIT_AFTER_COMMIT)
+    parts.observe(Event.BATCH_ACCEPTED, batch=batch.public_id, operations=incoming.count)
     return batch
 
 
