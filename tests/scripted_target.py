@@ -1,7 +1,6 @@
 """A sending target in the process of the tests: the path of an operation says what it does."""
 
-import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -34,16 +33,14 @@ class Sent(NamedTuple):
 class ScriptedTarget(SendingTarget):
     """Sends to a list, or to a file that survives the process.
 
-    Results come in slices of `slice_count`, the last operation first. `wait_seconds` lie between
-    two of them.
+    Results come in slices of `slice_count`, the last operation first.
     """
 
     slice_count: int = 2
     history: Path | None = None
-    wait_seconds: float = 0
     sent: list[Sent] = field(default_factory=list)
     postponed: set[str] = field(default_factory=set)
-    is_broken: bool = False
+    before_slice: Callable[[], object] = bool
 
     @property
     def mount(self) -> Mount:
@@ -69,8 +66,9 @@ class ScriptedTarget(SendingTarget):
         waiting = list(sending.operations)
         while waiting and not sending.is_stopping():
             some = [waiting.pop() for _ in range(min(self.slice_count, len(waiting)))]
-            yield self._send_slice(some)
-            time.sleep(self.wait_seconds)
+            part = self._send_slice(some)
+            self.before_slice()
+            yield part
 
     def _send_slice(self, some: Sequence[OutgoingOperation]) -> Slice:
         later = [each for each in some if self._is_postponed(each)]
@@ -86,7 +84,7 @@ class ScriptedTarget(SendingTarget):
     def _send(self, outgoing: OutgoingOperation) -> Result | NoAnswer:
         path = outgoing.operation.path
         script = _script(path)
-        if script == "break" or self.is_broken:
+        if script == "break":
             raise Broken
         if script != "unsent":
             self._note(Sent(outgoing.position, outgoing.key))

@@ -42,10 +42,12 @@ class RefusalKind(Enum):
     KEY_REVOKED = "key revoked"  # before the operation was run
     CANCELLED = "cancelled"  # the batch, before the operation was run
     FAILED = "failed"  # by a fault of ours
+    NOT_SENT = "not sent"  # the operation never reached its receiver
+    OUTCOME_UNKNOWN = "outcome unknown"  # it was sent, but no response was recorded
 
 
 class Refusal(BatchwayError):
-    """The core does not do what was asked for. It has had no effect.
+    """The core does not do what was asked for. It has had no effect, unless the kind says so.
 
     `detail` is a sentence for the client, where the kind does not say everything. `fields` has a
     message for each wrong field.

@@ -37,6 +37,7 @@ class Limits:
     # Pieces, chunks, segments
     piece_operations_max: int = 1_000  # operations stored as one compressed piece of input
     chunk_operations_max: int = 5_000  # holds the database's lock for about 50 ms on SQLite
+    sending_chunk_operations_max: int = 1_000  # for a target that sends operations elsewhere
     small_batch_operations_max: int = 500  # at most this many run in one hop instead of three
     step_seconds_max: float = 2.0  # then the rest of a chunk is handed over: others get a turn
     chunk_attempts_max: int = 5  # then it is cut in half; a single operation gets a 500 result
@@ -52,6 +53,7 @@ class Limits:
     def __post_init__(self) -> None:
         """Raise ValueError for limits that do not fit together."""
         _require(self, "piece_operations_max", "chunk_operations_max")
+        _require(self, "piece_operations_max", "sending_chunk_operations_max")
         _require(self, "small_batch_operations_max", "piece_operations_max")
 
 

@@ -193,13 +193,13 @@ class Interrupted(PlannedTarget):
 
 
 @contextmanager
-def opened_by_hand(server: Server) -> Iterator[ByHand]:
+def opened_by_hand(server: Server, more_targets: Sequence[Mount] = ()) -> Iterator[ByHand]:
     """The data of a server that does not run, with a key."""
     settings = load(
         data_dir=server.folder / "data", database_url=server.database_url, secret_key=SECRET_KEY
     )
     clock = StillClock()
-    app = open_app(settings, clock)
+    app = open_app(settings, clock, more_targets)
     try:
         ensure_key(app.database, KEY)
         with app.database.read() as connection:

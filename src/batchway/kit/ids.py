@@ -47,6 +47,19 @@ def hash_api_key(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+def operation_key(batch_id: int, public_id: str, position: int) -> str:
+    """The key of one operation: a UUID (version 8) that is the same each time it is sent.
+
+    The public id is random and known to the owner of the batch only, so that nobody else can
+    guess the key.
+    """
+    place = f"{public_id}:{batch_id}:{position}".encode()
+    number = int.from_bytes(hashlib.blake2b(place, digest_size=16, person=b"operation").digest())
+    number = number & ~(0xF << 76) | 0x8 << 76  # the version
+    number = number & ~(0x3 << 62) | 0x2 << 62  # the variant of RFC 9562
+    return str(uuid.UUID(int=number))
+
+
 @lru_cache(maxsize=16_384)  # one call needs it several times; a chunk has thousands
 def subscriber_hash(email_address: str) -> str:
     """The MD5 of the lower-cased address, as the contract names members."""

@@ -18,11 +18,13 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk, Status, is_small
 from batchway.model.step import Step, StepName
 from batchway.store import batches, chunks
+from batchway.targets.table import TargetTable
 
 
-def chunk_step(batch_id: int, number: int, _target: str) -> StepName:
-    """The step that executes a chunk for a target."""
-    return StepName(Step.EXECUTE, batch_id, number)
+def chunk_step(targets: TargetTable, batch_id: int, number: int, target: str) -> StepName:
+    """The step that executes a chunk: its lane depends on the kind of its target."""
+    step = Step.SEND if targets.is_sending(target) else Step.EXECUTE
+    return StepName(step, batch_id, number)
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,19 @@ class Chain:
         """
         if not chunks_left:
             return self._follow_with_finalize(connection, batch)
-        names = [chunk_step(batch.id, chunk.number, chunk.target) for chunk in waiting]
+        names = [self._chunk_step(batch, chunk) for chunk in waiting]
         own = [name for name in names if self._runs(name)]
-        if is_small(batch.operation_count, self.parts.limits) and self._runs(self.first):
+        is_one_chain = is_small(batch.operation_count, self.parts.limits)
+        if is_one_chain and self.first.step is not Step.SEND:
             self._hand_over(connection, (name for name in names if name not in own))
             return self._follow_in_small_batch(connection, batch)
         goes_on = bool(own) and not self.is_over
         following = self.claim_chunk(connection, batch, own[0]) if goes_on else None
         self._hand_over(connection, (name for name in names if name != following))
         return following
+
+    def _chunk_step(self, batch: Batch, chunk: Chunk) -> StepName:
+        return chunk_step(self.parts.targets, batch.id, chunk.number, chunk.target)
 
     def _runs(self, name: StepName) -> bool:
         """Whether a step is of this chain's kind: chunks that are sent have chains of their own."""
@@ -120,7 +126,7 @@ class Chain:
             self._hand_over(connection, [StepName(Step.RUN, batch.id)])
             return None
         for chunk in chunks.waiting(connection, batch):
-            name = chunk_step(batch.id, chunk.number, chunk.target)
+            name = self._chunk_step(batch, chunk)
             if self._runs(name) and self.claim_chunk(connection, batch, name):
                 return name
         return None

@@ -1,4 +1,4 @@
-"""Execute one chunk through the target, and record its results.
+"""Execute one chunk through its target, and record its results.
 
 1. Claim the chunk and count the attempt, so that a chunk that kills its process is noticed.
 2. Work out, render and compress the results: no lock is held.
@@ -7,21 +7,24 @@
    out again inside it.
 
 A target may answer in part: the chunk keeps the other operations. The further pages of each GET
-that goes on become a chunk of their own (`pages.py`).
+that goes on become a chunk of their own (`pages.py`). A target that sends operations elsewhere has
+its results recorded as they arrive (`send.py`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import structlog
 from sqlalchemy import Connection
 
 from batchway.errors import Refusal, RefusalKind, Stale
 from batchway.lifecycle.chain import Chain
-from batchway.lifecycle.pack import pack_results
-from batchway.lifecycle.pages import execute_pages
+from batchway.lifecycle.pack import Packed, pack_results
+from batchway.lifecycle.pages import end_pages, execute_pages
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import NO_NUMBER, NotRunning, record_results, report_recorded
-from batchway.lifecycle.screen import Screened, screen
+from batchway.lifecycle.screen import screen
+from batchway.lifecycle.send import send_operations
 from batchway.lifecycle.work import Work, load_work
 from batchway.model.batch import Chunk
 from batchway.model.positions import Positions
@@ -29,21 +32,9 @@ from batchway.model.result import Result
 from batchway.model.step import StepName
 from batchway.observers.base import Event
 from batchway.store import batches, chunks
-from batchway.targets.base import Plan, PlannedTarget
-from batchway.targets.table import ROOT
+from batchway.targets.base import PlannedTarget, SendingTarget
 
-
-@dataclass(frozen=True)
-class _Fixed:
-    """A plan of results that need nothing written."""
-
-    results: Sequence[Result]
-
-    def prepare(self) -> None:
-        """Nothing to prepare."""
-
-    def write(self, connection: Connection) -> None:
-        """Nothing to write."""
+log = structlog.get_logger(__name__)
 
 
 def begin_chunk(chain: Chain) -> StepName | None:
@@ -52,7 +43,7 @@ def begin_chunk(chain: Chain) -> StepName | None:
 
 
 def execute(chain: Chain, name: StepName) -> StepName | None:
-    """Execute a chunk that is claimed, as far as the target answers it at once."""
+    """Execute a chunk that is claimed, as far as its target answers it at once."""
     chain.parts.observe(Event.EXECUTE_AFTER_ATTEMPT)
     work = load_work(chain.parts, name)
     if work is None:
@@ -60,10 +51,7 @@ def execute(chain: Chain, name: StepName) -> StepName | None:
     try:
         if _has_failed(chain.parts, work) and len(work.chunk.positions) > 1:
             return _halve(chain, work)
-        refusal = _find_refusal(chain.parts, work)
-        if work.chunk.continuation is not None:
-            return execute_pages(chain, _target(chain.parts), work, refusal)
-        return _execute_operations(chain, work, refusal)
+        return _execute_work(chain, name, work)
     except NotRunning:
         return _claim(chain, name)  # to be recorded as cancelled, if the batch is still there
 
@@ -74,20 +62,6 @@ def _claim(chain: Chain, name: StepName) -> StepName | None:
         if batch is None or not batch.is_running:
             return None
         return chain.claim_chunk(connection, batch, name)
-
-
-def _execute_operations(chain: Chain, work: Work, refusal: Refusal | None) -> StepName | None:
-    parts = chain.parts
-    screened = Screened(work.operations, {})
-    if refusal is None:
-        screened = screen(work.operations, parts.render_refusal)
-    plan = _plan(parts, work, screened, refusal)
-    try:
-        following = _record(chain, work, screened, plan)
-    except Stale:
-        following = _record(chain, work, screened, None)
-    chain.parts.observe(Event.EXECUTE_AFTER_COMMIT)
-    return following
 
 
 def _halve(chain: Chain, work: Work) -> StepName | None:
@@ -109,53 +83,88 @@ def _has_failed(parts: Parts, work: Work) -> bool:
     return work.attempt_number > parts.limits.chunk_attempts_max
 
 
-def _find_refusal(parts: Parts, work: Work) -> Refusal | None:
+def _execute_work(chain: Chain, name: StepName, work: Work) -> StepName | None:
+    mount = chain.parts.targets.by_name.get(work.chunk.target)
+    target = mount.target if mount else None
+    refusal = _find_refusal(chain.parts, work, target)
+    if refusal is not None or target is None:
+        return _record_refusal(chain, work, refusal or _refuse_without_target(work))
+    if isinstance(target, SendingTarget):
+        return send_operations(chain, name, work, target)
+    if work.is_pages:
+        return execute_pages(chain, target, work)
+    return _execute_planned(chain, target, work)
+
+
+def _find_refusal(
+    parts: Parts, work: Work, target: PlannedTarget | SendingTarget | None
+) -> Refusal | None:
     """Why no operation of the chunk is to be run, if so."""
     if work.batch.is_cancelling:
         return Refusal(RefusalKind.CANCELLED)
     if work.is_key_revoked:
         return Refusal(RefusalKind.KEY_REVOKED)
-    if _has_failed(parts, work):
-        return Refusal(RefusalKind.FAILED)
-    return None
-
-
-def _target(parts: Parts) -> PlannedTarget:
-    target = parts.targets.find(ROOT).target
-    assert isinstance(target, PlannedTarget)
-    return target
-
-
-def _plan(parts: Parts, work: Work, screened: Screened, refusal: Refusal | None) -> Plan | None:
-    """What the operations come to, or None if that can only be told within the transaction."""
-    if refusal is not None:
-        return _Fixed([parts.render_refusal(refusal)] * len(screened.admitted))
-    parts.observe(Event.EXECUTE_BEFORE_ANSWER)
-    try:
-        return _target(parts).plan(work.caller, screened.admitted)
-    except Stale:
+    if not _has_failed(parts, work):
         return None
+    if isinstance(target, SendingTarget):
+        detail = "Each attempt to send the operation failed before its result was recorded."
+        return Refusal(RefusalKind.OUTCOME_UNKNOWN, detail)
+    return Refusal(RefusalKind.FAILED)
 
 
-def _record(chain: Chain, work: Work, screened: Screened, plan: Plan | None) -> StepName | None:
-    """Everything that makes the answered part of the chunk done, or nothing."""
-    parts, packed = chain.parts, None
-    if plan is not None:
-        packed = pack_results(parts, work.batch, work.place_results(screened.merge(plan.results)))
+def _refuse_without_target(work: Work) -> Refusal:
+    name = work.chunk.target
+    log.error("target_missing", batch=work.batch.public_id, chunk=work.chunk.number, target=name)
+    detail = f"The target {name!r} of this operation is not configured any more."
+    return Refusal(RefusalKind.NOT_SENT, detail)
+
+
+def _record_refusal(chain: Chain, work: Work, refusal: Refusal) -> StepName | None:
+    result = chain.parts.render_refusal(refusal)
+    if work.is_pages:
+        return end_pages(chain, work, result)
+    packed = _pack(chain, work, [result] * len(work.operations))
+    return _record(chain, work, lambda _: packed)
+
+
+def _execute_planned(chain: Chain, target: PlannedTarget, work: Work) -> StepName | None:
+    screened = screen(work.operations, chain.parts.render_refusal)
+
+    def answer_within(connection: Connection) -> Packed:
+        results = target.answer_within(connection, work.caller, screened.admitted)
+        return _pack(chain, work, screened.merge(results))
+
+    chain.parts.observe(Event.EXECUTE_BEFORE_ANSWER)
+    try:
+        plan = target.plan(work.caller, screened.admitted)
+        packed = _pack(chain, work, screened.merge(plan.results))
         plan.prepare()
+
+        def write(connection: Connection) -> Packed:
+            plan.write(connection)
+            return packed
+
+        return _record(chain, work, write)
+    except Stale:
+        return _record(chain, work, answer_within)
+
+
+def _pack(chain: Chain, work: Work, results: Sequence[Result]) -> Packed:
+    return pack_results(chain.parts, work.batch, work.place_results(results))
+
+
+def _record(chain: Chain, work: Work, write: Callable[[Connection], Packed]) -> StepName | None:
+    """Write the effects, and record the results that `write` returns, in one transaction."""
+    parts = chain.parts
     parts.observe(Event.EXECUTE_BEFORE_TRANSACTION)
     with parts.database.write() as connection:
-        if plan is None or packed is None:
-            answered = _target(parts).answer_within(connection, work.caller, screened.admitted)
-            entries = work.place_results(screened.merge(answered))
-            packed = pack_results(parts, work.batch, entries)
-        else:
-            plan.write(connection)
+        packed = write(connection)
         _, remaining = work.chunk.positions.split_at(len(packed.entries))
         pages = _further_pages(work.chunk, [entry.result for entry in packed.entries])
         recorded = record_results(parts, connection, work, packed, remaining, pages)
         following = chain.follow(connection, work.batch, *recorded)
         parts.observe(Event.EXECUTE_BEFORE_COMMIT)
+    parts.observe(Event.EXECUTE_AFTER_COMMIT)
     report_recorded(parts, work, packed, is_chunk_done=not remaining)
     return following
 

@@ -32,4 +32,4 @@ def _claimed_steps(parts: Parts) -> Iterator[StepName]:
         is_split = batch.status is Status.PREPROCESSING
         yield StepName(Step.SPLIT if is_split else Step.FINALIZE, batch.id)
     for chunk in claimed_chunks:
-        yield chunk_step(chunk.batch_id, chunk.number, chunk.target)
+        yield chunk_step(parts.targets, chunk.batch_id, chunk.number, chunk.target)

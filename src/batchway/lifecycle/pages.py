@@ -4,7 +4,7 @@ Each time is one transaction: a segment, the counters, and where the pages go on
 dies before it commits, these pages are read again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from batchway import limits
 from batchway.errors import Refusal, RefusalKind
@@ -25,12 +25,18 @@ _TOO_MANY_PAGES = (
 )
 
 
-def execute_pages(
-    chain: Chain, target: PlannedTarget, work: Work, refusal: Refusal | None
-) -> StepName | None:
-    """Answer and record the next pages. A `refusal` is the operation's last page."""
+def execute_pages(chain: Chain, target: PlannedTarget, work: Work) -> StepName | None:
+    """Answer and record the next pages."""
+    return _record(chain, work, list(_answer_pages(chain.parts, target, work)))
+
+
+def end_pages(chain: Chain, work: Work, result: Result) -> StepName | None:
+    """Record a result as the last page: the further ones are not read."""
+    return _record(chain, work, [result])
+
+
+def _record(chain: Chain, work: Work, results: Sequence[Result]) -> StepName | None:
     parts = chain.parts
-    results = [parts.render_refusal(refusal)] if refusal else list(_pages(parts, target, work))
     packed = pack_results(parts, work.batch, work.place_results(results))
     parts.observe(Event.PAGES_BEFORE_TRANSACTION)
     with parts.database.write() as connection:
@@ -42,7 +48,7 @@ def execute_pages(
     return following
 
 
-def _pages(parts: Parts, target: PlannedTarget, work: Work) -> Iterator[Result]:
+def _answer_pages(parts: Parts, target: PlannedTarget, work: Work) -> Iterator[Result]:
     [operation] = work.operations
     continuation = work.chunk.continuation
     page, size = work.chunk.next_page, 0

@@ -88,7 +88,7 @@ def postpone(  # noqa: PLR0913 - what is postponed, for how long, and why
     chunk = replace(work.chunk, number=number, positions=positions)
     chunks.insert(connection, batch, [chunk])
     chunks.postpone(connection, batch, chunk, seconds, reason)
-    step = chunk_step(batch.id, number, chunk.target)
+    step = chunk_step(parts.targets, batch.id, number, chunk.target)
     parts.hand_over(connection, *step, delay_seconds=seconds)
 
 

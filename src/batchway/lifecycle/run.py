@@ -1,6 +1,7 @@
 """Run: a small batch from beginning to end in one chain, by the same steps as a large one."""
 
 from batchway.lifecycle.chain import Chain
+from batchway.lifecycle.cut import cut_batch
 from batchway.lifecycle.split import begin, start
 from batchway.model.batch import Status
 from batchway.model.step import Step, StepName
@@ -9,6 +10,7 @@ from batchway.store import batches
 
 def begin_run(chain: Chain) -> StepName | None:
     """Claim what a small batch waits for. A new one is split in the same transaction."""
+    new = cut_batch(chain.parts, chain.batch_id)
     with chain.parts.database.write() as connection:
         batch = batches.get(connection, chain.batch_id)
         if batch is None:
@@ -17,7 +19,7 @@ def begin_run(chain: Chain) -> StepName | None:
             case Status.PENDING | Status.PREPROCESSING:
                 if not begin(chain, connection, batch):
                     return None
-                return start(chain, connection, batch)
+                return start(chain, connection, batch, new)
             case Status.STARTED:
                 return chain.follow(connection, batch, (), batch.chunks_left)
             case Status.FINALIZING:

@@ -1,16 +1,20 @@
 """Split: cut a batch into chunks.
 
 `pending → preprocessing → started`, two transactions for a large batch, so that each status is
-seen; one for a small batch (`run.py`). Inputs are not read: submit noted what each piece holds.
+seen; one for a small batch (`run.py`). The chunks are worked out before the transaction that stores
+them (`cut.py`).
 """
+
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from batchway.lifecycle.chain import Chain
-from batchway.model.batch import Batch, Status, cut
+from batchway.lifecycle.cut import cut_batch
+from batchway.model.batch import Batch, Chunk, Status
 from batchway.model.step import Step, StepName
 from batchway.observers.base import Event
-from batchway.store import accounts, batches, chunks, inputs
+from batchway.store import accounts, batches, chunks
 
 
 def split(chain: Chain) -> StepName | None:
@@ -19,8 +23,9 @@ def split(chain: Chain) -> StepName | None:
         batch = batches.get(connection, chain.batch_id)
         if batch is None or not begin(chain, connection, batch):
             return None
+    new = cut_batch(chain.parts, batch.id)
     with chain.parts.database.write() as connection:
-        following = start(chain, connection, batch)
+        following = start(chain, connection, batch, new)
         chain.parts.observe(Event.SPLIT_BEFORE_COMMIT)
     chain.parts.observe(Event.SPLIT_AFTER_COMMIT)
     return following
@@ -40,9 +45,10 @@ def begin(chain: Chain, connection: Connection, batch: Batch) -> bool:
     return False
 
 
-def start(chain: Chain, connection: Connection, batch: Batch) -> StepName | None:
-    """Cut a batch that is claimed; what this chain runs next."""
-    new = list(cut(inputs.pieces(connection, batch), chain.parts.limits))
+def start(
+    chain: Chain, connection: Connection, batch: Batch, new: Sequence[Chunk]
+) -> StepName | None:
+    """Store the chunks of a batch that is claimed; what this chain runs next."""
     if not batches.start(connection, batch, len(new), chain.parts.worker):
         return None
     chunks.insert(connection, batch, new)

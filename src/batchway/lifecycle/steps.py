@@ -16,11 +16,13 @@ _BEGIN: Mapping[Step, Callable[[Chain], StepName | None]] = {
     Step.RUN: begin_run,
     Step.SPLIT: split,
     Step.EXECUTE: begin_chunk,
+    Step.SEND: begin_chunk,
     Step.FINALIZE: begin_finalize,
 }
 # What runs a step that is claimed; it returns the step that follows, claimed as well.
 _RUN: Mapping[Step, Callable[[Chain, StepName], StepName | None]] = {
     Step.EXECUTE: execute,
+    Step.SEND: execute,
     Step.FINALIZE: finalize,
 }
 

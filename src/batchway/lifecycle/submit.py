@@ -162,6 +162,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
             operation_count=incoming.count,
             format_name=parts.format_name,
             retry_of=None if retry_of is None else retry_of.id,
+            target=incoming.target,
             now=parts.clock(),
         )
         pieces = incoming.pieces()

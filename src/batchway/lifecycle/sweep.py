@@ -77,7 +77,7 @@ def _hand_over_of_batch(parts: Parts, batch: WaitingBatch) -> WrittenHandOver:
 
 def _hand_over_of_chunk(parts: Parts, chunk: WaitingChunk) -> WrittenHandOver:
     """That of the chunk; or of its batch, if that is small and run as a whole."""
-    name = chunk_step(chunk.batch_id, chunk.number, chunk.target)
+    name = chunk_step(parts.targets, chunk.batch_id, chunk.number, chunk.target)
     if name.step is Step.EXECUTE and is_small(chunk.batch_operation_count, parts.limits):
         return WrittenHandOver(StepName(Step.RUN, chunk.batch_id), chunk.batch_hand_over_count)
     return WrittenHandOver(name, chunk.hand_over_count)

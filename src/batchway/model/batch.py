@@ -106,26 +106,29 @@ def is_small(operation_count: int, limits: Limits) -> bool:
     return operation_count <= limits.small_batch_operations_max
 
 
-def cut(pieces: Iterable[Piece], limits: Limits) -> Iterator[Chunk]:
-    """Chunks of whole, consecutive pieces, as large as the limits allow."""
+def cut(pieces: Iterable[Piece], target: str, operations_max: int) -> Iterator[Chunk]:
+    """Chunks of whole, consecutive pieces for one target, as large as the limits allow.
+
+    A piece with more than `operations_max` operations is a chunk by itself.
+    """
     number = FIRST_CHUNK
     held: list[Piece] = []
     for piece in pieces:
-        if held and not _fits(held, piece, limits):
-            yield _chunk(number, held)
+        if held and not _fits(held, piece, operations_max):
+            yield _chunk(number, held, target)
             number += 1
             held = []
         held.append(piece)
     if held:
-        yield _chunk(number, held)
+        yield _chunk(number, held, target)
 
 
-def _fits(held: list[Piece], piece: Piece, limits: Limits) -> bool:
+def _fits(held: list[Piece], piece: Piece, operations_max: int) -> bool:
     operations = sum(each.operation_count for each in held) + piece.operation_count
     size = sum(each.byte_count for each in held) + piece.byte_count
-    return operations <= limits.chunk_operations_max and size <= chunk_bytes_max
+    return operations <= operations_max and size <= chunk_bytes_max
 
 
-def _chunk(number: int, held: list[Piece]) -> Chunk:
+def _chunk(number: int, held: list[Piece], target: str) -> Chunk:
     count = sum(each.operation_count for each in held)
-    return Chunk(number, Positions.span(held[0].first_position, count))
+    return Chunk(number, Positions.span(held[0].first_position, count), target=target)

@@ -30,6 +30,8 @@ class Event(StrEnum):
     PAGES_BEFORE_TRANSACTION = "pages.before_transaction"
     PAGES_BEFORE_COMMIT = "pages.before_commit"
     PAGES_AFTER_COMMIT = "pages.after_commit"
+    SEND_BEFORE_COMMIT = "send.before_commit"
+    SEND_AFTER_COMMIT = "send.after_commit"
     FINALIZE_AFTER_STATUS = "finalize.after_status"
     FINALIZE_AFTER_WRITE = "finalize.after_write"
     FINALIZE_BEFORE_COMMIT = "finalize.before_commit"

@@ -53,6 +53,7 @@ def insert(  # noqa: PLR0913 - one argument a column
     operation_count: int,
     format_name: str,
     retry_of: int | None,
+    target: str | None,
     now: Microseconds,
 ) -> Batch:
     """A new pending batch under a public id of its own."""
@@ -62,9 +63,9 @@ def insert(  # noqa: PLR0913 - one argument a column
             f"""
             INSERT INTO batches (account_id, public_id, api_key_id, base_url, status,
                                  operation_count, total_operations, layout, retry_of,
-                                 submitted_at, touched_at)
+                                 target, submitted_at, touched_at)
             VALUES (:account_id, :public_id, :api_key_id, :base_url, 'pending',
-                    :operation_count, :operation_count, :format_name, :retry_of, :now,
+                    :operation_count, :operation_count, :format_name, :retry_of, :target, :now,
                     {sql_now(connection)})
             ON CONFLICT (public_id) DO NOTHING
             RETURNING {_COLUMNS}
@@ -76,6 +77,7 @@ def insert(  # noqa: PLR0913 - one argument a column
             operation_count=operation_count,
             format_name=format_name,
             retry_of=retry_of,
+            target=target,
             now=now,
         ).one_or_none()
         if row is not None:

@@ -50,6 +50,11 @@ class TargetTable:
             if (mount := self._by_prefix.get(segments[:length])) is not None
         )
 
+    def is_sending(self, name: str) -> bool:
+        """Return whether a stored name is that of a sending target, if it is still configured."""
+        mount = self.by_name.get(name)
+        return mount is not None and isinstance(mount.target, SendingTarget)
+
     def find_names(self, operations: Iterable[Operation]) -> set[str]:
         """Return the names of the targets that answer some of the operations."""
         if len(self.by_name) == 1:  # as in most installations; a batch may have a million paths

@@ -8,13 +8,14 @@ from batchway.contract.problems import (
     conflict,
     internal_error,
     invalid_fields,
+    no_answer,
     no_room,
     operation_cancelled,
     too_many_requests,
 )
 from batchway.contract.response import encode
 from batchway.errors import Refusal, RefusalKind
-from batchway.model.result import Result
+from batchway.model.result import NoAnswer, NoAnswerReason, Result
 
 _WITH_DETAIL = {
     RefusalKind.WRONG: bad_request,
@@ -28,6 +29,11 @@ _WITH_WORDS_OF_THE_CONTRACT = {
     RefusalKind.FAILED: internal_error,
 }
 
+_NO_ANSWER_REASONS = {
+    RefusalKind.NOT_SENT: NoAnswerReason.NOT_SENT,
+    RefusalKind.OUTCOME_UNKNOWN: NoAnswerReason.UNKNOWN,
+}
+
 
 def find_problem(refusal: Refusal) -> Refused:
     """Return the problem that a refusal stands for."""
@@ -35,6 +41,8 @@ def find_problem(refusal: Refusal) -> Refused:
         return invalid_fields(*(FieldError(*each) for each in refusal.fields.items()))
     if refusal.kind in _WITH_DETAIL:
         return _WITH_DETAIL[refusal.kind](refusal.detail)
+    if refusal.kind in _NO_ANSWER_REASONS:
+        return no_answer(NoAnswer(_NO_ANSWER_REASONS[refusal.kind], refusal.detail))
     return _WITH_WORDS_OF_THE_CONTRACT[refusal.kind]()
 
 
