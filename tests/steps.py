@@ -6,7 +6,9 @@ from batchway.lifecycle import split as splitting
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.steps import run_chain
+from batchway.model.batch import Batch
 from batchway.model.step import Step, StepName
+from batchway.store import batches, chunks
 
 
 def split(parts: Parts, batch_id: int) -> None:
@@ -27,6 +29,25 @@ def execute(parts: Parts, batch_id: int, number: int) -> None:
             executing.execute(chain, claimed)
     finally:
         chain.close()
+
+
+def execute_whole(parts: Parts, batch_id: int, number: int) -> None:
+    """Execute a chunk until none of its operations is left."""
+    batch = _get_batch(parts, batch_id)
+    while _is_waiting(parts, batch, number):
+        execute(parts, batch_id, number)
+
+
+def _get_batch(parts: Parts, batch_id: int) -> Batch:
+    with parts.database.read() as connection:
+        batch = batches.get(connection, batch_id)
+    assert batch
+    return batch
+
+
+def _is_waiting(parts: Parts, batch: Batch, number: int) -> bool:
+    with parts.database.read() as connection:
+        return number in chunks.waiting(connection, batch)
 
 
 def finalize(parts: Parts, batch_id: int) -> None:

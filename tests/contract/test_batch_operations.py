@@ -16,7 +16,7 @@ from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem, errors_of
 from tests.faults.by_hand import ByHand
 from tests.scenario import Operation, add_member
-from tests.steps import execute, finalize, run, split
+from tests.steps import execute_whole, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
@@ -40,11 +40,11 @@ def test_operations_of_a_large_batch(hand: ByHand, client: Client) -> None:
     batch = _large(hand)
     split(hand.parts, batch.id)
     assert ([], 0) == _listed(client, batch)
-    execute(hand.parts, batch.id, 1)
+    execute_whole(hand.parts, batch.id, 1)
     assert ([5_000, 5_001], 1_000) == _listed(client, batch, count=2)
     _check_listed(client, batch, range(5_000, LARGE))
 
-    execute(hand.parts, batch.id, 0)
+    execute_whole(hand.parts, batch.id, 0)
     _check_listed(client, batch, range(LARGE))
     finalize(hand.parts, batch.id)
     _check_listed(client, batch, range(LARGE))

@@ -28,6 +28,7 @@ from batchway.lifecycle.submit import Incoming, submit
 from batchway.model.account import Identity
 from batchway.model.operation import Operation
 from batchway.model.result import Result
+from batchway.model.step import Step
 from batchway.settings import load
 from batchway.store import accounts
 from batchway.store.database import run
@@ -38,7 +39,7 @@ from tests.faults.by_hand import audience
 from tests.properties.calls import NEW_LIST, PEOPLE, Call
 from tests.reading import read_batch
 from tests.scenario import SECRET_KEY
-from tests.steps import execute, finalize, split
+from tests.steps import run_steps
 
 BASE = "http://127.0.0.1:8080"
 BEFORE: Microseconds = 1_790_000_000 * SECOND
@@ -169,9 +170,7 @@ class World:
         self.place.clock.now = now
         with Incoming.of(parts.targets, parts.limits, self.operations(calls)) as incoming:
             batch = submit(parts, self.identity, BASE, incoming)
-        split(parts, batch.id)
-        execute(parts, batch.id, 0)
-        finalize(parts, batch.id)
+        run_steps(parts, Step.SPLIT, batch.id)
         with (
             parts.archive.open(batch.public_id) as file,
             tarfile.open(fileobj=file, mode="r:gz") as tar,
