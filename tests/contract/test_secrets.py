@@ -1,11 +1,13 @@
 """Keys are stored as hashes, secrets sealed; they are in no log, database or archive."""
 
+import gc
 import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,7 +18,7 @@ from sqlalchemy import Connection, inspect, text
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
 from tests.contract.running import Api, tables
-from tests.faults.by_hand import opened_by_hand
+from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.receiver import Receiver, Reply, receiving
 from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, until
 from tests.steps import execute, finalize, split
@@ -111,6 +113,32 @@ def test_idempotency_keys_leave_no_trace(own_api: Api) -> None:
     assert [] == [reply for reply in replies if key in reply]
     assert [] == _where(key, kept)
     assert hashlib.sha256(key.encode()).digest() in kept["idempotency_keys"]
+
+
+def test_no_object_of_an_app_shows_a_secret(hand: ByHand) -> None:
+    """Whatever part of an app is printed or logged, the secret key is not in it."""
+    app = hand.app
+    roots = [app, app.asgi(), app.worker()]
+
+    shown = [type(each).__name__ for each in _reachable(roots) if SECRET_KEY in repr(each)]
+
+    assert [] == shown
+
+
+def _reachable(roots: Iterable[object]) -> Iterator[object]:
+    """The objects of ours that the roots hold, directly or through others and their methods."""
+    waiting, seen = list(roots), set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if type(each).__module__.startswith("batchway"):
+            yield each
+        if isinstance(each, FunctionType):  # not its module, which holds everything
+            waiting += [cell.cell_contents for cell in each.__closure__ or ()]
+        elif not isinstance(each, type | ModuleType):
+            waiting += gc.get_referents(each)
 
 
 def _where(secret: str, kept: Mapping[str, bytes]) -> list[str]:

@@ -82,7 +82,7 @@ def test_a_route_that_nobody_described() -> None:
     """It is listed all the same, and promises nothing."""
     found = operation("GET", None)
 
-    assert ["2XX", "400", "401", "404", "429", "500", "504"] == list(found["responses"])
+    assert ["2XX", "400", "401", "404", "429", "500", "503", "504"] == list(found["responses"])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_route_that_nobody_described() -> None:
 )
 def test_replies(method: str, description: Described, statuses: list[str]) -> None:
     """What every call may be answered with, what its method adds, and its own."""
-    everywhere = ["400", "401", "404", "429", "500", "504"]
+    everywhere = ["400", "401", "404", "429", "500", "503", "504"]
 
     assert sorted(statuses + everywhere) == sorted(operation(method, description)["responses"])
 

@@ -34,8 +34,8 @@ class Described(msgspec.Struct, frozen=True):
     `body_details` adds JSON Schema keywords to fields of the
     body, by dotted path (`members.status`). `body_types` and `reply_types` are media types that are
     taken and given besides JSON. `errors` are the statuses of problems that not every call has
-    (those are 400, 401, 429, 500 and 504, 404 where the path has variables, and what a body or a
-    method override can do wrong). `tag` is the group in the documentation, if it is not the
+    (those are 400, 401, 429, 500, 503 and 504, 404 where the path has variables, and what a body
+    or a method override can do wrong). `tag` is the group in the documentation, if it is not the
     table's title.
     """
 

@@ -24,8 +24,11 @@ log = structlog.get_logger(__name__)
 RunSteps = Callable[[StepName], Iterable[StepName]]
 
 
+_IS_RUNNING = threading.Lock()  # DBOS keeps its state in its own module: one in a process
+
+
 class Worker:
-    """Takes steps from every lane. DBOS allows one of these in a process."""
+    """Takes steps from every lane. Only one can run in a process, as DBOS is one a process."""
 
     def __init__(
         self,
@@ -47,7 +50,11 @@ class Worker:
         """Begin to take work.
 
         Now and then every worker calls `tidy`, and one of them at a time, the caretaker, `sweep`.
+        Raises RuntimeError if a worker runs in this process already.
         """
+        if not _IS_RUNNING.acquire(blocking=False):
+            message = "A worker runs in this process already. Start another process for a second."
+            raise RuntimeError(message)
         self._renew()  # before the first work is claimed, or a caretaker would take it away
         DBOS(config=worker_config(self._database, self.name))
         self._register()
@@ -68,6 +75,7 @@ class Worker:
             thread.join()
         with self._database.write() as connection:
             leases.release(connection, self.name)
+        _IS_RUNNING.release()
 
     def _register(self) -> None:
         def run_steps(step: str, key: int, number: int, failure_count: int) -> None:

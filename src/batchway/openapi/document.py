@@ -19,7 +19,7 @@ PROBLEM = "application/problem+json"
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _NOT_A_WORD = re.compile(r"\W+")
-_EVERYWHERE = (400, 401, 429, 500, 504)
+_EVERYWHERE = (400, 401, 429, 500, 503, 504)
 
 _PROBLEMS = {
     400: ("BadRequest", "The request is wrong; `errors` names the fields, where there are any."),

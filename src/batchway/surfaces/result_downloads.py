@@ -11,9 +11,9 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from batchway.contract.problems import Refused
+from batchway.contract.problems import Refused, database_busy
 from batchway.contract.result_links import ResultLinks
-from batchway.errors import ArchiveMissing
+from batchway.errors import ArchiveMissing, DatabaseBusy
 from batchway.kit.logs import log_exception
 from batchway.kit.signing import Verdict
 from batchway.lifecycle.parts import Parts
@@ -39,14 +39,20 @@ class ResultDownloads:
         """Answer one HTTP request. A download counts as a request of the batch's API key."""
         http = HttpRequest(scope, receive)
         with ExitStack() as held:
-            found = await in_thread(partial(self._find, http))
+            found = await self._find_or_refuse(http)
             if isinstance(found, Batch):
                 try:
                     held.enter_context(self.connections.one(found.api_key_id))
                     found = await in_thread(partial(self._download, found))
                 except Refused as refused:
-                    found = _too_many(refused)
+                    found = _refuse(refused)
             await found(scope, receive, send)
+
+    async def _find_or_refuse(self, http: HttpRequest) -> Batch | Response:
+        try:
+            return await in_thread(partial(self._find, http))
+        except DatabaseBusy:
+            return _refuse(database_busy())
 
     def _find(self, http: HttpRequest) -> Batch | Response:
         if http.method not in {"GET", "HEAD"}:
@@ -80,7 +86,7 @@ class ResultDownloads:
         )
 
 
-def _too_many(refused: Refused) -> Response:
+def _refuse(refused: Refused) -> Response:
     return PlainTextResponse(
         f"{refused.problem.detail}\n", refused.problem.status, headers=dict(refused.headers)
     )

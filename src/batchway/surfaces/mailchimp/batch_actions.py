@@ -47,7 +47,7 @@ class BatchActionCalls:
                     "Run the operations of a finished batch that failed again, in a new batch.",
                     query=FILTERS,
                     reply=BatchBody,
-                    errors=(409, 503),
+                    errors=(409,),
                     notes="An extension. The filters choose other operations; `errored` is true "
                     "unless it or `status_code` is given.",
                     tag=TAG,

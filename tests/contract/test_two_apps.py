@@ -1,0 +1,56 @@
+"""Two apps in one process share nothing."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.contract.in_process import Client
+from tests.contract.test_submit_options import PING, body
+from tests.faults.by_hand import opened_by_hand
+from tests.scenario import Server
+from tests.sqlite import SqliteTemplate
+from tests.steps import run
+
+
+def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_path: Path) -> None:
+    """Each keeps its own limits, batches and results, whichever was opened last."""
+    with ExitStack() as stack:
+        strict, generous = (
+            stack.enter_context(opened_by_hand(_new_server(sqlite_template, tmp_path / name)))
+            for name in ("strict", "generous")
+        )
+        strict.limit(pending_batches_per_account_max=1)
+        clients = [Client(each.app.asgi()) for each in (strict, generous)]
+
+        statuses = [
+            [client.call("POST", "/batches", content=body(PING)).status_code for client in clients]
+            for _ in range(2)
+        ]
+        shown = [client.call("GET", "/limits").json()["limits"] for client in clients]
+        kept = [client.call("GET", "/batches").json()["total_items"] for client in clients]
+        finished = generous.submit([PING])
+        run(generous.parts, finished.id)
+
+        assert [[200, 200], [429, 200]] == statuses
+        assert [1, 500] == [each["pending_batches_per_account_max"] for each in shown]
+        assert [1, 2] == kept
+        assert [200] == [each.status_code for each in generous.results(finished)]
+        assert 404 == clients[0].call("GET", f"/batches/{finished.public_id}").status_code
+
+
+def test_a_second_worker_in_a_process(sqlite_template: SqliteTemplate, tmp_path: Path) -> None:
+    """The engine is one a process, so a second worker is refused before it takes any work."""
+    with opened_by_hand(_new_server(sqlite_template, tmp_path)) as hand:
+        first, second = hand.app.worker(), hand.app.worker()
+        hand.app.start(first)
+        try:
+            with pytest.raises(RuntimeError, match="A worker runs in this process already"):
+                hand.app.start(second)
+        finally:
+            first.stop()
+
+
+def _new_server(template: SqliteTemplate, folder: Path) -> Server:
+    folder.mkdir(exist_ok=True)
+    return Server(folder, template.copy_to(folder))

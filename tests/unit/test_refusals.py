@@ -1,0 +1,33 @@
+"""Refusals of the core in the words of /3.0."""
+
+import pytest
+
+from batchway.errors import Refusal, RefusalKind
+from batchway.surfaces.mailchimp.refusals import find_problem, render_refusal
+
+STATUSES = {
+    RefusalKind.WRONG: 400,
+    RefusalKind.CONFLICT: 409,
+    RefusalKind.TOO_MANY: 429,
+    RefusalKind.NO_ROOM: 503,
+    RefusalKind.KEY_REVOKED: 401,
+    RefusalKind.CANCELLED: 499,
+    RefusalKind.FAILED: 500,
+}
+
+
+@pytest.mark.parametrize("kind", RefusalKind)
+def test_every_kind_has_a_status(kind: RefusalKind) -> None:
+    """A kind that is added needs words and a status, as a problem and as a result."""
+    refusal = Refusal(kind, "Because.")
+
+    assert STATUSES[kind] == find_problem(refusal).problem.status
+    assert STATUSES[kind] == render_refusal(refusal).status_code
+
+
+def test_wrong_fields_are_named() -> None:
+    """Each of them is one of the errors of the problem."""
+    problem = find_problem(Refusal(RefusalKind.WRONG, fields={"body": "It is no text."})).problem
+
+    assert problem.errors
+    assert [("body", "It is no text.")] == [(each.field, each.message) for each in problem.errors]
