@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import is_small
 from batchway.model.step import Step
-from batchway.store import batches
+from batchway.store import admission
 
 
 def first_step(parts: Parts, operation_count: int) -> Step:
@@ -18,6 +18,6 @@ def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
 
     The caller has locked the account before it touched any batch: everyone locks in this order.
     """
-    waiting = batches.release_held(connection, account_id)
+    waiting = admission.release_oldest(connection, account_id)
     if waiting is not None:
         parts.hand_over(connection, first_step(parts, waiting.operation_count), waiting.id)

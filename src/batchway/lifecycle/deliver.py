@@ -35,7 +35,6 @@ SECRET_PURPOSE = "batch webhook secret"  # noqa: S105 - what the secret is for
 _GONE = 410
 _UNSIGNED = "It was not sent: its signing secret cannot be decrypted. Rotate the secret."
 _WAIT_SECONDS_MIN = 1.0
-_EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may come early by this much
 
 
 class EventFormat(Protocol):
@@ -84,7 +83,7 @@ class Deliver:
         with self._slots.take(due.webhook) as away_seconds:
             now = self._parts.clock()
             if away_seconds:
-                self._postpone(due, away_seconds, now)
+                self._postpone(due, away_seconds)
                 return
             self._parts.observe(Event.DELIVER_BEFORE_SEND)
             answer = self._send(due, now)
@@ -97,11 +96,9 @@ class Deliver:
 
     def _find_due(self, delivery_id: int) -> _DueDelivery | None:
         with self._parts.database.read() as connection:
-            delivery = deliveries.get(connection, delivery_id)
-            if delivery is None or delivery.state is not State.PENDING:
-                return None
-            if (delivery.next_attempt_at or 0) > self._parts.clock() + _EARLY:
-                return None  # another hand-over runs it at that time
+            delivery = deliveries.get_due(connection, delivery_id)
+            if delivery is None:
+                return None  # it is over, or another hand-over runs it when it is due
             webhook = batch_webhooks.get(connection, delivery.account_id, delivery.batch_webhook_id)
             batch = delivery.batch_id and batches.get(connection, delivery.batch_id)
         is_batch_gone = delivery.batch_id and (not batch or batch.status is Status.DELETED)
@@ -109,13 +106,13 @@ class Deliver:
             return None  # deleted, and the delivery with it
         return _DueDelivery(delivery, webhook, batch or None)
 
-    def _postpone(self, due: _DueDelivery, away_seconds: float, now: Microseconds) -> None:
+    def _postpone(self, due: _DueDelivery, away_seconds: float) -> None:
         """Come back after the time that all deliveries which are due to the webhook may take."""
         with self._parts.database.write() as connection:
-            due_count = deliveries.count_due(connection, due.webhook, now)
+            due_count = deliveries.count_due(connection, due.webhook)
             seconds = min(due_count * away_seconds, limits.webhook_wait_seconds_max)
             wait_seconds = add_jitter(max(seconds, _WAIT_SECONDS_MIN), limits.delivery_jitter)
-            if deliveries.postpone(connection, due.delivery, now + int(wait_seconds * SECOND)):
+            if deliveries.postpone(connection, due.delivery, wait_seconds):
                 self._parts.hand_over(
                     connection, Step.DELIVER, due.delivery.id, delay_seconds=wait_seconds
                 )
@@ -174,8 +171,7 @@ class Deliver:
                 return None
             waits = self._parts.limits.delivery_waits_seconds
             state, wait_seconds = _decide_next_state(due.delivery, attempt, answer, waits)
-            next_at = None if wait_seconds is None else _compute_next_at(attempt, wait_seconds)
-            if not deliveries.record(connection, due.delivery, attempt, state, next_at):
+            if not deliveries.record(connection, due.delivery, attempt, state, wait_seconds):
                 return None  # the webhook was disabled meanwhile, or another attempt was recorded
             if wait_seconds is not None:
                 self._parts.hand_over(
@@ -237,10 +233,6 @@ def _decide_next_state(
     return State.PENDING, wait_seconds
 
 
-def _compute_next_at(attempt: Attempt, wait_seconds: float) -> Microseconds:
-    return attempt.attempted_at + attempt.duration + int(wait_seconds * SECOND)
-
-
 def _update_webhook(
     connection: Connection,
     webhook: BatchWebhook,
@@ -258,7 +250,7 @@ def _update_webhook(
     if reason is not None and webhook.enabled:
         log.warning("webhook_disabled", webhook=webhook.public_id, reason=reason)
         failing = replace(failing, enabled=False, disabled_reason=reason)
-        deliveries.exhaust_all(connection, webhook, attempt.attempted_at)
+        deliveries.exhaust_all(connection, webhook)
     if failing != webhook:
         batch_webhooks.save(connection, failing)
 

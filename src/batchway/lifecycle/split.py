@@ -14,7 +14,7 @@ from batchway.lifecycle.cut import cut_batch
 from batchway.model.batch import Batch, Chunk, Status
 from batchway.model.step import Step, StepName
 from batchway.observers.base import Event
-from batchway.store import accounts, batches, chunks
+from batchway.store import accounts, admission, batches, chunks
 
 
 def split(chain: Chain) -> StepName | None:
@@ -41,7 +41,7 @@ def begin(chain: Chain, connection: Connection, batch: Batch) -> bool:
     parts, most = chain.parts, chain.parts.limits.running_batches_per_account_max
     if batches.begin(connection, batch, most, parts.worker, parts.clock()):
         return True
-    batches.hold(connection, batch)  # until `admit_next`
+    admission.hold(connection, batch)  # until `admit_next`
     return False
 
 

@@ -24,7 +24,7 @@ from batchway.model.account import Identity
 from batchway.model.batch import Batch, Piece, Status
 from batchway.model.operation import Operation, count_characters, pack
 from batchway.observers.base import Event
-from batchway.store import accounts, batches, deliveries, idempotency_keys, inputs
+from batchway.store import accounts, admission, batches, deliveries, idempotency_keys, inputs
 from batchway.store.idempotency_keys import Use
 from batchway.targets.table import TargetTable
 
@@ -208,7 +208,7 @@ def _check_disk(parts: Parts) -> None:
 
 def _check_account(parts: Parts, connection: Connection, account_id: int) -> None:
     most = parts.limits.pending_batches_per_account_max
-    if batches.count_pending(connection, account_id) >= most:
+    if admission.count_pending(connection, account_id) >= most:
         detail = (
             f"You have more than {most} pending batches. Please wait for some to complete before "
             "adding any more batches."

@@ -180,32 +180,6 @@ def get(connection: Connection, batch_id: int) -> Batch | None:
     return None if row is None else _batch(row)
 
 
-def count_pending(connection: Connection, account_id: int) -> int:
-    """How many batches of an account have not begun."""
-    return int(
-        run(
-            connection,
-            "SELECT count(*) FROM batches WHERE account_id = :account_id AND status = 'pending'",
-            account_id=account_id,
-        ).scalar_one()
-    )
-
-
-def count_running(connection: Connection, account_id: int) -> int:
-    """How many batches of an account have begun and are not over."""
-    return int(
-        run(
-            connection,
-            """
-            SELECT count(*) FROM batches
-            WHERE account_id = :account_id
-              AND status IN ('preprocessing', 'started', 'finalizing')
-            """,
-            account_id=account_id,
-        ).scalar_one()
-    )
-
-
 def begin(
     connection: Connection, batch: Batch, running_max: int, worker: str, now: Microseconds
 ) -> bool:
@@ -409,35 +383,6 @@ def mark_deleted(connection: Connection, batch: Batch) -> bool:
         account_id=batch.account_id,
     )
     return bool(deleted.rowcount)
-
-
-def hold(connection: Connection, batch: Batch) -> None:
-    """Note that a pending batch was turned away, because as many run as may."""
-    run(
-        connection,
-        """
-        UPDATE batches SET is_held = TRUE
-        WHERE id = :batch_id AND account_id = :account_id AND status = 'pending'
-        """,
-        batch_id=batch.id,
-        account_id=batch.account_id,
-    )
-
-
-def release_held(connection: Connection, account_id: int) -> Batch | None:
-    """The oldest pending batch of an account that was turned away; it is so no longer."""
-    row = run(
-        connection,
-        f"""
-        UPDATE batches SET is_held = FALSE
-        WHERE account_id = :account_id AND id = (
-            SELECT min(id) FROM batches
-            WHERE account_id = :account_id AND status = 'pending' AND is_held)
-        RETURNING {_COLUMNS}
-        """,
-        account_id=account_id,
-    ).one_or_none()
-    return None if row is None else _batch(row)
 
 
 def deleted(connection: Connection, count: int) -> list[Batch]:

@@ -9,16 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from batchway.kit.clock import SECOND, Microseconds
+from batchway.kit.clock import SECOND
 from batchway.model.batch import Batch, Chunk, ChunkState
 from batchway.model.positions import Positions
 from batchway.store.claims import is_free
 from batchway.store.database import insert_many, run, sql_now
+from batchway.store.hand_overs import EARLY_MAX
 
-EARLY: Microseconds = 2 * SECOND  # a delayed hand-over may come this much too early
 _COLUMNS = "number, first_position, operation_count, positions, continuation, next_page, target"
-_IS_CLAIMED = """batch_id = :batch_id AND account_id = :account_id AND number = :number
-          AND state = 'waiting' AND claimed_by = :worker"""
+_IS_CLAIMED = """batch_id = :batch_id AND number = :number AND state = 'waiting'
+          AND claimed_by = :worker"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def claim(connection: Connection, batch: Batch, number: int, worker: str) -> Att
         account_id=batch.account_id,
         number=number,
         worker=worker,
-        early=EARLY,
+        early=EARLY_MAX,
     ).one_or_none()
     return None if row is None else _attempt(row)
 
@@ -126,7 +126,10 @@ def find_claimed(connection: Connection, batch: Batch, number: int, worker: str)
     """The chunk as this worker has claimed it; None if it holds the chunk no longer."""
     row = run(
         connection,
-        f"SELECT {_COLUMNS}, attempt_count FROM chunks WHERE {_IS_CLAIMED}",
+        f"""
+        SELECT {_COLUMNS}, attempt_count FROM chunks
+        WHERE account_id = :account_id AND {_IS_CLAIMED}
+        """,
         batch_id=batch.id,
         account_id=batch.account_id,
         number=number,
@@ -149,7 +152,7 @@ def keep(
         UPDATE chunks
         SET first_position = :first_position, operation_count = :operation_count,
             positions = :positions, attempt_count = 0, state = :state, claimed_by = :claimed_by
-        WHERE {_IS_CLAIMED}
+        WHERE account_id = :account_id AND {_IS_CLAIMED}
         """,
         batch_id=batch.id,
         account_id=batch.account_id,
@@ -183,7 +186,7 @@ def advance(  # noqa: PLR0913 - the chunk, how far it has come, and who holds it
         UPDATE chunks
         SET next_page = next_page + :page_count, continuation = :continuation,
             attempt_count = 0, state = :state, claimed_by = :claimed_by
-        WHERE {_IS_CLAIMED}
+        WHERE account_id = :account_id AND {_IS_CLAIMED}
         """,
         batch_id=batch.id,
         account_id=batch.account_id,

@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from batchway.kit.clock import Microseconds
+from batchway.kit.clock import SECOND, Microseconds
 from batchway.kit.ids import new_delivery_id
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
-from batchway.store.database import any_of, run, values_for
+from batchway.store.database import any_of, run, sql_now, values_for
+from batchway.store.hand_overs import EARLY_MAX
 
 _COLUMNS = """id, account_id, public_id, batch_webhook_id, batch_id, state, fired_at,
     attempt_count, attempts_before, next_attempt_at"""
@@ -23,7 +24,8 @@ def insert(
         f"""
         INSERT INTO deliveries (account_id, public_id, batch_webhook_id, batch_id, state,
                                 fired_at, next_attempt_at, touched_at)
-        VALUES (:account_id, :public_id, :webhook_id, :batch_id, 'pending', :now, :now, :now)
+        VALUES (:account_id, :public_id, :webhook_id, :batch_id, 'pending',
+                :now, {sql_now(connection)}, {sql_now(connection)})
         ON CONFLICT (batch_id, batch_webhook_id) DO NOTHING
         RETURNING {_COLUMNS}
         """,
@@ -37,7 +39,7 @@ def insert(
 
 
 def get(connection: Connection, delivery_id: int) -> Delivery | None:
-    """A delivery by its internal key, for the step."""
+    """A delivery by its internal key."""
     row = run(
         connection,
         f"""
@@ -45,6 +47,22 @@ def get(connection: Connection, delivery_id: int) -> Delivery | None:
         -- no account: steps work for all accounts
         """,
         delivery_id=delivery_id,
+    ).one_or_none()
+    return None if row is None else _delivery(row)
+
+
+def get_due(connection: Connection, delivery_id: int) -> Delivery | None:
+    """The delivery if an attempt is due now, or will be very soon."""
+    row = run(
+        connection,
+        f"""
+        SELECT {_COLUMNS} FROM deliveries
+        WHERE id = :delivery_id AND state = 'pending'
+          AND next_attempt_at <= {sql_now(connection)} + :early
+        -- no account: steps work for all accounts
+        """,
+        delivery_id=delivery_id,
+        early=EARLY_MAX,
     ).one_or_none()
     return None if row is None else _delivery(row)
 
@@ -125,12 +143,12 @@ def count_undelivered(connection: Connection, account_id: int) -> int:
     return int(run(connection, statement, account_id=account_id).scalar_one())
 
 
-def count_due(connection: Connection, webhook: BatchWebhook, now: Microseconds) -> int:
+def count_due(connection: Connection, webhook: BatchWebhook) -> int:
     """How many deliveries to a webhook should be tried by now."""
-    statement = """
+    statement = f"""
         SELECT count(*) FROM deliveries
         WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
-          AND state = 'pending' AND next_attempt_at <= :now
+          AND state = 'pending' AND next_attempt_at <= {sql_now(connection)}
         """
     return int(
         run(
@@ -138,22 +156,21 @@ def count_due(connection: Connection, webhook: BatchWebhook, now: Microseconds) 
             statement,
             account_id=webhook.account_id,
             webhook_id=webhook.id,
-            now=now,
         ).scalar_one()
     )
 
 
-def postpone(connection: Connection, delivery: Delivery, until: Microseconds) -> bool:
+def postpone(connection: Connection, delivery: Delivery, seconds: float) -> bool:
     """Let a pending delivery wait without an attempt; False if it is not pending any more."""
     postponed = run(
         connection,
-        """
-        UPDATE deliveries SET next_attempt_at = :until
+        f"""
+        UPDATE deliveries SET next_attempt_at = {sql_now(connection)} + :span
         WHERE id = :delivery_id AND account_id = :account_id AND state = 'pending'
         """,
         delivery_id=delivery.id,
         account_id=delivery.account_id,
-        until=until,
+        span=int(seconds * SECOND),
     )
     return bool(postponed.rowcount)
 
@@ -163,15 +180,19 @@ def record(
     delivery: Delivery,
     attempt: Attempt,
     state: State,
-    next_attempt_at: Microseconds | None,
+    wait_seconds: float | None,
 ) -> bool:
-    """Keep an attempt and what follows from it; False if another one has been kept meanwhile."""
+    """Keep an attempt and what follows from it; False if another one has been kept meanwhile.
+
+    The next attempt is due after `wait_seconds`; None if there is none.
+    """
+    moment = sql_now(connection)
     kept = run(
         connection,
-        """
+        f"""
         UPDATE deliveries
-        SET state = :state, attempt_count = :number, next_attempt_at = :next_attempt_at,
-            touched_at = :now
+        SET state = :state, attempt_count = :number, next_attempt_at = {moment} + :span,
+            touched_at = {moment}
         WHERE id = :delivery_id AND account_id = :account_id
           AND state = 'pending' AND attempt_count = :number - 1
           AND attempts_before = :attempts_before
@@ -181,8 +202,7 @@ def record(
         attempts_before=delivery.attempts_before,
         state=state,
         number=attempt.number,
-        next_attempt_at=next_attempt_at,
-        now=attempt.attempted_at + attempt.duration,
+        span=None if wait_seconds is None else int(wait_seconds * SECOND),
     )
     if not kept.rowcount:
         return False
@@ -206,19 +226,18 @@ def record(
     return True
 
 
-def resend(connection: Connection, delivery: Delivery, now: Microseconds) -> bool:
+def resend(connection: Connection, delivery: Delivery) -> bool:
     """Begin the schedule of a delivery anew, at once; False if it is still pending."""
     changed = run(
         connection,
-        """
+        f"""
         UPDATE deliveries
-        SET state = 'pending', attempts_before = attempt_count, next_attempt_at = :now,
-            touched_at = :now
+        SET state = 'pending', attempts_before = attempt_count,
+            next_attempt_at = {sql_now(connection)}, touched_at = {sql_now(connection)}
         WHERE id = :delivery_id AND account_id = :account_id AND state <> 'pending'
         """,
         delivery_id=delivery.id,
         account_id=delivery.account_id,
-        now=now,
     )
     return bool(changed.rowcount)
 
@@ -228,15 +247,14 @@ def recover(
     webhook: BatchWebhook,
     since: Microseconds,
     count: int,
-    now: Microseconds,
 ) -> list[int]:
     """Begin the oldest exhausted deliveries of events since a moment anew; their keys."""
     rows = run(
         connection,
-        """
+        f"""
         UPDATE deliveries
-        SET state = 'pending', attempts_before = attempt_count, next_attempt_at = :now,
-            touched_at = :now
+        SET state = 'pending', attempts_before = attempt_count,
+            next_attempt_at = {sql_now(connection)}, touched_at = {sql_now(connection)}
         WHERE account_id = :account_id AND id IN (
             SELECT id FROM deliveries
             WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
@@ -248,22 +266,21 @@ def recover(
         webhook_id=webhook.id,
         since=since,
         count=count,
-        now=now,
     )
     return sorted(rows.scalars())
 
 
-def exhaust_all(connection: Connection, webhook: BatchWebhook, now: Microseconds) -> None:
+def exhaust_all(connection: Connection, webhook: BatchWebhook) -> None:
     """Try no more of what is pending for a webhook, because it is disabled."""
     run(
         connection,
-        """
-        UPDATE deliveries SET state = 'exhausted', next_attempt_at = NULL, touched_at = :now
+        f"""
+        UPDATE deliveries
+        SET state = 'exhausted', next_attempt_at = NULL, touched_at = {sql_now(connection)}
         WHERE account_id = :account_id AND batch_webhook_id = :webhook_id AND state = 'pending'
         """,
         account_id=webhook.account_id,
         webhook_id=webhook.id,
-        now=now,
     )
 
 

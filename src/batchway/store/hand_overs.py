@@ -6,9 +6,12 @@ holds it any more.
 
 from sqlalchemy import Connection
 
+from batchway.kit.clock import SECOND, Microseconds
 from batchway.model.step import Step, StepName
 from batchway.store.claims import is_free
 from batchway.store.database import run
+
+EARLY_MAX: Microseconds = 2 * SECOND  # a delayed hand-over may come early by this much
 
 
 def next_number(connection: Connection, name: StepName, worker: str) -> int | None:

@@ -16,7 +16,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
-from batchway.store import batches, leases
+from batchway.store import admission, batches, chunks, leases
 from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
 from batchway.surfaces.mailchimp.bodies.batches import BatchProgress
 from batchway.surfaces.threads import in_thread
@@ -72,10 +72,12 @@ class BatchEventCalls:
                 return _Sample(now, None)
             retried = batch.retry_of and batches.get(connection, batch.retry_of)
             sample = _Sample(now, batch, retry_of=retried.public_id if retried else "")
-            running = batches.count_running(connection, account_id)
+            running = admission.count_running(connection, account_id)
             is_any_ready = leases.is_any_ready(connection)
+            reason = chunks.find_reason(connection, batch)
         running_max = self.parts.limits.running_batches_per_account_max
-        waiting_for = _describe_wait(batch, running, running_max, is_any_ready=is_any_ready)
+        described = _describe_wait(batch, running, running_max, is_any_ready=is_any_ready)
+        waiting_for = f"{described} {reason}" if reason else described
         return replace(sample, waiting_for=waiting_for)
 
 

@@ -177,7 +177,7 @@ class BatchWebhookCalls:
                 changed = replace(changed, failing_since=None, disabled_reason=None)
             batch_webhooks.save(connection, changed)
             if not changed.enabled:
-                deliveries.exhaust_all(connection, changed, self.parts.clock())
+                deliveries.exhaust_all(connection, changed)
         return Response(200, webhook_body(changed, links, secret))
 
     def rotate_secret(self, request: Request, identity: Identity, links: Links) -> Response:

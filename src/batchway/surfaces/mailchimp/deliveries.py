@@ -133,7 +133,7 @@ class DeliveryCalls:
             webhook = find_webhook(connection, request, identity, locked=True)
             delivery = _find(connection, request, webhook)
             _check_enabled(webhook)
-            if not deliveries.resend(connection, delivery, self.parts.clock()):
+            if not deliveries.resend(connection, delivery):
                 detail = "The delivery is pending: it is tried again by itself."
                 raise conflict(detail)
             self.parts.hand_over(connection, Step.DELIVER, delivery.id)
@@ -149,7 +149,7 @@ class DeliveryCalls:
             webhook = find_webhook(connection, request, identity, locked=True)
             _check_enabled(webhook)
             most = limits.webhook_recovered_max
-            found = deliveries.recover(connection, webhook, since, most, self.parts.clock())
+            found = deliveries.recover(connection, webhook, since, most)
             for delivery_id in found:
                 self.parts.hand_over(connection, Step.DELIVER, delivery_id)
         return Response(200, Recovered(len(found)))

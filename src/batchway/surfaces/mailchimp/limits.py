@@ -9,7 +9,7 @@ from batchway.contract.response import Response
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.settable_limits import list_client_limits
-from batchway.store import batch_webhooks, batches, deliveries
+from batchway.store import admission, batch_webhooks, deliveries
 from batchway.surfaces.mailchimp.batches import Routes
 from batchway.surfaces.mailchimp.bodies.limits import LimitsBody, Usage
 
@@ -42,8 +42,8 @@ class LimitCalls:
         account_id = identity.account.id
         with self.parts.database.read() as connection:
             usage = Usage(
-                batches.count_pending(connection, account_id),
-                batches.count_running(connection, account_id),
+                admission.count_pending(connection, account_id),
+                admission.count_running(connection, account_id),
                 deliveries.count_undelivered(connection, account_id),
                 batch_webhooks.count(connection, account_id),
             )
