@@ -29,6 +29,9 @@ from tests.scripted_target import PAUSE, Broken, ScriptedTarget, Sent, read_hist
 from tests.steps import run_steps
 
 
+SEND_POINTS = [Event.SEND_BEFORE_COMMIT, Event.SEND_AFTER_COMMIT]
+
+
 class Died(Exception):
     """Ends a step as the death of its process would."""
 
@@ -113,7 +116,7 @@ class DiesEachSecondTime:
                 raise Died
 
 
-@pytest.mark.parametrize("point", [Event.SEND_BEFORE_COMMIT, Event.SEND_AFTER_COMMIT])
+@pytest.mark.parametrize("point", SEND_POINTS)
 def test_what_was_not_committed_is_sent_again(
     hand: ByHand, target: ScriptedTarget, point: Event
 ) -> None:
@@ -149,10 +152,13 @@ def test_an_operation_that_breaks_each_attempt(hand: ByHand) -> None:
     assert [200, 200, 504, 200, 200] == status_codes(results_of(hand, batch))
 
 
-def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", SEND_POINTS)
+def test_a_process_dies_while_it_sends(
+    server: Server, tmp_path: Path, point: Event
+) -> None:
     """Another one takes over: all operations get results, under the keys of the first."""
     history = tmp_path / "history"
-    trap = Trap(Event.SEND_BEFORE_COMMIT, tmp_path / "struck")
+    trap = Trap(point, tmp_path / "struck")
     variables = server.environment() | trap.laid()
     trap.set()
     with opened_by_hand(server, [ScriptedTarget().mount]) as hand:
@@ -168,7 +174,7 @@ def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path) -> None:
     assert {(each.position, each.key) for each in sent} == {
         (position, results[position].response["key"]) for position in range(3, 8)
     }
-    assert len(sent) > 5
+    assert (len(sent) > 5) == (point is Event.SEND_BEFORE_COMMIT)
 
 
 # --- Cancelling and deleting ---------------------------------------------------------------------

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from batchway.model.result import NoAnswer, NoAnswerReason
-
 TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
 
 
@@ -168,14 +166,24 @@ def no_room(retry_after_seconds: int = 60) -> Refused:
     )
 
 
-def no_answer(missing: NoAnswer) -> Refused:
-    """503 or 504: nothing answered the call, so the status is ours and not the receiver's.
+def not_sent(detail: str) -> Refused:
+    """503: the operation never reached its receiver, and had no effect.
 
-    The `type` is ours as well: no receiver's own problem can be taken for it. 503 means that the
-    call had no effect, 504 that it may have had one.
+    The `type` is ours, so that it is not taken for a problem of the receiver.
     """
-    status, title, kind = _NO_ANSWER[missing.reason]
-    return Refused(msgspec.structs.replace(problem(status, title, missing.detail), type=kind))
+    return _with_type("urn:batchway:not-sent", problem(503, "Not Sent", detail))
+
+
+def outcome_unknown(detail: str) -> Refused:
+    """504: the operation was sent, but no response came. It may have had an effect.
+
+    The `type` is ours, so that it is not taken for a problem of the receiver.
+    """
+    return _with_type("urn:batchway:outcome-unknown", problem(504, "Outcome Unknown", detail))
+
+
+def _with_type(own_type: str, found: Problem) -> Refused:
+    return Refused(msgspec.structs.replace(found, type=own_type))
 
 
 def database_busy(retry_after_seconds: int = 5) -> Refused:
@@ -195,10 +203,6 @@ def internal_error() -> Refused:
     return Refused(problem(500, "InternalServerError", detail))
 
 
-_NO_ANSWER = {
-    NoAnswerReason.NOT_SENT: (503, "Not Sent", "urn:batchway:not-sent"),
-    NoAnswerReason.UNKNOWN: (504, "Outcome Unknown", "urn:batchway:outcome-unknown"),
-}
 _SEE_ERRORS = (
     "The resource submitted could not be validated. For field-specific details, see the "
     "'errors' array."

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
-from batchway.errors import Refusal, RefusalKind
 from batchway.formats.base import Entry
 from batchway.kit import ids
 from batchway.lifecycle.chain import Chain
+from batchway.lifecycle.no_answer import explain_no_answer
 from batchway.lifecycle.pack import Packed, pack_results
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import NotRunning, postpone, record_results, report_recorded
@@ -25,15 +25,10 @@ from batchway.lifecycle.screen import screen
 from batchway.lifecycle.work import Work, load_work
 from batchway.model.operation import Operation
 from batchway.model.positions import Positions
-from batchway.model.result import NoAnswer, NoAnswerReason, Result
+from batchway.model.result import NoAnswer, Result
 from batchway.model.step import StepName
 from batchway.observers.base import Event
 from batchway.targets.base import OutgoingOperation, Postponed, Sending, SendingTarget, Slice
-
-_REFUSAL_KINDS = {
-    NoAnswerReason.NOT_SENT: RefusalKind.NOT_SENT,
-    NoAnswerReason.UNKNOWN: RefusalKind.OUTCOME_UNKNOWN,
-}
 
 
 def send_operations(
@@ -166,4 +161,4 @@ class _Transmission:
 def _render_result(parts: Parts, result: Result | NoAnswer) -> Result:
     if isinstance(result, Result):
         return result
-    return parts.render_refusal(Refusal(_REFUSAL_KINDS[result.reason], result.detail))
+    return parts.render_refusal(explain_no_answer(result))

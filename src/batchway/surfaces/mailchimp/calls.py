@@ -25,7 +25,6 @@ from batchway.contract.problems import (
     database_busy,
     internal_error,
     invalid_method_override,
-    no_answer,
     not_found,
     request_timeout,
     too_large,
@@ -38,6 +37,7 @@ from batchway.kit.clock import Clock
 from batchway.kit.ids import new_request_id
 from batchway.kit.logs import log_exception
 from batchway.limits import Limits
+from batchway.lifecycle.no_answer import explain_no_answer
 from batchway.model.account import Identity
 from batchway.model.result import NoAnswer
 from batchway.store.database import Database
@@ -135,7 +135,9 @@ class Calls:
     def _answer_by_target(self, request: Request, identity: Identity, links: Links) -> Response:
         caller = Caller(identity.account.id, identity.account.name, self.clock(), links)
         answer = self.targets.find(request.path).target.answer_single(caller, request)
-        return refusal(no_answer(answer)) if isinstance(answer, NoAnswer) else answer
+        if isinstance(answer, NoAnswer):
+            raise explain_no_answer(answer)
+        return answer
 
 
 @contextmanager

@@ -8,30 +8,28 @@ from batchway.contract.problems import (
     conflict,
     internal_error,
     invalid_fields,
-    no_answer,
     no_room,
+    not_sent,
     operation_cancelled,
+    outcome_unknown,
     too_many_requests,
 )
 from batchway.contract.response import encode
 from batchway.errors import Refusal, RefusalKind
-from batchway.model.result import NoAnswer, NoAnswerReason, Result
+from batchway.model.result import Result
 
 _WITH_DETAIL = {
     RefusalKind.WRONG: bad_request,
     RefusalKind.CONFLICT: conflict,
     RefusalKind.TOO_MANY: too_many_requests,
+    RefusalKind.NOT_SENT: not_sent,
+    RefusalKind.OUTCOME_UNKNOWN: outcome_unknown,
 }
 _WITH_WORDS_OF_THE_CONTRACT = {
     RefusalKind.NO_ROOM: no_room,
     RefusalKind.KEY_REVOKED: api_key_invalid,
     RefusalKind.CANCELLED: operation_cancelled,
     RefusalKind.FAILED: internal_error,
-}
-
-_NO_ANSWER_REASONS = {
-    RefusalKind.NOT_SENT: NoAnswerReason.NOT_SENT,
-    RefusalKind.OUTCOME_UNKNOWN: NoAnswerReason.UNKNOWN,
 }
 
 
@@ -41,8 +39,6 @@ def find_problem(refusal: Refusal) -> Refused:
         return invalid_fields(*(FieldError(*each) for each in refusal.fields.items()))
     if refusal.kind in _WITH_DETAIL:
         return _WITH_DETAIL[refusal.kind](refusal.detail)
-    if refusal.kind in _NO_ANSWER_REASONS:
-        return no_answer(NoAnswer(_NO_ANSWER_REASONS[refusal.kind], refusal.detail))
     return _WITH_WORDS_OF_THE_CONTRACT[refusal.kind]()
 
 
