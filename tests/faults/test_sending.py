@@ -28,7 +28,6 @@ from tests.scenario import Operation, Result, Server, until
 from tests.scripted_target import PAUSE, Broken, ScriptedTarget, Sent, read_history
 from tests.steps import run_steps
 
-
 SEND_POINTS = [Event.SEND_BEFORE_COMMIT, Event.SEND_AFTER_COMMIT]
 
 
@@ -153,9 +152,7 @@ def test_an_operation_that_breaks_each_attempt(hand: ByHand) -> None:
 
 
 @pytest.mark.parametrize("point", SEND_POINTS)
-def test_a_process_dies_while_it_sends(
-    server: Server, tmp_path: Path, point: Event
-) -> None:
+def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path, point: Event) -> None:
     """Another one takes over: all operations get results, under the keys of the first."""
     history = tmp_path / "history"
     trap = Trap(point, tmp_path / "struck")

@@ -36,8 +36,8 @@ from batchway.errors import ArchiveMissing, DatabaseBusy, Refusal
 from batchway.kit.clock import Clock
 from batchway.kit.ids import new_request_id
 from batchway.kit.logs import log_exception
-from batchway.limits import Limits
 from batchway.lifecycle.no_answer import explain_no_answer
+from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.result import NoAnswer
 from batchway.store.database import Database
