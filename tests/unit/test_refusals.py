@@ -13,6 +13,8 @@ STATUSES = {
     RefusalKind.KEY_REVOKED: 401,
     RefusalKind.CANCELLED: 499,
     RefusalKind.FAILED: 500,
+    RefusalKind.NOT_SENT: 503,
+    RefusalKind.OUTCOME_UNKNOWN: 504,
 }
 
 
