@@ -199,10 +199,8 @@ class World:
         """
         target = BuiltinTarget(self.database, AudienceSettings())
         screened, caller = screen(self.operations(calls), render_refusal), self.caller(now)
-        operations = screened.admitted
         results: list[Result] = []
-        while len(results) < len(operations):
-            left = operations[len(results) :]
+        while left := screened.admitted[len(results) :]:
             try:
                 plan = None if is_crowded else target.plan(caller, left)
             except Stale:
