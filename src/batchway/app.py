@@ -10,12 +10,11 @@ from pathlib import Path
 from sqlalchemy import make_url
 from starlette.applications import Starlette
 
-from batchway.archives.disk import DiskArchive
 from batchway.audience.lists.deletion import purge_deleted_lists
 from batchway.audience.routes import table
 from batchway.audience.settings import AudienceSettings
 from batchway.contract.result_links import ResultLinks
-from batchway.database_setup import check_tables, open_database
+from batchway.database_setup import check_tables, open_archive, open_database
 from batchway.engine import books
 from batchway.engine.hand_overs import HandOvers
 from batchway.engine.worker import RunSteps, Worker
@@ -23,6 +22,7 @@ from batchway.errors import SettingsError
 from batchway.formats.base import Format
 from batchway.formats.file_per_operation import FilePerOperation
 from batchway.formats.one_document import OneDocument
+from batchway.installation import join_installation
 from batchway.kit.clock import Clock, system_clock
 from batchway.kit.egress import Egress
 from batchway.kit.ids import new_process_name
@@ -32,7 +32,7 @@ from batchway.lifecycle.deliver import Deliver
 from batchway.lifecycle.idle_claims import release_idle_claims
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.steps import batch_steps
-from batchway.lifecycle.sweep import drop_orphans, sweep
+from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import BUILTIN_TARGET
 from batchway.model.step import Step
 from batchway.observers.base import Observers
@@ -64,7 +64,8 @@ class App:
     parts: Parts
 
     def asgi(self) -> Starlette:
-        """The HTTP surface."""
+        """The HTTP surface. Raises OtherInstallation as a worker does."""
+        self._join_installation()
         parts = self.parts
         result_links = self._result_links()
         own = own_calls(parts, result_links, self._egress(), self._sealer())
@@ -90,8 +91,11 @@ class App:
         return Worker(self.parts.worker, self.database, self.hand_overs, self._steps())
 
     def start(self, worker: Worker) -> None:
-        """Let a worker take work, and take its turn as caretaker."""
-        drop_orphans(self.parts)
+        """Let a worker take work, and take its turn as caretaker.
+
+        Raises OtherInstallation if its archives or its secret key are not those of the others.
+        """
+        self._join_installation()
         worker.start(partial(release_idle_claims, self.parts), self._sweep)
 
     def _sweep(self) -> None:
@@ -105,9 +109,13 @@ class App:
         deliver = Deliver(parts, self._egress(), self._sealer(), events)
         return {**batch_steps(parts), Step.DELIVER: deliver.run}
 
+    def _join_installation(self) -> None:
+        join_installation(self.database, self.parts.archive, self.settings.secret_keys())
+
     def _result_links(self) -> ResultLinks:
         signer = Signer(self.settings.secret_keys())
-        return ResultLinks(signer, self.parts.clock, self.parts.limits.result_link_seconds)
+        parts = self.parts
+        return ResultLinks(signer, parts.archive, parts.clock, parts.limits.result_link_seconds)
 
     def _sealer(self) -> Sealer:
         return Sealer(self.settings.secret_keys())
@@ -141,7 +149,7 @@ def open_app(
     audience = BuiltinTarget(database, AudienceSettings(settings.refuse_fake_addresses))
     parts = Parts(
         database=database,
-        archive=DiskArchive(settings.archive_folder),
+        archive=open_archive(settings),
         targets=TargetTable([Mount(ROOT, BUILTIN_TARGET, audience), *more_targets]),
         clock=clock or system_clock,
         hand_over=hand_overs,

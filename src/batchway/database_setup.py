@@ -1,11 +1,14 @@
-"""Opens the database that the settings name, and brings its tables up to date.
+"""Opens the database and the archives that the settings name, and prepares them for a start.
 
 It loads neither the HTTP surfaces nor the audience, except for the place of the migrations of the
 audience's tables, so that a process that only prepares the database starts quickly.
 """
 
+from batchway.archives.base import Archive
+from batchway.archives.disk import DiskArchive
 from batchway.audience.schema import MIGRATIONS
 from batchway.engine import installation
+from batchway.installation import forget_installation, join_installation
 from batchway.kit.clock import Clock
 from batchway.settings import Settings, prepare_data_folder
 from batchway.store import migrate
@@ -19,12 +22,37 @@ def open_database(settings: Settings, clock: Clock | None = None) -> Database:
     return Database(settings.database, clock)
 
 
-def migrate_database(settings: Settings) -> None:
-    """Bring our tables and the engine's up to date. May be called any number of times."""
+def open_archive(settings: Settings) -> Archive:
+    """Open the archive store."""
+    return DiskArchive(settings.archive_folder)
+
+
+def migrate_database(settings: Settings, *, forgets_installation: bool = False) -> None:
+    """Bring our tables and the engine's up to date. May be called any number of times.
+
+    With `forgets_installation` the next process that starts decides what all must share.
+    """
     database = open_database(settings)
     try:
         migrate.migrate(database, [MIGRATIONS])
         installation.prepare(database)
+        if forgets_installation:
+            forget_installation(database)
+    finally:
+        database.close()
+
+
+def prepare_installation(settings: Settings) -> None:
+    """Join the installation before the processes that the caller starts; see `installation.py`.
+
+    All processes of an embedded one share its data folder, which the caller has locked. So they
+    need not agree with an earlier start: a folder that was restored without its secret key works.
+    """
+    database = open_database(settings)
+    try:
+        if settings.is_embedded:
+            forget_installation(database)
+        join_installation(database, open_archive(settings), settings.secret_keys())
     finally:
         database.close()
 

@@ -4,6 +4,7 @@ BatchwayError
 ├── SettingsError        a setting is missing or wrong; says which and what to do
 ├── SchemaError          the database's schema is not the one this version needs
 ├── DataFolderInUse      another process tree holds the data folder
+├── OtherInstallation    the process does not share what the others share: archives, secret key
 ├── Refusal              the core does not do what a client asked for; has a kind
 ├── DatabaseBusy         a lock or a connection was not free in time
 ├── ArchiveMissing       the archive store has nothing under a key
@@ -30,6 +31,10 @@ class SchemaError(BatchwayError):
 
 class DataFolderInUse(BatchwayError):
     """A second process tree was started on one data folder."""
+
+
+class OtherInstallation(BatchwayError):
+    """The archives or the secret key of this process are not those of the other processes."""
 
 
 class RefusalKind(Enum):

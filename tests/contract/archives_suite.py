@@ -37,6 +37,22 @@ class ArchiveSuite:
 
         assert free_bytes is None or free_bytes > 0
 
+    def test_identity_is_made_once(self, archive: Archive) -> None:
+        """All who use the store get the same id, also when several ask for it first at once."""
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(lambda _: archive.get_identity(), range(8)))
+
+        assert found == {archive.get_identity()}
+        assert [] == list(archive.keys())
+        assert 0 == archive.sweep_temporary(0)
+
+    def test_link_is_a_url_or_none(self, archive: Archive) -> None:
+        """A store that serves archives itself gives a URL; else the API serves them."""
+        archive.write(KEY, [b"a"])
+        link = archive.link(KEY, 600)
+
+        assert link is None or link.startswith(("http://", "https://"))
+
     def test_no_parts_make_an_empty_archive(self, archive: Archive) -> None:
         """Nothing is something, too."""
         assert 0 == archive.write(KEY, [])
@@ -187,6 +203,7 @@ class ArchiveSuite:
             lambda: archive.size(key),
             lambda: archive.read_range(key, 0, 1),
             lambda: archive.delete(key),
+            lambda: archive.link(key, 600),
         ):
             with pytest.raises(ValueError, match="archive key"):
                 call()

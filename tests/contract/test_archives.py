@@ -41,6 +41,15 @@ class TestDiskArchive(ArchiveSuite):
 
         assert [KEY] == list(DiskArchive(tmp_path / "archives").keys())
 
+    def test_identity_stays_in_the_folder(self, archive: DiskArchive, tmp_path: Path) -> None:
+        """A moved folder keeps its identity; another folder has another one."""
+        identity = archive.get_identity()
+
+        (tmp_path / "archives").rename(tmp_path / "moved")
+
+        assert identity == DiskArchive(tmp_path / "moved").get_identity()
+        assert identity != DiskArchive(tmp_path / "archives").get_identity()
+
     def test_strange_files_are_left_alone(self, archive: DiskArchive, tmp_path: Path) -> None:
         """What does not bear an archive's name is neither listed nor swept."""
         for name in ("notes.txt", "A.tar.gz", "a.tar.gz.bak", "lost.writing"):

@@ -60,7 +60,9 @@ class Delivering:
     def _wire(self) -> None:
         parts, keys = self.hand.parts, self.hand.app.settings.secret_keys()
         egress, sealer = Egress(LOOPBACK), Sealer(keys)
-        result_links = ResultLinks(Signer(keys), parts.clock, parts.limits.result_link_seconds)
+        result_links = ResultLinks(
+            Signer(keys), parts.archive, parts.clock, parts.limits.result_link_seconds
+        )
         self.deliver = Deliver(parts, egress, sealer, MailchimpEvents(result_links, BASE))
         self._calls = own_calls(parts, result_links, egress, sealer)
 

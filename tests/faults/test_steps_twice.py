@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import text
 
 from batchway.archives.disk import DiskArchive
+from batchway.installation import join_installation
 from batchway.kit.clock import system_clock
 from batchway.lifecycle.delete import delete_batch
-from batchway.lifecycle.sweep import drop_orphans, sweep
+from batchway.lifecycle.housekeeping import keep_house
+from batchway.lifecycle.sweep import sweep
 from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.step import Step, StepName, WrittenHandOver
@@ -233,7 +235,9 @@ def test_an_archive_without_a_batch_is_dropped(hand: ByHand) -> None:
     run(hand.parts, batch.id)
     hand.parts.archive.write("0123456789", [b"orphan"])
 
-    hand.twice(lambda: drop_orphans(hand.parts))
+    join_installation(hand.parts.database, hand.parts.archive, [b"key"])
+
+    hand.twice(lambda: keep_house(hand.parts))
 
     assert [batch.public_id] == list(hand.parts.archive.keys())
 

@@ -156,7 +156,12 @@ class Bench:
         self._addresses = 0
         settings = place.app.settings
         sealer = Sealer(settings.secret_keys())
-        links = ResultLinks(Signer(settings.secret_keys()), self.clock, Limits.result_link_seconds)
+        links = ResultLinks(
+            Signer(settings.secret_keys()),
+            place.app.parts.archive,
+            self.clock,
+            Limits.result_link_seconds,
+        )
         self.deliver = Deliver(self.parts, self.outside, sealer, MailchimpEvents(links, BASE))
         self._webhook_calls = BatchWebhookCalls(
             self.parts, UrlChecks(self.parts, self.outside), sealer

@@ -49,6 +49,21 @@ class Archive(Protocol):
         """The keys of all whole archives, in no order; writes and deletes may go on meanwhile."""
         ...
 
+    def get_identity(self) -> str:
+        """An id of this store, made at the first call and kept in the store.
+
+        All who use the same store get the same one, whatever they call its place; so an archive
+        store that was moved keeps it. Raises ArchiveUnwritable if the store cannot keep it.
+        """
+        ...
+
+    def link(self, key: str, seconds: int) -> str | None:
+        """A URL under which a client can download the archive for so long.
+
+        None if the store has no such URLs: then the API serves the archive itself.
+        """
+        ...
+
     def free_bytes(self) -> int | None:
         """How much more can be stored, or None where there is no telling."""
         ...

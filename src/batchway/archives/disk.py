@@ -5,18 +5,21 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from batchway.archives.base import check_key
 from batchway.errors import ArchiveMissing, ArchiveUnwritable
 from batchway.kit.clock import SECOND, Clock, system_clock
+from batchway.kit.ids import new_archive_id
 
 _SUFFIX = ".tar.gz"
 _TEMPORARY_SUFFIX = ".writing"
 _ARCHIVE_FILE = re.compile(r"([0-9a-z]{1,40})\.tar\.gz")
 _TEMPORARY_FILE = re.compile(r"[0-9a-z]{1,40}\.[^.]+\.writing")
 _FOLDER_MODE = 0o700
+_IDENTITY_FILE = "identity"
 
 
 class DiskArchive:
@@ -77,6 +80,28 @@ class DiskArchive:
             if match := _ARCHIVE_FILE.fullmatch(name):
                 yield match[1]
 
+    def get_identity(self) -> str:
+        """The content of the identity file, which the first process makes.
+
+        The id is written before the file gets its name, so that no reader sees half of it.
+        """
+        path = self._folder / _IDENTITY_FILE
+        try:
+            if not path.exists():
+                self._write_identity(path)
+            return path.read_text().strip()
+        except OSError as error:
+            message = (
+                f"The identity of the archive folder {path} could not be read or written: "
+                f"{error.strerror or error}. Check the folder's permissions."
+            )
+            raise ArchiveUnwritable(message) from error
+
+    def link(self, key: str, seconds: int) -> None:
+        """None: the API serves the files."""
+        check_key(key)
+        del seconds
+
     def free_bytes(self) -> int:
         """What is left on the folder's file system for this user."""
         return shutil.disk_usage(self._folder).free
@@ -105,6 +130,17 @@ class DiskArchive:
             raise
         _sync_folder(self._folder)
         return written
+
+    def _write_identity(self, path: Path) -> None:
+        descriptor, name = tempfile.mkstemp(_TEMPORARY_SUFFIX, "identity.", self._folder)
+        temporary = Path(name)
+        try:
+            _write_and_sync(descriptor, [new_archive_id().encode()])
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(self._folder)
 
     def _file_names(self) -> Iterator[str]:
         with os.scandir(self._folder) as entries:

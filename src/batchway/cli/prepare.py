@@ -7,7 +7,7 @@ for as long as that runs.
 import typer
 
 from batchway.cli.operator_options import start_process
-from batchway.database_setup import check_database, migrate_database
+from batchway.database_setup import check_database, migrate_database, prepare_installation
 from batchway.supervisor import follow_supervisor
 
 
@@ -17,9 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare_command() -> None:
-    """Bring an embedded database up to date; check that any other one is."""
+    """Bring an embedded database up to date, check any other one, and join the installation."""
     settings = start_process()
     follow_supervisor()
     if settings.is_embedded:
         migrate_database(settings)
     check_database(settings)
+    prepare_installation(settings)

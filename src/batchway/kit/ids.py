@@ -22,6 +22,11 @@ def new_process_name(kind: str) -> str:
     return f"{kind}-{secrets.token_hex(8)}"
 
 
+def new_archive_id() -> str:
+    """The identity of an archive store."""
+    return secrets.token_hex(16)
+
+
 def new_request_id() -> str:
     """The id that a reply and its log line share."""
     return str(uuid.uuid4())

@@ -13,6 +13,7 @@ from batchway import limits
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.admit import first_step
 from batchway.lifecycle.chain import chunk_step
+from batchway.lifecycle.housekeeping import keep_house
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Status, is_small
 from batchway.model.step import Step, StepName, WrittenHandOver
@@ -23,7 +24,6 @@ FindLost = Callable[[Sequence[WrittenHandOver]], Sequence[StepName]]
 
 _ROWS_AT_ONCE = 1_000
 _BATCHES_AT_ONCE = 100
-_TEMPORARY_SECONDS = 60 * 60.0
 
 
 _Row = TypeVar("_Row", WaitingBatch, WaitingChunk, WaitingDelivery)
@@ -37,7 +37,7 @@ def sweep(parts: Parts, find_lost: FindLost) -> None:
                 parts.hand_over(connection, *name)
     _remove_batches(parts)
     _remove_old_rows(parts)
-    parts.archive.sweep_temporary(_TEMPORARY_SECONDS)
+    keep_house(parts)
 
 
 def _waiting_steps(parts: Parts) -> Iterator[list[WrittenHandOver]]:
@@ -104,12 +104,3 @@ def _remove_old_rows(parts: Parts) -> None:
     with parts.database.write() as connection:
         idempotency_keys.remove_old(connection, now - parts.limits.idempotency_key_seconds * SECOND)
         deliveries.remove_tests(connection, parts.get_results_since())
-
-
-def drop_orphans(parts: Parts) -> None:
-    """Delete archives whose batch is gone: their writer died between file and commit."""
-    for key in list(parts.archive.keys()):
-        with parts.database.read() as connection:
-            is_known = batches.exists(connection, key)
-        if not is_known:
-            parts.archive.delete(key)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from batchway.kit.clock import Microseconds
 from batchway.kit.ids import new_public_id
 from batchway.model.webhook import BatchWebhook
+from batchway.store import deliveries
 from batchway.store.database import for_share, for_update, run
 
 _COLUMNS = """id, account_id, public_id, url, enabled, signing_enabled, secret, old_secret,
@@ -160,24 +161,13 @@ def save(connection: Connection, webhook: BatchWebhook) -> None:
 
 def delete(connection: Connection, webhook: BatchWebhook) -> None:
     """Delete a webhook with its deliveries."""
-    for statement in _DELETIONS:
-        run(connection, statement, account_id=webhook.account_id, webhook_id=webhook.id)
-
-
-_DELETIONS = (
-    """
-    DELETE FROM delivery_attempts
-    WHERE account_id = :account_id AND delivery_id IN (
-        SELECT id FROM deliveries
-        WHERE account_id = :account_id AND batch_webhook_id = :webhook_id)
-    """,
-    """
-    DELETE FROM deliveries WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
-    """,
-    """
-    DELETE FROM batch_webhooks WHERE account_id = :account_id AND id = :webhook_id
-    """,
-)
+    deliveries.remove_of_webhook(connection, webhook.account_id, webhook.id)
+    run(
+        connection,
+        "DELETE FROM batch_webhooks WHERE account_id = :account_id AND id = :webhook_id",
+        account_id=webhook.account_id,
+        webhook_id=webhook.id,
+    )
 
 
 def _webhook(row: Any) -> BatchWebhook:  # noqa: ANN401 - a database row

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from batchway.kit.clock import Microseconds
 from batchway.kit.ids import new_public_id
 from batchway.model.batch import Batch, Status
+from batchway.store import deliveries
 from batchway.store.claims import is_free
 from batchway.store.database import any_of, run, sql_now, values_for
 
@@ -416,17 +417,8 @@ def expired(connection: Connection, since: Microseconds, count: int) -> list[Bat
 
 def remove(connection: Connection, batch: Batch) -> None:
     """Delete a batch and all that belongs to it."""
-    run(
-        connection,
-        """
-        DELETE FROM delivery_attempts
-        WHERE account_id = :account_id AND delivery_id IN (
-            SELECT id FROM deliveries WHERE account_id = :account_id AND batch_id = :batch_id)
-        """,
-        batch_id=batch.id,
-        account_id=batch.account_id,
-    )
-    for table in ("segment_data", "segments", "chunks", "batch_inputs", "deliveries"):
+    deliveries.remove_of_batch(connection, batch.account_id, batch.id)
+    for table in ("segment_data", "segments", "chunks", "batch_inputs"):
         run(
             connection,
             f"DELETE FROM {table} WHERE batch_id = :batch_id AND account_id = :account_id",

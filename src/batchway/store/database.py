@@ -27,6 +27,8 @@ SQLITE_PRAGMAS = (
     "PRAGMA page_size = 16384",  # set before the file is made; larger pages suit bulk writes
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit that was answered survives a loss of power
+    # For the engine's tables: their rows go with their workflow. Ours declare no keys: each insert
+    # of a result would look up its batch, and rows that belong together are deleted together here.
     "PRAGMA foreign_keys = ON",
     "PRAGMA wal_autocheckpoint = 4096",  # pages: 64 MB; a chunk rarely pays for a checkpoint
     "PRAGMA journal_size_limit = 134217728",

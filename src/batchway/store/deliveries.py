@@ -284,24 +284,44 @@ def exhaust_all(connection: Connection, webhook: BatchWebhook) -> None:
     )
 
 
+def remove_of_batch(connection: Connection, account_id: int, batch_id: int) -> None:
+    """Delete the deliveries of a batch with their attempts."""
+    condition = "account_id = :account_id AND batch_id = :batch_id"
+    _remove(connection, condition, account_id=account_id, batch_id=batch_id)
+
+
+def remove_of_webhook(connection: Connection, account_id: int, webhook_id: int) -> None:
+    """Delete the deliveries of a webhook with their attempts."""
+    condition = "account_id = :account_id AND batch_webhook_id = :webhook_id"
+    _remove(connection, condition, account_id=account_id, webhook_id=webhook_id)
+
+
 def remove_tests(connection: Connection, fired_before: Microseconds) -> None:
     """Delete old test events; the others go with their batches."""
+    _remove(connection, "batch_id IS NULL AND fired_at < :fired_before", fired_before=fired_before)
+
+
+def _remove(connection: Connection, condition: str, **values: int) -> None:
+    """Delete deliveries first, then their attempts: the order in which `record` writes them.
+
+    So an attempt that is being recorded is either complete, and deleted here, or it finds no
+    delivery. In the other order it could be written between the two, and would never be deleted.
+    """
+    removed = run(
+        connection,
+        f"""
+        DELETE FROM deliveries WHERE {condition} RETURNING id
+        -- no account: the condition of the caller has it, but the sweep works for all accounts
+        """,
+        **values,
+    ).scalars()
     run(
         connection,
-        """
-        DELETE FROM delivery_attempts WHERE delivery_id IN (
-            SELECT id FROM deliveries WHERE batch_id IS NULL AND fired_at < :fired_before)
-        -- no account: the sweep works for all accounts
+        f"""
+        DELETE FROM delivery_attempts WHERE delivery_id {any_of(connection, "ids")}
+        -- no account: these are the attempts of the deliveries above
         """,
-        fired_before=fired_before,
-    )
-    run(
-        connection,
-        """
-        DELETE FROM deliveries WHERE batch_id IS NULL AND fired_at < :fired_before
-        -- no account: the sweep works for all accounts
-        """,
-        fired_before=fired_before,
+        ids=values_for(connection, removed),
     )
 
 

@@ -1,0 +1,168 @@
+"""What all processes of an installation share: archives and secret key, compared at the start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from batchway.app import open_app
+from batchway.archives.disk import DiskArchive
+from batchway.contract.result_links import ResultLinks
+from batchway.database_setup import migrate_database, prepare_installation
+from batchway.errors import OtherInstallation
+from batchway.installation import forget_installation, join_installation
+from batchway.kit.clock import SECOND
+from batchway.kit.signing import Signer
+from batchway.lifecycle.sweep import sweep
+from batchway.observers.base import Event, Field, Observers
+from batchway.settings import load
+from tests.faults.by_hand import BASE, ByHand
+from tests.scenario import SECRET_KEY
+from tests.steps import run
+
+OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
+HOUR_SECONDS = 3_600
+
+
+def test_processes_with_the_same_archives_and_key_join(hand: ByHand, tmp_path: Path) -> None:
+    """The first process decides; each other one finds that it shares the same."""
+    for _ in range(3):
+        join_installation(hand.parts.database, DiskArchive(tmp_path / "one"), [OLD])
+
+
+def test_other_archive_folder_is_refused(hand: ByHand, tmp_path: Path) -> None:
+    """A process whose archives would go elsewhere does not start, and changes nothing."""
+    database = hand.parts.database
+    join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
+
+    for _ in range(2):
+        with pytest.raises(OtherInstallation, match=r"kept in another folder .* --data-dir"):
+            join_installation(database, DiskArchive(tmp_path / "two"), [OLD])
+    join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
+
+
+def test_api_and_worker_with_another_data_folder_are_refused(hand: ByHand, tmp_path: Path) -> None:
+    """The surface and a worker of one database need the same data folder."""
+    hand.app.asgi()
+    other = load(
+        data_dir=tmp_path / "other",
+        database_url=hand.app.settings.database,
+        secret_key=SECRET_KEY,
+    )
+
+    app = open_app(other)
+    try:
+        with pytest.raises(OtherInstallation, match="another folder"):
+            app.asgi()
+        with pytest.raises(OtherInstallation, match="another folder"):
+            app.start(app.worker())
+    finally:
+        app.close()
+
+
+def test_moved_archive_folder_is_the_same(hand: ByHand, tmp_path: Path) -> None:
+    """The identity is in the folder, whatever its path is."""
+    join_installation(hand.parts.database, DiskArchive(tmp_path / "one"), [OLD])
+
+    (tmp_path / "one").rename(tmp_path / "two")
+
+    join_installation(hand.parts.database, DiskArchive(tmp_path / "two"), [OLD])
+
+
+def test_secret_key_is_rotated(hand: ByHand, tmp_path: Path) -> None:
+    """A process that knows the signing key among others joins, and its first key signs then."""
+    database, archive = hand.parts.database, DiskArchive(tmp_path / "one")
+    join_installation(database, archive, [OLD])
+
+    join_installation(database, archive, [NEW, OLD])
+
+    join_installation(database, archive, [NEW])
+    with pytest.raises(OtherInstallation, match="put the new key first"):
+        join_installation(database, archive, [OLD])
+
+
+def test_other_secret_key_is_refused(hand: ByHand, tmp_path: Path) -> None:
+    """A process that signs with a key of its own does not start; no message shows a key."""
+    database, archive = hand.parts.database, DiskArchive(tmp_path / "one")
+    join_installation(database, archive, [NEW, OLD])
+
+    with pytest.raises(OtherInstallation) as raised:
+        join_installation(database, archive, [OTHER])
+
+    assert OTHER.decode() not in str(raised.value)
+    join_installation(database, archive, [NEW])
+
+
+def test_forgotten_installation_is_decided_anew(hand: ByHand, tmp_path: Path) -> None:
+    """After both were lost, the next process decides."""
+    database = hand.parts.database
+    join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
+
+    forget_installation(database)
+
+    join_installation(database, DiskArchive(tmp_path / "two"), [NEW])
+    with pytest.raises(OtherInstallation):
+        join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
+
+
+def test_data_folder_restored_without_its_key_starts(tmp_path: Path) -> None:
+    """`serve` has locked its data folder, and decides what its own processes share."""
+    migrate_database(load(data_dir=tmp_path))
+
+    for key in (OLD, NEW):
+        prepare_installation(load(data_dir=tmp_path, secret_key=key.decode()))
+
+
+# --- Housekeeping and links ----------------------------------------------------------------------
+
+
+@dataclass
+class Recorder:
+    """Notes what the housekeeping has removed."""
+
+    removed: list[tuple[Field, Field]] = field(default_factory=list)
+
+    def observe(self, event: Event, fields: Mapping[str, Field]) -> None:
+        """Note the counts."""
+        if event is Event.HOUSEKEEPING_DONE:
+            self.removed.append((fields["archives"], fields["temporary_files"]))
+
+
+def test_housekeeping_is_done_once_an_hour(hand: ByHand) -> None:
+    """However many rounds and processes there are, the archives are searched once an hour."""
+    recorder = Recorder()
+    parts = replace(hand.parts, observe=Observers([recorder]))
+    join_installation(parts.database, parts.archive, [OLD])
+    parts.archive.write("0123456789", [b"orphan"])
+
+    for seconds in (0, 2, HOUR_SECONDS - 3, 1, 1):
+        hand.clock.now += seconds * SECOND
+        sweep(parts, lambda _written: [])
+        join_installation(parts.database, parts.archive, [OLD])
+
+    assert [(1, 0), (0, 0)] == recorder.removed
+    assert [] == list(parts.archive.keys())
+
+
+class LinkingArchive(DiskArchive):
+    """An archive store that serves its archives itself."""
+
+    def link(self, key: str, seconds: int) -> str:  # type: ignore[override]
+        """A URL of its own."""
+        return f"https://store.example.com/{key}?seconds={seconds}"
+
+
+def test_link_of_an_archive_store_is_used(hand: ByHand, tmp_path: Path) -> None:
+    """A store that serves archives is linked to; for one that does not, the API is."""
+    batch = hand.submit(hand.additions(1))
+    run(hand.parts, batch.id)
+    finished = hand.batch(batch)
+    assert finished
+    disk = ResultLinks(Signer((OLD,)), hand.parts.archive, hand.clock, 600)
+
+    own = disk.url(finished, BASE)
+    theirs = replace(disk, archive=LinkingArchive(tmp_path / "linking")).url(finished, BASE)
+
+    assert own.startswith(f"{BASE}/results/{batch.public_id}-response.tar.gz?t=")
+    assert f"https://store.example.com/{batch.public_id}?seconds=600" == theirs
