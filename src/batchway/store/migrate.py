@@ -20,13 +20,16 @@ from batchway.store.database import Database
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(database: Database, folders: Sequence[Path] = ()) -> None:
-    """Run the migrations that are missing. May be called any number of times, by any process."""
+def migrate(database: Database, folders: Sequence[Path] = (), revision: str = "heads") -> None:
+    """Run the migrations that are missing, up to a revision; by default up to the newest ones.
+
+    May be called any number of times, by any process.
+    """
     with database.write() as connection:
         if not database.is_sqlite:
             # One process migrates at a time; on SQLite, the write lock ensures that.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7301)")
-        command.upgrade(_make_config(folders, connection), "heads")
+        command.upgrade(_make_config(folders, connection), revision)
 
 
 def check(database: Database, folders: Sequence[Path] = ()) -> None:
