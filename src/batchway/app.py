@@ -14,6 +14,7 @@ from batchway.audience.lists.deletion import purge_deleted_lists
 from batchway.audience.routes import table
 from batchway.audience.settings import AudienceSettings
 from batchway.contract.result_links import ResultLinks
+from batchway.contract.version import API_PREFIX
 from batchway.database_setup import check_tables, open_archive, open_database
 from batchway.engine import books
 from batchway.engine.hand_overs import HandOvers
@@ -41,15 +42,17 @@ from batchway.observers.log import LogObserver
 from batchway.settable_limits import set_limits
 from batchway.settings import Settings
 from batchway.store.database import Database
+from batchway.surfaces.base import Surface
 from batchway.surfaces.connections import Connections
 from batchway.surfaces.documentation import Documentation
 from batchway.surfaces.health import Health
+from batchway.surfaces.mailchimp.authentication import authenticate
 from batchway.surfaces.mailchimp.calls import Calls
 from batchway.surfaces.mailchimp.refusals import render_refusal
-from batchway.surfaces.mailchimp.routes import own_calls
+from batchway.surfaces.mailchimp.routes import make_routes
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from batchway.surfaces.result_downloads import ResultDownloads
-from batchway.surfaces.server import asgi_app
+from batchway.surfaces.server import make_asgi_app
 from batchway.targets.builtin import BuiltinTarget
 from batchway.targets.table import ROOT, Mount, TargetTable
 
@@ -68,23 +71,27 @@ class App:
         self._join_installation()
         parts = self.parts
         result_links = self._result_links()
-        own = own_calls(parts, result_links, self._egress(), self._sealer())
+        routes = make_routes(parts, result_links, self._egress(), self._sealer())
+        surface = Surface(
+            prefix=API_PREFIX,
+            authenticate=partial(authenticate, self.database),
+            targets=parts.targets,
+            limits=parts.limits,
+            public_url=self.settings.public_url,
+        )
         connections = Connections(parts.limits.requests_per_key_max, "requests of an API key")
         calls = Calls(
-            self.database,
-            parts.targets,
-            own,
+            surface,
+            routes,
             parts.clock,
-            self.settings.public_url,
             connections,
             Connections(parts.limits.event_streams_per_key_max, "event streams of an API key"),
-            parts.limits,
         )
         results = ResultDownloads(parts, result_links, connections)
         documentation = Documentation(
-            [("Audience", table()), ("Batches", own)], self.settings.public_url
+            [("Audience", table()), ("Batches", routes)], self.settings.public_url
         )
-        return asgi_app(calls, results, Health(self.database), documentation)
+        return make_asgi_app([calls], results, Health(self.database), documentation)
 
     def worker(self) -> Worker:
         """The worker of this process, not started yet."""

@@ -19,6 +19,7 @@ from batchway.contract.problems import Refused
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode_body, refusal
 from batchway.contract.result_links import ResultLinks
+from batchway.contract.routing import RouteTable
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.kit.egress import Egress
 from batchway.kit.sealing import Sealer
@@ -26,8 +27,8 @@ from batchway.kit.signing import Signer
 from batchway.lifecycle.deliver import Deliver
 from batchway.model.batch import Batch
 from batchway.store import accounts
-from batchway.surfaces.mailchimp.batch_intake import Intake
-from batchway.surfaces.mailchimp.routes import OwnCalls, own_calls
+from batchway.surfaces.mailchimp.route import Route
+from batchway.surfaces.mailchimp.routes import make_routes
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.postgres import Postgres
@@ -47,7 +48,7 @@ class Delivering:
 
     hand: ByHand
     deliver: Deliver = field(init=False)
-    _calls: OwnCalls = field(init=False)
+    _calls: RouteTable[Route] = field(init=False)
 
     def __post_init__(self) -> None:
         self._wire()
@@ -64,7 +65,7 @@ class Delivering:
             Signer(keys), parts.archive, parts.clock, parts.limits.result_link_seconds
         )
         self.deliver = Deliver(parts, egress, sealer, MailchimpEvents(result_links, BASE))
-        self._calls = own_calls(parts, result_links, egress, sealer)
+        self._calls = make_routes(parts, result_links, egress, sealer)
 
     def another_account(self) -> "Delivering":
         """The same process's step, for an account that nobody else uses."""
@@ -140,9 +141,9 @@ class Delivering:
 
     def _answer(self, request: Request) -> Response:
         try:
-            answer, request.path_params = self._calls.match(request.method, request.path)
-            assert not isinstance(answer, Intake)
-            return answer(request, self.hand.identity, Links(BASE))
+            route, request.path_params = self._calls.match(request.method, request.path)
+            assert route.answer
+            return route.answer(request, self.hand.identity, Links(BASE))
         except Refused as refused:
             return refusal(refused)
 

@@ -13,7 +13,7 @@ from batchway.contract.routing import RouteTable
 from batchway.openapi.document import document
 from batchway.surfaces.documentation_curl import curl
 from batchway.surfaces.documentation_page import page
-from batchway.surfaces.mailchimp.routes import own_calls
+from batchway.surfaces.mailchimp.routes import make_routes
 
 NOTHING: Any = None  # nobody calls the handlers here
 
@@ -48,7 +48,7 @@ def operation(method: str, description: Described | None) -> Any:
 
 def every_call() -> dict[str, Any]:
     """The document of all that this server answers."""
-    own = own_calls(NOTHING, NOTHING, NOTHING, NOTHING)
+    own = make_routes(NOTHING, NOTHING, NOTHING, NOTHING)
     return document([("Audience", table()), ("Batches", own)], "1.2.3")
 
 
@@ -60,7 +60,7 @@ def test_the_document_of_every_call_is_openapi() -> None:
 def test_every_route_is_described() -> None:
     """No call is answered that the document does not have, and each says what it is for."""
     paths = every_call()["paths"]
-    own = own_calls(NOTHING, NOTHING, NOTHING, NOTHING)
+    own = make_routes(NOTHING, NOTHING, NOTHING, NOTHING)
     for method, template, _ in (*table().routes, *own.routes):
         found = paths[template][method.lower()]
 

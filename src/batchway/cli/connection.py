@@ -15,6 +15,7 @@ import msgspec
 from batchway.cli.options import DEFAULT_URL
 from batchway.cli.refusals import build_refusal
 from batchway.cli.terminal import CommandError, printable
+from batchway.contract.version import API_PREFIX
 
 Answer = TypeVar("Answer")
 Sleep = Callable[[float], None]
@@ -172,7 +173,7 @@ class Connection:
         )
 
     def _build_url(self, path: str) -> str:
-        return f"{self.url}/3.0{path}"
+        return f"{self.url}{API_PREFIX}{path}"
 
     def _call(
         self,
@@ -262,7 +263,7 @@ class _FileBody:
 
 
 def _parse_address(url: str) -> str:
-    address = url.strip().rstrip("/").removesuffix("/3.0").rstrip("/")
+    address = url.strip().rstrip("/").removesuffix(API_PREFIX).rstrip("/")
     try:
         parsed = httpx.URL(address)
     except httpx.InvalidURL as error:

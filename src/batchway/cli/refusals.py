@@ -7,6 +7,7 @@ import httpx
 import msgspec
 
 from batchway.cli.terminal import CommandError, printable
+from batchway.contract.version import API_PREFIX
 
 SHOWN_CHARACTERS_MAX = 300
 _SEE_ERRORS = "For field-specific details, see the 'errors' array."  # they are shown already
@@ -103,6 +104,6 @@ def _find_next_step(response: httpx.Response, *, has_key: bool) -> str:
     if status_code != httpx.codes.NOT_FOUND:
         return ""
     for noun, command in _COMMANDS.items():
-        if f"/3.0/{noun}/" in response.request.url.path:
+        if f"{API_PREFIX}/{noun}/" in response.request.url.path:
             return f"Check the id. List all with: batchway {command} list"
     return "Check the address in --url."

@@ -4,6 +4,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from batchway.contract.version import API_PREFIX, SCHEMA_PREFIX
+
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):
     """Members that are absent are left out; the key order is the contract's."""
@@ -26,8 +28,8 @@ class Links(msgspec.Struct, frozen=True):
         return urlsplit(self.base).hostname or "localhost"
 
     def href(self, path: str) -> str:
-        """The URL of a path under /3.0."""
-        return f"{self.base}/3.0{path}"
+        """The URL of a path of the API."""
+        return f"{self.base}{API_PREFIX}{path}"
 
     def link(self, rel: str, method: str, path: str, target: str = "", schema: str = "") -> Link:
         """One link. `target` and `schema` are paths of schema documents, or empty."""
@@ -35,8 +37,8 @@ class Links(msgspec.Struct, frozen=True):
             rel,
             self.href(path),
             method,
-            f"{self.base}/schema/3.0/{target}" if target else msgspec.UNSET,
-            f"{self.base}/schema/3.0/{schema}" if schema else msgspec.UNSET,
+            f"{self.base}{SCHEMA_PREFIX}/{target}" if target else msgspec.UNSET,
+            f"{self.base}{SCHEMA_PREFIX}/{schema}" if schema else msgspec.UNSET,
         )
 
     def instance(

@@ -9,6 +9,7 @@ import msgspec
 from batchway.contract.description import Described, Parameter, path_variable
 from batchway.contract.problems import Problem
 from batchway.contract.routing import RouteTable
+from batchway.contract.version import API_PREFIX
 from batchway.openapi.schemas import Schema, Schemas
 
 # A table with the title under which its calls stand, unless their descriptions have a tag.
@@ -82,7 +83,7 @@ def document(tables: Iterable[Titled], version: str, base_url: str = "") -> dict
             "description": _DESCRIPTION,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": f"{base_url}/3.0"}],
+        "servers": [{"url": f"{base_url}{API_PREFIX}"}],
         "security": [{"basic": []}, {"bearer": []}],
         "tags": [{"name": tag} for tag in dict.fromkeys(call.tag for call in calls)],
         "paths": paths,

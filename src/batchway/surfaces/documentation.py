@@ -3,6 +3,9 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import quote
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
@@ -10,30 +13,48 @@ from starlette.responses import Response as HttpResponse
 from batchway import __version__
 from batchway.contract.response import encode
 from batchway.openapi.document import Titled, document
+from batchway.surfaces.base import find_root_path
 from batchway.surfaces.documentation_assets import SCRIPT, STYLE
 from batchway.surfaces.documentation_page import page
 
+_ROOT_PATHS_MAX = 8  # an app is rarely mounted at more than one path
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    openapi: bytes
+    page: bytes
+
 
 class Documentation:
-    """Serves both; they are made once."""
+    """Serves both; they are rendered once for each path where the app is mounted."""
 
     def __init__(self, tables: Sequence[Titled], public_url: str = "") -> None:
-        """For the calls of these tables. Without a `public_url`, under the reader's own address."""
-        described = document(tables, __version__, public_url)
-        self._openapi = encode(described)
-        self._page = page(described).encode()
+        """Describe the calls of these tables.
 
-    def openapi(self, _http: HttpRequest) -> HttpResponse:
+        Without a `public_url`, the calls stand at the address that the document is read from, below
+        the path where the app is mounted.
+        """
+        self._tables = tables
+        self._public_url = public_url
+        self._render = lru_cache(maxsize=_ROOT_PATHS_MAX)(self._render_pages)
+
+    def openapi(self, http: HttpRequest) -> HttpResponse:
         """The OpenAPI document. Other sites may read it, as tools in a browser do."""
         return HttpResponse(
-            self._openapi,
+            self._render(find_root_path(http.scope)).openapi,
             media_type="application/json; charset=utf-8",
             headers={"Access-Control-Allow-Origin": "*"},
         )
 
-    def docs(self, _http: HttpRequest) -> HttpResponse:
+    def docs(self, http: HttpRequest) -> HttpResponse:
         """The page. Nothing runs or is shown in it but what is ours."""
-        return HttpResponse(self._page, media_type="text/html; charset=utf-8", headers=_HEADERS)
+        content = self._render(find_root_path(http.scope)).page
+        return HttpResponse(content, media_type="text/html; charset=utf-8", headers=_HEADERS)
+
+    def _render_pages(self, root_path: str) -> _Rendered:
+        described = document(self._tables, __version__, self._public_url or quote(root_path))
+        return _Rendered(encode(described), page(described).encode())
 
 
 def _hash(text: str) -> str:

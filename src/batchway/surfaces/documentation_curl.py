@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from batchway.contract.version import API_PREFIX
+
 _JSON = "application/json"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -23,5 +25,5 @@ def curl(method: str, path: str, operation: dict[str, Any]) -> str:
         lines += [f"-H 'Content-Type: {_JSON}'", f"-d {shlex.quote(body)}"]
     elif method == "POST":
         lines += ["-d ''"]
-    lines += [f'"$BATCHWAY_URL/3.0{filled}"']
+    lines += [f'"$BATCHWAY_URL{API_PREFIX}{filled}"']
     return " \\\n  ".join(lines)

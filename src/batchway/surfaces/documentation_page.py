@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from batchway.contract.version import API_PREFIX
 from batchway.surfaces.documentation_assets import SCRIPT, STYLE
 from batchway.surfaces.documentation_curl import curl
 
@@ -114,7 +115,7 @@ def _calls(document: dict[str, Any]) -> Iterator[_Call]:
 
 def _base(document: dict[str, Any]) -> str:
     """The address that the calls stand under. The script shows the one that the reader uses."""
-    base = str(document["servers"][0]["url"]).removesuffix("/3.0")
+    base = str(document["servers"][0]["url"]).removesuffix(API_PREFIX)
     return base or "http://127.0.0.1:8080"
 
 

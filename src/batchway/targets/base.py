@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from batchway import limits
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
+from batchway.contract.version import API_PREFIX
 from batchway.errors import Refusal, RefusalKind
 from batchway.model.operation import Operation
 from batchway.model.result import NoAnswer, Result
@@ -204,7 +205,10 @@ def check_operation(operation: Operation) -> None:
         raise Refusal(RefusalKind.WRONG, fields={"body": operation.mistake})
     path = operation.path
     if "://" in path or ("." in path and not _RELATIVE_SEGMENTS.isdisjoint(path.split("/"))):
-        detail = "The path of an operation is relative to /3.0, such as /lists/{list_id}/members."
+        detail = (
+            f"The path of an operation is relative to {API_PREFIX}, such as "
+            "/lists/{list_id}/members."
+        )
         raise Refusal(RefusalKind.WRONG, detail)
     if path.lstrip("/").partition("/")[0] in _PATHS_OF_BATCHES:
         detail = "Batches and batch webhooks cannot be used in an operation of a batch."

@@ -14,8 +14,9 @@ from batchway.lifecycle.retry import retry
 from batchway.model.account import Identity
 from batchway.surfaces.mailchimp.batch_body import batch_body
 from batchway.surfaces.mailchimp.batch_results import FILTERS, filter_of
-from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
+from batchway.surfaces.mailchimp.batches import TAG, find_batch
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
+from batchway.surfaces.mailchimp.route import Route
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class BatchActionCalls:
     parts: Parts
     result_links: ResultLinks
 
-    def routes(self) -> Routes:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each call."""
         return (
-            (
+            Route(
                 "POST",
                 "/batches/{batch_id}/actions/cancel",
                 self.cancel,
@@ -39,7 +40,7 @@ class BatchActionCalls:
                     tag=TAG,
                 ),
             ),
-            (
+            Route(
                 "POST",
                 "/batches/{batch_id}/actions/retry",
                 self.retry,

@@ -17,8 +17,9 @@ from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.store import admission, batches, chunks, leases
-from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
+from batchway.surfaces.mailchimp.batches import TAG, find_batch
 from batchway.surfaces.mailchimp.bodies.batches import BatchProgress
+from batchway.surfaces.mailchimp.route import CountedAs, Route
 from batchway.surfaces.threads import in_thread
 
 
@@ -38,10 +39,10 @@ class BatchEventCalls:
 
     parts: Parts
 
-    def routes(self) -> Routes:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each call."""
         return (
-            (
+            Route(
                 "GET",
                 "/batches/{batch_id}/events",
                 self.get,
@@ -52,6 +53,7 @@ class BatchEventCalls:
                     notes="An extension. With `Accept: application/json` one look at it.",
                     tag=TAG,
                 ),
+                counted_as=CountedAs.EVENT_STREAM,
             ),
         )
 

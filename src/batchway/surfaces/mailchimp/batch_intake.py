@@ -29,6 +29,7 @@ from batchway.surfaces.mailchimp.batch_reader import BatchReader
 from batchway.surfaces.mailchimp.batches import TAG
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody, Validation
 from batchway.surfaces.mailchimp.error_groups import ErrorGroups
+from batchway.surfaces.mailchimp.route import CountedAs, Route
 from batchway.surfaces.threads import Turns, in_thread
 
 
@@ -76,15 +77,29 @@ CREATE_BATCH = Described(
 
 
 @dataclass(frozen=True)
-class Intake:
-    """Takes new batches."""
+class BatchIntake:
+    """Accepts new batches."""
 
     parts: Parts
     result_links: ResultLinks
     _checks: Turns = field(default_factory=lambda: Turns(1))  # they may hold the database's lock
     _turns: Turns = field(default_factory=lambda: Turns(limits.bodies_at_once_max))
 
-    async def answer(
+    def routes(self) -> tuple[Route, ...]:
+        """The call that accepts a batch; it reads its own body."""
+        return (
+            Route(
+                "POST",
+                "/batches",
+                None,
+                CREATE_BATCH,
+                counted_as=CountedAs.NOTHING,
+                counted_with="validate_only",
+                answer_from_body=self.create,
+            ),
+        )
+
+    async def create(
         self, request: Request, identity: Identity, links: Links, body: AsyncIterator[bytes]
     ) -> Response:
         """Accept a batch whole, or refuse it whole."""

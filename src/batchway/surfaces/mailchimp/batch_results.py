@@ -20,13 +20,14 @@ from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
 from batchway.results import Filter, RecordedResult, Results
-from batchway.surfaces.mailchimp.batches import TAG, Routes, find_batch
+from batchway.surfaces.mailchimp.batches import TAG, find_batch
 from batchway.surfaces.mailchimp.bodies.batches import (
     BatchErrors,
     OperationResult,
     OperationResults,
 )
 from batchway.surfaces.mailchimp.error_groups import ErrorGroups
+from batchway.surfaces.mailchimp.route import Route
 
 FILTERS = (
     Parameter(
@@ -55,10 +56,10 @@ class BatchResultCalls:
 
     parts: Parts
 
-    def routes(self) -> Routes:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each call."""
         return (
-            (
+            Route(
                 "GET",
                 "/batches/{batch_id}/operations",
                 self.list,
@@ -72,7 +73,7 @@ class BatchResultCalls:
                     tag=TAG,
                 ),
             ),
-            (
+            Route(
                 "GET",
                 "/batches/{batch_id}/operations/{position}",
                 self.get,
@@ -84,7 +85,7 @@ class BatchResultCalls:
                     tag=TAG,
                 ),
             ),
-            (
+            Route(
                 "GET",
                 "/batches/{batch_id}/errors",
                 self.errors,

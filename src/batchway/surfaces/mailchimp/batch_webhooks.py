@@ -24,13 +24,13 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.webhook import BatchWebhook
 from batchway.store import accounts, batch_webhooks, deliveries
-from batchway.surfaces.mailchimp.batches import Routes
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
     BatchWebhookBody,
     BatchWebhookChanges,
     BatchWebhookList,
     NewBatchWebhook,
 )
+from batchway.surfaces.mailchimp.route import Route
 from batchway.surfaces.mailchimp.url_checks import UrlChecks, check_form
 
 T = TypeVar("T")
@@ -41,7 +41,6 @@ _OVERLAP = (
     "The secret before this one goes on signing until {until}, and would not any more. Rotate "
     "after that, or with force=true."
 )
-
 
 _LIST = Described(
     "The account's batch webhooks, oldest first.", query=ON_PAGE, reply=BatchWebhookList, tag=TAG
@@ -93,15 +92,15 @@ class BatchWebhookCalls:
     url_checks: UrlChecks
     sealer: Sealer
 
-    def routes(self) -> Routes:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each call."""
         return (
-            ("GET", "/batch-webhooks", self.list, _LIST),
-            ("POST", "/batch-webhooks", self.create, _CREATE),
-            ("GET", _ONE, self.get, _GET),
-            ("PATCH", _ONE, self.update, _UPDATE),
-            ("DELETE", _ONE, self.delete, _DELETE),
-            ("POST", f"{_ONE}/actions/rotate-secret", self.rotate_secret, _ROTATE),
+            Route("GET", "/batch-webhooks", self.list, _LIST),
+            Route("POST", "/batch-webhooks", self.create, _CREATE),
+            Route("GET", _ONE, self.get, _GET),
+            Route("PATCH", _ONE, self.update, _UPDATE),
+            Route("DELETE", _ONE, self.delete, _DELETE),
+            Route("POST", f"{_ONE}/actions/rotate-secret", self.rotate_secret, _ROTATE),
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:

@@ -1,6 +1,5 @@
 """`/batches`: look, list, delete; `intake.py` takes new ones."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchway.contract.description import ON_ONE, ON_PAGE, Described
@@ -17,11 +16,9 @@ from batchway.model.batch import Batch
 from batchway.store import batches
 from batchway.surfaces.mailchimp.batch_body import batch_body
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody, BatchList
+from batchway.surfaces.mailchimp.route import CountedAs, Route
 
 TAG = "Batches"
-
-OwnAnswer = Callable[[Request, Identity, Links], Response]
-Routes = tuple[tuple[str, str, OwnAnswer, Described], ...]
 
 
 @dataclass(frozen=True)
@@ -31,10 +28,10 @@ class BatchCalls:
     parts: Parts
     result_links: ResultLinks
 
-    def routes(self) -> Routes:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each call."""
         return (
-            (
+            Route(
                 "GET",
                 "/batches",
                 self.list,
@@ -44,8 +41,9 @@ class BatchCalls:
                     reply=BatchList,
                     tag=TAG,
                 ),
+                counted_as=CountedAs.NOTHING,
             ),
-            (
+            Route(
                 "GET",
                 "/batches/{batch_id}",
                 self.get,
@@ -55,12 +53,14 @@ class BatchCalls:
                     reply=BatchBody,
                     tag=TAG,
                 ),
+                counted_as=CountedAs.NOTHING,
             ),
-            (
+            Route(
                 "DELETE",
                 "/batches/{batch_id}",
                 self.delete,
                 Described("Stop a batch if it runs, and drop its results.", tag=TAG),
+                counted_as=CountedAs.NOTHING,
             ),
         )
 

@@ -1,12 +1,14 @@
-"""`/3.0/…` over HTTP: read a request, find out who asks, answer it, write the reply.
+"""Calls of the API over HTTP: read a request, authenticate it, answer it, write the reply.
 
-The only place where a call becomes HTTP. Batches are answered here, all else by the target.
+The only module of the surface that knows HTTP. Calls of the surface's own routes are answered by
+these, all others by the target of their path.
 """
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from urllib.parse import quote
 
 import structlog
 from anyio import move_on_after
@@ -31,49 +33,40 @@ from batchway.contract.problems import (
 )
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body, refusal
+from batchway.contract.routing import RouteTable
 from batchway.contract.stream import Stream
+from batchway.contract.version import SCHEMA_PREFIX
 from batchway.errors import ArchiveMissing, DatabaseBusy, Refusal
 from batchway.kit.clock import Clock
 from batchway.kit.ids import new_request_id
 from batchway.kit.logs import log_exception
 from batchway.lifecycle.no_answer import explain_no_answer
-from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.result import NoAnswer
-from batchway.store.database import Database
+from batchway.surfaces.base import Surface, find_base_url, find_root_path
 from batchway.surfaces.connections import Connections
-from batchway.surfaces.mailchimp.authentication import authenticate
-from batchway.surfaces.mailchimp.batch_intake import Intake
-from batchway.surfaces.mailchimp.batches import OwnAnswer
 from batchway.surfaces.mailchimp.refusals import find_problem
-from batchway.surfaces.mailchimp.routes import OwnCalls
+from batchway.surfaces.mailchimp.route import Answer, CountedAs, Route
 from batchway.surfaces.threads import in_thread
-from batchway.targets.table import TargetTable
 
 log = structlog.get_logger(__name__)
 
-PREFIX = "/3.0"
 _JSON = "application/json; charset=utf-8"
 _PROBLEM = "application/problem+json; charset=utf-8"
 _BODILESS = ("GET", "DELETE")  # what they come with is never read; the web server drops it
 _OVERRIDES = ("PUT", "PATCH", "DELETE")
-_BATCHES = "batches"
-_OWN = frozenset({_BATCHES, "batch-webhooks", "limits"})
 _HEADERS = ("accept", "content-encoding", "content-type", "idempotency-key")
 
 
 @dataclass(frozen=True)
 class Calls:
-    """Answers every call under /3.0."""
+    """The endpoint of the surface."""
 
-    database: Database
-    targets: TargetTable
-    own_calls: OwnCalls
+    surface: Surface
+    routes: RouteTable[Route]
     clock: Clock
-    public_url: str
     connections: Connections
     event_streams: Connections
-    limits: Limits
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises for what a client can do."""
@@ -97,44 +90,70 @@ class Calls:
             except Exception:
                 log_exception(log, "request_failed", request=called, path=http.url.path)
                 response = refusal(internal_error())
-            reply = _reply(response, called, base_url(http, self.public_url))
+            reply = _reply(response, called, find_base_url(http, self.surface.public_url))
             await reply(scope, receive, send)
 
     async def _answer(self, http: HttpRequest, held: ExitStack) -> Response:
         request, identity = await in_thread(partial(self._begin, http))
-        links = Links(base_url(http, self.public_url))
-        family = _family(request)
-        if request.path.rstrip("/").endswith("/events") and family == _BATCHES:
-            held.enter_context(self.event_streams.one(identity.api_key_id))
-        elif not _is_exempt(request):
+        links = Links(find_base_url(http, self.surface.public_url))
+        if not self._has_own_route(request):
             held.enter_context(self.connections.one(identity.api_key_id))
-        answer: OwnAnswer | Intake = self._answer_by_target
-        if family in _OWN:
-            check_params(request.params)
-            answer, request.path_params = self.own_calls.match(request.method, request.path)
-        if isinstance(answer, Intake):
-            _check_length(http, self.limits.request_body_bytes_max)
-            with _limited(self.limits.batch_request_seconds_max):
-                response = await answer.answer(request, identity, links, http.stream())
+            return await self._answer_whole(http, request, self._answer_by_target, identity, links)
+        check_params(request.params)
+        route, request.path_params = self.routes.match(request.method, request.path)
+        self._count(route.find_limit(request), identity, held)
+        if route.answer is not None:
+            response = await self._answer_whole(http, request, route.answer, identity, links)
         else:
-            most = self.limits.call_body_bytes_max
-            with _limited(self.limits.request_seconds_max):
-                request.body = b"" if request.method in _BODILESS else await _body(http, most)
-                response = await in_thread(partial(answer, request, identity, links))
-        return select_fields(response, request.params) if family in _OWN else response
+            response = await self._answer_from_body(http, request, route, identity, links)
+        return select_fields(response, request.params)
+
+    def _has_own_route(self, request: Request) -> bool:
+        """Whether the first segment of the path is one of the surface's own."""
+        return request.path.strip("/").split("/", 1)[0] in self._own_segments
+
+    @cached_property
+    def _own_segments(self) -> frozenset[str]:
+        return frozenset(template.split("/")[1] for _, template, _ in self.routes.routes)
+
+    def _count(self, counted_as: CountedAs, identity: Identity, held: ExitStack) -> None:
+        if counted_as is CountedAs.EVENT_STREAM:
+            held.enter_context(self.event_streams.one(identity.api_key_id))
+        elif counted_as is CountedAs.REQUEST:
+            held.enter_context(self.connections.one(identity.api_key_id))
+
+    async def _answer_whole(
+        self, http: HttpRequest, request: Request, answer: Answer, identity: Identity, links: Links
+    ) -> Response:
+        limits = self.surface.limits
+        with _limited(limits.request_seconds_max):
+            if request.method not in _BODILESS:
+                request.body = await _body(http, limits.call_body_bytes_max)
+            return await in_thread(partial(answer, request, identity, links))
+
+    async def _answer_from_body(
+        self, http: HttpRequest, request: Request, route: Route, identity: Identity, links: Links
+    ) -> Response:
+        assert route.answer_from_body is not None
+        limits = self.surface.limits
+        _check_length(http, limits.request_body_bytes_max)
+        with _limited(limits.batch_request_seconds_max):
+            return await route.answer_from_body(request, identity, links, http.stream())
 
     def _begin(self, http: HttpRequest) -> tuple[Request, Identity]:
         """All of a request but its body, and who it comes from."""
         params = dict(http.query_params)
         method = _method(http)
-        identity = authenticate(self.database, http.headers.get("authorization"), method, params)
+        authorization = http.headers.get("authorization")
+        identity = self.surface.authenticate(authorization, method, params)
         params.pop("apikey", None)
         headers = {name: http.headers[name] for name in _HEADERS if name in http.headers}
-        return Request(method, _path(http), params, headers=headers), identity
+        path = _path(http, self.surface.prefix)
+        return Request(method, path, params, headers=headers), identity
 
     def _answer_by_target(self, request: Request, identity: Identity, links: Links) -> Response:
         caller = Caller(identity.account.id, identity.account.name, self.clock(), links)
-        answer = self.targets.find(request.path).target.answer_single(caller, request)
+        answer = self.surface.targets.find(request.path).target.answer_single(caller, request)
         if isinstance(answer, NoAnswer):
             raise explain_no_answer(answer)
         return answer
@@ -147,21 +166,6 @@ def _limited(seconds: float) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise request_timeout(seconds)
-
-
-def base_url(http: HttpRequest, public_url: str) -> str:
-    """What links begin with: the setting, or else the address that the client used."""
-    return public_url or f"{http.url.scheme}://{http.url.netloc}"
-
-
-def _is_exempt(request: Request) -> bool:
-    """Whether a call is one of the contract's on batches, which may be as many as one likes."""
-    family, *rest = request.path.strip("/").split("/")
-    return family == _BATCHES and len(rest) <= 1 and not request.flag("validate_only")
-
-
-def _family(request: Request) -> str:
-    return request.path.strip("/").split("/", 1)[0]
 
 
 async def _body(http: HttpRequest, most: int) -> bytes:
@@ -196,18 +200,18 @@ def _method(http: HttpRequest) -> str:
     return override.upper()
 
 
-def _path(http: HttpRequest) -> str:
-    """The path below /3.0, still percent-encoded: a `%2F` in an id is no border."""
+def _path(http: HttpRequest, prefix: str) -> str:
+    """The path below the prefix, still percent-encoded: a `%2F` in an id separates nothing."""
     raw: bytes = http.scope.get("raw_path") or http.scope["path"].encode()
     path = raw.split(b"?", 1)[0].decode("latin-1")
-    return path.removeprefix(PREFIX) or "/"
+    return path.removeprefix(quote(find_root_path(http.scope))).removeprefix(prefix) or "/"
 
 
 def _reply(response: Response, called: str, base: str) -> HttpResponse:
     headers: dict[str, str] = {"X-Request-Id": called}
     is_problem = isinstance(response.body, Problem)
     if is_problem:
-        schema = f"{base}/schema/3.0/Definitions/ProblemDetailDocument.json"
+        schema = f"{base}{SCHEMA_PREFIX}/Definitions/ProblemDetailDocument.json"
         headers["Link"] = f'<{schema}>; rel="describedBy"'
     headers.update(response.headers)
     if isinstance(response.body, Stream):

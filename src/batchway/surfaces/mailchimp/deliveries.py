@@ -24,7 +24,6 @@ from batchway.model.step import Step
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
 from batchway.store import batches, deliveries
 from batchway.surfaces.mailchimp.batch_webhooks import TAG, find_webhook
-from batchway.surfaces.mailchimp.batches import Routes
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
     AttemptBody,
     DeliveryBody,
@@ -32,13 +31,13 @@ from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
     Recovered,
     Since,
 )
+from batchway.surfaces.mailchimp.route import Route
 from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST
 
 _WEBHOOK = "/batch-webhooks/{batch_webhook_id}"
 _ALL = f"{_WEBHOOK}/deliveries"
 _ONE = f"{_ALL}/{{delivery_id}}"
 _MILLISECOND = 1_000
-
 
 _LIST = Described(
     "What was sent to a batch webhook, newest first, and how it was answered.",
@@ -86,14 +85,14 @@ class DeliveryCalls:
 
     parts: Parts
 
-    def routes(self) -> Routes:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each call."""
         return (
-            ("GET", _ALL, self.list, _LIST),
-            ("GET", _ONE, self.get, _GET),
-            ("POST", f"{_ONE}/actions/resend", self.resend, _RESEND),
-            ("POST", f"{_WEBHOOK}/actions/recover", self.recover, _RECOVER),
-            ("POST", f"{_WEBHOOK}/actions/test", self.test, _TEST),
+            Route("GET", _ALL, self.list, _LIST),
+            Route("GET", _ONE, self.get, _GET),
+            Route("POST", f"{_ONE}/actions/resend", self.resend, _RESEND),
+            Route("POST", f"{_WEBHOOK}/actions/recover", self.recover, _RECOVER),
+            Route("POST", f"{_WEBHOOK}/actions/test", self.test, _TEST),
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:

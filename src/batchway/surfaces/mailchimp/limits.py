@@ -10,8 +10,8 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.settable_limits import list_client_limits
 from batchway.store import admission, batch_webhooks, deliveries
-from batchway.surfaces.mailchimp.batches import Routes
 from batchway.surfaces.mailchimp.bodies.limits import LimitsBody, Usage
+from batchway.surfaces.mailchimp.route import Route
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class LimitCalls:
 
     parts: Parts
 
-    def routes(self) -> Routes:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each call."""
         return (
-            (
+            Route(
                 "GET",
                 "/limits",
                 self.get,

@@ -1,4 +1,4 @@
-"""The calls under /3.0 that are answered whatever the target is."""
+"""The routes of the surface's own calls: batches, batch webhooks, limits."""
 
 from batchway.contract.result_links import ResultLinks
 from batchway.contract.routing import RouteTable
@@ -7,22 +7,23 @@ from batchway.kit.sealing import Sealer
 from batchway.lifecycle.parts import Parts
 from batchway.surfaces.mailchimp.batch_actions import BatchActionCalls
 from batchway.surfaces.mailchimp.batch_events import BatchEventCalls
-from batchway.surfaces.mailchimp.batch_intake import CREATE_BATCH, Intake
+from batchway.surfaces.mailchimp.batch_intake import BatchIntake
 from batchway.surfaces.mailchimp.batch_results import BatchResultCalls
 from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
-from batchway.surfaces.mailchimp.batches import BatchCalls, OwnAnswer
+from batchway.surfaces.mailchimp.batches import BatchCalls
 from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
 from batchway.surfaces.mailchimp.limits import LimitCalls
+from batchway.surfaces.mailchimp.route import Route
 from batchway.surfaces.mailchimp.url_checks import UrlChecks
 
-OwnCalls = RouteTable[OwnAnswer | Intake]
 
-
-def own_calls(parts: Parts, result_links: ResultLinks, egress: Egress, sealer: Sealer) -> OwnCalls:
-    """Their route table. `Intake` reads its request's body by itself, the others get it read."""
-    table: OwnCalls = RouteTable()
-    table.add("POST", "/batches", Intake(parts, result_links), CREATE_BATCH)
+def make_routes(
+    parts: Parts, result_links: ResultLinks, egress: Egress, sealer: Sealer
+) -> RouteTable[Route]:
+    """Return the table of the calls that no target answers."""
+    table: RouteTable[Route] = RouteTable()
     for calls in (
+        BatchIntake(parts, result_links),
         BatchCalls(parts, result_links),
         BatchResultCalls(parts),
         BatchActionCalls(parts, result_links),
@@ -31,6 +32,6 @@ def own_calls(parts: Parts, result_links: ResultLinks, egress: Egress, sealer: S
         DeliveryCalls(parts),
         LimitCalls(parts),
     ):
-        for method, template, answer, described in calls.routes():
-            table.add(method, template, answer, described)
+        for route in calls.routes():
+            table.add(route.method, route.template, route, route.described)
     return table

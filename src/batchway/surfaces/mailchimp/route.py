@@ -1,0 +1,46 @@
+"""One route of the surface's own calls: what answers it, and what it says of itself."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from batchway.contract.description import Described
+from batchway.contract.links import Links
+from batchway.contract.request import Request
+from batchway.contract.response import Response
+from batchway.model.account import Identity
+
+Answer = Callable[[Request, Identity, Links], Response]
+AnswerFromBody = Callable[[Request, Identity, Links, AsyncIterator[bytes]], Awaitable[Response]]
+
+
+class CountedAs(Enum):
+    """Which limit of simultaneous requests of an API key a call counts for."""
+
+    REQUEST = "request"
+    EVENT_STREAM = "event stream"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Answers a method on a path template.
+
+    `answer` runs in a thread, when the body has been read whole. A route that reads its own body
+    has `answer_from_body` instead, which runs on the event loop and gets the body as it arrives.
+    With the parameter `counted_with`, a call counts as a request, whatever `counted_as` says.
+    """
+
+    method: str
+    template: str
+    answer: Answer | None
+    described: Described
+    counted_as: CountedAs = CountedAs.REQUEST
+    counted_with: str = ""
+    answer_from_body: AnswerFromBody | None = None
+
+    def find_limit(self, request: Request) -> CountedAs:
+        """Return which limit a request counts for."""
+        if self.counted_with and request.flag(self.counted_with):
+            return CountedAs.REQUEST
+        return self.counted_as
