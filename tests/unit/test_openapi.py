@@ -10,9 +10,9 @@ from openapi_spec_validator import validate
 from batchway.audience.routes import table
 from batchway.contract.description import ON_PAGE, Described, Parameter
 from batchway.contract.routing import RouteTable
-from batchway.openapi.document import document
-from batchway.surfaces.documentation_curl import curl
-from batchway.surfaces.documentation_page import page
+from batchway.openapi.document import build_document
+from batchway.surfaces.documentation_curl import build_curl_command
+from batchway.surfaces.documentation_page import render_page
 from batchway.surfaces.mailchimp.routes import make_routes
 
 NOTHING: Any = None  # nobody calls the handlers here
@@ -38,7 +38,7 @@ def described(**calls: Described | None) -> dict[str, Any]:
     routes: RouteTable[str] = RouteTable()
     for method, description in calls.items():
         routes.add(method, "/colours/{colour_id}", method, description)
-    return document([("Colours", routes)], "1.2.3")
+    return build_document([("Colours", routes)], "1.2.3")
 
 
 def operation(method: str, description: Described | None) -> Any:
@@ -49,7 +49,7 @@ def operation(method: str, description: Described | None) -> Any:
 def every_call() -> dict[str, Any]:
     """The document of all that this server answers."""
     own = make_routes(NOTHING, NOTHING, NOTHING, NOTHING)
-    return document([("Audience", table()), ("Batches", own)], "1.2.3")
+    return build_document([("Audience", table()), ("Batches", own)], "1.2.3")
 
 
 def test_the_document_of_every_call_is_openapi() -> None:
@@ -207,7 +207,7 @@ def test_two_structs_cannot_have_one_name() -> None:
 def test_the_page_shows_every_call() -> None:
     """Each with its path, and nothing is loaded from elsewhere."""
     whole = every_call()
-    shown = page(whole)
+    shown = render_page(whole)
 
     for path, operations in whole["paths"].items():
         assert path.replace("/", "/<wbr>") in shown
@@ -223,7 +223,7 @@ def test_the_page_escapes_what_it_shows() -> None:
     evil = "<script>alert('1')</script> & `x<y`"
     parameter = Parameter(name="<b>", description=evil, choices=("<i>",), example="<u>")
     body = {"name": "<em>it's</em>"}
-    shown = page(
+    shown = render_page(
         described(
             POST=Described(
                 evil, query=(parameter,), body=Colour, body_example=body, notes=evil, tag="<h1>"
@@ -251,7 +251,7 @@ def test_the_page_escapes_what_it_shows() -> None:
 )
 def test_curl(method: str, description: Described, words: list[str]) -> None:
     """A shell reads the example as it is meant, whatever is in the body."""
-    line = curl(method, "/colours/{colour_id}", operation(method, description))
+    line = build_curl_command(method, "/colours/{colour_id}", operation(method, description))
 
     found = shlex.split(line.replace("\\\n", ""))
     assert ["curl", "-u", "any:$BATCHWAY_API_KEY", "$BATCHWAY_URL/3.0/colours/1"] == [

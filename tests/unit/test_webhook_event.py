@@ -9,7 +9,7 @@ from batchway.contract.links import Links
 from batchway.kit.clock import SECOND
 from batchway.surfaces.mailchimp.batch_body import batch_links
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
-from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST, event_form, no_batch
+from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST, build_test_batch, render_event
 
 NOON = 1_795_435_200 * SECOND
 LINKS = Links("https://batch.example.com")
@@ -57,12 +57,12 @@ EXPECTED = "&".join(
 
 def test_event() -> None:
     """Every byte: the order of the keys, the encoding, members that a link lacks left out."""
-    assert EXPECTED.encode() == event_form(FINISHED, NOON + SECOND - 1, BATCH)
+    assert EXPECTED.encode() == render_event(FINISHED, NOON + SECOND - 1, BATCH)
 
 
 def test_decoded_twice() -> None:
     """A consumer that decodes the whole body before it parses it gets the same link."""
-    decoded = unquote(event_form(FINISHED, NOON, BATCH).decode())
+    decoded = unquote(render_event(FINISHED, NOON, BATCH).decode())
 
     assert BATCH.response_body_url == dict(parse_qsl(decoded))["data[response_body_url]"]
 
@@ -72,7 +72,7 @@ def test_any_text_survives(text: str) -> None:
     """Whatever a value holds, a form parser gets it back, and no key is added or lost."""
     batch = BatchBody(text, text, 1, 2, 3, text, text, text, batch_links(LINKS, text))
 
-    body = event_form(FINISHED, NOON, batch).decode("ascii")
+    body = render_event(FINISHED, NOON, batch).decode("ascii")
 
     parsed = parse_qsl(body, keep_blank_values=True, strict_parsing=True)
     assert [name for name, _ in parse_qsl(EXPECTED)] == [name for name, _ in parsed]
@@ -83,7 +83,7 @@ def test_any_text_survives(text: str) -> None:
 
 def test_test_event() -> None:
     """It has the keys of a real one; its batch has no operations, no results and no real id."""
-    parsed = parse_qsl(event_form(TEST, NOON, no_batch(LINKS, NOON)).decode(), True)
+    parsed = parse_qsl(render_event(TEST, NOON, build_test_batch(LINKS, NOON)).decode(), True)
 
     assert [name for name, _ in parse_qsl(EXPECTED)] == [name for name, _ in parsed]
     told = dict(parsed)

@@ -24,7 +24,8 @@ def select_fields(response: Response, params: Mapping[str, str]) -> Response:
     if not (keep or drop) or response.body is None or is_stream or response.status >= 300:  # noqa: PLR2004
         return response
     body = msgspec.json.decode(encode(response.body))
-    chosen = _kept(body, _tree(keep)) if keep else _without(body, _tree(drop))
+    tree = _parse_paths(keep or drop)
+    chosen = _keep_fields(body, tree) if keep else _drop_fields(body, tree)
     return msgspec.structs.replace(response, body=chosen)
 
 
@@ -40,15 +41,15 @@ def check_params(params: Mapping[str, str]) -> None:
             raise invalid_field(name, "This value should not contain NUL characters.")
 
 
-def _tree(paths: str) -> _Tree:
+def _parse_paths(paths: str) -> _Tree:
     """`a,b.c` as `{a: {}, b: {c: {}}}`; an empty branch means everything below."""
     tree: _Tree = {}
     for path in filter(None, (each.strip() for each in paths.split(","))):
-        _plant(tree, path.split("."))
+        _add_path(tree, path.split("."))
     return tree
 
 
-def _plant(tree: _Tree, names: list[str]) -> None:
+def _add_path(tree: _Tree, names: list[str]) -> None:
     *way, last = names
     for name in way:
         if name in tree and not tree[name]:
@@ -57,29 +58,29 @@ def _plant(tree: _Tree, names: list[str]) -> None:
     tree[last] = {}
 
 
-def _kept(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
+def _keep_fields(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
     if not tree:
         return value
     if isinstance(value, list):
-        return [_kept(each, tree) for each in value if _reaches(each, tree)]
+        return [_keep_fields(each, tree) for each in value if _may_contain(each, tree)]
     return {
-        name: _kept(each, tree[name])
+        name: _keep_fields(each, tree[name])
         for name, each in value.items()
-        if name in tree and _reaches(each, tree[name])
+        if name in tree and _may_contain(each, tree[name])
     }
 
 
-def _reaches(value: Any, tree: _Tree) -> bool:  # noqa: ANN401 - any JSON
+def _may_contain(value: Any, tree: _Tree) -> bool:  # noqa: ANN401 - any JSON
     """Whether there is something below a value where more is asked for than the value."""
     return not tree or isinstance(value, dict | list)
 
 
-def _without(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
+def _drop_fields(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, list):
-        return [_without(each, tree) for each in value]
+        return [_drop_fields(each, tree) for each in value]
     if isinstance(value, dict):
         return {
-            name: _without(each, tree.get(name, {}))
+            name: _drop_fields(each, tree.get(name, {}))
             for name, each in value.items()
             if name not in tree or tree[name]
         }

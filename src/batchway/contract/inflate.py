@@ -18,7 +18,7 @@ from batchway.contract.problems import (
 
 # What stands behind the end of a member is copied when the next one begins. Short inputs keep
 # that cheap, however many members there are.
-_INPUT_BYTES = 16 * 1024
+_INPUT_BYTES_MAX = 16 * 1024
 _MAGIC = b"\x1f\x8b"  # what a member begins with
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
@@ -46,27 +46,27 @@ class Inflater:
 
         Raises 413 when the bound is passed, 400 when the data are damaged.
         """
-        step = limits.inflated_piece_bytes_max if self._is_plain else _INPUT_BYTES
+        step = limits.inflated_piece_bytes_max if self._is_plain else _INPUT_BYTES_MAX
         for start in range(0, len(data), step):
             part = data[start : start + step]
-            yield from (self._counted(part),) if self._is_plain else self._inflated(part)
+            yield from (self._count_bytes(part),) if self._is_plain else self._inflate_members(part)
 
     def finish(self) -> None:
         """Say that nothing follows; raises 400 if the data are cut off."""
         if self._member is not None:
-            raise _damaged("it ends too early")
+            raise _invalid_gzip("it ends too early")
 
-    def _inflated(self, data: bytes) -> Iterator[bytes]:
+    def _inflate_members(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member is None and self._member_count and not _MAGIC.startswith(data[:2]):
-                raise _damaged("something else follows its end")
-            member = self._member = self._member or self._next_member()
-            yield from self._pieces(member, data)
+                raise _invalid_gzip("something else follows its end")
+            member = self._member = self._member or self._begin_member()
+            yield from self._inflate_member(member, data)
             data = member.unused_data
             if member.eof:
                 self._member = None
 
-    def _next_member(self) -> igzip_lib.IgzipDecompressor:
+    def _begin_member(self) -> igzip_lib.IgzipDecompressor:
         self._member_count += 1
         if self._member_count > limits.gzip_members_max:
             raise too_large(
@@ -74,21 +74,21 @@ class Inflater:
             )
         return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
-    def _pieces(self, member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
+    def _inflate_member(self, member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
         while True:
             # One byte more than may be shows that the bound is passed.
             most = min(limits.inflated_piece_bytes_max, self._bytes_left + 1)
             try:
                 piece = member.decompress(data, most)
             except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub calls it a value
-                raise _damaged(str(error)) from None
+                raise _invalid_gzip(str(error)) from None
             if piece:
-                yield self._counted(piece)
+                yield self._count_bytes(piece)
             if member.eof or member.needs_input:
                 return
             data = b""
 
-    def _counted(self, piece: bytes) -> bytes:
+    def _count_bytes(self, piece: bytes) -> bytes:
         self._bytes_left -= len(piece)
         if self._bytes_left < 0:
             most = self._bytes_max
@@ -98,5 +98,5 @@ class Inflater:
         return piece
 
 
-def _damaged(reason: str) -> Refused:
+def _invalid_gzip(reason: str) -> Refused:
     return json_parse_exception(f"The body is not valid gzip: {reason}.")

@@ -31,12 +31,12 @@ class Continuation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def page(params: Mapping[str, str]) -> Page:
     """The page that a query string asks for; a count over the maximum is answered with it."""
-    count = _number(params, "count", limits.page_count_default)
-    offset = _number(params, "offset", 0)
+    count = _parse_number(params, "count", limits.page_count_default)
+    offset = _parse_number(params, "offset", 0)
     return Page(min(count, limits.page_count_max), min(offset, _OFFSET_MAX))
 
 
-def _number(params: Mapping[str, str], name: str, default: int) -> int:
+def _parse_number(params: Mapping[str, str], name: str, default: int) -> int:
     text = params.get(name, "").strip()
     if not text:
         return default

@@ -171,7 +171,7 @@ def not_sent(detail: str) -> Refused:
 
     The `type` is ours, so that it is not taken for a problem of the receiver.
     """
-    return _with_type("urn:batchway:not-sent", problem(503, "Not Sent", detail))
+    return _replace_type("urn:batchway:not-sent", problem(503, "Not Sent", detail))
 
 
 def outcome_unknown(detail: str) -> Refused:
@@ -179,10 +179,10 @@ def outcome_unknown(detail: str) -> Refused:
 
     The `type` is ours, so that it is not taken for a problem of the receiver.
     """
-    return _with_type("urn:batchway:outcome-unknown", problem(504, "Outcome Unknown", detail))
+    return _replace_type("urn:batchway:outcome-unknown", problem(504, "Outcome Unknown", detail))
 
 
-def _with_type(own_type: str, found: Problem) -> Refused:
+def _replace_type(own_type: str, found: Problem) -> Refused:
     return Refused(msgspec.structs.replace(found, type=own_type))
 
 

@@ -11,7 +11,7 @@ from batchway.contract.problems import method_not_allowed, nested_too_deep, not_
 
 H = TypeVar("H")
 
-_REMEMBERED_CHARACTERS_MAX = 100  # of a path; longer ones are rarely the same
+_CACHED_CHARACTERS_MAX = 100  # of a path; longer ones are rarely the same
 _METHOD_ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -33,7 +33,7 @@ class RouteTable(Generic[H]):
     def __init__(self) -> None:
         self._root: _Node[H] = _Node()
         # Thousands of operations of a batch often have the same path.
-        self._find_again = lru_cache(maxsize=1_000)(self._find)
+        self._find_cached = lru_cache(maxsize=1_000)(self._find_node)
         self.routes: list[tuple[str, str, H]] = []
         self._descriptions: dict[tuple[str, str], Described] = {}
 
@@ -42,8 +42,8 @@ class RouteTable(Generic[H]):
     ) -> None:
         """Answer `method` on `template` with `handler`; each pair once."""
         node = self._root
-        for segment in _segments(template):
-            node = _child(node, segment)
+        for segment in _split_path(template):
+            node = _add_child(node, segment)
         if method in node.handlers:
             message = f"{method} {template} has two handlers"
             raise ValueError(message)
@@ -58,13 +58,13 @@ class RouteTable(Generic[H]):
 
     def match(self, method: str, path: str) -> tuple[H, Mapping[str, str]]:
         """The handler and the path's variables; raises 404, 405 or 414."""
-        find = self._find_again if len(path) <= _REMEMBERED_CHARACTERS_MAX else self._find
+        find = self._find_cached if len(path) <= _CACHED_CHARACTERS_MAX else self._find_node
         node, values = find(path)
-        return _handler(node, method), values
+        return _find_handler(node, method), values
 
-    def _find(self, path: str) -> tuple[_Node[H], Mapping[str, str]]:
+    def _find_node(self, path: str) -> tuple[_Node[H], Mapping[str, str]]:
         node, values = self._root, {}
-        segments = _segments(path)
+        segments = _split_path(path)
         if len(segments) > limits.path_segments_max:
             raise nested_too_deep()
         for segment in segments:
@@ -80,11 +80,11 @@ class RouteTable(Generic[H]):
         return node, values
 
 
-def _segments(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     return [segment for segment in path.split("/") if segment]
 
 
-def _child(node: _Node[H], segment: str) -> _Node[H]:
+def _add_child(node: _Node[H], segment: str) -> _Node[H]:
     if not segment.startswith("{"):
         return node.fixed.setdefault(segment, _Node())
     name = segment[1:-1]
@@ -96,7 +96,7 @@ def _child(node: _Node[H], segment: str) -> _Node[H]:
     return node.variable
 
 
-def _handler(node: _Node[H], method: str) -> H:
+def _find_handler(node: _Node[H], method: str) -> H:
     if not node.handlers:
         raise not_found()
     handler = node.handlers.get(method)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 
-_REFUSED = re.compile(r"q=0(\.0*)?")
+_ZERO_WEIGHT = re.compile(r"q=0(\.0*)?")
 
 
 @dataclass(frozen=True)
@@ -23,5 +23,5 @@ def accepts(header: str, media_type: str) -> bool:
     for each in header.lower().split(","):
         name, *parameters = ("".join(part.split()) for part in each.split(";"))
         if name == media_type:
-            return not any(_REFUSED.fullmatch(parameter) for parameter in parameters)
+            return not any(_ZERO_WEIGHT.fullmatch(parameter) for parameter in parameters)
     return False

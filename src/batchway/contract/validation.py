@@ -18,7 +18,7 @@ from batchway.contract.problems import (
 
 T = TypeVar("T")
 
-_WHERE = re.compile(r" - at `\$(?P<path>.*)`$", re.DOTALL)
+_PATH = re.compile(r" - at `\$(?P<path>.*)`$", re.DOTALL)
 _WRONG_TYPE = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<found>\w+)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _INDEX = re.compile(r"\A\[(\d+)\]")
@@ -36,7 +36,7 @@ _NAMES = {
 # Behind a text, so that half of a surrogate pair near its end is not taken for the end of the text.
 PADDING = b" " * len(r"\udc00")
 # What decoding may raise for a body that is wrong.
-WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_BODY = frozenset({b"", b"null"})
 
 
@@ -50,12 +50,12 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
     try:
         return decoder.decode(raw + PADDING)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), decoder, raw) from None
-    except WRONG as error:
-        raise refusal(error, within="") from None
+        raise _explain_validation_error(str(error), decoder, raw) from None
+    except DECODE_ERRORS as error:
+        raise explain_decode_error(error, within="") from None
 
 
-def refusal(
+def explain_decode_error(
     error: Exception, *, within: str, first: int = 0, what: str = "The body", first_byte: int = 0
 ) -> Refused:
     """What is wrong with a part of a body that was decoded alone; `error` is one of `WRONG`.
@@ -67,68 +67,71 @@ def refusal(
     if isinstance(error, RecursionError):
         return json_parse_exception("The body is nested too deeply.")
     if not isinstance(error, msgspec.ValidationError):
-        told = _BYTE.sub(lambda byte: f"(byte {int(byte[1]) + first_byte})", str(error))
-        return json_parse_exception(f"{what} is not valid JSON: {told}")
-    message, path = _told(str(error))
+        message = _BYTE.sub(lambda byte: f"(byte {int(byte[1]) + first_byte})", str(error))
+        return json_parse_exception(f"{what} is not valid JSON: {message}")
+    message, path = _split_message(str(error))
     path = _INDEX.sub(lambda index: f"[{int(index[1]) + first}]", path)
     missing = _MISSING.search(message)
-    return _refusal(_field(within + path), message, [missing["name"]] if missing else [])
+    names = [missing["name"]] if missing else []
+    return _build_field_problem(_format_field(within + path), message, names)
 
 
-def _invalid(text: str, decoder: msgspec.json.Decoder[T], raw: bytes) -> Refused:
-    message, path = _told(text)
-    field = _field(path)
+def _explain_validation_error(text: str, decoder: msgspec.json.Decoder[T], raw: bytes) -> Refused:
+    message, path = _split_message(text)
+    field = _format_field(path)
     missing = _MISSING.search(message)
     if not missing:
-        return _refusal(field, message, [])
-    return _refusal(field, message, [missing["name"]] if field else _missing_names(decoder, raw))
+        return _build_field_problem(field, message, [])
+    names = [missing["name"]] if field else _find_missing_names(decoder, raw)
+    return _build_field_problem(field, message, names)
 
 
-def _told(text: str) -> tuple[str, str]:
-    where = _WHERE.search(text)
+def _split_message(text: str) -> tuple[str, str]:
+    where = _PATH.search(text)
     return (text[: where.start()], where["path"]) if where else (text, "")
 
 
-def _missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
+def _find_missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
     fields = msgspec.structs.fields(decoder.type)  # type: ignore[arg-type]
     required = tuple(each.encode_name for each in fields if each.required)
-    given = decode(_presence(required), raw)  # behind the fault, the body may be no JSON at all
+    # This may raise as well: msgspec stops at the first mistake, and the rest may not be JSON.
+    given = decode(_build_presence_decoder(required), raw)
     found = msgspec.structs.astuple(given)
     return [name for name, value in zip(required, found, strict=True) if value is None]
 
 
 @cache
-def _presence(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+def _build_presence_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
     """Tells which of these keys an object has; others, however many, are passed over."""
     encoded = {f"field_{index}": name for index, name in enumerate(names)}
     fields = [(field, msgspec.Raw, None) for field in encoded]
     return msgspec.json.Decoder(msgspec.defstruct("Presence", fields, rename=encoded))
 
 
-def _refusal(field: str, message: str, missing: list[str]) -> Refused:
+def _build_field_problem(field: str, message: str, missing: list[str]) -> Refused:
     if missing:
         message = f"Required fields were not provided: {', '.join(missing)}"
         return invalid_fields(FieldError(field, message))
-    return invalid_fields(FieldError(field, _message(message)))
+    return invalid_fields(FieldError(field, _translate_message(message)))
 
 
-def _message(text: str) -> str:
+def _translate_message(text: str) -> str:
     wrong = _WRONG_TYPE.search(text)
     if wrong:
         wanted = [_NAMES.get(each.strip(), each.strip()) for each in wrong["wanted"].split("|")]
         found = _NAMES.get(wrong["found"], wrong["found"])
-        return f"Schema describes {_described(wanted)}, {found} found instead"
+        return f"Schema describes {_choose_type_name(wanted)}, {found} found instead"
     enum = _ENUM.search(text)
     if enum:
         return f"Value {enum['value']} is not one of the values that this field can have."
     return text
 
 
-def _described(wanted: list[str]) -> str:
+def _choose_type_name(wanted: list[str]) -> str:
     """The type that the contract names; what is taken besides is for clients that err."""
     return next((each for each in ("string", "object") if each in wanted), wanted[0])
 
 
-def _field(path: str) -> str:
+def _format_field(path: str) -> str:
     path = re.sub(r"\[(\d+)\]", r".item:\1", path)
     return path.replace("[...]", "").lstrip(".")

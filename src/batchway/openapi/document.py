@@ -20,7 +20,7 @@ PROBLEM = "application/problem+json"
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _NOT_A_WORD = re.compile(r"\W+")
-_EVERYWHERE = (400, 401, 429, 500, 503, 504)
+_STATUSES_OF_EVERY_CALL = (400, 401, 429, 500, 503, 504)
 
 _PROBLEMS = {
     400: ("BadRequest", "The request is wrong; `errors` names the fields, where there are any."),
@@ -62,19 +62,19 @@ class _Call(msgspec.Struct, frozen=True):
     is_described: bool
 
 
-def document(tables: Iterable[Titled], version: str, base_url: str = "") -> dict[str, Any]:
+def build_document(tables: Iterable[Titled], version: str, base_url: str = "") -> dict[str, Any]:
     """The document for all routes of the tables, in their order.
 
     Without a `base_url` the calls stand below the address that the document was read from.
     """
-    calls = [call for title, table in tables for call in _calls(title, table)]
+    calls = [call for title, table in tables for call in _list_calls(title, table)]
     schemas = Schemas()
     problem = schemas.add_problem(Problem)
     paths: dict[str, dict[str, Any]] = {}
-    for call, reply, body in _with_schemas(schemas, calls):
-        operation = _operation(call, reply, body)
+    for call, reply, body in _add_schemas(schemas, calls):
+        operation = _build_operation(call, reply, body)
         paths.setdefault(call.template, {})[call.method.lower()] = operation
-    statuses = sorted({status for call in calls for status in _errors(call)})
+    statuses = sorted({status for call in calls for status in _list_error_statuses(call)})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -89,7 +89,9 @@ def document(tables: Iterable[Titled], version: str, base_url: str = "") -> dict
         "paths": paths,
         "components": {
             "securitySchemes": _SECURITY,
-            "responses": {_PROBLEMS[each][0]: _problem(each, problem) for each in statuses},
+            "responses": {
+                _PROBLEMS[each][0]: _build_problem_response(each, problem) for each in statuses
+            },
             "schemas": schemas.components,
         },
     }
@@ -105,14 +107,14 @@ _SECURITY = {
 }
 
 
-def _calls(title: str, table: RouteTable[Any]) -> Iterable[_Call]:
+def _list_calls(title: str, table: RouteTable[Any]) -> Iterable[_Call]:
     for method, template, _ in table.routes:
         described = table.described(method, template)
         known = described or Described("Not described yet.")
         yield _Call(method, template, known.tag or title, known, described is not None)
 
 
-def _with_schemas(
+def _add_schemas(
     schemas: Schemas, calls: Sequence[_Call]
 ) -> Iterable[tuple[_Call, Schema | None, Schema | None]]:
     """Each call with a reference to the schema of its reply, and with its body.
@@ -128,21 +130,21 @@ def _with_schemas(
     bodies, changes = schemas.add_bodies(whole), schemas.add_changes(partial)
     for call in calls:
         described = call.described
-        reply = _any_of([replies[each] for each in described.replies])
+        reply = _combine_replies([replies[each] for each in described.replies])
         body = None
         if described.body:
             schema = (changes if described.is_body_partial else bodies)[described.body]
             schemas.add_details(schema, described.body_details)
-            body = _body(described, schema, is_required=schemas.requires_some(schema))
+            body = _build_body(described, schema, is_required=schemas.has_required_fields(schema))
         yield call, reply, body
 
 
-def _any_of(schemas: Sequence[Schema]) -> Schema | None:
+def _combine_replies(schemas: Sequence[Schema]) -> Schema | None:
     """Not `oneOf`: as replies may lack any field, a body may obey several of them."""
     return {"anyOf": list(schemas)} if len(schemas) > 1 else next(iter(schemas), None)
 
 
-def _body(described: Described, schema: Schema, *, is_required: bool) -> dict[str, Any]:
+def _build_body(described: Described, schema: Schema, *, is_required: bool) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": schema}
     if described.body_example is not None:
         content["example"] = described.body_example
@@ -150,13 +152,13 @@ def _body(described: Described, schema: Schema, *, is_required: bool) -> dict[st
     return {"required": is_required, "content": {JSON: content} | others}
 
 
-def _operation(call: _Call, reply: Schema | None, body: Schema | None) -> dict[str, Any]:
+def _build_operation(call: _Call, reply: Schema | None, body: Schema | None) -> dict[str, Any]:
     described = call.described
     variables = [path_variable(each) for each in _VARIABLE.findall(call.template)]
     parameters = [
-        *(_parameter(each, "path") for each in variables),
-        *(_parameter(each, "query") for each in described.query),
-        *(_parameter(each, "header") for each in described.headers),
+        *(_build_parameter(each, "path") for each in variables),
+        *(_build_parameter(each, "query") for each in described.query),
+        *(_build_parameter(each, "header") for each in described.headers),
     ]
     return {
         "operationId": _NOT_A_WORD.sub("_", f"{call.method.lower()}{call.template}").strip("_"),
@@ -165,11 +167,11 @@ def _operation(call: _Call, reply: Schema | None, body: Schema | None) -> dict[s
         "tags": [call.tag],
         **({"parameters": parameters} if parameters else {}),
         **({"requestBody": body} if body else {}),
-        "responses": _responses(call, reply),
+        "responses": _build_responses(call, reply),
     }
 
 
-def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
+def _build_parameter(parameter: Parameter, place: str) -> dict[str, Any]:
     schema: Schema = {"type": parameter.kind}
     if parameter.choices:
         schema["enum"] = list(parameter.choices)
@@ -189,7 +191,7 @@ def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
     }
 
 
-def _responses(call: _Call, reply: Schema | None) -> dict[str, Any]:
+def _build_responses(call: _Call, reply: Schema | None) -> dict[str, Any]:
     described = call.described
     success: dict[str, Any] = {"description": "Done; there is nothing to say."}
     if reply is not None:
@@ -197,15 +199,15 @@ def _responses(call: _Call, reply: Schema | None) -> dict[str, Any]:
         success = {"description": "Done.", "content": {JSON: {"schema": reply}} | others}
     problems = {
         str(status): {"$ref": f"#/components/responses/{_PROBLEMS[status][0]}"}
-        for status in _errors(call)
+        for status in _list_error_statuses(call)
     }
     status = str(described.reply_status) if call.is_described else "2XX"
     return {status: success, **problems}
 
 
-def _errors(call: _Call) -> list[int]:
+def _list_error_statuses(call: _Call) -> list[int]:
     """The statuses of the problems that a call may be answered with."""
-    found = {*_EVERYWHERE, *call.described.errors}
+    found = {*_STATUSES_OF_EVERY_CALL, *call.described.errors}
     if "{" in call.template:
         found.add(404)
     if call.method == "POST":
@@ -215,7 +217,7 @@ def _errors(call: _Call) -> list[int]:
     return sorted(found)
 
 
-def _problem(status: int, schema: Schema) -> dict[str, Any]:
+def _build_problem_response(status: int, schema: Schema) -> dict[str, Any]:
     _, description = _PROBLEMS[status]
     response: dict[str, Any] = {"description": description}
     if status in _HEADERS:

@@ -18,7 +18,7 @@ REFERENCE = "#/components/schemas/"
 
 _TEMPLATE = REFERENCE + "{name}"
 # The part of a module's name that says nothing in the name of a schema.
-_PLAIN_SUFFIX = re.compile(r"_(body|calls|rows)$")
+_MODULE_SUFFIX = re.compile(r"_(body|calls|rows)$")
 
 
 class Schemas:
@@ -31,33 +31,33 @@ class Schemas:
 
     def add_replies(self, types: Iterable[type]) -> dict[type, Schema]:
         """References to the schemas of structs that are given."""
-        return self._add(types, "Reply", _relaxed)
+        return self._add(types, "Reply", _make_optional)
 
     def add_bodies(self, types: Iterable[type]) -> dict[type, Schema]:
         """References to the schemas of structs that are taken whole."""
-        return self._add(types, "Input", _whole)
+        return self._add(types, "Input", _keep_required)
 
     def add_changes(self, types: Iterable[type]) -> dict[type, Schema]:
         """References to the schemas of structs that are taken in part."""
-        return self._add(types, "Changes", _relaxed)
+        return self._add(types, "Changes", _make_optional)
 
     def add_problem(self, problem: type) -> Schema:
         """A reference to the schema of what is always given whole."""
-        return self._add([problem], "Problem", _whole)[problem]
+        return self._add([problem], "Problem", _keep_required)[problem]
 
     def add_details(self, body: Schema, details: Mapping[str, Mapping[str, Any]]) -> None:
         """Add keywords to the schemas of fields, by dotted path below a reference."""
         for path, keywords in details.items():
             schema = body
             for name in path.split("."):
-                schema = self._resolved(schema)["properties"][name]
-            _detail(schema, keywords)
+                schema = self._find_object(schema)["properties"][name]
+            _add_keywords(schema, keywords)
 
-    def requires_some(self, body: Schema) -> bool:
+    def has_required_fields(self, body: Schema) -> bool:
         """Whether a body has fields that may not be left out, so that it may not be, either."""
-        return "required" in self._resolved(body)
+        return "required" in self._find_object(body)
 
-    def _resolved(self, schema: Schema) -> Schema:
+    def _find_object(self, schema: Schema) -> Schema:
         """The object that a schema is of, or that the elements of its array are of."""
         found: Schema = schema.get("anyOf", [schema])[0]
         found = found.get("items", found)
@@ -66,23 +66,28 @@ class Schemas:
         return found
 
     def _add(
-        self, types: Iterable[type], suffix: str, form: Callable[[Schema], Schema]
+        self, types: Iterable[type], suffix: str, transform: Callable[[Schema], Schema]
     ) -> dict[type, Schema]:
         wanted = list(dict.fromkeys(types))
-        titles = self._titles(wanted)
+        titles = self._choose_titles(wanted)
         references, found = msgspec.json.schema_components(wanted, ref_template=_TEMPLATE)
-        formed = {name: _with_links(form(schema)) for name, schema in found.items()}
-        names = {name: self._free(titles[name], schema, suffix) for name, schema in formed.items()}
-        for name, schema in formed.items():
+        cleaned = {name: _type_links(transform(schema)) for name, schema in found.items()}
+        names = {
+            name: self._choose_name(titles[name], schema, suffix)
+            for name, schema in cleaned.items()
+        }
+        for name, schema in cleaned.items():
             title = names[name]
-            self.components.setdefault(title, _renamed(schema, names) | {"title": title})
-        return dict(zip(wanted, (_renamed(each, names) for each in references), strict=True))
+            self.components.setdefault(title, _rename_references(schema, names) | {"title": title})
+        return dict(
+            zip(wanted, (_rename_references(each, names) for each in references), strict=True)
+        )
 
-    def _titles(self, types: Iterable[type]) -> dict[str, str]:
+    def _choose_titles(self, types: Iterable[type]) -> dict[str, str]:
         """What we call each struct, by either name that msgspec may give to it."""
         titles: dict[str, str] = {}
-        for struct in _structs(msgspec.inspect.multi_type_info(types)):
-            for title in _possible_titles(struct):
+        for struct in _find_structs(msgspec.inspect.multi_type_info(types)):
+            for title in _suggest_titles(struct):
                 if self._owners.setdefault(title, struct) is struct:
                     break
             else:
@@ -92,25 +97,25 @@ class Schemas:
             titles[f"{struct.__module__}.{struct.__qualname__}"] = title
         return titles
 
-    def _free(self, title: str, schema: Schema, suffix: str) -> str:
+    def _choose_name(self, title: str, schema: Schema, suffix: str) -> str:
         """The name of a schema: with the suffix, if another one has it without."""
         taken = self.components.get(title)
         is_same = taken == schema | {"title": title} and "$ref" not in str(schema)
         return title if taken is None or is_same else title + suffix
 
 
-def _whole(schema: Schema) -> Schema:
+def _keep_required(schema: Schema) -> Schema:
     """The default of what is left out is shown where it says something."""
-    return _formed(schema, lambda field: field.get("default") in ("", None))
+    return _clean_schema(schema, lambda field: field.get("default") in ("", None))
 
 
-def _relaxed(schema: Schema) -> Schema:
+def _make_optional(schema: Schema) -> Schema:
     """Nothing is required, and what is left out does not stand for its default."""
-    schema = _formed(schema, lambda _field: True)
+    schema = _clean_schema(schema, lambda _field: True)
     return {key: value for key, value in schema.items() if key != "required"}
 
 
-def _formed(schema: Schema, hides_default: Callable[[Schema], bool]) -> Schema:
+def _clean_schema(schema: Schema, hides_default: Callable[[Schema], bool]) -> Schema:
     properties = {
         name: {
             key: value
@@ -119,11 +124,11 @@ def _formed(schema: Schema, hides_default: Callable[[Schema], bool]) -> Schema:
         }
         for name, field in schema.get("properties", {}).items()
     }
-    formed = {key: value for key, value in schema.items() if key != "required" or value}
-    return formed | ({"properties": properties} if properties else {})
+    cleaned = {key: value for key, value in schema.items() if key != "required" or value}
+    return cleaned | ({"properties": properties} if properties else {})
 
 
-def _with_links(schema: Schema) -> Schema:
+def _type_links(schema: Schema) -> Schema:
     """Links that are encoded already have a type that says nothing."""
     properties = schema.get("properties", {})
     if "_links" not in properties:
@@ -132,19 +137,19 @@ def _with_links(schema: Schema) -> Schema:
     return schema | {"properties": properties | {"_links": links}}
 
 
-def _detail(schema: Schema, keywords: Mapping[str, Any]) -> None:
+def _add_keywords(schema: Schema, keywords: Mapping[str, Any]) -> None:
     """A description is of the whole field; all else of the value that it has, if it has one."""
     value = schema.get("anyOf", [schema])[0]
     for keyword, content in keywords.items():
         (schema if keyword == "description" else value)[keyword] = content
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON
+def _rename_references(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, list):
-        return [_renamed(each, names) for each in value]
+        return [_rename_references(each, names) for each in value]
     if not isinstance(value, dict):
         return value
-    found = {key: _renamed(each, names) for key, each in value.items()}
+    found = {key: _rename_references(each, names) for key, each in value.items()}
     reference = found.get("$ref")
     if isinstance(reference, str):
         name = reference.removeprefix(REFERENCE)
@@ -152,7 +157,7 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any
     return found
 
 
-def _structs(value: object) -> Iterator[type]:
+def _find_structs(value: object) -> Iterator[type]:
     """Every struct that a type's description mentions, once; some contain themselves."""
     waiting, seen = [value], set()
     while waiting:
@@ -170,17 +175,17 @@ def _structs(value: object) -> Iterator[type]:
 _DESCRIPTIONS = msgspec.inspect.Type | msgspec.inspect.Field
 
 
-def _possible_titles(struct: type) -> Iterator[str]:
+def _suggest_titles(struct: type) -> Iterator[str]:
     """A private name stands for something in its module, so that the module's name is added."""
     name = struct.__name__
     if not name.startswith("_"):
         yield name
         return
     module = struct.__module__.rpartition(".")[2]
-    for prefix in map(_camel, (_PLAIN_SUFFIX.sub("", module), module)):
+    for prefix in map(_to_camel_case, (_MODULE_SUFFIX.sub("", module), module)):
         plain = name.lstrip("_")
         yield plain if plain.startswith(prefix) else prefix + plain
 
 
-def _camel(name: str) -> str:
+def _to_camel_case(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))

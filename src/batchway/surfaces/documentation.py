@@ -12,10 +12,10 @@ from starlette.responses import Response as HttpResponse
 
 from batchway import __version__
 from batchway.contract.response import encode
-from batchway.openapi.document import Titled, document
+from batchway.openapi.document import Titled, build_document
 from batchway.surfaces.base import find_root_path
 from batchway.surfaces.documentation_assets import SCRIPT, STYLE
-from batchway.surfaces.documentation_page import page
+from batchway.surfaces.documentation_page import render_page
 
 _ROOT_PATHS_MAX = 8  # an app is rarely mounted at more than one path
 
@@ -53,8 +53,8 @@ class Documentation:
         return HttpResponse(content, media_type="text/html; charset=utf-8", headers=_HEADERS)
 
     def _render_pages(self, root_path: str) -> _Rendered:
-        described = document(self._tables, __version__, self._public_url or quote(root_path))
-        return _Rendered(encode(described), page(described).encode())
+        described = build_document(self._tables, __version__, self._public_url or quote(root_path))
+        return _Rendered(encode(described), render_page(described).encode())
 
 
 def _hash(text: str) -> str:

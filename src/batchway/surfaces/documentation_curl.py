@@ -12,7 +12,7 @@ _JSON = "application/json"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
-def curl(method: str, path: str, operation: dict[str, Any]) -> str:
+def build_curl_command(method: str, path: str, operation: dict[str, Any]) -> str:
     """A curl command for a call of an OpenAPI document; the examples in it fill the variables."""
     parameters = operation.get("parameters", ())
     examples = {each["name"]: str(each.get("example", "1")) for each in parameters}

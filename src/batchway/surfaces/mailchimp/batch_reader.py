@@ -11,35 +11,35 @@ import msgspec
 
 from batchway import limits
 from batchway.contract.problems import Refused, json_parse_exception, too_large
-from batchway.contract.validation import PADDING, WRONG, decode, refusal
+from batchway.contract.validation import DECODE_ERRORS, PADDING, decode, explain_decode_error
 from batchway.limits import Limits
 from batchway.model.operation import Operation
 from batchway.surfaces.mailchimp.batch_request import (
     NO_PARAMS,
     GivenOperation,
-    operation,
-    plain_operations,
+    convert_operation,
+    convert_plain_operations,
 )
 from batchway.surfaces.mailchimp.batch_text import (
     BEGIN,
     COMMA,
     END,
     SPACE,
-    check_names,
-    given_twice,
-    has_escaped_name,
-    last_border,
-    likely_borders,
-    names_of,
+    check_keys,
+    duplicate_key,
+    find_last_border,
+    find_likely_borders,
+    has_escaped_key,
+    read_keys,
 )
 
 _HEAD = re.compile(SPACE + rb"\{" + SPACE + rb'"operations"' + SPACE + b":" + SPACE + rb"\[")
 _TRUNCATED = "Input data was truncated"  # msgspec's words
-_REQUEST_NAMES_MAX = 10_000
+_REQUEST_KEYS_MAX = 10_000
 _EMPTY = b'{"operations":[]'
-_NAMES = GivenOperation.__struct_fields__
-_PLAIN = [name != "params" for name in _NAMES]  # the names that a plain operation has
-_QUOTED = tuple(f'"{name}"'.encode() for name in _NAMES)
+_KEYS = GivenOperation.__struct_fields__
+_PLAIN_KEYS = [name != "params" for name in _KEYS]  # the names that a plain operation has
+_QUOTED_KEYS = tuple(f'"{name}"'.encode() for name in _KEYS)
 
 
 class _Request(msgspec.Struct):
@@ -79,8 +79,8 @@ class BatchReader:
         self._first_byte = 0  # where the buffer begins in the body
         self._count = 0  # of operations before those of the buffer
         self._groups = _Groups(in_force.piece_operations_max)
-        self._read: Callable[[], None] = self._read_lines if is_lines else self._read_head
-        self._end: Callable[[], None] = self._take_lines if is_lines else self._end_whole
+        self._read_step: Callable[[], None] = self._read_lines if is_lines else self._read_head
+        self._finish_step: Callable[[], None] = self._take_lines if is_lines else self._finish_whole
 
     def feed(self, data: bytes) -> Iterator[list[Operation]]:
         """Operations that are complete now, in groups; take all groups before the next call.
@@ -94,14 +94,14 @@ class BatchReader:
             self._buffer += rest[:room]
             rest = rest[room:]
             while len(self._buffer) >= self._wanted_bytes:
-                self._read()
-                yield from self._groups.full()
+                self._read_step()
+                yield from self._groups.take_full_groups()
 
     def finish(self) -> Iterator[list[Operation]]:
         """The rest of the operations; raises a problem if the body is not complete."""
-        self._end()
-        yield from self._groups.full()
-        yield from self._groups.rest()
+        self._finish_step()
+        yield from self._groups.take_full_groups()
+        yield from self._groups.take_rest()
 
     # One step for each part of a body. A step runs when the buffer holds as much as is wanted, and
     # drops what it is done with; it may want more, and it may name the next step. The step's end
@@ -110,71 +110,73 @@ class BatchReader:
     def _read_head(self) -> None:
         head = _HEAD.match(self._buffer)
         if head is None:
-            self._read = self._refuse
+            self._read_step = self._refuse_body
             self._wanted_bytes = limits.unstreamed_body_bytes_max + 1
             return
-        self._drop(head.end() - 1)
-        self._read, self._end = self._read_elements, self._end_elements
+        self._drop_bytes(head.end() - 1)
+        self._read_step, self._finish_step = self._read_elements, self._finish_elements
 
-    def _refuse(self) -> None:
+    def _refuse_body(self) -> None:
         if self._first_byte == 0 and not self._buffer.lstrip().startswith(b"{"):
             decode(_request, bytes(self._buffer))  # it is wrong from its first character
-        raise json_parse_exception(_too_much_beside())
+        raise _operations_not_first()
 
-    def _end_whole(self) -> None:
+    def _finish_whole(self) -> None:
         raw = bytes(self._buffer).strip()
         given = decode(_request, raw).operations
-        _check_request_names(raw)
-        self._accept(given, len(self._buffer), lambda: _raw_request.decode(raw).operations)
+        _check_request_keys(raw)
+        self._accept_operations(
+            given, len(self._buffer), lambda: _raw_request.decode(raw).operations
+        )
 
     # In these two steps the buffer begins with a bracket: that of the array, or one in the place
     # of the comma before the next element. So its elements can be decoded where they are.
 
     def _read_elements(self) -> None:
-        for border in likely_borders(self._buffer):
-            given = self._decoded(border)
+        for border in find_likely_borders(self._buffer):
+            given = self._try_decode_elements(border)
             if isinstance(given, list):
-                return self._go_on_behind(border, given)
-        found = last_border(self._buffer)
+                return self._continue_after(border, given)
+        found = find_last_border(self._buffer)
         if found is None:
-            return self._widen(_elements, "operations")
-        given = self._proven(found)
+            return self._widen_window(_elements, "operations")
+        given = self._decode_elements(found)
         if self._buffer[found] == COMMA:
-            return self._go_on_behind(found, given)
+            return self._continue_after(found, given)
         self._take_elements(found, given)
-        self._drop(found + 1)
-        self._read, self._end = self._refuse, self._end_tail
+        self._drop_bytes(found + 1)
+        self._read_step, self._finish_step = self._refuse_body, self._finish_tail
         self._wanted_bytes = limits.unstreamed_body_bytes_max + 1
         return None
 
-    def _end_elements(self) -> None:
+    def _finish_elements(self) -> None:
         # Most bodies have nothing behind the array.
         border: int | None = self._buffer.rfind(b"]")
-        given = self._decoded(border) if border else None
+        given = self._try_decode_elements(border) if border else None
         if border is None or not isinstance(given, list):
-            border = last_border(self._buffer)
+            border = find_last_border(self._buffer)
             if border is None or self._buffer[border] != END:
-                raise self._incomplete()
-            given = self._proven(border)
+                raise self._explain_incomplete_array()
+            given = self._decode_elements(border)
         self._take_elements(border, given)
-        self._drop(border + 1)
-        self._end_tail()
+        self._drop_bytes(border + 1)
+        self._finish_tail()
 
-    def _end_tail(self) -> None:
+    def _finish_tail(self) -> None:
         raw = _EMPTY + bytes(self._buffer).rstrip()
         try:
             _object.decode(raw + PADDING)
-        except WRONG as error:
+        except DECODE_ERRORS as error:
             at = self._first_byte - len(_EMPTY)
-            raise refusal(error, within="", first_byte=at) from None
-        _check_request_names(raw)
+            raise explain_decode_error(error, within="", first_byte=at) from None
+        _check_request_keys(raw)
 
     def _read_lines(self) -> None:
         end = self._buffer.rfind(b"\n") + 1
         if not end:
-            return self._widen(_element, f"operations.item:{self._count}")
+            return self._widen_window(_element, f"operations.item:{self._count}")
         self._take_lines(end)
-        self._drop(end)
+        self._drop_bytes(end)
         self._wanted_bytes = self._window_bytes
         return None
 
@@ -186,90 +188,94 @@ class BatchReader:
         try:
             for line in lines:
                 given.append(_element.decode(line + PADDING))  # noqa: PERF401 - says which line was wrong
-        except WRONG as error:
+        except DECODE_ERRORS as error:
             item = f"operations.item:{self._count + len(given)}"
-            raise refusal(error, within=item, what=f"The line of {item}") from None
-        self._accept(given, end, lambda: lines)
+            raise explain_decode_error(error, within=item, what=f"The line of {item}") from None
+        self._accept_operations(given, end, lambda: lines)
 
-    def _widen(self, decoder: msgspec.json.Decoder[Any], within: str) -> None:
+    def _widen_window(self, decoder: msgspec.json.Decoder[Any], within: str) -> None:
         """Want more bytes, for the buffer holds no operation as a whole."""
         if self._wanted_bytes <= limits.operation_bytes_max:
             self._wanted_bytes = min(2 * self._wanted_bytes, limits.operation_bytes_max + 1)
             return
         try:
             decoder.decode(self._buffer)
-        except WRONG as error:
+        except DECODE_ERRORS as error:
             if str(error) != _TRUNCATED:
-                raise self._refusal(error, within) from None
+                raise self._explain_error(error, within) from None
         raise _operation_too_large(self._count)
 
-    def _go_on_behind(self, border: int, given: list[GivenOperation]) -> None:
+    def _continue_after(self, border: int, given: list[GivenOperation]) -> None:
         self._take_elements(border, given)
         self._buffer[border] = BEGIN
-        self._drop(border)
+        self._drop_bytes(border)
         self._wanted_bytes = self._window_bytes
 
     def _take_elements(self, border: int, given: list[GivenOperation]) -> None:
         if not given and (self._count or self._buffer[border] == COMMA):
             byte = self._first_byte + border
-            told = f"there is a comma too much before {chr(self._buffer[border])} (byte {byte})"
-            raise json_parse_exception(f"The body is not valid JSON: {told}")
-        self._accept(given, border, lambda: _raws.decode(self._array(border)))
+            reason = f"there is a comma too much before {chr(self._buffer[border])} (byte {byte})"
+            raise json_parse_exception(f"The body is not valid JSON: {reason}")
+        self._accept_operations(given, border, lambda: _raws.decode(self._close_array(border)))
 
-    def _array(self, border: int) -> bytearray:
+    def _close_array(self, border: int) -> bytearray:
         """The elements before `border`, copied, as `params` go on showing the text they are in."""
         return self._buffer[:border] + b"]"
 
-    def _decoded(self, border: int) -> list[GivenOperation] | Exception:
+    def _try_decode_elements(self, border: int) -> list[GivenOperation] | Exception:
         """The elements before `border`, or why they are no JSON, perhaps because it is none."""
         try:
-            return _elements.decode(self._array(border))
-        except WRONG as error:
+            return _elements.decode(self._close_array(border))
+        except DECODE_ERRORS as error:
             if isinstance(error, msgspec.ValidationError | RecursionError):
-                raise self._refusal(error) from None
+                raise self._explain_error(error) from None
             return error
 
-    def _proven(self, border: int) -> list[GivenOperation]:
-        given = self._decoded(border)
+    def _decode_elements(self, border: int) -> list[GivenOperation]:
+        given = self._try_decode_elements(border)
         if not isinstance(given, list):
-            raise self._refusal(given)
+            raise self._explain_error(given)
         return given
 
-    def _incomplete(self) -> Refused:
+    def _explain_incomplete_array(self) -> Refused:
         try:
             _elements.decode(self._buffer + PADDING)
-        except WRONG as error:
-            return self._refusal(error)
+        except DECODE_ERRORS as error:
+            return self._explain_error(error)
         return json_parse_exception("The body is not valid JSON: the array does not end.")
 
-    def _refusal(self, error: Exception, within: str = "operations") -> Refused:
-        return refusal(error, within=within, first=self._count, first_byte=self._first_byte)
+    def _explain_error(self, error: Exception, within: str = "operations") -> Refused:
+        return explain_decode_error(
+            error, within=within, first=self._count, first_byte=self._first_byte
+        )
 
-    def _accept(
+    def _accept_operations(
         self,
         given: list[GivenOperation],
         end: int,
         elements: Callable[[], Iterable[msgspec.Raw | bytes]],
     ) -> None:
         if self._count + len(given) > self._operations_max:
-            raise _too_many(self._operations_max)
-        operations = plain_operations(given)
+            raise _too_many_operations(self._operations_max)
+        operations = convert_plain_operations(given)
         are_plain = len(operations) == len(given)
-        had = [len(given) * each for each in _PLAIN] if are_plain else _names_had(given)
-        if given and _may_have_doubles(self._buffer, end, had):
-            check_names(elements(), self._count, _NAMES)
+        key_counts = (
+            [len(given) * each for each in _PLAIN_KEYS] if are_plain else _count_keys(given)
+        )
+        if given and _may_have_duplicate_keys(self._buffer, end, key_counts):
+            check_keys(elements(), self._count, _KEYS)
         if not are_plain:
-            operations = self._any_operations(given)
+            operations = self._convert_operations(given)
         self._count += len(given)
         self._groups.add(operations, end)
 
-    def _any_operations(self, given: list[GivenOperation]) -> list[Operation]:
+    def _convert_operations(self, given: list[GivenOperation]) -> list[Operation]:
         try:
-            return [operation(*each) for each in enumerate(given, self._count)]
+            return [convert_operation(*each) for each in enumerate(given, self._count)]
         except RecursionError as error:
-            raise self._refusal(error) from None
+            raise self._explain_error(error) from None
 
-    def _drop(self, byte_count: int) -> None:
+    def _drop_bytes(self, byte_count: int) -> None:
         del self._buffer[:byte_count]
         self._first_byte += byte_count
 
@@ -288,7 +294,7 @@ class _Groups:
         self._held_bytes += byte_count
         self._last_bytes = byte_count
 
-    def full(self) -> Iterator[list[Operation]]:
+    def take_full_groups(self) -> Iterator[list[Operation]]:
         most = self._operations_max
         end = len(self._held) // most * most
         if end:
@@ -297,51 +303,51 @@ class _Groups:
             for start in range(0, end, most):
                 yield held[start : start + most]
         if self._held_bytes > limits.piece_bytes_max:
-            yield from self.rest()
+            yield from self.take_rest()
 
-    def rest(self) -> Iterator[list[Operation]]:
+    def take_rest(self) -> Iterator[list[Operation]]:
         held, self._held, self._held_bytes = self._held, [], 0
         if held:
             yield held
 
 
-def _names_had(given: list[GivenOperation]) -> list[int]:
+def _count_keys(given: list[GivenOperation]) -> list[int]:
     """How many of the operations have each of the names."""
     absent = msgspec.UNSET
-    had = [len(given), len(given)]  # `method` and `path` are required
-    had.append(sum([each.params is not NO_PARAMS for each in given]))
-    had.append(sum([each.body is not absent for each in given]))
-    had.append(sum([each.operation_id is not absent for each in given]))
-    return had
+    key_counts = [len(given), len(given)]  # `method` and `path` are required
+    key_counts.append(sum([each.params is not NO_PARAMS for each in given]))
+    key_counts.append(sum([each.body is not absent for each in given]))
+    key_counts.append(sum([each.operation_id is not absent for each in given]))
+    return key_counts
 
 
-def _may_have_doubles(text: bytes | bytearray, end: int, had: list[int]) -> bool:
+def _may_have_duplicate_keys(text: bytes | bytearray, end: int, key_counts: list[int]) -> bool:
     """Whether a name stands more often in the text than there are operations that have it.
 
     Or may, as the name stands in a value, or is written with escapes. In a string, each quote has
     a backslash before it; so only the string's own ends can be taken for those of a name.
     """
-    named = [text.count(name, 0, end) for name in _QUOTED]
-    return named != had or has_escaped_name(text, end)
+    named = [text.count(name, 0, end) for name in _QUOTED_KEYS]
+    return named != key_counts or has_escaped_key(text, end)
 
 
-def _check_request_names(raw: bytes) -> None:
-    if raw.count(b'"operations"') < 2 and not has_escaped_name(raw, len(raw)):  # noqa: PLR2004
+def _check_request_keys(raw: bytes) -> None:
+    if raw.count(b'"operations"') < 2 and not has_escaped_key(raw, len(raw)):  # noqa: PLR2004
         return
-    names = names_of(raw, _REQUEST_NAMES_MAX)
+    names = read_keys(raw, _REQUEST_KEYS_MAX)
     if names is None:
-        raise json_parse_exception(_too_much_beside())
+        raise _operations_not_first()
     if names.count("operations") > 1:
-        raise given_twice("", "operations")
+        raise duplicate_key("", "operations")
 
 
-def _too_many(operations_max: int) -> Refused:
+def _too_many_operations(operations_max: int) -> Refused:
     return too_large(f"A batch may have {operations_max} operations. Send it in several.")
 
 
-def _too_much_beside() -> str:
+def _operations_not_first() -> Refused:
     most = limits.unstreamed_body_bytes_max
-    return (
+    return json_parse_exception(
         f"A body of more than {most} bytes must have `operations` as its first key, and little "
         "beside it. Put it first, and leave out the other keys: they are ignored."
     )

@@ -19,18 +19,18 @@ import msgspec
 
 from batchway import limits
 from batchway.contract.problems import Refused, invalid_field
-from batchway.contract.validation import WRONG, refusal
+from batchway.contract.validation import DECODE_ERRORS, explain_decode_error
 from batchway.model.operation import METHODS, Operation
-from batchway.surfaces.mailchimp.batch_text import SPACE, given_twice, names_of_small
+from batchway.surfaces.mailchimp.batch_text import SPACE, decode_keys, duplicate_key
 
 _METHODS = frozenset(METHODS)
-_METHOD_NAMES = {name: method for method in METHODS for name in (method, method.lower())}
+_METHODS_BY_NAME = {name: method for method in METHODS for name in (method, method.lower())}
 _BODY_MISTAKES = [
     f"Schema describes string, {found} found instead" for found in ("object", "array")
 ]
 
 
-_NAME_END = re.compile(rb'"' + SPACE + b":")
+_KEY_END = re.compile(rb'"' + SPACE + b":")
 NO_PARAMS = msgspec.Raw(b"null")
 _params = msgspec.json.Decoder(dict[str, Any] | list[Any] | None)
 
@@ -54,7 +54,7 @@ class GivenOperation(msgspec.Struct, gc=False):
     operation_id: str | int | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def plain_operations(given: Sequence[GivenOperation]) -> list[Operation]:
+def convert_plain_operations(given: Sequence[GivenOperation]) -> list[Operation]:
     """The operations as `operation` would give them, of those that are as nearly all are.
 
     Such a one has all keys but `params`, and all are right. It stands here once more because a
@@ -69,19 +69,19 @@ def plain_operations(given: Sequence[GivenOperation]) -> list[Operation]:
         and type(operation_id := each.operation_id) is str
         and len(operation_id) <= limits.operation_id_characters_max
         and len(each.path) <= limits.operation_path_characters_max
-        and _is_bare(each.path)
+        and _has_no_query(each.path)
     ]
 
 
-def operation(position: int, given: GivenOperation) -> Operation:
+def convert_operation(position: int, given: GivenOperation) -> Operation:
     """The operation as it is stored; raises a problem that names the wrong field."""
-    method = _METHOD_NAMES.get(given.method) or _METHOD_NAMES.get(given.method.upper())
+    method = _METHODS_BY_NAME.get(given.method) or _METHODS_BY_NAME.get(given.method.upper())
     if method is None:
-        raise _wrong(position, "method", f"Value should be one of {', '.join(METHODS)}.")
+        raise _wrong_field(position, "method", f"Value should be one of {', '.join(METHODS)}.")
     path = given.path
     params: dict[str, str] = {}
-    if given.params is not NO_PARAMS or not _is_plain(path):
-        path, params = _path_and_params(position, given)
+    if given.params is not NO_PARAMS or not _needs_no_parsing(path):
+        path, params = _parse_path(position, given)
     body = None if given.body is msgspec.UNSET else given.body
     is_text = body is None or isinstance(body, str)
     return Operation(
@@ -89,71 +89,74 @@ def operation(position: int, given: GivenOperation) -> Operation:
         path,
         params,
         body if is_text else None,  # type: ignore[arg-type]
-        _operation_id(position, given.operation_id),
+        _convert_operation_id(position, given.operation_id),
         None if is_text else _BODY_MISTAKES[isinstance(body, _AnyArray)],
     )
 
 
-def _is_plain(path: str) -> bool:
+def _needs_no_parsing(path: str) -> bool:
     """Whether it is stored as it is, as nearly all paths are."""
-    return len(path) <= limits.operation_path_characters_max and _is_bare(path)
+    return len(path) <= limits.operation_path_characters_max and _has_no_query(path)
 
 
 @lru_cache(maxsize=1024)  # many operations have the same one
-def _is_bare(path: str) -> bool:
+def _has_no_query(path: str) -> bool:
     return path.startswith("/") and "?" not in path
 
 
-def _path_and_params(position: int, given: GivenOperation) -> tuple[str, dict[str, str]]:
+def _parse_path(position: int, given: GivenOperation) -> tuple[str, dict[str, str]]:
     path, _, query = given.path.partition("?")
     if not path.strip():
-        raise _wrong(position, "path", "This value should not be blank.")
+        raise _wrong_field(position, "path", "This value should not be blank.")
     if len(given.path) > limits.operation_path_characters_max:
         most = limits.operation_path_characters_max
-        raise _wrong(position, "path", f"This value should have {most} characters or less.")
+        raise _wrong_field(position, "path", f"This value should have {most} characters or less.")
     if not path.startswith("/"):
         path = f"/{path}"
     params = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
     if given.params is not NO_PARAMS:
-        params.update(_given_params(position, bytes(given.params)))
+        params.update(_decode_params(position, bytes(given.params)))
     return path, params
 
 
-def _given_params(position: int, raw: bytes) -> dict[str, str]:
+def _decode_params(position: int, raw: bytes) -> dict[str, str]:
     most = limits.operation_params_bytes_max
     if len(raw) > most:
-        raise _wrong(position, "params", f"This value should have {most} bytes or less.")
+        raise _wrong_field(position, "params", f"This value should have {most} bytes or less.")
     try:
         params = _params.decode(raw)
-    except WRONG as error:
+    except DECODE_ERRORS as error:
         field = f"operations.item:{position}.params"
-        raise refusal(error, within=field, what=f"The value of {field}") from None
+        raise explain_decode_error(error, within=field, what=f"The value of {field}") from None
     if not params:
         return {}
     if isinstance(params, list):
-        raise _wrong(position, "params", "Schema describes object, array found instead")
-    if len(_NAME_END.findall(raw)) != len(params):  # or it stands in a value
-        names = names_of_small(raw)
+        raise _wrong_field(position, "params", "Schema describes object, array found instead")
+    if len(_KEY_END.findall(raw)) != len(params):  # or it stands in a value
+        names = decode_keys(raw)
         if len(names) != len(params):
             name = next(each for each in names if names.count(each) > 1)
-            raise given_twice(f"operations.item:{position}.params", name)
+            raise duplicate_key(f"operations.item:{position}.params", name)
     return {
-        name: value if isinstance(value, str) else _text(value) for name, value in params.items()
+        name: value if isinstance(value, str) else _format_param(value)
+        for name, value in params.items()
     }
 
 
-def _operation_id(position: int, value: str | int | msgspec.UnsetType | None) -> str | None:
+def _convert_operation_id(position: int, value: str | int | msgspec.UnsetType | None) -> str | None:
     if value is None or value is msgspec.UNSET:
         return None
     if type(value) is str and len(value) <= limits.operation_id_characters_max:
         return value
     if len(str(value)) > limits.operation_id_characters_max:
         most = limits.operation_id_characters_max
-        raise _wrong(position, "operation_id", f"This value should have {most} characters or less.")
+        raise _wrong_field(
+            position, "operation_id", f"This value should have {most} characters or less."
+        )
     return str(value)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
+def _format_param(value: Any) -> str:  # noqa: ANN401 - any JSON
     """A query parameter as it would stand in a URL."""
     if isinstance(value, str):
         return value
@@ -162,9 +165,9 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
     if value is None:
         return ""
     if isinstance(value, list):
-        return ",".join(_text(each) for each in value)
+        return ",".join(_format_param(each) for each in value)
     return msgspec.json.encode(value).decode()
 
 
-def _wrong(position: int, name: str, message: str) -> Refused:
+def _wrong_field(position: int, name: str, message: str) -> Refused:
     return invalid_field(f"operations.item:{position}.{name}", message)

@@ -12,7 +12,7 @@ from batchway.surfaces.mailchimp.bodies.batches import ErrorGroup, ErrorSample
 _OTHERS = "Other errors"
 
 
-class _Answer(msgspec.Struct):
+class _ProblemDocument(msgspec.Struct):
     """As much of a problem document as an upstream may have sent."""
 
     title: str = ""
@@ -27,7 +27,7 @@ class _Group:
     samples: list[ErrorSample] = field(default_factory=list)
 
 
-_answers = msgspec.json.Decoder(_Answer)
+_problem_documents = msgspec.json.Decoder(_ProblemDocument)
 
 
 class ErrorGroups:
@@ -41,10 +41,10 @@ class ErrorGroups:
     def add(self, position: int, operation: Operation, status_code: int, response: bytes) -> None:
         """Take an operation that failed. One with several wrong fields counts in several groups."""
         self.count += 1
-        answer = _read(response)
-        errors = answer.errors or [FieldError("", answer.detail)]
+        document = _parse_problem(response)
+        errors = document.errors or [FieldError("", document.detail)]
         for name, message in {each.field: each.message for each in errors}.items():
-            group = self._group((status_code, answer.title, name), message)
+            group = self._find_group((status_code, document.title, name), message)
             group.count += 1
             if len(group.samples) < limits.error_samples_max:
                 group.samples.append(
@@ -59,14 +59,14 @@ class ErrorGroups:
         ]
         return sorted(found, key=lambda group: (-group.count, group.status_code, group.field))
 
-    def _group(self, key: tuple[int, str, str], message: str) -> _Group:
+    def _find_group(self, key: tuple[int, str, str], message: str) -> _Group:
         if key not in self._groups and len(self._groups) >= self._groups_max:
             key, message = (key[0], _OTHERS, ""), ""
         return self._groups.setdefault(key, _Group(message))
 
 
-def _read(response: bytes) -> _Answer:
+def _parse_problem(response: bytes) -> _ProblemDocument:
     try:
-        return _answers.decode(response)
+        return _problem_documents.decode(response)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Answer()  # an upstream's own way to say it
+        return _ProblemDocument()  # an upstream's own way to say it

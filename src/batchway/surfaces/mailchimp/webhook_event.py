@@ -34,24 +34,24 @@ class MailchimpEvents:
     def render_finished(self, batch: Batch, fired_at: Microseconds) -> bytes:
         """The event of a finished batch, with a fresh link to its results."""
         body = batch_body(batch, Links(batch.base_url), self.result_links)
-        return event_form(FINISHED, fired_at, body)
+        return render_event(FINISHED, fired_at, body)
 
     def render_test(self, fired_at: Microseconds) -> bytes:
         """An event with the keys of a real one, about a batch that does not exist."""
-        return event_form(TEST, fired_at, no_batch(Links(self.base_url), fired_at))
+        return render_event(TEST, fired_at, build_test_batch(Links(self.base_url), fired_at))
 
 
-def event_form(event_type: str, fired_at: Microseconds, body: BatchBody) -> bytes:
+def render_event(event_type: str, fired_at: Microseconds, body: BatchBody) -> bytes:
     """The event as it is sent. All is percent-encoded, spaces too, so that every parser agrees."""
     pairs = [
         ("type", event_type),
         ("fired_at", format_iso(fired_at)[:19].replace("T", " ")),
-        *_flattened("data", msgspec.to_builtins(body)),
+        *_flatten("data", msgspec.to_builtins(body)),
     ]
-    return "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in pairs).encode("ascii")
+    return "&".join(f"{_quote(key)}={_quote(value)}" for key, value in pairs).encode("ascii")
 
 
-def no_batch(links: Links, fired_at: Microseconds) -> BatchBody:
+def build_test_batch(links: Links, fired_at: Microseconds) -> BatchBody:
     """What a test event tells of: a finished batch that does not exist."""
     moment = format_iso(fired_at)
     return BatchBody(
@@ -67,16 +67,16 @@ def no_batch(links: Links, fired_at: Microseconds) -> BatchBody:
     )
 
 
-def _flattened(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
         for key, each in value.items():
-            yield from _flattened(f"{name}[{key}]", each)
+            yield from _flatten(f"{name}[{key}]", each)
     elif isinstance(value, list):
         for index, each in enumerate(value):
-            yield from _flattened(f"{name}[{index}]", each)
+            yield from _flatten(f"{name}[{index}]", each)
     else:
         yield name, str(value)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return quote(text, safe="")
