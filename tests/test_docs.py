@@ -22,7 +22,7 @@ from batchway.audience.routes import table
 from batchway.contract.version import API_PREFIX
 from batchway.limits import Limits
 from batchway.model.batch import ChunkState, Status
-from batchway.observers.base import FAULT_POINTS
+from batchway.observers.base import FAULT_POINTS, Event
 from batchway.settings import Settings
 from batchway.surfaces.documentation import Documentation
 from batchway.surfaces.health import Health
@@ -265,15 +265,23 @@ def test_every_message_is_explained() -> None:
 
 def test_every_log_event_is_explained() -> None:
     """Whoever reads a log line finds out what it means."""
-    events = {
-        str(ast.literal_eval(call.args[0]))
+    arguments = [
+        call.args[0]
         for name in ("exception", "warning", "error", "info")
         for function, call in _calls(name)
         if function.startswith("log.")
-    }
+    ]
+    arguments += [call.args[1] for _, call in _calls("log_exception")]
+    # Two modules pass the names of others on: `kit/logs.py` and `observers/log.py`.
+    passed_on = [each for each in arguments if not isinstance(each, ast.Constant)]
+    events = {str(each.value) for each in arguments if isinstance(each, ast.Constant)}
+    events |= {event.value for event in Event if not event.is_fault_point}
 
-    assert "child_died" in events
-    assert [] == [each for each in sorted(events) if f"`{each}`" not in _errors()]
+    explained = (REFERENCE / "log-events.md").read_text()
+
+    assert ["event", "event.value"] == sorted(ast.unparse(each) for each in passed_on)
+    assert {"child_died", "step_failed", "chunk_done"} <= events
+    assert [] == [each for each in sorted(events) if f"`{each}`" not in _errors() + explained]
 
 
 def _errors() -> str:
