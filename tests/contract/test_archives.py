@@ -30,10 +30,11 @@ class TestDiskArchive(ArchiveSuite):
     def test_only_the_owner_can_read(self, archive: DiskArchive, tmp_path: Path) -> None:
         """The folder is 0700 and a file 0600, whatever the process's mask."""
         archive.write(KEY, [b"a"])
+        archive.get_identity()
         folder = tmp_path / "archives"
 
         assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
-        assert [0o600] == [stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()]
+        assert [0o600, 0o600] == [stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()]
 
     def test_folder_is_used_again(self, archive: DiskArchive, tmp_path: Path) -> None:
         """A second process on the same folder finds the archives of the first."""

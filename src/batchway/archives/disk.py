@@ -1,13 +1,13 @@
 """Result archives as files in one folder of this machine."""
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from batchway.archives.base import check_key
 from batchway.errors import ArchiveMissing, ArchiveUnwritable
@@ -19,6 +19,7 @@ _TEMPORARY_SUFFIX = ".writing"
 _ARCHIVE_FILE = re.compile(r"([0-9a-z]{1,40})\.tar\.gz")
 _TEMPORARY_FILE = re.compile(r"[0-9a-z]{1,40}\.[^.]+\.writing")
 _FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
 _IDENTITY_FILE = "identity"
 
 
@@ -81,15 +82,12 @@ class DiskArchive:
                 yield match[1]
 
     def get_identity(self) -> str:
-        """The content of the identity file, which the first process makes.
-
-        The id is written before the file gets its name, so that no reader sees half of it.
-        """
+        """The content of the identity file, which the first process writes."""
         path = self._folder / _IDENTITY_FILE
         try:
-            if not path.exists():
-                self._write_identity(path)
-            return path.read_text().strip()
+            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, _FILE_MODE), "r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+                return file.read() or self._write_identity(file)
         except OSError as error:
             message = (
                 f"The identity of the archive folder {path} could not be read or written: "
@@ -131,16 +129,13 @@ class DiskArchive:
         _sync_folder(self._folder)
         return written
 
-    def _write_identity(self, path: Path) -> None:
-        descriptor, name = tempfile.mkstemp(_TEMPORARY_SUFFIX, "identity.", self._folder)
-        temporary = Path(name)
-        try:
-            _write_and_sync(descriptor, [new_archive_id().encode()])
-            with suppress(FileExistsError):
-                path.hardlink_to(temporary)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def _write_identity(self, file: TextIO) -> str:
+        identity = new_archive_id()
+        file.write(identity)
+        file.flush()
+        os.fsync(file.fileno())
         _sync_folder(self._folder)
+        return identity
 
     def _file_names(self) -> Iterator[str]:
         with os.scandir(self._folder) as entries:
