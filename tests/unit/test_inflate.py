@@ -83,7 +83,7 @@ def test_gzip_with_something_behind(junk: bytes) -> None:
     with pytest.raises(Refused) as refused:
         inflated(PACKED + junk)
 
-    assert "something else follows its end" in refused.value.problem.detail
+    assert "other data follows its end" in refused.value.problem.detail
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The manners of /3.0, shared by the API and the audience: routes, problems, paging, links."""
+"""The conventions of /3.0 that the surfaces and the audience share."""

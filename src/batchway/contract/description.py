@@ -1,4 +1,4 @@
-"""What a call takes and answers, told beside its route. The documentation is made from it."""
+"""Descriptions of calls, which stand beside their routes. The documentation is built from them."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,8 +11,8 @@ from batchway import limits
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """A variable of the path, a parameter of the query string, or a header.
 
-    `description` is one or two sentences. `choices` are the only values that are taken; `format`
-    is one of JSON Schema's, such as `date-time`.
+    `description` is one or two sentences. `choices` are the only values that are accepted, if
+    there are any. `format` is a format of JSON Schema, such as `date-time`.
     """
 
     name: str
@@ -27,16 +27,16 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Described(msgspec.Struct, frozen=True):
-    """One call in words and types.
+    """The description of one call: its parameters, body, replies and errors.
 
-    `summary` is one sentence; `notes` are further ones. `body` and `reply` are structs; a call
-    without a reply is answered with 204; `other_replies` are those that a parameter asks for.
-    `body_details` adds JSON Schema keywords to fields of the
-    body, by dotted path (`members.status`). `body_types` and `reply_types` are media types that are
-    taken and given besides JSON. `errors` are the statuses of problems that not every call has
-    (those are 400, 401, 429, 500, 503 and 504, 404 where the path has variables, and what a body
-    or a method override can do wrong). `tag` is the group in the documentation, if it is not the
-    table's title.
+    `summary` is one sentence, and `notes` are further sentences. `body` and `reply` are structs. A
+    call without a `reply` is answered with 204. `other_replies` are replies that the client selects
+    with a parameter. A body that `is_body_partial` changes only the fields that it contains.
+    `body_details` adds JSON Schema keywords to fields of the body, by dotted path such as
+    `members.status`. `body_types` and `reply_types` are the media types that the call accepts and
+    sends besides JSON. `errors` are the statuses of the problems of this call. The document adds
+    those that many calls share, such as 401, or 404 where the path has variables. `tag` is the
+    group in the documentation; without it, the group is the title of the route table.
     """
 
     summary: str
@@ -57,12 +57,12 @@ class Described(msgspec.Struct, frozen=True):
 
     @property
     def replies(self) -> tuple[type, ...]:
-        """All structs that may be the reply, the usual one first."""
+        """All structs that can be the reply, the usual one first."""
         return (self.reply, *self.other_replies) if self.reply else ()
 
     @property
     def reply_status(self) -> int:
-        """The status of a reply that is no problem."""
+        """The status of a successful reply."""
         return self.status or (200 if self.reply else 204)
 
 
@@ -91,12 +91,14 @@ EXCLUDE_FIELDS = Parameter(
     description="Leave these fields out: dotted paths with commas between, such as `_links`. "
     "Not together with `fields`.",
 )
-ON_ONE = (FIELDS, EXCLUDE_FIELDS)  # what every GET takes
-ON_PAGE = (COUNT, OFFSET, *ON_ONE)  # what every GET of a collection takes
+ON_ONE = (FIELDS, EXCLUDE_FIELDS)  # the parameters of every GET
+ON_PAGE = (COUNT, OFFSET, *ON_ONE)  # the parameters of every GET of a collection
 
 
-def order(*names: str, default: Literal["ASC", "DESC"]) -> tuple[Parameter, Parameter]:
-    """`sort_field` with these names, and `sort_dir`."""
+def build_sort_parameters(
+    *names: str, default: Literal["ASC", "DESC"]
+) -> tuple[Parameter, Parameter]:
+    """Return the parameters `sort_field`, which has these names as choices, and `sort_dir`."""
     return (
         Parameter(name="sort_field", description="The field to sort by.", choices=names),
         Parameter(
@@ -130,7 +132,7 @@ _VARIABLES = (
 _VARIABLES_BY_NAME = {each.name: each for each in _VARIABLES}
 
 
-def path_variable(name: str) -> Parameter:
-    """What a `{variable}` of a path template means."""
+def describe_path_variable(name: str) -> Parameter:
+    """Return the description of a `{variable}` of a path template."""
     unknown = Parameter(name=name, description=f"The {name.replace('_', ' ')}.", example="1")
     return _VARIABLES_BY_NAME.get(name, unknown)

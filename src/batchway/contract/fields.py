@@ -1,4 +1,7 @@
-"""`fields` and `exclude_fields`: keep or drop dotted paths of a reply; arrays are transparent."""
+"""The parameters `fields` and `exclude_fields`: keep or drop dotted paths of a reply.
+
+A path goes through arrays: `lists.name` selects the name of every list.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +16,9 @@ _Tree = dict[str, Any]
 
 
 def select_fields(response: Response, params: Mapping[str, str]) -> Response:
-    """The response with only the fields asked for. Errors and empty replies stay as they are.
+    """Return the response with only the fields that the client selected.
 
-    Unknown paths match nothing and are no error. Both parameters together are refused.
+    Errors, streams and empty replies are returned unchanged. Unknown paths are ignored.
     """
     if not params:
         return response
@@ -30,19 +33,19 @@ def select_fields(response: Response, params: Mapping[str, str]) -> Response:
 
 
 def check_params(params: Mapping[str, str]) -> None:
-    """Refuse what no call takes, before the call has any effect: both fields, and a NUL."""
+    """Reject parameters that are wrong in every call, before the call has any effect."""
     if not params:
         return
     if params.get("fields") and params.get("exclude_fields"):
         detail = "The fields and exclude_fields parameters cannot be used together."
         raise bad_request(detail)
     for name, value in params.items():
-        if "\0" in value:  # PostgreSQL would refuse it
+        if "\0" in value:  # PostgreSQL rejects NUL in text
             raise invalid_field(name, "This value should not contain NUL characters.")
 
 
 def _parse_paths(paths: str) -> _Tree:
-    """`a,b.c` as `{a: {}, b: {c: {}}}`; an empty branch means everything below."""
+    """Parse `a,b.c` into `{a: {}, b: {c: {}}}`. An empty branch selects everything below it."""
     tree: _Tree = {}
     for path in filter(None, (each.strip() for each in paths.split(","))):
         _add_path(tree, path.split("."))
@@ -50,10 +53,10 @@ def _parse_paths(paths: str) -> _Tree:
 
 
 def _add_path(tree: _Tree, names: list[str]) -> None:
-    *way, last = names
-    for name in way:
+    *parents, last = names
+    for name in parents:
         if name in tree and not tree[name]:
-            return  # the whole branch is already asked for
+            return  # the whole branch is selected already
         tree = tree.setdefault(name, {})
     tree[last] = {}
 
@@ -71,7 +74,7 @@ def _keep_fields(value: Any, tree: _Tree) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _may_contain(value: Any, tree: _Tree) -> bool:  # noqa: ANN401 - any JSON
-    """Whether there is something below a value where more is asked for than the value."""
+    """Whether a value can have the fields that a tree selects; a text or a number has none."""
     return not tree or isinstance(value, dict | list)
 
 

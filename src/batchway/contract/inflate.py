@@ -1,7 +1,7 @@
-"""The body of a request as it was before `Content-Encoding`: in pieces, and never beyond a bound.
+"""Decompresses the body of a request piece by piece, up to a limit.
 
-A small body can inflate to a thousand times its size. So nothing is inflated before the piece
-before it was taken, and no piece is large.
+A small body can inflate to a thousand times its size. Therefore the pieces are small, and the next
+piece is inflated only after the caller has taken the last one.
 """
 
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ from batchway.contract.problems import (
     unsupported_encoding,
 )
 
-# What stands behind the end of a member is copied when the next one begins. Short inputs keep
-# that cheap, however many members there are.
+# When a gzip member ends, the rest of the input is copied for the next one. Short inputs keep these
+# copies cheap, even if a body has many members.
 _INPUT_BYTES_MAX = 16 * 1024
-_MAGIC = b"\x1f\x8b"  # what a member begins with
+_MAGIC = b"\x1f\x8b"  # the first bytes of a gzip member
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
 
 
 class Inflater:
-    """Inflates a body that comes in pieces; not for several threads at once.
+    """Inflates a body that arrives in pieces. It is not thread-safe.
 
-    `encoding` is the header's value, None if there is none; any but gzip and identity is a 415.
-    A body of more than `bytes_max` bytes, inflated, is a 413.
+    `encoding` is the value of `Content-Encoding`, or None. Encodings other than gzip and identity
+    raise a 415. A body that inflates to more than `bytes_max` bytes raises a 413.
     """
 
     def __init__(self, encoding: str | None, bytes_max: int) -> None:
@@ -42,9 +42,10 @@ class Inflater:
         self._member_count = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """What `data` inflates to, in pieces of at most 1 MiB; take all before the next call.
+        """Inflate `data` and yield it in pieces of at most 1 MiB.
 
-        Raises 413 when the bound is passed, 400 when the data are damaged.
+        Exhaust the iterator before the next call. Raises a 413 when the body exceeds its limit,
+        and a 400 when it is not valid gzip.
         """
         step = limits.inflated_piece_bytes_max if self._is_plain else _INPUT_BYTES_MAX
         for start in range(0, len(data), step):
@@ -52,14 +53,14 @@ class Inflater:
             yield from (self._count_bytes(part),) if self._is_plain else self._inflate_members(part)
 
     def finish(self) -> None:
-        """Say that nothing follows; raises 400 if the data are cut off."""
+        """Mark the end of the body. Raises a 400 if the gzip data is incomplete."""
         if self._member is not None:
             raise _invalid_gzip("it ends too early")
 
     def _inflate_members(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member is None and self._member_count and not _MAGIC.startswith(data[:2]):
-                raise _invalid_gzip("something else follows its end")
+                raise _invalid_gzip("other data follows its end")
             member = self._member = self._member or self._begin_member()
             yield from self._inflate_member(member, data)
             data = member.unused_data
@@ -76,7 +77,7 @@ class Inflater:
 
     def _inflate_member(self, member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
         while True:
-            # One byte more than may be shows that the bound is passed.
+            # One byte more than the limit shows that the body is too large.
             most = min(limits.inflated_piece_bytes_max, self._bytes_left + 1)
             try:
                 piece = member.decompress(data, most)

@@ -1,4 +1,4 @@
-"""`_links`: where to go from an object, as absolute URLs under one base address."""
+"""`_links`: absolute URLs of an object and of what can be done with it."""
 
 from urllib.parse import urlsplit
 
@@ -8,7 +8,7 @@ from batchway.contract.version import API_PREFIX, SCHEMA_PREFIX
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Members that are absent are left out; the key order is the contract's."""
+    """One link. Keys without a value are omitted; the order of keys is that of the contract."""
 
     rel: str
     href: str
@@ -18,21 +18,21 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Links(msgspec.Struct, frozen=True):
-    """Builds links under `base`, the scheme and host that clients reach us by."""
+    """Builds links below `base`, the scheme and host that the client uses to reach this server."""
 
     base: str
 
     @property
     def host(self) -> str:
-        """The host name alone, without a port."""
+        """The host name without the port."""
         return urlsplit(self.base).hostname or "localhost"
 
     def href(self, path: str) -> str:
-        """The URL of a path of the API."""
+        """Return the URL of a path of the API."""
         return f"{self.base}{API_PREFIX}{path}"
 
     def link(self, rel: str, method: str, path: str, target: str = "", schema: str = "") -> Link:
-        """One link. `target` and `schema` are paths of schema documents, or empty."""
+        """Return one link. `target` and `schema` are paths of schema documents, or empty."""
         return Link(
             rel,
             self.href(path),
@@ -44,9 +44,10 @@ class Links(msgspec.Struct, frozen=True):
     def instance(
         self, definition: str, parent: str, itself: str, *, methods: tuple[str, ...]
     ) -> list[Link]:
-        """Links of one object: self, parent, and update and delete where `methods` has them.
+        """Return the links of one object: self and parent, and update and delete.
 
-        `definition` is the folder of its schema, such as `Lists`.
+        The last two appear only if `methods` has PATCH and DELETE. `definition` is the folder of
+        the object's schema, such as `Lists`. `itself` is the path of the object.
         """
         response = f"Definitions/{definition}/Response.json"
         links = [
@@ -67,7 +68,7 @@ class Links(msgspec.Struct, frozen=True):
         return links
 
     def collection(self, definition: str, parent: str, itself: str, *, create: bool) -> list[Link]:
-        """Links of a collection: self, parent and, where objects can be made, create."""
+        """Return the links of a collection: self, parent and, if `create` is set, create."""
         links = [
             self.link(
                 "self",

@@ -1,4 +1,4 @@
-"""`count` and `offset` of a collection."""
+"""The parameters `count` and `offset`: which part of a collection a client reads."""
 
 from collections.abc import Mapping
 
@@ -11,17 +11,18 @@ _OFFSET_MAX = (1 << 63) - 1
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Which part of a collection is asked for."""
+    """The part of a collection that a client asked for."""
 
     count: int
     offset: int
 
 
 class Continuation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where the next page of a collection begins that is being paged through.
+    """The beginning of the next page, for a GET operation that pages through a whole collection.
 
-    `total_items` is what the first page said. Where a collection is in the order of its keys,
-    `after_key` is the last one that was shown: neither slow nor mistaken when others come and go.
+    `total_items` is the number that the first page reported. `after_key` is the key of the last
+    item of the page before, in collections that are sorted by their key. Unlike an offset, a key
+    is fast to find, and stays correct when items are added or deleted meanwhile.
     """
 
     offset: int
@@ -30,7 +31,7 @@ class Continuation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def page(params: Mapping[str, str]) -> Page:
-    """The page that a query string asks for; a count over the maximum is answered with it."""
+    """Read the page from a query string. A count above the maximum is reduced to the maximum."""
     count = _parse_number(params, "count", limits.page_count_default)
     offset = _parse_number(params, "offset", 0)
     return Page(min(count, limits.page_count_max), min(offset, _OFFSET_MAX))

@@ -1,6 +1,6 @@
-"""Problem documents (RFC 9457) as the contract words them, and the exception that carries one.
+"""Problem documents (RFC 9457) with the texts of the contract, and the exception that carries one.
 
-The only place that knows which failure has which HTTP status.
+Only this module decides which HTTP status belongs to a failure.
 """
 
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """What is wrong with one field; `field` is a dotted path, `item:N` for an index."""
+    """A mistake in one field. `field` is a dotted path; an index is `item:N`."""
 
     field: str
     message: str
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`instance` is the request's id in a single reply, and empty in a result."""
+    """A problem document. `instance` is the id of the request; it is empty in results."""
 
     type: str
     title: str
@@ -29,7 +29,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Refused(Exception):
-    """Ends a call with a problem document."""
+    """Raised to answer a call with a problem document."""
 
     def __init__(self, problem: Problem, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(problem.detail)
@@ -40,7 +40,7 @@ class Refused(Exception):
 def problem(
     status: int, title: str, detail: str, errors: Iterable[FieldError] | None = None
 ) -> Problem:
-    """A problem document without an instance yet."""
+    """Return a problem document without its instance."""
     listed = msgspec.UNSET if errors is None else tuple(errors)
     return Problem(type=TYPE, title=title, status=status, detail=detail, instance="", errors=listed)
 
@@ -51,22 +51,22 @@ def bad_request(detail: str) -> Refused:
 
 
 def json_parse_exception(detail: str) -> Refused:
-    """400: the body is not JSON."""
+    """400: the body is not valid JSON."""
     return Refused(problem(400, "JSON Parse Exception", detail))
 
 
 def invalid_fields(*errors: FieldError) -> Refused:
-    """400: fields do not have the form that the contract asks for."""
+    """400: some fields are missing or have wrong values."""
     return Refused(problem(400, "Invalid Resource", _SEE_ERRORS, errors))
 
 
 def invalid_field(field: str, message: str) -> Refused:
-    """400: one field is wrong."""
+    """400: one field is missing or has a wrong value."""
     return invalid_fields(FieldError(field, message))
 
 
 def invalid_resource(detail: str, errors: Iterable[FieldError] | None = None) -> Refused:
-    """400: the resource cannot be taken, for the reason given."""
+    """400: the resource cannot be accepted. `detail` is the reason."""
     return Refused(problem(400, "Invalid Resource", detail, errors))
 
 
@@ -83,17 +83,17 @@ def api_key_invalid() -> Refused:
 
 
 def forbidden(detail: str) -> Refused:
-    """403."""
+    """403: the account may not do this."""
     return Refused(problem(403, "Forbidden", detail))
 
 
 def not_found() -> Refused:
-    """404: nothing there, or nothing of this account."""
+    """404: the resource does not exist, or belongs to another account."""
     return Refused(problem(404, "Resource Not Found", "The requested resource could not be found."))
 
 
 def method_not_allowed(allow: Iterable[str], detail: str | None = None) -> Refused:
-    """405 with the methods that are allowed."""
+    """405: the resource exists, but not with this method. `allow` are the methods that it has."""
     return Refused(
         problem(405, "Method Not Allowed", detail or _SEE_ALLOW),
         (("Allow", ", ".join(allow)),),
@@ -106,7 +106,7 @@ def too_large(detail: str) -> Refused:
 
 
 def request_timeout(seconds: float) -> Refused:
-    """504: a single request took too long."""
+    """504: a single request took longer than its limit."""
     detail = (
         f"The request took longer than {seconds:g} seconds, and may still take effect. Send long "
         "requests as operations of a batch."
@@ -115,10 +115,10 @@ def request_timeout(seconds: float) -> Refused:
 
 
 def unsupported_encoding(encoding: str) -> Refused:
-    """415: the body comes in an encoding that is not known."""
+    """415: the content encoding of the body is not supported."""
     detail = (
-        f"The content encoding {encoding[:100]!r} is not supported. Send the body with gzip, or "
-        "as it is."
+        f"The content encoding {encoding[:100]!r} is not supported. Compress the body with gzip, "
+        "or send it uncompressed."
     )
     return Refused(
         problem(415, "Unsupported Media Type", detail), (("Accept-Encoding", "gzip, identity"),)
@@ -135,31 +135,31 @@ def nested_too_deep() -> Refused:
 
 
 def invalid_method_override() -> Refused:
-    """422: X-HTTP-Method-Override on anything but POST, or naming another method."""
+    """422: X-HTTP-Method-Override names a method that it may not, or the request is not a POST."""
     detail = "X-HTTP-Method-Override may name PUT, PATCH or DELETE, and only on a POST."
     return Refused(problem(422, "InvalidMethodOverride", detail))
 
 
 def too_many_requests(detail: str, retry_after_seconds: int = 5) -> Refused:
-    """429 with the time after which to try again."""
+    """429: the client sends too much at once, and may try again after `retry_after_seconds`."""
     return Refused(
         problem(429, "Too Many Requests", detail), (("Retry-After", str(retry_after_seconds)),)
     )
 
 
 def operation_cancelled() -> Refused:
-    """499: the batch was told to stop before the operation was run."""
+    """499: the batch was cancelled before this operation was run."""
     detail = "The batch was cancelled before this operation was run. It had no effect."
     return Refused(problem(499, "Operation Cancelled", detail))
 
 
 def conflict(detail: str) -> Refused:
-    """409: what is asked for does not fit the state of things."""
+    """409: the request conflicts with the current state of the resource."""
     return Refused(problem(409, "Conflict", detail))
 
 
 def no_room(retry_after_seconds: int = 60) -> Refused:
-    """503: what is left of the disk is for the batches that run."""
+    """503: the disk is almost full. The rest of it is reserved for batches that are running."""
     detail = "There is hardly any room left for results. Please try again later."
     return Refused(
         problem(503, "Service Unavailable", detail), (("Retry-After", str(retry_after_seconds)),)
@@ -167,27 +167,27 @@ def no_room(retry_after_seconds: int = 60) -> Refused:
 
 
 def not_sent(detail: str) -> Refused:
-    """503: the operation never reached its receiver, and had no effect.
+    """503: the operation did not reach its receiver, and had no effect.
 
-    The `type` is ours, so that it is not taken for a problem of the receiver.
+    Its own `type` shows that the problem does not come from the receiver.
     """
     return _replace_type("urn:batchway:not-sent", problem(503, "Not Sent", detail))
 
 
 def outcome_unknown(detail: str) -> Refused:
-    """504: the operation was sent, but no response came. It may have had an effect.
+    """504: the operation was sent, but no response arrived. It may have had an effect.
 
-    The `type` is ours, so that it is not taken for a problem of the receiver.
+    Its own `type` shows that the problem does not come from the receiver.
     """
     return _replace_type("urn:batchway:outcome-unknown", problem(504, "Outcome Unknown", detail))
 
 
-def _replace_type(own_type: str, found: Problem) -> Refused:
-    return Refused(msgspec.structs.replace(found, type=own_type))
+def _replace_type(own_type: str, original: Problem) -> Refused:
+    return Refused(msgspec.structs.replace(original, type=own_type))
 
 
 def database_busy(retry_after_seconds: int = 5) -> Refused:
-    """503: a lock or a connection of the database was not free in time."""
+    """503: no lock or no connection of the database became free in time."""
     detail = "The database is busy. Please try again later."
     return Refused(
         problem(503, "Service Unavailable", detail), (("Retry-After", str(retry_after_seconds)),)
@@ -195,7 +195,7 @@ def database_busy(retry_after_seconds: int = 5) -> Refused:
 
 
 def internal_error() -> Refused:
-    """500: our fault."""
+    """500: an unexpected error of this server."""
     detail = (
         "A deep, internal error has occurred during the processing of your request. "
         "Please contact support."

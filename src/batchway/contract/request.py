@@ -1,4 +1,4 @@
-"""A call to answer, whether it came alone over HTTP or as an operation of a batch."""
+"""A call, either a single HTTP request or an operation of a batch."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ _TRUE = frozenset({"true", "1"})
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """For whom, when and under which address a call, or a whole chunk of calls, is answered."""
+    """The account, the time and the base of links, of one call or of all calls of a chunk."""
 
     account_id: int
     account_name: str
@@ -21,11 +21,12 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, gc=False):
-    """`path` is relative to /3.0 and begins with a slash; `params` is the query string.
+    """One call.
 
-    `headers` have lower-case names. `path_params` are filled in by the route table. A GET of a
-    batch that does not name a `count` `is_paged`: it is answered with a page as large as may be,
-    and goes on at its `continuation`.
+    `path` is relative to /3.0 and begins with a slash. `params` is the query string. `headers` have
+    lower-case names. The route table fills in `path_params`. `is_paged` is set for a GET operation
+    without a `count`: it reads the whole collection, in pages as large as possible, and
+    `continuation` is where the next page begins.
     """
 
     method: str
@@ -38,5 +39,5 @@ class Request(msgspec.Struct, gc=False):
     continuation: Continuation | None = None
 
     def flag(self, name: str) -> bool:
-        """A boolean query parameter: `true` and `1` are true, anything else is false."""
+        """Read a boolean query parameter: `true` and `1` are true, anything else is false."""
         return self.params.get(name, "").lower() in _TRUE

@@ -1,4 +1,4 @@
-"""What answers a call: a status and a body, before any HTTP."""
+"""The answer to a call: status, body and headers, independent of HTTP."""
 
 from typing import Any
 
@@ -24,10 +24,11 @@ EMPTY_OBJECT = b"{}"
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """`body` is anything that `encode` takes; None (with 204) is no body.
+    """One answer.
 
-    `last_key` is the key of the last item of a collection in the order of its keys;
-    `continuation` is where the next page begins of one that is being paged through.
+    `body` is any value that `encode` accepts, or None for no body (with 204). `last_key` is the
+    key of the last item on a page of a collection that is sorted by its key. `continuation` is
+    where the next page begins, for an operation that reads a whole collection.
     """
 
     status: int
@@ -41,12 +42,12 @@ NO_CONTENT = Response(204)
 
 
 def refusal(refused: Refused) -> Response:
-    """The response that a raised problem stands for."""
+    """Return the response for a problem that was raised."""
     return Response(refused.problem.status, refused.problem, refused.headers)
 
 
 def encode_body(response: Response, instance: str = "") -> bytes:
-    """JSON text in UTF-8; nothing at all for a 204. A problem gets its `instance`."""
+    """Encode the body as JSON, or as nothing for a 204. A problem document gets its `instance`."""
     if response.body is None:
         return b""
     if instance and isinstance(response.body, Problem):
@@ -55,7 +56,7 @@ def encode_body(response: Response, instance: str = "") -> bytes:
 
 
 def body_text(response: Response) -> JsonText:
-    """The body of the result of an operation; `{}` for a 204."""
+    """Return the body of an operation's result as text; it is `{}` for a 204."""
     body = response.body
     if isinstance(body, JsonText):
         return body

@@ -1,4 +1,4 @@
-"""The signed, expiring links to result archives."""
+"""Signed links to result archives, which expire."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from batchway.model.batch import Batch
 
 @dataclass(frozen=True)
 class ResultLinks:
-    """Makes `response_body_url`, good for `link_seconds`, and checks what comes back."""
+    """Builds the links of `response_body_url`, which last `link_seconds`, and checks them."""
 
     signer: Signer
     archive: Archive
     clock: Clock
     link_seconds: int
 
-    def url(self, batch: Batch, base: str) -> str:
-        """A fresh link; an empty text while there is nothing to download.
+    def build_url(self, batch: Batch, base: str) -> str:
+        """Return a new link, or an empty text while the batch has no results.
 
         It leads to the archive store if that serves archives itself, or else to the API, which the
         client reaches by the address `base`.
@@ -29,18 +29,18 @@ class ResultLinks:
         if link is not None:
             return link
         expires_at = self.clock() + self.link_seconds * SECOND
-        token = self.signer.sign(_subject(batch.public_id), expires_at)
-        return f"{base}{path(batch.public_id)}?t={token}"
+        token = self.signer.sign(_build_subject(batch.public_id), expires_at)
+        return f"{base}{build_path(batch.public_id)}?t={token}"
 
-    def check(self, public_id: str, token: str) -> Verdict:
-        """Whether a token opens the results of this batch."""
-        return self.signer.verify(token, _subject(public_id), self.clock())
+    def check_token(self, public_id: str, token: str) -> Verdict:
+        """Check whether a token gives access to the results of this batch."""
+        return self.signer.verify(token, _build_subject(public_id), self.clock())
 
 
-def path(public_id: str) -> str:
-    """Where the results of a batch are served."""
+def build_path(public_id: str) -> str:
+    """Return the path that the results of a batch are served from."""
     return f"/results/{public_id}-response.tar.gz"
 
 
-def _subject(public_id: str) -> str:
+def _build_subject(public_id: str) -> str:
     return f"results:{public_id}"

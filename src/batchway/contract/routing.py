@@ -1,4 +1,4 @@
-"""The route table: which handler answers a method on a path template."""
+"""The route table: finds the handler of a method and a path."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -11,12 +11,12 @@ from batchway.contract.problems import method_not_allowed, nested_too_deep, not_
 
 H = TypeVar("H")
 
-_CACHED_CHARACTERS_MAX = 100  # of a path; longer ones are rarely the same
+_CACHED_CHARACTERS_MAX = 100  # of a path; longer paths rarely occur twice
 _METHOD_ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class _Node(Generic[H]):
-    """One segment of the templates; `name` is that of its `{variable}` child."""
+    """One segment of the path templates. `name` is the name of its `{variable}` child."""
 
     __slots__ = ("fixed", "handlers", "name", "variable")
 
@@ -28,11 +28,11 @@ class _Node(Generic[H]):
 
 
 class RouteTable(Generic[H]):
-    """Templates such as `/lists/{list_id}/members`, matched a segment at a time."""
+    """Routes with templates such as `/lists/{list_id}/members`, matched segment by segment."""
 
     def __init__(self) -> None:
         self._root: _Node[H] = _Node()
-        # Thousands of operations of a batch often have the same path.
+        # The operations of a batch often have the same path, thousands of times.
         self._find_cached = lru_cache(maxsize=1_000)(self._find_node)
         self.routes: list[tuple[str, str, H]] = []
         self._descriptions: dict[tuple[str, str], Described] = {}
@@ -40,7 +40,7 @@ class RouteTable(Generic[H]):
     def add(
         self, method: str, template: str, handler: H, described: Described | None = None
     ) -> None:
-        """Answer `method` on `template` with `handler`; each pair once."""
+        """Add a route. Raises ValueError if the method and template have a handler already."""
         node = self._root
         for segment in _split_path(template):
             node = _add_child(node, segment)
@@ -52,12 +52,12 @@ class RouteTable(Generic[H]):
         if described is not None:
             self._descriptions[method, template] = described
 
-    def described(self, method: str, template: str) -> Described | None:
-        """How a route was described when it was added."""
+    def find_description(self, method: str, template: str) -> Described | None:
+        """Return the description of a route, if it has one."""
         return self._descriptions.get((method, template))
 
     def match(self, method: str, path: str) -> tuple[H, Mapping[str, str]]:
-        """The handler and the path's variables; raises 404, 405 or 414."""
+        """Return the handler and the variables of the path. Raises a 404, 405 or 414."""
         find = self._find_cached if len(path) <= _CACHED_CHARACTERS_MAX else self._find_node
         node, values = find(path)
         return _find_handler(node, method), values
@@ -74,7 +74,7 @@ class RouteTable(Generic[H]):
                 if child is None:
                     raise not_found()
                 values[node.name] = unquote(segment) if "%" in segment else segment
-                if "\0" in values[node.name]:  # names nothing, and PostgreSQL would refuse it
+                if "\0" in values[node.name]:  # no id has a NUL, and PostgreSQL rejects it
                     raise not_found()
             node = child
         return node, values
@@ -91,7 +91,7 @@ def _add_child(node: _Node[H], segment: str) -> _Node[H]:
     if node.variable is None:
         node.name, node.variable = name, _Node()
     if node.name != name:
-        message = f"{segment} is called {{{node.name}}} in another template"
+        message = f"{segment} is named {{{node.name}}} in another template"
         raise ValueError(message)
     return node.variable
 

@@ -1,4 +1,4 @@
-"""A body that is sent piece by piece, and does not end soon."""
+"""A body that is sent piece by piece while it is produced."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -12,14 +12,14 @@ _ZERO_WEIGHT = re.compile(r"q=0(\.0*)?")
 
 @dataclass(frozen=True)
 class Stream:
-    """The pieces of a body, made as they are asked for, and their media type."""
+    """The pieces of a body, produced one by one as they are sent, and its media type."""
 
     media_type: str
     pieces: Iterator[bytes] | AsyncIterator[bytes]
 
 
 def accepts(header: str, media_type: str) -> bool:
-    """Whether an `Accept` header names a media type, and not in order to refuse it."""
+    """Whether an `Accept` header names a media type with a weight (`q`) above 0."""
     for each in header.lower().split(","):
         name, *parameters = ("".join(part.split()) for part in each.split(";"))
         if name == media_type:

@@ -1,6 +1,6 @@
-"""Decode a body into a typed value, or say what is wrong in the contract's grammar.
+"""Decodes a JSON body into a typed value, or explains its mistakes as the contract does.
 
-A field is a dotted path, an index is `item:N`: `operations.item:325.path`.
+The path of a field is dotted, and an index is `item:N`, as in `operations.item:325.path`.
 """
 
 import re
@@ -33,17 +33,18 @@ _NAMES = {
     "array": "array",
     "null": "NULL",
 }
-# Behind a text, so that half of a surrogate pair near its end is not taken for the end of the text.
+# Appended to a text, so that half of a surrogate pair near its end is reported as such, and not as
+# the end of the text.
 PADDING = b" " * len(r"\udc00")
-# What decoding may raise for a body that is wrong.
+# The exceptions that msgspec raises for a wrong body.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_BODY = frozenset({b"", b"null"})
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
-    """The typed value of a JSON body; an absent body and `null` count as `{}`.
+    """Decode a JSON body into its typed value. An absent body and `null` count as `{}`.
 
-    Raises 400 JSON Parse Exception, or 400 Invalid Resource with a field for each mistake.
+    Raises a 400 JSON Parse Exception, or a 400 Invalid Resource that names the wrong field.
     """
     raw = (body or b"").strip()
     raw = b"{}" if raw in _NO_BODY else raw
@@ -58,11 +59,11 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
 def explain_decode_error(
     error: Exception, *, within: str, first: int = 0, what: str = "The body", first_byte: int = 0
 ) -> Refused:
-    """What is wrong with a part of a body that was decoded alone; `error` is one of `WRONG`.
+    """Return the problem for a part of a body that was decoded alone; see `DECODE_ERRORS`.
 
-    `within` is the field path of the part. If the part is a run of the elements of an array,
-    `within` is that of the array, and `first` the position of the run's first element. If the part
-    is no JSON, `what` is the subject of that sentence, and the part begins at its `first_byte`.
+    `within` is the field path of the part. If the part is a slice of an array, `within` is the path
+    of the array, and `first` the position of the slice's first element. If the part is not valid
+    JSON, the detail begins with `what`, and counts bytes from `first_byte`.
     """
     if isinstance(error, RecursionError):
         return json_parse_exception("The body is nested too deeply.")
@@ -102,7 +103,7 @@ def _find_missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[st
 
 @cache
 def _build_presence_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
-    """Tells which of these keys an object has; others, however many, are passed over."""
+    """Build a decoder that finds which of these keys an object has, and skips all others."""
     encoded = {f"field_{index}": name for index, name in enumerate(names)}
     fields = [(field, msgspec.Raw, None) for field in encoded]
     return msgspec.json.Decoder(msgspec.defstruct("Presence", fields, rename=encoded))
@@ -128,7 +129,7 @@ def _translate_message(text: str) -> str:
 
 
 def _choose_type_name(wanted: list[str]) -> str:
-    """The type that the contract names; what is taken besides is for clients that err."""
+    """Choose the type to report: the contract's, not those that we accept from lenient clients."""
     return next((each for each in ("string", "object") if each in wanted), wanted[0])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from batchway.contract.description import Described, Parameter, path_variable
+from batchway.contract.description import Described, Parameter, describe_path_variable
 from batchway.contract.problems import Problem
 from batchway.contract.routing import RouteTable
 from batchway.contract.version import API_PREFIX
@@ -109,7 +109,7 @@ _SECURITY = {
 
 def _list_calls(title: str, table: RouteTable[Any]) -> Iterable[_Call]:
     for method, template, _ in table.routes:
-        described = table.described(method, template)
+        described = table.find_description(method, template)
         known = described or Described("Not described yet.")
         yield _Call(method, template, known.tag or title, known, described is not None)
 
@@ -154,7 +154,7 @@ def _build_body(described: Described, schema: Schema, *, is_required: bool) -> d
 
 def _build_operation(call: _Call, reply: Schema | None, body: Schema | None) -> dict[str, Any]:
     described = call.described
-    variables = [path_variable(each) for each in _VARIABLE.findall(call.template)]
+    variables = [describe_path_variable(each) for each in _VARIABLE.findall(call.template)]
     parameters = [
         *(_build_parameter(each, "path") for each in variables),
         *(_build_parameter(each, "query") for each in described.query),

@@ -58,7 +58,7 @@ class ResultDownloads:
         if http.method not in {"GET", "HEAD"}:
             return PlainTextResponse("Only GET.\n", 405, headers={"Allow": "GET"})
         public_id = http.path_params["batch_id"]
-        verdict = self.result_links.check(public_id, http.query_params.get("t", ""))
+        verdict = self.result_links.check_token(public_id, http.query_params.get("t", ""))
         if verdict is not Verdict.VALID:
             return PlainTextResponse(_REFUSALS[verdict], status_code=403)
         with self.parts.database.read() as connection:

@@ -31,7 +31,13 @@ from batchway.audience.lists.rows import (
     save_list,
 )
 from batchway.audience.merge_fields.rows import FIRST_FIELDS, insert_merge_fields
-from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter, order
+from batchway.contract.description import (
+    ON_ONE,
+    ON_PAGE,
+    Described,
+    Parameter,
+    build_sort_parameters,
+)
 from batchway.contract.links import Link
 from batchway.contract.paging import Page, page
 from batchway.contract.problems import forbidden, invalid_field
@@ -236,7 +242,7 @@ ROUTES = (
                 *ON_PAGE,
                 *(each.parameter for each in _FILTERS),
                 _WITH_CONTACTS,
-                *order("date_created", default="ASC"),
+                *build_sort_parameters("date_created", default="ASC"),
             ),
             reply=ListsCollection,
             tag=_TAG,

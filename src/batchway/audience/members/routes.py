@@ -19,7 +19,7 @@ from batchway.audience.members.calls import (
 from batchway.audience.members.collection import FILTERS, SORT_ORDER, Members, get_members
 from batchway.audience.members.descriptions import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
 from batchway.audience.members.member import STATUSES
-from batchway.contract.description import ON_ONE, ON_PAGE, Described, order
+from batchway.contract.description import ON_ONE, ON_PAGE, Described, build_sort_parameters
 
 _ALL = "/lists/{list_id}/members"
 _ONE = "/lists/{list_id}/members/{subscriber_hash}"
@@ -29,7 +29,7 @@ _DETAILS = MEMBER_DETAILS | {"status": {"enum": [*STATUSES]}}
 _QUERY = (
     *ON_PAGE,
     *(each.parameter for each in FILTERS),
-    *order(*SORT_ORDER.columns, default=SORT_ORDER.default),
+    *build_sort_parameters(*SORT_ORDER.columns, default=SORT_ORDER.default),
 )
 
 ROUTES = (

@@ -17,7 +17,7 @@ def batch_body(batch: Batch, links: Links, result_links: ResultLinks) -> BatchBo
         errored_operations=batch.errored_operations,
         submitted_at=format_iso(batch.submitted_at),
         completed_at=format_iso(batch.completed_at),
-        response_body_url=result_links.url(batch, links.base),
+        response_body_url=result_links.build_url(batch, links.base),
         links=batch_links(links, batch.public_id),
     )
 
