@@ -161,8 +161,8 @@ def test_link_of_an_archive_store_is_used(hand: ByHand, tmp_path: Path) -> None:
     assert finished
     disk = ResultLinks(Signer((OLD,)), hand.parts.archive, hand.clock, 600)
 
-    own = disk.url(finished, BASE)
-    theirs = replace(disk, archive=LinkingArchive(tmp_path / "linking")).url(finished, BASE)
+    own = disk.build_url(finished, BASE)
+    theirs = replace(disk, archive=LinkingArchive(tmp_path / "linking")).build_url(finished, BASE)
 
     assert own.startswith(f"{BASE}/results/{batch.public_id}-response.tar.gz?t=")
     assert f"https://store.example.com/{batch.public_id}?seconds=600" == theirs
