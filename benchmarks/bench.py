@@ -34,6 +34,7 @@ from rows import (
     single_calls,
     small_batches,
     stages,
+    waiting_writes,
 )
 from surroundings import ROOT, surroundings
 
@@ -54,6 +55,7 @@ ROWS: dict[int, Row] = {
     12: Alone("peak memory", memory_peaks.memory_peaks),
     13: Alone("single calls while a large batch runs", single_calls.single_calls),
     14: Alone("fairness", fairness.fairness),
+    15: Alone("writes while a batch changes lists", waiting_writes.waiting_writes),
 }
 
 

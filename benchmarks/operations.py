@@ -77,6 +77,11 @@ def read(list_id: str, index: int, prefix: str = "contact") -> Operation:
     return _operation("GET", _member(list_id, index, prefix), index, None)
 
 
+def rename(list_id: str, index: int) -> Operation:
+    """Change the name of a list."""
+    return _operation("PATCH", f"/lists/{list_id}", index, {"name": f"List {index}"})
+
+
 def body_of(operations: Iterable[Operation]) -> Iterator[bytes]:
     """The body of the POST that sends them as a batch, in pieces."""
     waiting: list[bytes] = []

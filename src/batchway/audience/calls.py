@@ -41,6 +41,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     request: Request
     action: MemberCall | Plain | Response
     items: str = ""  # the field with the items of a page
+    row_count: int = 0  # rows that a call on members may write, roughly
 
     @property
     def is_plain_write(self) -> bool:
@@ -56,11 +57,6 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     def is_page(self) -> bool:
         """Whether it reads many rows, and may take long."""
         return bool(self.items) and isinstance(self.action, Plain)
-
-    @property
-    def row_count(self) -> int:
-        """How many rows a call on members may write, roughly."""
-        return 0 if isinstance(self.action, Plain | Response) else self.action.row_count
 
     @property
     def cost(self) -> int:
@@ -132,7 +128,9 @@ def _read_call(request: Request, settings: AudienceSettings) -> Call:
     ask_for_page(request, handler.items)
     if isinstance(handler, Plain):
         return Call(request, handler, handler.items)
-    return Call(request, _contain(_read_member_call, handler, request, settings), handler.items)
+    action = _contain(_read_member_call, handler, request, settings)
+    row_count = 0 if isinstance(action, Response) else action.row_count
+    return Call(request, action, handler.items, row_count)
 
 
 def _read_member_call(

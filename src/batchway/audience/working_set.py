@@ -39,27 +39,24 @@ class ListSet:
         self.public_id = public_id
         self.caller = caller
         self.next_key = next_key
+        self._wanted_hashes: set[str] = set()  # of all addresses that the calls name
         # A new collection is one line here, in the order in which changes are written.
         self.merge_fields = MergeFieldSet()
         self.tags = TagSet(next_key, caller.now)
-        self.members = MemberSet()
-        self.forgotten = ForgottenSet()
+        self.members = MemberSet(self._wanted_hashes)
+        self.forgotten = ForgottenSet(self._wanted_hashes)
 
     def want_member(self, path_key: str) -> None:
         """Say that the member is needed that a path names by hash, address or contact id."""
         member_id = parse_contact_id(path_key)
         if member_id is None:
-            self._want_hash(parse_hash(path_key))
+            self._wanted_hashes.add(parse_hash(path_key))
         else:
             self.members.want_id(member_id)
 
     def want_address(self, email_address: str) -> None:
         """Say that the member with this address is needed, or whether it may be added."""
-        self._want_hash(subscriber_hash(email_address))
-
-    def _want_hash(self, hashed: str) -> None:
-        self.members.want_hash(hashed)
-        self.forgotten.want_hash(hashed)
+        self._wanted_hashes.add(subscriber_hash(email_address))
 
     def load(self, connection: Connection, list_id: int, revision: int) -> None:
         """Read what the calls need."""

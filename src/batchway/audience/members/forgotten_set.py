@@ -1,6 +1,7 @@
 """The forgotten addresses of a list: their members were deleted for good, and cannot come back."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from batchway.audience.list_collection import ListCollection, ListScope
@@ -14,20 +15,17 @@ from batchway.kit.ids import subscriber_hash
 class ForgottenSet(ListCollection):
     """Which of the addresses that the calls name are forgotten."""
 
-    def __init__(self) -> None:
-        self._wanted: set[str] = set()
+    def __init__(self, wanted: AbstractSet[str]) -> None:
+        """`wanted` are the hashes of the addresses; calls may add to them until they are loaded."""
+        self._wanted = wanted
         self._hashes: set[str] = set()
         self._new_hashes: set[str] = set()
-
-    def want_hash(self, hashed: str) -> None:
-        """Say that a call may add a member with this hash."""
-        self._wanted.add(hashed)
 
     def load(self, scope: ListScope) -> None:
         """Read which of the hashes are forgotten."""
         if self._wanted:
             self._hashes = find_forgotten(scope, self._wanted)
-            self._wanted = set()
+        self._wanted = frozenset()
 
     def has_address(self, email_address: str) -> bool:
         """Whether a contact with this address was deleted for good."""

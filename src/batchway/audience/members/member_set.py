@@ -1,5 +1,7 @@
 """The members of a list, as a set of calls needs them, and as the calls have left them so far."""
 
+from collections.abc import Set as AbstractSet
+
 from batchway.audience.list_collection import ListCollection, ListScope
 from batchway.audience.members import row_changes
 from batchway.audience.members.member import Member
@@ -18,17 +20,14 @@ def parse_hash(path_key: str) -> str:
 class MemberSet(ListCollection):
     """The members that the calls name by hash, by address or by contact id."""
 
-    def __init__(self) -> None:
-        self._wanted_hashes: set[str] = set()
+    def __init__(self, wanted_hashes: AbstractSet[str]) -> None:
+        """`wanted_hashes` are those of addresses; calls may add to them until they are loaded."""
+        self._wanted_hashes = wanted_hashes
         self._wanted_ids: set[int] = set()
         self._loaded: dict[int, Member] = {}
         self._by_hash: dict[str, Member] = {}
         self._hash_by_id: dict[int, str] = {}
         self._entered_statuses: set[str] = set()  # that a member came to, if only in passing
-
-    def want_hash(self, hashed: str) -> None:
-        """Say that the member with this hash is needed, if there is one."""
-        self._wanted_hashes.add(hashed)
 
     def want_id(self, member_id: int) -> None:
         """Say that the member with this key is needed, if there is one."""
@@ -43,7 +42,7 @@ class MemberSet(ListCollection):
             if member.id not in self._loaded:
                 self._loaded[member.id] = member
                 self._keep(member)
-        self._wanted_hashes, self._wanted_ids = set(), set()
+        self._wanted_hashes, self._wanted_ids = frozenset(), set()
 
     def find(self, path_key: str) -> Member | None:
         """Find the member that a path names, as the calls so far have left it."""
