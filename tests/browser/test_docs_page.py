@@ -59,7 +59,7 @@ def test_search_narrows_the_calls(docs: Page) -> None:
     docs.get_by_label("Search").fill("no-call-says-this")
 
     expect(docs.locator(".call:visible")).to_have_count(0)
-    expect(docs.get_by_text("No call has all of these words.")).to_be_visible()
+    expect(docs.get_by_text("No call contains all of these words.")).to_be_visible()
 
     docs.get_by_label("Search").fill("")
 

@@ -106,7 +106,7 @@ def test_other_keys_behind() -> None:
     assert [PINGED] == read(begin + b'"}')
     problem = refusal(begin + b"y" * 200 + b'"}')
     assert 400 == problem.status
-    assert "leave out" in problem.detail
+    assert "remove the other keys" in problem.detail
 
 
 def test_large_array_instead_of_an_object() -> None:

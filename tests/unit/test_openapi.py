@@ -200,7 +200,7 @@ def test_two_structs_cannot_have_one_name() -> None:
     other = msgspec.defstruct("Colour", [("green", int)])
     one, two = Described("Look.", reply=Colour), Described("Mix.", reply=other)
 
-    with pytest.raises(ValueError, match="would both be shown as Colour"):
+    with pytest.raises(ValueError, match="have the same title Colour"):
         described(GET=one, POST=two)
 
 

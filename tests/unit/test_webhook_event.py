@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from batchway.contract.links import Links
 from batchway.kit.clock import SECOND
-from batchway.surfaces.mailchimp.batch_body import batch_links
+from batchway.surfaces.mailchimp.batch_body import build_batch_links
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 from batchway.surfaces.mailchimp.webhook_event import FINISHED, TEST, build_test_batch, render_event
 
@@ -25,7 +25,7 @@ BATCH = BatchBody(
     submitted_at="2026-11-23T11:59:59+00:00",
     completed_at="2026-11-23T12:00:00+00:00",
     response_body_url="https://batch.example.com/results/1234ab56cd-response.tar.gz?t=a-b_c",
-    links=batch_links(LINKS, "1234ab56cd"),
+    links=build_batch_links(LINKS, "1234ab56cd"),
 )
 EXPECTED = "&".join(
     [
@@ -70,7 +70,7 @@ def test_decoded_twice() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_survives(text: str) -> None:
     """Whatever a value holds, a form parser gets it back, and no key is added or lost."""
-    batch = BatchBody(text, text, 1, 2, 3, text, text, text, batch_links(LINKS, text))
+    batch = BatchBody(text, text, 1, 2, 3, text, text, text, build_batch_links(LINKS, text))
 
     body = render_event(FINISHED, NOON, batch).decode("ascii")
 

@@ -8,7 +8,7 @@ from batchway.contract.version import API_PREFIX, SCHEMA_PREFIX
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One link. Keys without a value are omitted; the order of keys is that of the contract."""
+    """A link to the object or to an action on it. Keys without a value are omitted."""
 
     rel: str
     href: str

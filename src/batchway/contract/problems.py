@@ -18,7 +18,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A problem document. `instance` is the id of the request; it is empty in results."""
+    """A problem document. `instance` is the id of the request, and empty in results."""
 
     type: str
     title: str

@@ -1,1 +1,1 @@
-"""The OpenAPI document, made from the route tables."""
+"""The OpenAPI document, built from the route tables."""

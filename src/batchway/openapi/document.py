@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from route tables and the descriptions beside their routes."""
+"""Builds the OpenAPI document from route tables and the descriptions of their routes."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from batchway.contract.routing import RouteTable
 from batchway.contract.version import API_PREFIX
 from batchway.openapi.schemas import Schema, Schemas
 
-# A table with the title under which its calls stand, unless their descriptions have a tag.
+# A table, and the group of its calls in the documentation unless their descriptions have a tag.
 Titled = tuple[str, RouteTable[Any]]
 
 JSON = "application/json"
@@ -23,35 +23,38 @@ _NOT_A_WORD = re.compile(r"\W+")
 _STATUSES_OF_EVERY_CALL = (400, 401, 429, 500, 503, 504)
 
 _PROBLEMS = {
-    400: ("BadRequest", "The request is wrong; `errors` names the fields, where there are any."),
+    400: ("BadRequest", "The request is wrong. `errors` lists the wrong fields, if there are any."),
     401: ("Unauthorized", "The API key is missing, unknown or revoked."),
     403: ("Forbidden", "The account may not do this."),
-    404: ("NotFound", "There is no such thing in this account."),
-    405: ("MethodNotAllowed", "The call does not fit the resource; `Allow` names those that do."),
-    409: ("Conflict", "The call does not fit the state of things."),
+    404: ("NotFound", "The resource does not exist in this account."),
+    405: (
+        "MethodNotAllowed",
+        "The resource does not have this method. `Allow` lists those that it has.",
+    ),
+    409: ("Conflict", "The request conflicts with the current state of the resource."),
     413: ("TooLarge", "The body is larger than the limit."),
-    415: ("UnsupportedMediaType", "The body's encoding is not one that is taken."),
+    415: ("UnsupportedMediaType", "The content encoding of the body is not supported."),
     422: ("InvalidMethodOverride", "`X-HTTP-Method-Override` does not name PUT, PATCH or DELETE."),
-    429: ("TooManyRequests", "Too much at once; `Retry-After` says when to try again."),
-    500: ("InternalError", "A mistake of the server's."),
-    503: ("Unavailable", "The server cannot take this at present; try again later."),
-    504: ("TimedOut", "The call took too long, and may still take effect."),
+    429: ("TooManyRequests", "Too many requests at once. `Retry-After` says when to try again."),
+    500: ("InternalError", "An unexpected error of the server."),
+    503: ("Unavailable", "The server cannot accept the request now. Try again later."),
+    504: ("TimedOut", "The call took too long. It may still take effect."),
 }
 _HEADERS = {
-    405: ("Allow", "The methods that this resource has, with commas between."),
+    405: ("Allow", "The methods that this resource has, separated by commas."),
     429: ("Retry-After", "Seconds to wait before the next try."),
     503: ("Retry-After", "Seconds to wait before the next try."),
 }
 
 _DESCRIPTION = """\
-Thousands of API calls in one request: POST them to `/batches`, poll the status, download one
-archive of results. What stands in a batch can also be called alone.
+Send thousands of API calls in one request: POST them to `/batches`, poll the status, and download
+one archive of the results. Every operation of a batch can also be called alone.
 
 Every call needs an API key: as the password of HTTP Basic with any user name, or as a Bearer token.
-Times are UTC in ISO 8601; a time that is not known is an empty string. A problem is answered with
-a problem document (RFC 9457). Every reply has an `X-Request-Id`.
+Times are UTC in ISO 8601; an unknown time is an empty string. Errors are answered with a problem
+document (RFC 9457). Every reply has an `X-Request-Id`.
 
-Batchway speaks as the Mailchimp Marketing API 3.0 does, and is independent of Mailchimp."""
+Batchway is compatible with the Mailchimp Marketing API 3.0, and is independent of Mailchimp."""
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -63,9 +66,9 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 def build_document(tables: Iterable[Titled], version: str, base_url: str = "") -> dict[str, Any]:
-    """The document for all routes of the tables, in their order.
+    """Build the document for all routes of the tables, in their order.
 
-    Without a `base_url` the calls stand below the address that the document was read from.
+    Without a `base_url`, the server URL is relative to the address of the document.
     """
     calls = [call for title, table in tables for call in _list_calls(title, table)]
     schemas = Schemas()
@@ -117,9 +120,10 @@ def _list_calls(title: str, table: RouteTable[Any]) -> Iterable[_Call]:
 def _add_schemas(
     schemas: Schemas, calls: Sequence[_Call]
 ) -> Iterable[tuple[_Call, Schema | None, Schema | None]]:
-    """Each call with a reference to the schema of its reply, and with its body.
+    """Add the schemas of all calls, and yield each call with those of its reply and its body.
 
-    Replies come first: what is only given keeps its name.
+    Replies are added first, so that a struct that is used in replies and bodies keeps its own name
+    as a reply, and gets a suffix as a body.
     """
     all_described = [call.described for call in calls]
     replies = schemas.add_replies(reply for each in all_described for reply in each.replies)
@@ -140,7 +144,7 @@ def _add_schemas(
 
 
 def _combine_replies(schemas: Sequence[Schema]) -> Schema | None:
-    """Not `oneOf`: as replies may lack any field, a body may obey several of them."""
+    """Use `anyOf`, because no field is required in a reply, so that one body can match several."""
     return {"anyOf": list(schemas)} if len(schemas) > 1 else next(iter(schemas), None)
 
 
@@ -193,7 +197,7 @@ def _build_parameter(parameter: Parameter, place: str) -> dict[str, Any]:
 
 def _build_responses(call: _Call, reply: Schema | None) -> dict[str, Any]:
     described = call.described
-    success: dict[str, Any] = {"description": "Done; there is nothing to say."}
+    success: dict[str, Any] = {"description": "Done. The reply has no body."}
     if reply is not None:
         others: dict[str, Any] = {each: {} for each in described.reply_types}
         success = {"description": "Done.", "content": {JSON: {"schema": reply}} | others}
@@ -206,7 +210,7 @@ def _build_responses(call: _Call, reply: Schema | None) -> dict[str, Any]:
 
 
 def _list_error_statuses(call: _Call) -> list[int]:
-    """The statuses of the problems that a call may be answered with."""
+    """List the statuses of the problems that a call can be answered with."""
     found = {*_STATUSES_OF_EVERY_CALL, *call.described.errors}
     if "{" in call.template:
         found.add(404)

@@ -1,7 +1,7 @@
-"""The JSON Schemas of bodies and replies, each under a name of its own.
+"""The JSON Schemas of bodies and replies, each with a unique name.
 
-A reply may have any part of its fields, because `fields` and `exclude_fields` choose among them:
-in its schema nothing is required. A struct that is taken and given has a schema for each.
+The schema of a reply requires no field, because `fields` and `exclude_fields` select any of them.
+Therefore a struct that is used in bodies and in replies gets two schemas.
 """
 
 import re
@@ -17,12 +17,12 @@ Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/"
 
 _TEMPLATE = REFERENCE + "{name}"
-# The part of a module's name that says nothing in the name of a schema.
+# Suffixes of module names that would add nothing to the name of a schema.
 _MODULE_SUFFIX = re.compile(r"_(body|calls|rows)$")
 
 
 class Schemas:
-    """Collects the schemas of structs; each method may be called again for the same ones."""
+    """Collects the schemas of structs. Adding a struct twice adds one schema."""
 
     def __init__(self) -> None:
         self.components: dict[str, Schema] = {}
@@ -30,23 +30,23 @@ class Schemas:
         self.add_replies([Link])
 
     def add_replies(self, types: Iterable[type]) -> dict[type, Schema]:
-        """References to the schemas of structs that are given."""
+        """Add structs of replies. Returns references to their schemas."""
         return self._add(types, "Reply", _make_optional)
 
     def add_bodies(self, types: Iterable[type]) -> dict[type, Schema]:
-        """References to the schemas of structs that are taken whole."""
+        """Add structs of bodies that must be complete. Returns references to their schemas."""
         return self._add(types, "Input", _keep_required)
 
     def add_changes(self, types: Iterable[type]) -> dict[type, Schema]:
-        """References to the schemas of structs that are taken in part."""
+        """Add structs of bodies that may be partial. Returns references to their schemas."""
         return self._add(types, "Changes", _make_optional)
 
     def add_problem(self, problem: type) -> Schema:
-        """A reference to the schema of what is always given whole."""
+        """Add the struct of problems, which are always complete. Returns a reference to it."""
         return self._add([problem], "Problem", _keep_required)[problem]
 
     def add_details(self, body: Schema, details: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add keywords to the schemas of fields, by dotted path below a reference."""
+        """Add keywords to the fields of a body, which are named by their dotted paths."""
         for path, keywords in details.items():
             schema = body
             for name in path.split("."):
@@ -54,11 +54,11 @@ class Schemas:
             _add_keywords(schema, keywords)
 
     def has_required_fields(self, body: Schema) -> bool:
-        """Whether a body has fields that may not be left out, so that it may not be, either."""
+        """Whether a body has required fields, so that the body itself is required."""
         return "required" in self._find_object(body)
 
     def _find_object(self, schema: Schema) -> Schema:
-        """The object that a schema is of, or that the elements of its array are of."""
+        """Find the object that a schema refers to, directly or as the elements of an array."""
         found: Schema = schema.get("anyOf", [schema])[0]
         found = found.get("items", found)
         if "$ref" in found:
@@ -84,33 +84,33 @@ class Schemas:
         )
 
     def _choose_titles(self, types: Iterable[type]) -> dict[str, str]:
-        """What we call each struct, by either name that msgspec may give to it."""
+        """Choose the title of each struct, and map both names that msgspec may use to it."""
         titles: dict[str, str] = {}
         for struct in _find_structs(msgspec.inspect.multi_type_info(types)):
             for title in _suggest_titles(struct):
                 if self._owners.setdefault(title, struct) is struct:
                     break
             else:
-                message = f"{struct} and {self._owners[title]} would both be shown as {title}"
+                message = f"{struct} and {self._owners[title]} have the same title {title}"
                 raise ValueError(message)
             titles[struct.__name__] = title
             titles[f"{struct.__module__}.{struct.__qualname__}"] = title
         return titles
 
     def _choose_name(self, title: str, schema: Schema, suffix: str) -> str:
-        """The name of a schema: with the suffix, if another one has it without."""
+        """Choose the name of a schema. It gets the suffix if another schema has the plain name."""
         taken = self.components.get(title)
         is_same = taken == schema | {"title": title} and "$ref" not in str(schema)
         return title if taken is None or is_same else title + suffix
 
 
 def _keep_required(schema: Schema) -> Schema:
-    """The default of what is left out is shown where it says something."""
+    """Keep what is required. Show only the defaults that tell a reader something."""
     return _clean_schema(schema, lambda field: field.get("default") in ("", None))
 
 
 def _make_optional(schema: Schema) -> Schema:
-    """Nothing is required, and what is left out does not stand for its default."""
+    """Require nothing, and show no defaults: an absent field does not mean its default."""
     schema = _clean_schema(schema, lambda _field: True)
     return {key: value for key, value in schema.items() if key != "required"}
 
@@ -129,7 +129,7 @@ def _clean_schema(schema: Schema, hides_default: Callable[[Schema], bool]) -> Sc
 
 
 def _type_links(schema: Schema) -> Schema:
-    """Links that are encoded already have a type that says nothing."""
+    """Replace the type of `_links`, which is any JSON where links are encoded in advance."""
     properties = schema.get("properties", {})
     if "_links" not in properties:
         return schema
@@ -138,7 +138,7 @@ def _type_links(schema: Schema) -> Schema:
 
 
 def _add_keywords(schema: Schema, keywords: Mapping[str, Any]) -> None:
-    """A description is of the whole field; all else of the value that it has, if it has one."""
+    """Add a description to the whole field, and other keywords to its value if it may be null."""
     value = schema.get("anyOf", [schema])[0]
     for keyword, content in keywords.items():
         (schema if keyword == "description" else value)[keyword] = content
@@ -158,7 +158,7 @@ def _rename_references(value: Any, names: Mapping[str, str]) -> Any:  # noqa: AN
 
 
 def _find_structs(value: object) -> Iterator[type]:
-    """Every struct that a type's description mentions, once; some contain themselves."""
+    """Yield every struct that a type description contains, once. Some contain themselves."""
     waiting, seen = [value], set()
     while waiting:
         each = waiting.pop()
@@ -176,7 +176,7 @@ _DESCRIPTIONS = msgspec.inspect.Type | msgspec.inspect.Field
 
 
 def _suggest_titles(struct: type) -> Iterator[str]:
-    """A private name stands for something in its module, so that the module's name is added."""
+    """Yield the possible titles. A private name is unique in its module only: add the module's."""
     name = struct.__name__
     if not name.startswith("_"):
         yield name

@@ -1,4 +1,4 @@
-"""How the page at `/docs` looks, and its search."""
+"""The style sheet and the search script of the page at `/docs`."""
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1c2024; --faint: #5f6872; --page: #fff; --panel: #f5f7f9;
@@ -64,7 +64,7 @@ const search = document.getElementById("search");
 const calls = [...document.querySelectorAll(".call")];
 const texts = new Map(calls.map((call) => [call, call.textContent.toLowerCase()]));
 
-function narrow() {
+function showMatches() {
   const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean);
   let count = 0;
   for (const call of calls) {
@@ -82,13 +82,13 @@ function openNamed() {
   const named = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (named && named.matches(".call")) {
     search.value = "";
-    narrow();
+    showMatches();
     named.open = true;
     named.scrollIntoView();
   }
 }
 
-search.addEventListener("input", narrow);
+search.addEventListener("input", showMatches);
 window.addEventListener("hashchange", openNamed);
 for (const call of calls) {
   call.addEventListener("toggle", () => {
@@ -104,6 +104,6 @@ document.addEventListener("keydown", (event) => {
 if (location.protocol.startsWith("http")) {
   document.getElementById("base").textContent = location.origin;
 }
-narrow();
+showMatches();
 openNamed();
 """

@@ -1,4 +1,4 @@
-"""An example of each call, as a line for the shell."""
+"""Builds an example of each call for the shell."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
 def build_curl_command(method: str, path: str, operation: dict[str, Any]) -> str:
-    """A curl command for a call of an OpenAPI document; the examples in it fill the variables."""
+    """Build a curl command for a call of an OpenAPI document, with the document's examples."""
     parameters = operation.get("parameters", ())
     examples = {each["name"]: str(each.get("example", "1")) for each in parameters}
     filled = _VARIABLE.sub(lambda variable: examples[variable[1]], path)

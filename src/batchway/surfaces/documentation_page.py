@@ -1,4 +1,4 @@
-"""The page at `/docs`, made from the OpenAPI document. All that comes from there is escaped."""
+"""Renders the page at `/docs` from the OpenAPI document. All texts of the document are escaped."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from batchway.surfaces.documentation_curl import build_curl_command
 
 _JSON = "application/json"
 _METHODS = ("get", "post", "put", "patch", "delete")
-_DEPTH_MAX = 4  # of fields within fields
+_DEPTH_MAX = 4  # of nested objects
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -29,7 +29,7 @@ class _Call:
 
     @property
     def id(self) -> str:
-        """Its place on the page."""
+        """The anchor of the call on the page."""
         return str(self.operation["operationId"]).replace("_", "-")
 
 
@@ -44,7 +44,7 @@ class _Field:
 
 
 def render_page(document: dict[str, Any]) -> str:
-    """The whole page; nothing is loaded from elsewhere."""
+    """Render the page. It loads nothing from elsewhere."""
     calls = list(_list_calls(document))
     info = document["info"]
     groups = [
@@ -78,17 +78,17 @@ _PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<a class="skip" href="#calls">To the calls</a>
+<a class="skip" href="#calls">Skip to the calls</a>
 <header>
 <h1>{title} <small>{version}</small></h1>
 {description}
 <details class="start"><summary>How to try a call</summary>
-<p>The examples take the address and the key from the environment, as the command line does:</p>
+<p>The examples read the address and the key from the environment, as the command line does:</p>
 <pre><code>export BATCHWAY_URL=<span id="base">{base}</span>
 export BATCHWAY_API_KEY=your-key</code></pre>
-<p>A program reads the same at <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>
+<p>For programs, the same is at <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>
 </details>
-<details class="start"><summary>Problems that calls are answered with</summary>
+<details class="start"><summary>Problems</summary>
 <table><tbody>{problems}</tbody></table>
 </details>
 </header>
@@ -100,7 +100,7 @@ export BATCHWAY_API_KEY=your-key</code></pre>
 <nav aria-label="Groups of calls">{links}</nav>
 </div>
 <main id="calls">{groups}
-<p id="none" hidden>No call has all of these words.</p>
+<p id="none" hidden>No call contains all of these words.</p>
 </main>
 <script>{script}</script>
 </body>
@@ -116,7 +116,7 @@ def _list_calls(document: dict[str, Any]) -> Iterator[_Call]:
 
 
 def _find_base_url(document: dict[str, Any]) -> str:
-    """The address that the calls stand under. The script shows the one that the reader uses."""
+    """Find the address for the examples. The script replaces it by the one that the reader uses."""
     base = str(document["servers"][0]["url"]).removesuffix(API_PREFIX)
     return base or "http://127.0.0.1:8080"
 
@@ -172,7 +172,7 @@ def _render_body(call: _Call) -> str:
     if body is None:
         return ""
     types = [each for each in body["content"] if each != _JSON]
-    also = f"<p>Also taken: {', '.join(f'<code>{escape(each)}</code>' for each in types)}</p>"
+    also = f"<p>Also accepted: {', '.join(f'<code>{escape(each)}</code>' for each in types)}</p>"
     fields = _list_fields(call.document, body["content"][_JSON]["schema"])
     return _render_table("Body", fields) + (also if types else "")
 
@@ -194,10 +194,10 @@ def _render_replies(call: _Call) -> str:
 def _list_reply_fields(
     document: dict[str, Any], schema: dict[str, Any]
 ) -> Iterator[tuple[str, Iterable[_Field]]]:
-    """The fields of a reply; of several that there may be, each under its title."""
+    """List the fields of a reply. If there are several replies, each has its title."""
     for each in schema.get("anyOf", ()):
         yield _resolve_reference(document, each)["title"], _list_fields(document, each)
-    yield "", _list_fields(document, schema)  # none, if there are several
+    yield "", _list_fields(document, schema)  # empty if there are several replies
 
 
 def _render_table(title: str, fields: Iterable[_Field]) -> str:
@@ -218,7 +218,7 @@ def _render_row(field: _Field) -> str:
 def _list_fields(
     document: dict[str, Any], schema: dict[str, Any], within: str = "", depth: int = 0
 ) -> Iterator[_Field]:
-    """Each field of an object, required ones first, and of the objects in it, as a dotted path."""
+    """List the fields of an object, required ones first, and those of nested objects as paths."""
     found = _resolve_reference(document, schema)
     required = found.get("required", ())
     fields = sorted(found.get("properties", {}).items(), key=lambda field: field[0] not in required)
@@ -241,13 +241,13 @@ def _resolve_reference(document: dict[str, Any], schema: dict[str, Any]) -> dict
 
 
 def _find_value_schema(schema: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """What a field holds, if it holds anything, and `[]` if it holds many of it."""
+    """Return the schema of a field's value, and `[]` if the field is an array of such values."""
     first: dict[str, Any] = schema.get("anyOf", [schema])[0]
     return (first["items"], "[]") if "items" in first else (first, "")
 
 
 def _describe_type(schema: dict[str, Any]) -> str:
-    """The type of a field in a few words."""
+    """Describe the type of a field in a few words."""
     if "type" not in schema and "anyOf" in schema:
         return " or ".join(dict.fromkeys(_describe_type(each) for each in schema["anyOf"]))
     if "$ref" in schema:
@@ -271,7 +271,7 @@ def _describe_bounds(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _render_path(path: str) -> str:
-    """Long paths may break at each slash."""
+    """Allow line breaks after each slash of a path."""
     return escape(path).replace("/", "/<wbr>")
 
 
@@ -280,5 +280,5 @@ def _build_anchor(text: str) -> str:
 
 
 def _render_prose(text: str) -> str:
-    """Text with `code` in it."""
+    """Render a text in which `code` is marked with backticks."""
     return _CODE.sub(r"<code>\1</code>", escape(text))

@@ -1,4 +1,4 @@
-"""The batch object: what a status call shows, and what a webhook is told."""
+"""The batch object, as status calls and webhooks show it."""
 
 from batchway.contract.links import Link, Links
 from batchway.contract.result_links import ResultLinks
@@ -8,7 +8,7 @@ from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 
 def batch_body(batch: Batch, links: Links, result_links: ResultLinks) -> BatchBody:
-    """The batch with a fresh link to its results, if it has any."""
+    """Return the batch object, with a new link to its results if it has any."""
     return BatchBody(
         id=batch.public_id,
         status=batch.status,
@@ -18,12 +18,12 @@ def batch_body(batch: Batch, links: Links, result_links: ResultLinks) -> BatchBo
         submitted_at=format_iso(batch.submitted_at),
         completed_at=format_iso(batch.completed_at),
         response_body_url=result_links.build_url(batch, links.base),
-        links=batch_links(links, batch.public_id),
+        links=build_batch_links(links, batch.public_id),
     )
 
 
-def batch_links(links: Links, public_id: str) -> list[Link]:
-    """The three links of a batch, in the contract's order."""
+def build_batch_links(links: Links, public_id: str) -> list[Link]:
+    """Return the three links of a batch in the order of the contract."""
     itself = f"/batches/{public_id}"
     return [
         links.link(

@@ -1,6 +1,6 @@
-"""The body of `POST /batches`: read piece by piece, checked before anything is kept.
+"""Reads the body of `POST /batches` piece by piece, and checks each operation.
 
-A large body is cut into windows, each of which ends where an operation ends (`batch_text.py`).
+A large body is cut into windows, each of which ends at the end of an operation (`batch_text.py`).
 """
 
 import re
@@ -34,11 +34,11 @@ from batchway.surfaces.mailchimp.batch_text import (
 )
 
 _HEAD = re.compile(SPACE + rb"\{" + SPACE + rb'"operations"' + SPACE + b":" + SPACE + rb"\[")
-_TRUNCATED = "Input data was truncated"  # msgspec's words
+_TRUNCATED = "Input data was truncated"  # the text of msgspec's error
 _REQUEST_KEYS_MAX = 10_000
 _EMPTY = b'{"operations":[]'
 _KEYS = GivenOperation.__struct_fields__
-_PLAIN_KEYS = [name != "params" for name in _KEYS]  # the names that a plain operation has
+_PLAIN_KEYS = [name != "params" for name in _KEYS]  # which keys a plain operation has
 _QUOTED_KEYS = tuple(f'"{name}"'.encode() for name in _KEYS)
 
 
@@ -51,7 +51,7 @@ class _RawRequest(msgspec.Struct):
 
 
 class _AnyObject(msgspec.Struct):
-    """What is in it is passed over."""
+    """Its content is skipped."""
 
 
 _request = msgspec.json.Decoder(_Request)
@@ -63,11 +63,11 @@ _object = msgspec.json.Decoder(_AnyObject)
 
 
 class BatchReader:
-    """Reads a body that comes in pieces; not for several threads at once.
+    """Reads a body that arrives in pieces. It is not thread-safe.
 
-    With `is_lines` the body is NDJSON: an operation a line. Otherwise it is one object, and only
-    if `operations` is its first key may it be larger than 8 MiB. However the body is cut into
-    pieces, the groups and the problems are the same. After a problem the reader is of no use.
+    With `is_lines` the body is NDJSON, with one operation on each line. Otherwise it is one object,
+    which may be larger than 8 MiB only if `operations` is its first key. The groups and the
+    problems do not depend on how the body is cut into pieces. Discard the reader after a problem.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class BatchReader:
         self._operations_max = in_force.operations_per_batch_max
         self._window_bytes = self._wanted_bytes = window_bytes
         self._buffer = bytearray()
-        self._first_byte = 0  # where the buffer begins in the body
-        self._count = 0  # of operations before those of the buffer
+        self._first_byte = 0  # the position of the buffer in the body
+        self._count = 0  # of the operations before the buffer
         self._groups = _Groups(in_force.piece_operations_max)
         self._read_step: Callable[[], None] = self._read_lines if is_lines else self._read_head
         self._finish_step: Callable[[], None] = self._take_lines if is_lines else self._finish_whole
 
     def feed(self, data: bytes) -> Iterator[list[Operation]]:
-        """Operations that are complete now, in groups; take all groups before the next call.
+        """Yield the operations that are complete, in groups of at most `piece_operations_max`.
 
-        A group has at most `piece_operations_max` operations. Those that are held back,
-        to make the next group a full one, are few or small.
+        Exhaust the iterator before the next call. Operations that do not fill a group are held
+        back for the next one, as long as they are small.
         """
         rest = memoryview(data)
         while rest:
@@ -98,14 +98,14 @@ class BatchReader:
                 yield from self._groups.take_full_groups()
 
     def finish(self) -> Iterator[list[Operation]]:
-        """The rest of the operations; raises a problem if the body is not complete."""
+        """Yield the remaining operations. Raises a problem if the body is not complete."""
         self._finish_step()
         yield from self._groups.take_full_groups()
         yield from self._groups.take_rest()
 
-    # One step for each part of a body. A step runs when the buffer holds as much as is wanted, and
-    # drops what it is done with; it may want more, and it may name the next step. The step's end
-    # takes what is left when the body is over.
+    # Each part of a body has a read step and a finish step. The read step runs when the buffer has
+    # the wanted size. It drops the bytes that it has processed, and may change the wanted size and
+    # the steps. The finish step processes the rest of the buffer when the body has ended.
 
     def _read_head(self) -> None:
         head = _HEAD.match(self._buffer)
@@ -118,7 +118,7 @@ class BatchReader:
 
     def _refuse_body(self) -> None:
         if self._first_byte == 0 and not self._buffer.lstrip().startswith(b"{"):
-            decode(_request, bytes(self._buffer))  # it is wrong from its first character
+            decode(_request, bytes(self._buffer))  # raises: the body is not an object
         raise _operations_not_first()
 
     def _finish_whole(self) -> None:
@@ -129,8 +129,8 @@ class BatchReader:
             given, len(self._buffer), lambda: _raw_request.decode(raw).operations
         )
 
-    # In these two steps the buffer begins with a bracket: that of the array, or one in the place
-    # of the comma before the next element. So its elements can be decoded where they are.
+    # In these two steps the buffer begins with a bracket: that of the array, or one that replaced
+    # the comma before the next element. Therefore the buffer can be decoded as an array.
 
     def _read_elements(self) -> None:
         for border in find_likely_borders(self._buffer):
@@ -150,7 +150,7 @@ class BatchReader:
         return None
 
     def _finish_elements(self) -> None:
-        # Most bodies have nothing behind the array.
+        # In most bodies nothing but a brace follows the array.
         border: int | None = self._buffer.rfind(b"]")
         given = self._try_decode_elements(border) if border else None
         if border is None or not isinstance(given, list):
@@ -187,14 +187,14 @@ class BatchReader:
         given: list[GivenOperation] = []
         try:
             for line in lines:
-                given.append(_element.decode(line + PADDING))  # noqa: PERF401 - says which line was wrong
+                given.append(_element.decode(line + PADDING))  # noqa: PERF401 - its length tells the wrong line
         except DECODE_ERRORS as error:
             item = f"operations.item:{self._count + len(given)}"
             raise explain_decode_error(error, within=item, what=f"The line of {item}") from None
         self._accept_operations(given, end, lambda: lines)
 
     def _widen_window(self, decoder: msgspec.json.Decoder[Any], within: str) -> None:
-        """Want more bytes, for the buffer holds no operation as a whole."""
+        """Double the wanted size, because the buffer does not contain a whole operation."""
         if self._wanted_bytes <= limits.operation_bytes_max:
             self._wanted_bytes = min(2 * self._wanted_bytes, limits.operation_bytes_max + 1)
             return
@@ -214,16 +214,16 @@ class BatchReader:
     def _take_elements(self, border: int, given: list[GivenOperation]) -> None:
         if not given and (self._count or self._buffer[border] == COMMA):
             byte = self._first_byte + border
-            reason = f"there is a comma too much before {chr(self._buffer[border])} (byte {byte})"
+            reason = f"unexpected comma before {chr(self._buffer[border])} (byte {byte})"
             raise json_parse_exception(f"The body is not valid JSON: {reason}")
         self._accept_operations(given, border, lambda: _raws.decode(self._close_array(border)))
 
     def _close_array(self, border: int) -> bytearray:
-        """The elements before `border`, copied, as `params` go on showing the text they are in."""
+        """Copy the elements before `border`, because their `params` keep referring to the text."""
         return self._buffer[:border] + b"]"
 
     def _try_decode_elements(self, border: int) -> list[GivenOperation] | Exception:
-        """The elements before `border`, or why they are no JSON, perhaps because it is none."""
+        """Decode the elements before `border`, or return the error if it may be a wrong guess."""
         try:
             return _elements.decode(self._close_array(border))
         except DECODE_ERRORS as error:
@@ -281,7 +281,7 @@ class BatchReader:
 
 
 class _Groups:
-    """Makes full groups, but holds no more bytes back than one piece may have."""
+    """Forms full groups of operations, and holds back at most the bytes of one piece."""
 
     def __init__(self, operations_max: int) -> None:
         self._operations_max = operations_max
@@ -289,7 +289,7 @@ class _Groups:
         self._held_bytes = 0
 
     def add(self, operations: list[Operation], byte_count: int) -> None:
-        """`byte_count` is the size of the text that the operations come from."""
+        """Add operations whose text has `byte_count` bytes."""
         self._held += operations
         self._held_bytes += byte_count
         self._last_bytes = byte_count
@@ -312,7 +312,7 @@ class _Groups:
 
 
 def _count_keys(given: list[GivenOperation]) -> list[int]:
-    """How many of the operations have each of the names."""
+    """Count for each key the operations that have it."""
     absent = msgspec.UNSET
     key_counts = [len(given), len(given)]  # `method` and `path` are required
     key_counts.append(sum([each.params is not NO_PARAMS for each in given]))
@@ -322,13 +322,13 @@ def _count_keys(given: list[GivenOperation]) -> list[int]:
 
 
 def _may_have_duplicate_keys(text: bytes | bytearray, end: int, key_counts: list[int]) -> bool:
-    """Whether a name stands more often in the text than there are operations that have it.
+    """Whether a key may occur more often in the text than there are operations that have it.
 
-    Or may, as the name stands in a value, or is written with escapes. In a string, each quote has
-    a backslash before it; so only the string's own ends can be taken for those of a name.
+    This is also true if a value equals the name of a key, or a key contains escapes. Within a
+    string each quote follows a backslash, so that only a whole string can look like a key.
     """
-    named = [text.count(name, 0, end) for name in _QUOTED_KEYS]
-    return named != key_counts or has_escaped_key(text, end)
+    occurrences = [text.count(name, 0, end) for name in _QUOTED_KEYS]
+    return occurrences != key_counts or has_escaped_key(text, end)
 
 
 def _check_request_keys(raw: bytes) -> None:
@@ -348,8 +348,8 @@ def _too_many_operations(operations_max: int) -> Refused:
 def _operations_not_first() -> Refused:
     most = limits.unstreamed_body_bytes_max
     return json_parse_exception(
-        f"A body of more than {most} bytes must have `operations` as its first key, and little "
-        "beside it. Put it first, and leave out the other keys: they are ignored."
+        f"A body of more than {most} bytes must have `operations` as its first key, and few "
+        "other keys. Put it first, and remove the other keys: they are ignored."
     )
 
 

@@ -1,11 +1,11 @@
-"""An operation as clients send it, and as it is stored.
+"""Converts an operation from the form that clients send to the form that is stored.
 
-A wrong shape refuses the whole request. What a client commonly gets wrong but Mailchimp accepts
-(lower-case methods, whole numbers as `operation_id`, a body that is no string) is taken; a body
-that is no string becomes that operation's own 400.
+One invalid operation rejects the whole request. Common mistakes that Mailchimp accepts are accepted
+here as well: lower-case methods, whole numbers as `operation_id`, and a body that is not a string,
+which gives this operation a 400 as its result.
 
-Text of a few MB can be millions of values. So nothing is decoded whose size is not known: a body
-that is no string is passed over, and `params` wait until they are known to be small.
+A few MB of text can contain millions of values. Therefore nothing is decoded before its size is
+known: a body that is not a string is skipped, and `params` are decoded only if they are small.
 """
 
 import re
@@ -28,24 +28,22 @@ _METHODS_BY_NAME = {name: method for method in METHODS for name in (method, meth
 _BODY_MISTAKES = [
     f"Schema describes string, {found} found instead" for found in ("object", "array")
 ]
-
-
 _KEY_END = re.compile(rb'"' + SPACE + b":")
 NO_PARAMS = msgspec.Raw(b"null")
 _params = msgspec.json.Decoder(dict[str, Any] | list[Any] | None)
 
 
 class _AnyArray(msgspec.Struct, array_like=True):
-    """What is in it is passed over."""
+    """Its content is skipped."""
 
 
 @dataclass
 class _AnyObject:  # no Struct: a union may have only one
-    """What is in it is passed over."""
+    """Its content is skipped."""
 
 
 class GivenOperation(msgspec.Struct, gc=False):
-    """An operation as clients send it, right or nearly so."""
+    """An operation as clients send it, including common mistakes."""
 
     method: str
     path: str
@@ -55,10 +53,10 @@ class GivenOperation(msgspec.Struct, gc=False):
 
 
 def convert_plain_operations(given: Sequence[GivenOperation]) -> list[Operation]:
-    """The operations as `operation` would give them, of those that are as nearly all are.
+    """Convert the plain operations, and leave out all others.
 
-    Such a one has all keys but `params`, and all are right. It stands here once more because a
-    call for each of them takes longer than the rest.
+    A plain operation has all keys except `params`, each with a valid value, as nearly all have.
+    The result is that of `convert_operation`; calling it for each would take most of the time.
     """
     return [
         Operation(each.method, each.path, {}, body, operation_id)
@@ -74,7 +72,7 @@ def convert_plain_operations(given: Sequence[GivenOperation]) -> list[Operation]
 
 
 def convert_operation(position: int, given: GivenOperation) -> Operation:
-    """The operation as it is stored; raises a problem that names the wrong field."""
+    """Convert an operation. Raises a problem that names the wrong field."""
     method = _METHODS_BY_NAME.get(given.method) or _METHODS_BY_NAME.get(given.method.upper())
     if method is None:
         raise _wrong_field(position, "method", f"Value should be one of {', '.join(METHODS)}.")
@@ -95,11 +93,11 @@ def convert_operation(position: int, given: GivenOperation) -> Operation:
 
 
 def _needs_no_parsing(path: str) -> bool:
-    """Whether it is stored as it is, as nearly all paths are."""
+    """Whether a path is stored unchanged, as nearly all paths are."""
     return len(path) <= limits.operation_path_characters_max and _has_no_query(path)
 
 
-@lru_cache(maxsize=1024)  # many operations have the same one
+@lru_cache(maxsize=1024)  # many operations have the same path
 def _has_no_query(path: str) -> bool:
     return path.startswith("/") and "?" not in path
 
@@ -132,7 +130,7 @@ def _decode_params(position: int, raw: bytes) -> dict[str, str]:
         return {}
     if isinstance(params, list):
         raise _wrong_field(position, "params", "Schema describes object, array found instead")
-    if len(_KEY_END.findall(raw)) != len(params):  # or it stands in a value
+    if len(_KEY_END.findall(raw)) != len(params):  # or a value contains what looks like a key
         names = decode_keys(raw)
         if len(names) != len(params):
             name = next(each for each in names if names.count(each) > 1)
@@ -157,7 +155,7 @@ def _convert_operation_id(position: int, value: str | int | msgspec.UnsetType | 
 
 
 def _format_param(value: Any) -> str:  # noqa: ANN401 - any JSON
-    """A query parameter as it would stand in a URL."""
+    """Format the value of a query parameter as in a URL."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""Where the parts of a batch's body stand in its text, and whether a key is given twice.
+"""Finds the borders between the operations of a body, and duplicate keys in them.
 
-The end of an operation is guessed, and decoding the text before it proves the guess: text that is
-cut within a string or an object is no JSON.
+A border is guessed first. Decoding the text before it confirms the guess, because text that is cut
+within a string or an object is not valid JSON.
 """
 
 import json
@@ -19,26 +19,26 @@ BEGIN, COMMA, END = b"[,]"
 
 _LIKELY_BORDER = re.compile(rb"\}" + SPACE + b",(?=" + SPACE + rb"\{" + SPACE + b'")')
 _LIKELY_BORDERS_TRIED = 3
-_LOOK_BACK_BYTES = 64 * 1024  # an operation is rarely larger
-_SMALL_BYTES = 64 * 1024  # few enough for all that they say to be decoded
-_KEYS_MAX = 1_000  # of a large operation; to go from one to the next takes long
+_LOOK_BACK_BYTES = 64 * 1024  # few operations are larger
+_SMALL_BYTES = 64 * 1024  # text of this size is cheap to decode completely
+_KEYS_MAX = 1_000  # of a large operation; finding each key takes long
 _BLANK = re.compile(SPACE)
-# msgspec's words; it counts the byte that is too much, too.
+# The text of msgspec's error; its count includes the first byte after the value.
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
-# A letter or an underscore, of which names consist. Hardly any client writes them so.
+# An escaped letter or underscore, of which our keys consist. Hardly any client escapes them.
 _ESCAPED_KEY = re.compile(rb"\\u00[567]")
 
 _raw = msgspec.json.Decoder(msgspec.Raw)
 
 
 def find_likely_borders(window: bytearray) -> list[int]:
-    """Commas between two operations, as it seems; the last one first."""
+    """Find commas that probably separate two operations, the last one first."""
     found = _LIKELY_BORDER.finditer(window, max(0, len(window) - _LOOK_BACK_BYTES))
     return [each.end() - 1 for each in reversed(deque(found, _LIKELY_BORDERS_TRIED))]
 
 
 def find_last_border(window: bytearray) -> int | None:
-    """Where the array ends, or the last comma between two of its elements, if there is any."""
+    """Find the end of the array, or else the last comma between two of its elements."""
     found = None
     at: int | None = 0
     while at is not None and bytes(window[at : at + 1]) in {b"[", b",", b"]"}:
@@ -50,7 +50,7 @@ def find_last_border(window: bytearray) -> int | None:
 
 
 def _find_next_token(text: bytes | bytearray, at: int) -> int | None:
-    """Where the next token behind a value stands, or that in its place; None if all is cut off."""
+    """Find the token after a value, or in its place. None if the text ends before it."""
     blank = _BLANK.match(text, at)
     at = blank.end() if blank else at
     if bytes(text[at : at + 1]) in {b",", b"]"}:
@@ -59,8 +59,8 @@ def _find_next_token(text: bytes | bytearray, at: int) -> int | None:
         with memoryview(text) as whole, whole[at:] as rest:
             _raw.decode(rest)
     except msgspec.DecodeError as error:
-        # The fastest way to find the end of a value is to take it for the last one. The error then
-        # counts the bytes up to the first that is too much, and that one, too.
+        # The fastest way to find the end of a value is to decode the text as if it were one value.
+        # The error names the first byte that does not belong to it.
         trailing = _TRAILING.search(str(error))
         return at + int(trailing[1]) - 1 if trailing else None
     except RecursionError as error:
@@ -69,12 +69,12 @@ def _find_next_token(text: bytes | bytearray, at: int) -> int | None:
 
 
 def has_escaped_key(text: bytes | bytearray, end: int) -> bool:
-    """Whether a key before `end` may be written with escapes."""
+    """Whether a key before `end` may contain escapes."""
     return _ESCAPED_KEY.search(text, 0, end) is not None
 
 
 def check_keys(elements: Iterable[msgspec.Raw | bytes], first: int, names: Sequence[str]) -> None:
-    """Refuse an element in which one of these keys is given twice; `first` is its position."""
+    """Reject an element with a duplicate of one of these keys. `first` is the first position."""
     quoted = [f'"{name}"'.encode() for name in names]
     for position, element in enumerate(elements, first):
         text = bytes(element)
@@ -89,10 +89,10 @@ def check_keys(elements: Iterable[msgspec.Raw | bytes], first: int, names: Seque
 
 
 def decode_keys(raw: bytes) -> list[str]:
-    """The keys of an object in their order, doubles too; all in it is decoded."""
-    text = raw.decode(errors="replace")  # what is ignored may be no UTF-8
+    """Read the keys of a small object, with duplicates, by decoding the whole object."""
+    text = raw.decode(errors="replace")  # values that are ignored need not be UTF-8
     try:
-        # Numbers stay text: those that are ignored may have any number of digits.
+        # Numbers remain text, because ignored ones may have any number of digits.
         pairs = json.loads(
             text, object_pairs_hook=list, parse_int=str, parse_float=str, strict=False
         )
@@ -102,7 +102,7 @@ def decode_keys(raw: bytes) -> list[str]:
 
 
 def read_keys(raw: bytes, most: int) -> list[str] | None:
-    """The same of an object that may be large; None if there are more keys than `most`."""
+    """Read the keys of an object of any size, with duplicates. None if it has more than `most`."""
     names: list[str] = []
     at: int | None = raw.index(b"{")
     while at is not None and raw[at : at + 1] in {b"{", b","}:
@@ -117,12 +117,11 @@ def read_keys(raw: bytes, most: int) -> list[str] | None:
 
 
 def duplicate_key(field: str, name: str) -> Refused:
-    """400: a key was given twice."""
+    """400: an object has a duplicate key."""
     return invalid_field(field, f"This key was given twice: {name}")
 
 
 def _too_many_keys(position: int) -> Refused:
     return json_parse_exception(
-        f"operations.item:{position} has more than {_KEYS_MAX} keys. Leave out those that are "
-        "ignored."
+        f"operations.item:{position} has more than {_KEYS_MAX} keys. Remove those that are ignored."
     )

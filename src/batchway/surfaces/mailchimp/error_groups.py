@@ -1,4 +1,4 @@
-"""Failures grouped by what went wrong: status, title and field, each with a count and samples."""
+"""Groups the failures of a batch by status, title and field, each with a count and samples."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ _OTHERS = "Other errors"
 
 
 class _ProblemDocument(msgspec.Struct):
-    """As much of a problem document as an upstream may have sent."""
+    """The parts of a problem document that an upstream may have sent."""
 
     title: str = ""
     detail: str = ""
@@ -31,7 +31,7 @@ _problem_documents = msgspec.json.Decoder(_ProblemDocument)
 
 
 class ErrorGroups:
-    """Collects failures; its size does not grow with their number."""
+    """Collects failures in at most `groups_max` groups, and one more for each status code."""
 
     def __init__(self, groups_max: int) -> None:
         self._groups_max = groups_max
@@ -39,7 +39,7 @@ class ErrorGroups:
         self.count = 0
 
     def add(self, position: int, operation: Operation, status_code: int, response: bytes) -> None:
-        """Take an operation that failed. One with several wrong fields counts in several groups."""
+        """Add a failed operation. One with several wrong fields counts in several groups."""
         self.count += 1
         document = _parse_problem(response)
         errors = document.errors or [FieldError("", document.detail)]
@@ -52,7 +52,7 @@ class ErrorGroups:
                 )
 
     def groups(self) -> list[ErrorGroup]:
-        """The groups, the largest first."""
+        """Return the groups, the largest one first."""
         found = [
             ErrorGroup(status_code, title, name, group.message, group.count, group.samples)
             for (status_code, title, name), group in self._groups.items()
@@ -69,4 +69,4 @@ def _parse_problem(response: bytes) -> _ProblemDocument:
     try:
         return _problem_documents.decode(response)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _ProblemDocument()  # an upstream's own way to say it
+        return _ProblemDocument()  # the upstream describes failures in a form of its own

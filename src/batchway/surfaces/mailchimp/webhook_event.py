@@ -1,4 +1,4 @@
-"""The body of a batch webhook: form-encoded, with PHP-style bracket keys, as the guide shows it."""
+"""The body of a batch webhook: a form with bracketed keys, such as `data[id]`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from batchway.contract.links import Links
 from batchway.contract.result_links import ResultLinks
 from batchway.kit.clock import Microseconds, format_iso
 from batchway.model.batch import Batch
-from batchway.surfaces.mailchimp.batch_body import batch_body, batch_links
+from batchway.surfaces.mailchimp.batch_body import batch_body, build_batch_links
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 FINISHED = "batch_operation_completed"
@@ -24,7 +24,7 @@ _NO_BATCH = "0000000000"
 class MailchimpEvents:
     """Renders the events that batch webhooks receive.
 
-    `base_url` is where the links of a test event point: no batch gives it another one.
+    `base_url` is the base of the links in a test event. Other events use that of their batch.
     """
 
     result_links: ResultLinks
@@ -32,17 +32,17 @@ class MailchimpEvents:
     content_type: str = "application/x-www-form-urlencoded"
 
     def render_finished(self, batch: Batch, fired_at: Microseconds) -> bytes:
-        """The event of a finished batch, with a fresh link to its results."""
+        """Render the event of a finished batch, with a new link to its results."""
         body = batch_body(batch, Links(batch.base_url), self.result_links)
         return render_event(FINISHED, fired_at, body)
 
     def render_test(self, fired_at: Microseconds) -> bytes:
-        """An event with the keys of a real one, about a batch that does not exist."""
+        """Render a test event. It has the keys of a real event, for a batch that does not exist."""
         return render_event(TEST, fired_at, build_test_batch(Links(self.base_url), fired_at))
 
 
 def render_event(event_type: str, fired_at: Microseconds, body: BatchBody) -> bytes:
-    """The event as it is sent. All is percent-encoded, spaces too, so that every parser agrees."""
+    """Render an event. Spaces are percent-encoded as well, because parsers disagree about `+`."""
     pairs = [
         ("type", event_type),
         ("fired_at", format_iso(fired_at)[:19].replace("T", " ")),
@@ -52,7 +52,7 @@ def render_event(event_type: str, fired_at: Microseconds, body: BatchBody) -> by
 
 
 def build_test_batch(links: Links, fired_at: Microseconds) -> BatchBody:
-    """What a test event tells of: a finished batch that does not exist."""
+    """Return the batch of a test event: a finished one that does not exist."""
     moment = format_iso(fired_at)
     return BatchBody(
         id=_NO_BATCH,
@@ -63,7 +63,7 @@ def build_test_batch(links: Links, fired_at: Microseconds) -> BatchBody:
         submitted_at=moment,
         completed_at=moment,
         response_body_url="",
-        links=batch_links(links, _NO_BATCH),
+        links=build_batch_links(links, _NO_BATCH),
     )
 
 
