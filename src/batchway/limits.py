@@ -145,7 +145,7 @@ id_block_size = 10_000  # ids reserved at a time, so that a chunk asks at most o
 # The audience
 planned_rows_max = 15_000  # of one plan: its transaction holds the lock for about 50 ms on SQLite
 planned_calls_min = 50  # fewer calls between plain writes are answered under the lock, with these
-locked_cost_max = 1_500  # of calls answered under the lock; a plain read costs 1, about 50 µs
+locked_cost_max = 1_000  # of calls answered under the lock; a plain read costs 1, about 50 µs
 plain_write_cost = 25  # of a call that changes a list or a merge field
 locked_set_cost = 40  # of loading and writing a set of calls on members, however few they are
 assert locked_set_cost + planned_calls_min < locked_cost_max

@@ -11,7 +11,7 @@ If the first requests that can be planned are few, they are not worth a transact
 the plan is Stale, and they are answered together with those that follow (`transaction.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,7 +60,7 @@ def plan(
     database: Database,
     settings: AudienceSettings,
     caller: Caller,
-    requests: Sequence[Request],
+    requests: Iterable[Request],
     next_key: NextKey,
 ) -> Plan:
     """Plan the responses to one or more of the first requests.

@@ -4,7 +4,7 @@ On SQLite, the transaction keeps all other writers waiting. So it covers the fir
 up to a cost, and ends before requests that can be planned without a lock (`planning.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import structlog
@@ -36,7 +36,7 @@ def answer_within(
     connection: Connection,
     settings: AudienceSettings,
     caller: Caller,
-    requests: Sequence[Request],
+    requests: Iterable[Request],
     next_key: NextKey,
 ) -> list[Response]:
     """Answer one or more of the first requests, and write what they do."""

@@ -1,6 +1,6 @@
 """The built-in target: the audience API of this server answers the operations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -71,7 +71,7 @@ class BuiltinTarget(PlannedTarget):
 
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
         """What each operation would come to now, without the others; GETs show no items."""
-        requests = _requests(operations)
+        requests = list(_requests(operations))
         for request in requests:
             if request.method == "GET":
                 request.params = {**request.params, "count": "0"}
@@ -131,17 +131,11 @@ class _Reserved:
         return next(self._left[name])
 
 
-def _requests(operations: Sequence[Operation]) -> list[Request]:
-    return [
-        Request(
-            each.method,
-            each.path,
-            each.params,
-            None if each.body is None else each.body.encode("utf-8", "surrogatepass"),
-            is_paged=each.method == "GET",
-        )
-        for each in operations
-    ]
+def _requests(operations: Iterable[Operation]) -> Iterator[Request]:
+    """Make the requests one by one: often only the first ones are answered."""
+    for each in operations:
+        body = None if each.body is None else each.body.encode("utf-8", "surrogatepass")
+        yield Request(each.method, each.path, each.params, body, is_paged=each.method == "GET")
 
 
 def _result(response: Response) -> Result:
