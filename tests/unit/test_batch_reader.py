@@ -45,7 +45,7 @@ READ_FULL = Operation(
 
 @pytest.mark.parametrize("window_bytes", [*range(1, 60), 200, 5_000, limits.batch_window_bytes])
 def test_window_changes_nothing(window_bytes: int) -> None:
-    """Wherever a body is cut, its operations are the same."""
+    """The operations of a body do not depend on where it is cut."""
     elements = [PING, FULL] * 5
 
     for indent in (None, 1):
@@ -68,19 +68,19 @@ def test_window_changes_nothing(window_bytes: int) -> None:
     ],
 )
 def test_batch_of_nothing(body: bytes) -> None:
-    """It is accepted."""
+    """A batch without operations is accepted."""
     assert [] == read(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\n", b"\n" * 500])
 def test_no_lines(body: bytes) -> None:
-    """They are a batch of nothing."""
+    """A body without lines is a batch without operations."""
     assert [] == read(body, is_lines=True)
 
 
 @pytest.mark.parametrize("value", [None, {}, [], "", "x", ["path", "path"], {"path": {"path": 1}}])
 def test_ignored_keys(value: Any) -> None:
-    """They may hold anything, the names of known keys as well."""
+    """Ignored keys may have any value, also one that contains the names of known keys."""
     operation = PING | {"headers": value, "path_params": value, "unknown": value}
 
     assert [PINGED] * 9 == read(json.dumps({"operations": [operation] * 9}).encode())
@@ -88,15 +88,15 @@ def test_ignored_keys(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, {}, []])
 def test_no_params(value: Any) -> None:
-    """PHP writes an empty object as an empty list."""
+    """Empty `params` may be an array, because PHP encodes an empty object in this way."""
     body = json.dumps({"operations": [PING | {"params": value}] * 9}).encode()
 
     assert [PINGED] * 9 == read(body)
 
 
 @pytest.mark.parametrize(("body", "found"), [({"path": "x"}, "object"), (["path"], "array")])
-def test_body_that_is_no_string(body: Any, found: str) -> None:
-    """It is that operation's own mistake."""
+def test_body_that_is_not_a_string(body: Any, found: str) -> None:
+    """A body that is not a string gives its own operation a 400, and not the batch."""
     text = json.dumps({"operations": [PING | {"body": body}, PING] * 9}).encode()
     mistake = f"Schema describes string, {found} found instead"
 
@@ -104,7 +104,7 @@ def test_body_that_is_no_string(body: Any, found: str) -> None:
 
 
 def test_groups_are_full() -> None:
-    """However the windows fall, only the last group is smaller."""
+    """Only the last group is smaller than the others, whatever the size of the windows."""
     most = Limits.piece_operations_max
     body = array(*[PING_TEXT] * (3 * most + 5))
 
@@ -114,7 +114,7 @@ def test_groups_are_full() -> None:
 
 
 def test_large_operations_are_not_held_back() -> None:
-    """A group ends before its operations take up more memory than a piece may."""
+    """A group of large operations ends early, so that it needs no more memory than a piece may."""
     large = json.dumps(PING | {"body": "x" * (limits.piece_bytes_max // 4)}).encode()
 
     sizes = [
@@ -156,7 +156,7 @@ def test_large_operations_are_not_held_back() -> None:
     ],
 )
 def test_wrong_operation(position: int, element: bytes, field: str, message: str) -> None:
-    """It is named by its position in the whole body."""
+    """A wrong operation is named by its position in the whole body."""
     elements = [PING_TEXT] * 330
     elements[position] = element
 
@@ -180,15 +180,15 @@ def test_wrong_operation(position: int, element: bytes, field: str, message: str
     ],
 )
 def test_wrong_params(params: bytes, message: str) -> None:
-    """They are named, and what is wrong with them."""
+    """The problem names the wrong `params` and their mistake."""
     found, told = error(array(PING_TEXT, PING_TEXT[:-1] + b',"params":' + params + b"}"))
 
     assert "operations.item:1.params" == found
     assert told.startswith(message)
 
 
-def test_params_that_are_no_json() -> None:
-    """The problem names them."""
+def test_params_that_are_not_json() -> None:
+    """The problem names `params` that are not valid JSON."""
     text = array(PING_TEXT, PING_TEXT[:-1] + b',"params":{"a":"\xff"}}')
 
     told = refusal(text).detail
@@ -196,7 +196,7 @@ def test_params_that_are_no_json() -> None:
 
 
 def test_params_with_colons() -> None:
-    """They are no second keys, nor are keys within values."""
+    """Colons and keys within the values of `params` are not mistaken for keys."""
     params = {"since": "2020-01-01T00:00:00Z", "a": '":":', "b": {"a": {"a": 1}}, "c": [{"a": 1}]}
     expected = {
         "since": "2020-01-01T00:00:00Z",
@@ -210,15 +210,15 @@ def test_params_with_colons() -> None:
 
 
 def test_largest_params() -> None:
-    """They are taken as they are."""
+    """The largest `params` are accepted unchanged."""
     value = "x" * (limits.operation_params_bytes_max - len(b'{"a": ""}'))
 
     [found] = read(json.dumps({"operations": [PING | {"params": {"a": value}}]}).encode())
     assert {"a": value} == found.params
 
 
-def test_key_given_twice_beside_one_without() -> None:
-    """One operation's second key does not stand for another's missing one."""
+def test_duplicate_key_beside_a_missing_key() -> None:
+    """A duplicate key is found even if another operation lacks this key."""
     escaped = PING_TEXT.replace(b"path", b"p\\u0061th")
     body = PING_TEXT[:-1] + b',"body":"a","body":"b"}'
 
@@ -230,7 +230,7 @@ def test_key_given_twice_beside_one_without() -> None:
     "text", ['"path"', 'a "path', "path", '\\"path\\"', '{"path":1,"path":2}', "\\u0070", "\\"]
 )
 def test_name_of_a_key_in_a_text(text: str) -> None:
-    """It is no key."""
+    """A text that equals the name of a key is not mistaken for a key."""
     operation = PING | {"operation_id": text, "body": text}
 
     found = read(json.dumps({"operations": [operation] * 9}).encode())
@@ -240,8 +240,8 @@ def test_name_of_a_key_in_a_text(text: str) -> None:
 
 @pytest.mark.parametrize("between", [b"", b',"x":1', b',"x":"' + b"y" * 500 + b'"'])
 @pytest.mark.parametrize("key", [b'"operations"', b'"op\\u0065rations"'])
-def test_operations_given_twice(between: bytes, key: bytes) -> None:
-    """It is not clear which are meant."""
+def test_duplicate_operations(between: bytes, key: bytes) -> None:
+    """A body with two `operations` is rejected, because it is not clear which ones to run."""
     for first in (b"[]", b"[" + b",".join([PING_TEXT] * 20) + b"]"):
         body = b'{"operations":' + first + between + b"," + key + b":[]}"
         assert ("", "This key was given twice: operations") == error(body)
@@ -257,7 +257,7 @@ def test_operations_given_twice(between: bytes, key: bytes) -> None:
     ],
 )
 def test_body_without_operations(body: bytes, message: str) -> None:
-    """The same is told of a large body."""
+    """A body without `operations` gets the same problem, whether it is small or large."""
     assert ("", message) == error(body)
 
 
@@ -301,7 +301,7 @@ TEN = b",".join([PING_TEXT] * 10)
     ],
 )
 def test_malformed_body(body: bytes) -> None:
-    """Whatever is wrong, and wherever, is the client's fault."""
+    """A malformed body is a 400, whatever is wrong with it, and wherever."""
     for window_bytes in (SMALL, 700, 10**9):
         problem = refusal(body, window_bytes=window_bytes)
         assert 400 == problem.status, problem
@@ -310,7 +310,7 @@ def test_malformed_body(body: bytes) -> None:
 
 @pytest.mark.parametrize("window_bytes", [SMALL, 700, 10**9])
 def test_place_in_a_malformed_body(window_bytes: int) -> None:
-    """It is counted from the beginning of the whole body."""
+    """The position of a mistake is counted from the beginning of the whole body."""
     before = b'{"operations":[' + TEN + b',{"method":"GET","path":'
     problem = refusal(before + b"x}," + TEN + b"]}", window_bytes=window_bytes)
 
@@ -320,7 +320,7 @@ def test_place_in_a_malformed_body(window_bytes: int) -> None:
 @pytest.mark.parametrize("after", ["", "x", '\\n"', "😀"])
 @pytest.mark.parametrize("window_bytes", [SMALL, 10**9])
 def test_half_of_a_surrogate_pair(window_bytes: int, after: str) -> None:
-    """The problem says so, and where it is, also at the very end of the body."""
+    """The problem names half of a surrogate pair and its position, also at the end of the body."""
     text = PING_TEXT[:-1] + b',"operation_id":"\\ud800'
     element = text + json.dumps(after)[1:].encode() + b"}"
 
@@ -346,7 +346,7 @@ def test_half_of_a_surrogate_pair(window_bytes: int, after: str) -> None:
     ],
 )
 def test_line_that_is_malformed(line: bytes) -> None:
-    """A line is one operation, as a whole; the problem names its position."""
+    """A line must be one complete operation, and the problem names its position."""
     for window_bytes in (SMALL, 10**9):
         body = lines(*[PING_TEXT, b""] * 20, line, PING_TEXT)
         problem = refusal(body, is_lines=True, window_bytes=window_bytes)

@@ -24,7 +24,7 @@ from tests.reading import (
 
 @pytest.mark.parametrize("is_lines", [False, True])
 def test_too_many_operations(is_lines: bool) -> None:
-    """They are refused as soon as they are too many; the body need not come to its end."""
+    """Too many operations are rejected at once, before the body has ended."""
     most = Limits.operations_per_batch_max
     many = (b'{"method":"GET","path":"/"}' + (b"\n" if is_lines else b",")) * 10_000
     reader = BatchReader(Limits(), is_lines=is_lines)
@@ -43,13 +43,13 @@ def test_too_many_operations(is_lines: bool) -> None:
 
 
 def large(byte_count: int) -> bytes:
-    """An operation of that size, full of what looks like the ends of others."""
+    """Return an operation of that size, which contains many apparent ends of operations."""
     text = b'"},{\\"' * (byte_count // 6)
     return PING_TEXT[:-1] + b',"body":"' + text.replace(b'"},{', b'\\"},{') + b'"}'
 
 
 def test_large_operation() -> None:
-    """Up to the bound it is read, wherever it stands."""
+    """An operation of exactly the limit is read at any position."""
     element = large(limits.operation_bytes_max // 8 * 6)
     for body, is_lines in (
         (array(PING_TEXT, element, PING_TEXT), False),
@@ -63,7 +63,7 @@ def test_large_operation() -> None:
 @pytest.mark.parametrize("is_lines", [False, True])
 @pytest.mark.parametrize("end", [b"", b'"}'])
 def test_too_large_operation(is_lines: bool, end: bytes) -> None:
-    """It is refused with its position, whether it ends or not."""
+    """A larger operation is rejected with its position, whether it ends or not."""
     element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + end
     body = lines(*[PING_TEXT] * 9, element) if is_lines else array(*[PING_TEXT] * 9, element)
 
@@ -73,8 +73,8 @@ def test_too_large_operation(is_lines: bool, end: bytes) -> None:
     assert "operations.item:9 " in problem.detail
 
 
-def test_too_large_operation_behind_other_keys() -> None:
-    """Such a body is refused for its own size, which is less than that of one operation."""
+def test_too_large_operation_after_other_keys() -> None:
+    """If other keys come first, the smaller limit of such bodies applies to the operation."""
     element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + b'"}'
     problem = refusal(b'{"x":1,' + array(PING_TEXT, element)[1:])
 
@@ -84,7 +84,7 @@ def test_too_large_operation_behind_other_keys() -> None:
 
 
 def test_other_keys_first() -> None:
-    """Then the body is read as a whole, up to a bound, and the problem says what to do."""
+    """A body with other keys first is read as a whole, up to a limit that the problem explains."""
     filling = b'{"x":"' + b"y" * (limits.unstreamed_body_bytes_max - 200)
     rest = b'","operations":[' + PING_TEXT + b"]}"
 
@@ -94,8 +94,8 @@ def test_other_keys_first() -> None:
     assert "Put it first" in problem.detail
 
 
-def test_other_keys_behind() -> None:
-    """They are ignored, up to the same bound."""
+def test_other_keys_last() -> None:
+    """Keys after `operations` are ignored, up to the same limit."""
     begin = (
         b'{"operations":['
         + PING_TEXT
@@ -110,7 +110,7 @@ def test_other_keys_behind() -> None:
 
 
 def test_large_array_instead_of_an_object() -> None:
-    """It is the wrong form that is told, not the size."""
+    """The problem of a large array names its wrong type, and not its size."""
     body = (
         b"[" + b",".join([PING_TEXT] * (limits.unstreamed_body_bytes_max // len(PING_TEXT))) + b"]"
     )
@@ -172,7 +172,7 @@ NAMES = b",".join(b'"%x":1' % number for number in range(500_000))
     ],
 )
 def test_memory_for_text_that_is_many_values(body: bytes) -> None:
-    """A few bytes, inflated to a few MB, do not become a hundred times as many."""
+    """A text that inflates to a few MB with millions of values needs little memory."""
     tracemalloc.start()
     try:
         with suppress(Refused):
@@ -185,7 +185,7 @@ def test_memory_for_text_that_is_many_values(body: bytes) -> None:
 
 
 def test_read_batch() -> None:
-    """A whole body at once; none at all lacks its operations."""
+    """A body can be read at once, and an empty body lacks its operations."""
     assert [PINGED] * 20_000 == read_batch(array(*[PING_TEXT] * 20_000))
     with pytest.raises(Refused):
         read_batch(b"")

@@ -26,7 +26,7 @@ BODY: dict[str, Any] = {
 
 
 def chosen(**params: str) -> Any:
-    """The body that remains."""
+    """Return the body that remains."""
     return json.loads(encode(select_fields(Response(200, BODY), params).body))
 
 
@@ -50,8 +50,8 @@ def chosen(**params: str) -> Any:
         ("_links.rel", {"_links": [{"rel": "self"}]}),
     ],
 )
-def test_only_the_fields_asked_for_are_kept(fields: str, expected: object) -> None:
-    """Arrays are transparent; paths that do not exist match nothing; the order is the body's."""
+def test_only_selected_fields_are_kept(fields: str, expected: object) -> None:
+    """Selected paths go through arrays, unknown ones match nothing, the body's order remains."""
     found = chosen(fields=fields)
 
     assert expected == found
@@ -74,7 +74,7 @@ def test_only_the_fields_asked_for_are_kept(fields: str, expected: object) -> No
     ],
 )
 def test_excluded_fields_are_dropped(exclude_fields: str, missing: list[str]) -> None:
-    """Everything else stays, and so does everything where a path does not exist."""
+    """Excluded paths are removed, all others remain, and unknown paths change nothing."""
     expected = json.loads(json.dumps(BODY))
     for path in missing:
         drop(expected, path.split("."))
@@ -92,20 +92,20 @@ def drop(value: Any, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("params", [{}, {"fields": ""}, {"fields": "", "exclude_fields": ""}])
-def test_nothing_asked_for_is_everything(params: dict[str, str]) -> None:
-    """The very response comes back, not a copy."""
+def test_no_selection_keeps_everything(params: dict[str, str]) -> None:
+    """Without a selection the same response is returned, not a copy."""
     response = Response(200, BODY)
 
     assert response is select_fields(response, params)
 
 
 def test_a_path_through_a_plain_value_matches_nothing() -> None:
-    """There is nothing below a text or a number."""
+    """A path below a text or a number matches nothing."""
     assert {} == chosen(fields="name.x,total_items.y")
 
 
 def test_problems_stay_whole() -> None:
-    """Whoever asks for two fields still wants to know what went wrong."""
+    """A selection of fields does not change a problem document."""
     problem = refusal(not_found())
 
     assert problem is select_fields(problem, {"fields": "name"})
@@ -113,14 +113,14 @@ def test_problems_stay_whole() -> None:
 
 
 def test_headers_stay() -> None:
-    """Fields are of the body."""
+    """A selection of fields does not change the headers."""
     response = Response(200, BODY, (("X-A", "1"),))
 
     assert (("X-A", "1"),) == select_fields(response, {"fields": "id"}).headers
 
 
 def test_both_parameters_are_refused() -> None:
-    """Before the call has any effect."""
+    """`fields` and `exclude_fields` together are rejected before the call has any effect."""
     with pytest.raises(Refused) as refused:
         check_params({"fields": "a", "exclude_fields": "b"})
 
@@ -128,7 +128,7 @@ def test_both_parameters_are_refused() -> None:
 
 
 def test_a_nul_is_refused() -> None:
-    """In any parameter, by its name: a database may not take it."""
+    """A NUL in any parameter is rejected by name, because PostgreSQL cannot store it."""
     with pytest.raises(Refused) as refused:
         check_params({"count": "1", "email": "a\0"})
 
@@ -138,7 +138,7 @@ def test_a_nul_is_refused() -> None:
 
 @pytest.mark.parametrize("params", [{}, {"fields": "a"}, {"fields": "a", "exclude_fields": ""}])
 def test_one_parameter_is_enough(params: dict[str, str]) -> None:
-    """An empty one counts as absent."""
+    """An empty parameter counts as absent."""
     check_params(params)
 
 
@@ -156,7 +156,7 @@ paths = st.lists(st.lists(names, min_size=1, max_size=3).map(".".join), min_size
 
 @given(objects, paths)
 def test_choosing_twice_is_choosing_once(body: dict[str, Any], some: list[str]) -> None:
-    """For both parameters; and what was excluded cannot be asked for any more."""
+    """A second selection changes nothing, and an excluded field cannot be selected afterwards."""
     asked = {"fields": ",".join(some)}
     excluded = {"exclude_fields": ",".join(some)}
     kept = select_fields(Response(200, body), asked)
@@ -169,7 +169,7 @@ def test_choosing_twice_is_choosing_once(body: dict[str, Any], some: list[str]) 
 
 
 def leaves(value: object, path: str = "") -> dict[str, object]:
-    """Every plain value by its path, arrays with their indexes."""
+    """Return each plain value by its path, with indexes for arrays."""
     found: dict[str, object] = {}
     if isinstance(value, dict):
         for name, each in value.items():

@@ -17,7 +17,7 @@ BOUND = 2**30
 def inflated(
     data: bytes, encoding: str | None = "gzip", bytes_max: int = BOUND, step: int = 1_000
 ) -> bytes:
-    """The whole body, when it came `step` bytes at a time."""
+    """Return the whole body after feeding it `step` bytes at a time."""
     inflater = Inflater(encoding, bytes_max)
     found: list[bytes] = []
     for start in range(0, len(data), step):
@@ -27,7 +27,7 @@ def inflated(
 
 
 def refusal(data: bytes, encoding: str | None = "gzip", bytes_max: int = BOUND) -> Problem:
-    """The problem that a body is refused with, in pieces and at once."""
+    """Return the problem that a body is rejected with, both in pieces and at once."""
     problems = []
     for step in (7, 1_000, max(1, len(data))):
         with pytest.raises(Refused) as refused:
@@ -40,18 +40,18 @@ def refusal(data: bytes, encoding: str | None = "gzip", bytes_max: int = BOUND) 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZip "])
 @pytest.mark.parametrize("step", [1, 100, 10_000_000])
 def test_gzip(encoding: str, step: int) -> None:
-    """It is inflated, however it is cut into pieces."""
+    """A gzip body is inflated, however it is cut into pieces."""
     assert TEXT == inflated(PACKED, encoding, step=step)
 
 
 @pytest.mark.parametrize("encoding", [None, "", "identity", "Identity"])
 def test_plain_body(encoding: str | None) -> None:
-    """It comes out as it went in."""
+    """A body without an encoding is passed on unchanged."""
     assert TEXT == inflated(TEXT, encoding)
 
 
 def test_several_members() -> None:
-    """They are one body, those without content too, wherever they are cut."""
+    """Several gzip members form one body, also empty ones, however they are cut."""
     members = PACKED + gzip.compress(b"") + gzip.compress(b"end") + gzip.compress(b"")
 
     for step in (1, 17, len(members)):
@@ -60,14 +60,14 @@ def test_several_members() -> None:
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_empty_body(encoding: str | None) -> None:
-    """Nothing inflates to nothing."""
+    """An empty body inflates to an empty body."""
     assert b"" == inflated(b"", encoding)
 
 
 @pytest.mark.parametrize("level", [0, 9])
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_pieces_are_small(encoding: str | None, level: int) -> None:
-    """However much comes at once, and however well it was compressed."""
+    """Pieces are small, however large the input is and however well it was compressed."""
     body = bytes(3 * limits.inflated_piece_bytes_max + 5)
     data = gzip.compress(body, level) if encoding else body
 
@@ -78,8 +78,8 @@ def test_pieces_are_small(encoding: str | None, level: int) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"\0", b"x", b"\x1fx", b"garbage" * 9])
-def test_gzip_with_something_behind(junk: bytes) -> None:
-    """That is what is wrong, not that it ends."""
+def test_gzip_with_other_data_after_it(junk: bytes) -> None:
+    """Data after the end of a gzip body is reported as such."""
     with pytest.raises(Refused) as refused:
         inflated(PACKED + junk)
 
@@ -101,7 +101,7 @@ def test_gzip_with_something_behind(junk: bytes) -> None:
     ],
 )
 def test_damaged_gzip(data: bytes) -> None:
-    """A body that is cut off, changed, followed by garbage, or something else, is refused."""
+    """A gzip body that is truncated, damaged, followed by other data, or not gzip is rejected."""
     problem = refusal(data)
 
     assert (400, "JSON Parse Exception") == (problem.status, problem.title)
@@ -110,7 +110,7 @@ def test_damaged_gzip(data: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_bound(encoding: str | None) -> None:
-    """As many bytes as the bound are taken, one more is refused."""
+    """A body of exactly the limit is accepted, and one byte more is rejected."""
     data = PACKED if encoding else TEXT
 
     assert TEXT == inflated(data, encoding, len(TEXT))
@@ -120,12 +120,12 @@ def test_bound(encoding: str | None) -> None:
 
 
 def test_bound_counts_all_members() -> None:
-    """A body cannot pass the bound member by member."""
+    """The limit applies to the sum of all gzip members."""
     assert 413 == refusal(PACKED * 3, bytes_max=3 * len(TEXT) - 1).status
 
 
 def test_bomb() -> None:
-    """No more is inflated than the bound and one byte."""
+    """A body that is too large is inflated only up to one byte more than the limit."""
     zeros = bytes(1_000_000)
     compressor = zlib.compressobj(9, wbits=31)
     bomb = b"".join([*(compressor.compress(zeros) for _ in range(200)), compressor.flush()])
@@ -143,7 +143,7 @@ def test_bomb() -> None:
 
 
 def test_many_members() -> None:
-    """Members without content add no bytes, so their number has a bound of its own."""
+    """The number of gzip members is limited, because empty members add no bytes."""
     empty = gzip.compress(b"")
     inflater = Inflater("gzip", 10)
 
@@ -155,7 +155,7 @@ def test_many_members() -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip", "x" * 5_000, "é"])
 def test_unknown_encoding(encoding: str) -> None:
-    """It is refused before the body comes, and the reply says what is taken."""
+    """An unknown encoding is rejected before the body arrives; a header lists the known ones."""
     with pytest.raises(Refused) as refused:
         Inflater(encoding, BOUND)
 

@@ -19,7 +19,7 @@ NOTHING: Any = None  # nobody calls the handlers here
 
 
 class Colour(msgspec.Struct):
-    """Taken and given."""
+    """A struct of bodies and replies."""
 
     name: str
     red: int = 0
@@ -27,14 +27,14 @@ class Colour(msgspec.Struct):
 
 
 class Palette(msgspec.Struct, rename={"links": "_links"}):
-    """Given only."""
+    """A struct of replies only."""
 
     colours: list[Colour]
     links: msgspec.Raw
 
 
 def described(**calls: Described | None) -> dict[str, Any]:
-    """The document of a table with these calls, by method; all are on `/colours/{colour_id}`."""
+    """Build the document of a table with these methods of `/colours/{colour_id}`."""
     routes: RouteTable[str] = RouteTable()
     for method, description in calls.items():
         routes.add(method, "/colours/{colour_id}", method, description)
@@ -42,23 +42,23 @@ def described(**calls: Described | None) -> dict[str, Any]:
 
 
 def operation(method: str, description: Described | None) -> Any:
-    """One call of such a document."""
+    """Return one call of such a document."""
     return described(**{method: description})["paths"]["/colours/{colour_id}"][method.lower()]
 
 
 def every_call() -> dict[str, Any]:
-    """The document of all that this server answers."""
+    """Build the document of all calls of this server."""
     own = make_routes(NOTHING, NOTHING, NOTHING, NOTHING)
     return build_document([("Audience", table()), ("Batches", own)], "1.2.3")
 
 
 def test_the_document_of_every_call_is_openapi() -> None:
-    """It obeys the schema of OpenAPI 3.1, examples and defaults obey the schemas in it."""
+    """The document is valid OpenAPI 3.1, and its examples and defaults match their schemas."""
     validate(every_call())
 
 
 def test_every_route_is_described() -> None:
-    """No call is answered that the document does not have, and each says what it is for."""
+    """The document contains every route, each with a summary."""
     paths = every_call()["paths"]
     own = make_routes(NOTHING, NOTHING, NOTHING, NOTHING)
     for method, template, _ in (*table().routes, *own.routes):
@@ -68,8 +68,8 @@ def test_every_route_is_described() -> None:
         assert next(iter(found["responses"])) in {"200", "204"}, f"{method} {template}"
 
 
-def test_calls_have_names_of_their_own() -> None:
-    """Programs that are made from the document call functions by them."""
+def test_operation_ids_are_unique() -> None:
+    """Operation ids are unique, because generated clients use them as names of functions."""
     found = [
         each["operationId"] for path in every_call()["paths"].values() for each in path.values()
     ]
@@ -78,8 +78,8 @@ def test_calls_have_names_of_their_own() -> None:
     assert "put_lists_list_id_members_subscriber_hash" in found
 
 
-def test_a_route_that_nobody_described() -> None:
-    """It is listed all the same, and promises nothing."""
+def test_a_route_without_a_description() -> None:
+    """A route without a description is listed, with 2XX instead of a status."""
     found = operation("GET", None)
 
     assert ["2XX", "400", "401", "404", "429", "500", "503", "504"] == list(found["responses"])
@@ -95,14 +95,14 @@ def test_a_route_that_nobody_described() -> None:
     ],
 )
 def test_replies(method: str, description: Described, statuses: list[str]) -> None:
-    """What every call may be answered with, what its method adds, and its own."""
+    """The replies are those of every call, of the method, and of the call itself."""
     everywhere = ["400", "401", "404", "429", "500", "503", "504"]
 
     assert sorted(statuses + everywhere) == sorted(operation(method, description)["responses"])
 
 
 def test_a_reply_may_lack_any_field() -> None:
-    """`fields` chooses among them; of a body, what has no default must be there."""
+    """A reply requires no field, and a body requires the fields without a default."""
     found = described(POST=Described("Mix.", body=Colour, reply=Palette))
     schemas = found["components"]["schemas"]
 
@@ -115,7 +115,7 @@ def test_a_reply_may_lack_any_field() -> None:
 
 
 def test_a_call_with_several_replies() -> None:
-    """The schema of its reply is any of theirs; all of them are told."""
+    """A call with several replies has a schema that allows each of them."""
     found = described(GET=Described("Look.", reply=Palette, other_replies=(Colour,)))
 
     [_, content] = found["paths"]["/colours/{colour_id}"]["get"]["responses"]["200"].values()
@@ -124,8 +124,8 @@ def test_a_call_with_several_replies() -> None:
     assert {"Palette", "Colour"} <= {*found["components"]["schemas"]}
 
 
-def test_what_the_calls_on_batches_may_be_answered_with() -> None:
-    """A check has a reply of its own; whatever takes a body may refuse how it is encoded."""
+def test_replies_of_the_calls_on_batches() -> None:
+    """A validation has its own reply, and a call that accepts a body lists a 415."""
     paths = every_call()["paths"]
 
     [_, content] = paths["/batches"]["post"]["responses"]["200"].values()
@@ -137,7 +137,7 @@ def test_what_the_calls_on_batches_may_be_answered_with() -> None:
 
 
 def test_a_body_of_changes_requires_nothing() -> None:
-    """What is left out stays as it is, so that no default is told."""
+    """A body of changes requires nothing and shows no defaults, as absent fields do not change."""
     found = described(
         PUT=Described("Make.", body=Colour),
         PATCH=Described("Change.", body=Colour, is_body_partial=True),
@@ -151,8 +151,8 @@ def test_a_body_of_changes_requires_nothing() -> None:
     assert not found["paths"]["/colours/{colour_id}"]["patch"]["requestBody"]["required"]
 
 
-def test_links_that_are_encoded_already_are_links() -> None:
-    """Their type tells nothing of them."""
+def test_links_that_are_encoded_in_advance() -> None:
+    """Links that are encoded in advance have the schema of links."""
     schemas = described(GET=Described("Look.", reply=Palette))["components"]["schemas"]
 
     links = {"type": "array", "items": {"$ref": "#/components/schemas/Link"}}
@@ -160,7 +160,7 @@ def test_links_that_are_encoded_already_are_links() -> None:
 
 
 def test_details_are_added_to_fields() -> None:
-    """By path, also to what may be null and to what stands in an array."""
+    """Details are added by path, also to fields that may be null and to elements of arrays."""
     details: dict[str, dict[str, Any]] = {
         "red": {"maximum": 255},
         "mixed_from": {"description": "Two.", "maxItems": 2},
@@ -176,7 +176,7 @@ def test_details_are_added_to_fields() -> None:
 
 
 def test_parameters() -> None:
-    """Those of the path, of the query string and of the header, in this order, with bounds."""
+    """Parameters of the path, the query string and the headers have this order and their limits."""
     header = Parameter(name="Accept", description="What.", choices=("a", "b"), example="a")
     found = operation("GET", Described("Look.", query=ON_PAGE, headers=(header,), reply=Colour))
 
@@ -196,7 +196,7 @@ def test_parameters() -> None:
 
 
 def test_two_structs_cannot_have_one_name() -> None:
-    """One would silently stand for the other."""
+    """Two structs with one name raise an error, because one would replace the other."""
     other = msgspec.defstruct("Colour", [("green", int)])
     one, two = Described("Look.", reply=Colour), Described("Mix.", reply=other)
 
@@ -205,7 +205,7 @@ def test_two_structs_cannot_have_one_name() -> None:
 
 
 def test_the_page_shows_every_call() -> None:
-    """Each with its path, and nothing is loaded from elsewhere."""
+    """The page shows every call with its path, and loads nothing from elsewhere."""
     whole = every_call()
     shown = render_page(whole)
 
@@ -219,7 +219,7 @@ def test_the_page_shows_every_call() -> None:
 
 
 def test_the_page_escapes_what_it_shows() -> None:
-    """A description is text, whatever is in it; only `code` is marked."""
+    """Descriptions are escaped, and only `code` in backticks is marked up."""
     evil = "<script>alert('1')</script> & `x<y`"
     parameter = Parameter(name="<b>", description=evil, choices=("<i>",), example="<u>")
     body = {"name": "<em>it's</em>"}
@@ -250,7 +250,7 @@ def test_the_page_escapes_what_it_shows() -> None:
     ],
 )
 def test_curl(method: str, description: Described, words: list[str]) -> None:
-    """A shell reads the example as it is meant, whatever is in the body."""
+    """A shell parses the example correctly, whatever the body contains."""
     line = build_curl_command(method, "/colours/{colour_id}", operation(method, description))
 
     found = shlex.split(line.replace("\\\n", ""))

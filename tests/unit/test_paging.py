@@ -23,20 +23,20 @@ from batchway.contract.problems import Refused
         ({"offset": "9" * 30}, Page(10, (1 << 63) - 1)),
     ],
 )
-def test_the_page_asked_for(params: dict[str, str], expected: Page) -> None:
-    """A larger count is answered with the largest; an offset always fits the database."""
+def test_page(params: dict[str, str], expected: Page) -> None:
+    """A count is reduced to the maximum, and an offset to what the database can store."""
     assert expected == page(params)
 
 
-def test_the_defaults_are_the_contracts() -> None:
-    """Ten, and at most a thousand."""
+def test_defaults() -> None:
+    """The default count is ten, and the maximum is a thousand."""
     assert (10, 1000) == (limits.page_count_default, limits.page_count_max)
 
 
 @pytest.mark.parametrize("name", ["count", "offset"])
 @pytest.mark.parametrize("value", ["-1", "+1", "ten", "1.0", "1e3", "٣", "²", "1 0", "0x10"])
-def test_what_is_no_number(name: str, value: str) -> None:
-    """It is refused by name."""
+def test_a_value_that_is_not_a_number(name: str, value: str) -> None:
+    """A value that is not a whole number is rejected with the name of its parameter."""
     with pytest.raises(Refused) as refused:
         page({name: value})
 

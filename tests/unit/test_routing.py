@@ -11,7 +11,7 @@ from batchway.contract.routing import RouteTable
 
 @pytest.fixture
 def routes() -> RouteTable[str]:
-    """A table like the real one; each handler is its own name."""
+    """Return a table like the real one, whose handlers are their names."""
     table: RouteTable[str] = RouteTable()
     for method, template in (
         ("GET", "/"),
@@ -29,7 +29,7 @@ def routes() -> RouteTable[str]:
 
 
 def refused(routes: RouteTable[str], method: str, path: str) -> Refused:
-    """The refusal of a path."""
+    """Return the problem that a path is rejected with."""
     with pytest.raises(Refused) as caught:
         routes.match(method, path)
     return caught.value
@@ -71,7 +71,7 @@ def refused(routes: RouteTable[str], method: str, path: str) -> Refused:
 def test_a_path_is_matched(
     routes: RouteTable[str], method: str, path: str, handler: str, values: dict[str, str]
 ) -> None:
-    """Variables are decoded once; slashes at the ends and in a row mean nothing."""
+    """Variables of a path are decoded once, and additional slashes are ignored."""
     assert (handler, values) == routes.match(method, path)
 
 
@@ -93,7 +93,7 @@ def test_a_path_is_matched(
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "BREW"])
 def test_an_unknown_path(routes: RouteTable[str], method: str, path: str) -> None:
-    """Whatever the method; a path that only leads to others is unknown, too."""
+    """An unknown path is a 404 with any method; so is a path that is only the prefix of others."""
     assert 404 == refused(routes, method, path).problem.status
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_path(routes: RouteTable[str], method: str, path: str) -> Non
     ],
 )
 def test_a_wrong_method(routes: RouteTable[str], method: str, path: str, allow: str) -> None:
-    """It is told which ones there are, in a fixed order."""
+    """A wrong method is a 405 that lists the allowed methods in a fixed order."""
     refusal = refused(routes, method, path)
 
     assert 405 == refusal.problem.status
@@ -117,7 +117,7 @@ def test_a_wrong_method(routes: RouteTable[str], method: str, path: str, allow: 
 
 
 def test_a_path_with_too_many_segments(routes: RouteTable[str]) -> None:
-    """One more than the limit is too deep, before anything is looked up."""
+    """A path with one segment more than the limit is a 414, before anything is looked up."""
     deepest = "/x" * limits.path_segments_max
 
     assert 404 == refused(routes, "GET", deepest).problem.status
@@ -125,27 +125,27 @@ def test_a_path_with_too_many_segments(routes: RouteTable[str]) -> None:
     assert 414 == refused(routes, "GET", "/x" * 100_000).problem.status
 
 
-def test_a_second_handler_is_a_mistake_of_ours(routes: RouteTable[str]) -> None:
-    """It would silently win or lose."""
+def test_a_second_handler_raises(routes: RouteTable[str]) -> None:
+    """A second handler for the same route raises an error, because one of them would be ignored."""
     with pytest.raises(ValueError, match="has two handlers"):
         routes.add("GET", "/lists/{list_id}", "another")
 
 
 def test_routes_are_listed_as_they_were_added(routes: RouteTable[str]) -> None:
-    """So that documentation can be made from them."""
+    """Routes are listed in the order in which they were added."""
     assert ("GET", "/", "GET /") == routes.routes[0]
     assert ("GET", "/ping", "GET /ping") == routes.routes[-1]
 
 
-def test_two_names_for_one_place_are_a_mistake_of_ours(routes: RouteTable[str]) -> None:
-    """The handler that was there first would miss its variable."""
+def test_two_names_for_one_variable_raise(routes: RouteTable[str]) -> None:
+    """Two names for one variable raise an error, because one handler would not find its own."""
     with pytest.raises(ValueError, match="list_id"):
         routes.add("GET", "/lists/{audience_id}/activity", "activity")
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: "/" not in text), max_size=5))
 def test_any_path(segments: list[str]) -> None:
-    """It has a handler or is refused; a variable never holds a raw percent sequence twice."""
+    """Any path has a handler or is rejected, and its variables are decoded exactly once."""
     table: RouteTable[str] = RouteTable()
     table.add("GET", "/{a}/x/{b}", "handler")
     try:

@@ -20,7 +20,7 @@ class Inner(msgspec.Struct):
 
 
 class Body(msgspec.Struct):
-    """A body with something of every kind."""
+    """A body with a field of every kind."""
 
     name: str
     inner: Inner
@@ -38,7 +38,7 @@ GOOD: dict[str, Any] = {"name": "n", "inner": {"path": "/"}}
 
 
 def refusal(body: bytes | None) -> Problem:
-    """The problem that a body is refused with."""
+    """Return the problem that a body is rejected with."""
     with pytest.raises(Refused) as refused:
         decode(decoder, body)
     assert 400 == refused.value.problem.status
@@ -46,7 +46,7 @@ def refusal(body: bytes | None) -> Problem:
 
 
 def error(body: bytes | None) -> tuple[str, str]:
-    """Field and message of the one thing that is wrong."""
+    """Return the field and the message of the only mistake."""
     problem = refusal(body)
     assert "Invalid Resource" == problem.title
     assert problem.errors
@@ -55,12 +55,12 @@ def error(body: bytes | None) -> tuple[str, str]:
 
 
 def changed(**values: object) -> bytes:
-    """A good body but for these values."""
+    """Return a valid body in which these values are replaced."""
     return msgspec.json.encode(GOOD | values)
 
 
 def test_a_good_body() -> None:
-    """Unknown keys are ignored, white space too."""
+    """Unknown keys and white space are ignored."""
     raw = b" \r\n" + changed(unknown=[1, {"a": None}], fields={"a": 1}) + b"\n"
 
     assert Body("n", Inner("/"), fields={"a": 1}) == decode(decoder, raw)
@@ -68,7 +68,7 @@ def test_a_good_body() -> None:
 
 @pytest.mark.parametrize("body", [None, b"", b"  \n", b"null", b" null ", b"{}"])
 def test_no_body_is_an_empty_object(body: bytes | None) -> None:
-    """Each client has its own way to send nothing."""
+    """An absent body, an empty body and `null` count as an empty object."""
 
     class Optional(msgspec.Struct):
         name: str = "default"
@@ -122,7 +122,7 @@ def test_no_body_is_an_empty_object(body: bytes | None) -> None:
     ],
 )
 def test_a_wrong_field_is_named(values: dict[str, Any], field: str, message: str) -> None:
-    """By a dotted path, with `item:N` for an index."""
+    """The problem names a wrong field by its dotted path, in which an index is `item:N`."""
     assert (field, message) == error(changed(**values))
 
 
@@ -130,14 +130,14 @@ def test_a_wrong_field_is_named(values: dict[str, Any], field: str, message: str
     ("body", "found"),
     [(b"[]", "array"), (b'"x"', "string"), (b"1", "integer"), (b"true", "boolean")],
 )
-def test_a_body_that_is_no_object(body: bytes, found: str) -> None:
-    """The whole body has the empty path."""
+def test_a_body_that_is_not_an_object(body: bytes, found: str) -> None:
+    """A body that is not an object is reported with an empty path."""
     assert ("", f"Schema describes object, {found} found instead") == error(body)
 
 
 @pytest.mark.parametrize(("missing", "kept"), [("name", "inner"), ("inner", "name")])
 def test_only_missing_fields_are_named(missing: str, kept: str) -> None:
-    """Not those that are there."""
+    """The problem names the missing fields, and not those that are present."""
     raw = msgspec.json.encode({kept: GOOD[kept]})
 
     assert ("", f"Required fields were not provided: {missing}") == error(raw)
@@ -159,8 +159,8 @@ def test_only_missing_fields_are_named(missing: str, kept: str) -> None:
         b'{"unknown": ' + b"[" * 100_000,
     ],
 )
-def test_a_body_that_is_no_json(body: bytes) -> None:
-    """The detail says why, and names no field."""
+def test_a_body_that_is_not_json(body: bytes) -> None:
+    """The detail explains why the body is not JSON, and names no field."""
     problem = refusal(body)
 
     assert "JSON Parse Exception" == problem.title
@@ -178,13 +178,13 @@ def test_a_body_that_is_no_json(body: bytes) -> None:
         b'{"\xff": 1}',
     ],
 )
-def test_a_body_that_lacks_fields_and_is_no_json(body: bytes) -> None:
-    """Whichever fault is told, it is one of the client's."""
+def test_a_body_that_lacks_fields_and_is_not_json(body: bytes) -> None:
+    """A body with both mistakes is answered with a 400 for one of them."""
     assert refusal(body).title in {"Invalid Resource", "JSON Parse Exception"}
 
 
 class Loose(msgspec.Struct):
-    """A body that lacks nothing."""
+    """A body without required fields."""
 
     a: int = 0
     u: list[str] = []
@@ -192,7 +192,7 @@ class Loose(msgspec.Struct):
 
 @given(st.binary(max_size=40) | st.text('{}[]",:01e null\\ua', max_size=40).map(str.encode))
 def test_any_bytes(body: bytes) -> None:
-    """They are decoded or refused; nothing else happens."""
+    """Any bytes are either decoded or rejected with a problem."""
     try:
         assert isinstance(decode(msgspec.json.Decoder(Loose), body), Loose)
     except Refused as refused:

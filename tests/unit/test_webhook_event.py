@@ -56,12 +56,12 @@ EXPECTED = "&".join(
 
 
 def test_event() -> None:
-    """Every byte: the order of the keys, the encoding, members that a link lacks left out."""
+    """The event has exactly these bytes: order, encoding, and links without absent keys."""
     assert EXPECTED.encode() == render_event(FINISHED, NOON + SECOND - 1, BATCH)
 
 
 def test_decoded_twice() -> None:
-    """A consumer that decodes the whole body before it parses it gets the same link."""
+    """A receiver that decodes the whole body before it parses it gets the same link."""
     decoded = unquote(render_event(FINISHED, NOON, BATCH).decode())
 
     assert BATCH.response_body_url == dict(parse_qsl(decoded))["data[response_body_url]"]
@@ -69,7 +69,7 @@ def test_decoded_twice() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_survives(text: str) -> None:
-    """Whatever a value holds, a form parser gets it back, and no key is added or lost."""
+    """A form parser reads back any value, and no key is added or lost."""
     batch = BatchBody(text, text, 1, 2, 3, text, text, text, build_batch_links(LINKS, text))
 
     body = render_event(FINISHED, NOON, batch).decode("ascii")
@@ -82,7 +82,7 @@ def test_any_text_survives(text: str) -> None:
 
 
 def test_test_event() -> None:
-    """It has the keys of a real one; its batch has no operations, no results and no real id."""
+    """A test event has the keys of a real one; its batch has no operations, results or real id."""
     parsed = parse_qsl(render_event(TEST, NOON, build_test_batch(LINKS, NOON)).decode(), True)
 
     assert [name for name, _ in parse_qsl(EXPECTED)] == [name for name, _ in parsed]
