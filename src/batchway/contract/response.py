@@ -55,8 +55,8 @@ def encode_body(response: Response, instance: str = "") -> bytes:
     return encode(response.body)
 
 
-def body_text(response: Response) -> JsonText:
-    """Return the body of an operation's result as text; it is `{}` for a 204."""
+def render_body(response: Response) -> JsonText:
+    """Render the body of an operation's result as text; it is `{}` for a 204."""
     body = response.body
     if isinstance(body, JsonText):
         return body

@@ -13,7 +13,7 @@ from batchway.audience.settings import AudienceSettings
 from batchway.audience.transaction import answer_within
 from batchway.contract.paging import Continuation
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import Response, body_text, encode
+from batchway.contract.response import Response, encode, render_body
 from batchway.errors import Stale
 from batchway.model.operation import Operation
 from batchway.model.result import Result
@@ -140,4 +140,6 @@ def _requests(operations: Iterable[Operation]) -> Iterator[Request]:
 
 def _result(response: Response) -> Result:
     on = response.continuation
-    return Result(response.status, body_text(response), None if on is None else encode(on).decode())
+    return Result(
+        response.status, render_body(response), None if on is None else encode(on).decode()
+    )

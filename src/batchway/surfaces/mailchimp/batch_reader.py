@@ -38,8 +38,8 @@ _TRUNCATED = "Input data was truncated"  # the text of msgspec's error
 _REQUEST_KEYS_MAX = 10_000
 _EMPTY = b'{"operations":[]'
 _KEYS = GivenOperation.__struct_fields__
-_PLAIN_KEYS = [name != "params" for name in _KEYS]  # which keys a plain operation has
-_QUOTED_KEYS = tuple(f'"{name}"'.encode() for name in _KEYS)
+_PLAIN_KEYS = [key != "params" for key in _KEYS]  # which keys a plain operation has
+_QUOTED_KEYS = tuple(f'"{key}"'.encode() for key in _KEYS)
 
 
 class _Request(msgspec.Struct):
@@ -327,17 +327,17 @@ def _may_have_duplicate_keys(text: bytes | bytearray, end: int, key_counts: list
     This is also true if a value equals the name of a key, or a key contains escapes. Within a
     string each quote follows a backslash, so that only a whole string can look like a key.
     """
-    occurrences = [text.count(name, 0, end) for name in _QUOTED_KEYS]
+    occurrences = [text.count(key, 0, end) for key in _QUOTED_KEYS]
     return occurrences != key_counts or has_escaped_key(text, end)
 
 
 def _check_request_keys(raw: bytes) -> None:
     if raw.count(b'"operations"') < 2 and not has_escaped_key(raw, len(raw)):  # noqa: PLR2004
         return
-    names = read_keys(raw, _REQUEST_KEYS_MAX)
-    if names is None:
+    keys = read_keys(raw, _REQUEST_KEYS_MAX)
+    if keys is None:
         raise _operations_not_first()
-    if names.count("operations") > 1:
+    if keys.count("operations") > 1:
         raise duplicate_key("", "operations")
 
 

@@ -131,10 +131,10 @@ def _decode_params(position: int, raw: bytes) -> dict[str, str]:
     if isinstance(params, list):
         raise _wrong_field(position, "params", "Schema describes object, array found instead")
     if len(_KEY_END.findall(raw)) != len(params):  # or a value contains what looks like a key
-        names = decode_keys(raw)
-        if len(names) != len(params):
-            name = next(each for each in names if names.count(each) > 1)
-            raise duplicate_key(f"operations.item:{position}.params", name)
+        keys = decode_keys(raw)
+        if len(keys) != len(params):
+            key = next(each for each in keys if keys.count(each) > 1)
+            raise duplicate_key(f"operations.item:{position}.params", key)
     return {
         name: value if isinstance(value, str) else _format_param(value)
         for name, value in params.items()

@@ -73,19 +73,19 @@ def has_escaped_key(text: bytes | bytearray, end: int) -> bool:
     return _ESCAPED_KEY.search(text, 0, end) is not None
 
 
-def check_keys(elements: Iterable[msgspec.Raw | bytes], first: int, names: Sequence[str]) -> None:
+def check_keys(elements: Iterable[msgspec.Raw | bytes], first: int, keys: Sequence[str]) -> None:
     """Reject an element with a duplicate of one of these keys. `first` is the first position."""
-    quoted = [f'"{name}"'.encode() for name in names]
+    quoted = [f'"{key}"'.encode() for key in keys]
     for position, element in enumerate(elements, first):
         text = bytes(element)
-        if any(text.count(name) > 1 for name in quoted) or _ESCAPED_KEY.search(text):
+        if any(text.count(key) > 1 for key in quoted) or _ESCAPED_KEY.search(text):
             is_small = len(text) <= _SMALL_BYTES
             given = decode_keys(text) if is_small else read_keys(text, _KEYS_MAX)
             if given is None:
                 raise _too_many_keys(position)
-            for name in names:
-                if given.count(name) > 1:
-                    raise duplicate_key(f"operations.item:{position}", name)
+            for key in keys:
+                if given.count(key) > 1:
+                    raise duplicate_key(f"operations.item:{position}", key)
 
 
 def decode_keys(raw: bytes) -> list[str]:
@@ -98,27 +98,27 @@ def decode_keys(raw: bytes) -> list[str]:
         )
     except (ValueError, RecursionError) as error:
         raise explain_decode_error(error, within="") from None
-    return [name for name, _ in pairs]
+    return [key for key, _ in pairs]
 
 
 def read_keys(raw: bytes, most: int) -> list[str] | None:
     """Read the keys of an object of any size, with duplicates. None if it has more than `most`."""
-    names: list[str] = []
+    keys: list[str] = []
     at: int | None = raw.index(b"{")
     while at is not None and raw[at : at + 1] in {b"{", b","}:
         colon = _find_next_token(raw, at + 1)
         if colon is None:
             break
-        names.append(json.loads(raw[at + 1 : colon].decode(errors="replace"), strict=False))
-        if len(names) > most:
+        keys.append(json.loads(raw[at + 1 : colon].decode(errors="replace"), strict=False))
+        if len(keys) > most:
             return None
         at = _find_next_token(raw, colon + 1)
-    return names
+    return keys
 
 
-def duplicate_key(field: str, name: str) -> Refused:
+def duplicate_key(field: str, key: str) -> Refused:
     """400: an object has a duplicate key."""
-    return invalid_field(field, f"This key was given twice: {name}")
+    return invalid_field(field, f"This key was given twice: {key}")
 
 
 def _too_many_keys(position: int) -> Refused:
