@@ -99,6 +99,7 @@ dequeued_per_worker_max = 2  # one runs, the next is ready: no poll between chun
 small_batch_poll_seconds = 0.05  # the latency of a small batch
 small_batches_per_worker_max = 16  # dequeued at once, run one after the other
 delivery_poll_seconds = 0.1  # the latency of a webhook's first attempt
+sending_poll_seconds = 0.5  # between two looks for chunks to send; each look costs processor time
 sending_chunks_per_worker_max = 16  # chunks of one worker whose requests are under way at once
 deliveries_per_worker_max = 64  # attempts of one worker under way at once: they only wait
 lease_seconds = 10.0  # a process silent for longer is taken for dead

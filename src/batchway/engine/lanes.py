@@ -37,7 +37,7 @@ _SMALL_BATCHES = Lane(
 _SENDING = Lane(
     "batchway-sending",
     limits.sending_chunks_per_worker_max,
-    limits.queue_poll_seconds,
+    limits.sending_poll_seconds,
     is_exclusive=False,
 )
 _DELIVERIES = Lane(
