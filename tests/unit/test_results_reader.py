@@ -19,7 +19,7 @@ from batchway.results import Filter, RecordedResult, Results
 from tests.contract.running import running_server
 from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.scenario import Operation, Server, add_member
-from tests.steps import execute, finalize, run, split
+from tests.steps import execute, execute_whole, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
 FORMATS = ("per-operation", "per-batch")
@@ -195,7 +195,7 @@ def test_one_file_of_several_chunks(hand: ByHand) -> None:
     batch = hand.submit(operations)
     split(hand.parts, batch.id)
 
-    execute(hand.parts, batch.id, 1)
+    execute_whole(hand.parts, batch.id, 1)
     hand.twice(lambda: execute(hand.parts, batch.id, 0))
     hand.twice(lambda: finalize(hand.parts, batch.id))
 
