@@ -19,7 +19,7 @@ from tests.contract.in_process import Client
 from tests.contract.running import Api, check_problem
 from tests.faults.by_hand import ByHand
 from tests.scenario import Operation, add_member
-from tests.steps import execute, finalize, run, split
+from tests.steps import execute, execute_whole, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
 LOST = {"method": "GET", "path": "/nowhere"}
@@ -116,8 +116,8 @@ def test_retry_before_the_end(hand: ByHand, client: Client) -> None:
     steps: list[Callable[[], object]] = [
         lambda: None,
         lambda: split(hand.parts, batch.id),
-        lambda: execute(hand.parts, batch.id, 0),
-        lambda: execute(hand.parts, batch.id, 1),
+        lambda: execute_whole(hand.parts, batch.id, 0),
+        lambda: execute_whole(hand.parts, batch.id, 1),
     ]
     for step in steps:
         step()
