@@ -397,7 +397,7 @@ def _started(hand: ByHand, *operations: Operation) -> Batch:
 def _turns(hand: ByHand, batch: Batch) -> Iterator[int]:
     """Take one turn after the other, until none is left."""
     while waiting := hand.waiting(batch):
-        execute(hand.parts, batch.id, waiting[-1])
+        execute(hand.parts, batch.id, waiting[0])
         yield waiting[-1]
 
 
