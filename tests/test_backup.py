@@ -61,7 +61,7 @@ def test_a_restored_server_goes_on_from_the_backup(tmp_path: Path) -> None:
         assert 200 == httpx.get(link).status_code
         assert 404 == restored.call("GET", f"/batches/{too_late}").status_code
         kept = {path.name for path in (after.folder / "batchway-data" / "archives").iterdir()}
-        assert {f"{finished}.tar.gz", f"{running}.tar.gz"} == kept
+        assert {"identity", f"{finished}.tar.gz", f"{running}.tar.gz"} == kept
 
 
 def _reader(folder: Path) -> Reader:

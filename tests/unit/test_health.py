@@ -8,7 +8,6 @@ import pytest
 from anyio import to_thread
 from starlette.requests import Request
 
-from batchway.store import migrate
 from batchway.store.database import Database
 from batchway.surfaces.health import Health
 
@@ -17,9 +16,8 @@ SECONDS_MAX = 30
 
 @pytest.fixture
 def database(sqlite_url: str) -> Iterator[Database]:
-    """An empty one."""
+    """One without any data."""
     opened = Database(sqlite_url)
-    migrate.migrate(opened)
     yield opened
     opened.close()
 
