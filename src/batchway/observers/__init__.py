@@ -1,1 +1,1 @@
-"""What is told of the steps as they run: one module an observer, one contract in `base`."""
+"""Observers are called at each event of the steps: one module for each, one contract in `base`."""
