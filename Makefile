@@ -37,7 +37,7 @@ serve: setup ## Start a server on 127.0.0.1:8080, with its data in ./batchway-da
 	$(BIN)/batchway serve
 
 test: lint ## Everything that a change must pass, on SQLite and PostgreSQL
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope
 
 faults: setup-dev ## Kill processes at random and at every fault point, for long
 	$(BIN)/python -m pytest -m long -o faulthandler_timeout=3600

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from sqlalchemy import Connection, create_engine, text
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from batchway.cli.api_keys import add_key
 from batchway.kit.clock import system_clock
@@ -38,21 +40,24 @@ Call = tuple[str, str, Body]  # method, path, body
 Answer = tuple[int, Any]  # status and body; an error without its instance
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run all tests of a shared server, so that it is started only there."""
-    for item in items:
-        for fixture in SERVER_FIXTURES.values():
-            if fixture in _find_fixtures(item):
-                item.add_marker(pytest.mark.xdist_group(fixture))
+class SharedServerScheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Sends all tests of a shared server to one process, so that it is started only there.
+
+    The marks of `--dist loadgroup` do not reach the scheduler: xdist 3.8 writes them into node ids,
+    and pytest 9.2 no longer takes that.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(("tests/contract/", "tests/clients/")):
+            return "postgresql" if "postgresql" in nodeid else "sqlite"
+        return nodeid
 
 
-def _find_fixtures(item: pytest.Item) -> set[str]:
-    """The fixtures that a test uses; `server` stands for the one that its parameter names."""
-    assert isinstance(item, pytest.Function)
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    chosen = SERVER_FIXTURES.get(str(parameters.get("server")), "server")
-    return {*item.fixturenames, chosen}
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer | None
+) -> SharedServerScheduling:
+    """Schedule the tests of `make test`."""
+    return SharedServerScheduling(config, log)
 
 
 @contextmanager
