@@ -122,7 +122,7 @@ class Chain:
 
     def _follow_in_small_batch(self, connection: Connection, batch: Batch) -> StepName | None:
         """The first of its waiting chunks that this chain can claim."""
-        # However short its time, a chain runs one step: a batch that is only handed over never ends.
+        # A chain runs one step however short its time: a batch that is only handed over never ends.
         has_run = bool(self._entered) or self.first.step is not Step.RUN
         if self.is_over and has_run:
             self._hand_over(connection, [StepName(Step.RUN, batch.id)])
