@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.lifecycle.parts import Parts
+from batchway.lifecycle.work import Work
 from batchway.model.batch import Batch, Chunk, Status, is_small
 from batchway.model.step import Step, StepName
 from batchway.store import batches, chunks
@@ -27,16 +28,18 @@ def chunk_step(targets: TargetTable, batch_id: int, number: int, target: str) ->
     return StepName(step, batch_id, number)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chain:
     """One run of steps; `first` is the step that was handed over.
 
-    Used by one thread. `close` it when the last step has ended.
+    `work` is the chunk that it has loaded last. Used by one thread. `close` it when the last step
+    has ended.
     """
 
     parts: Parts
     first: StepName
     ends_at: Microseconds
+    work: Work | None = None
     _entered: list[StepName] = field(default_factory=list)
 
     @classmethod

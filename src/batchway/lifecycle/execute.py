@@ -45,7 +45,7 @@ def begin_chunk(chain: Chain) -> StepName | None:
 def execute(chain: Chain, name: StepName) -> StepName | None:
     """Execute a chunk that is claimed, as far as its target answers it at once."""
     chain.parts.observe(Event.EXECUTE_AFTER_ATTEMPT)
-    work = load_work(chain.parts, name)
+    work = chain.work = load_work(chain.parts, name, chain.work)
     if work is None:
         return None
     try:

@@ -9,6 +9,7 @@ from batchway.formats.base import Entry
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk
 from batchway.model.operation import Operation, operations_at
+from batchway.model.positions import Positions
 from batchway.model.result import Result
 from batchway.model.step import StepName
 from batchway.store import accounts, batches, chunks, inputs
@@ -42,9 +43,21 @@ class Work:
         triples = zip(positions, self.operations, results, strict=False)
         return [Entry(position, 0, operation, result) for position, operation, result in triples]
 
+    def find_last_operations(self, positions: Positions) -> Sequence[Operation] | None:
+        """Return the operations at these positions; None if they are not the last ones here."""
+        done_count = len(self.chunk.positions) - len(positions)
+        if done_count < 0:
+            return None
+        _, last = self.chunk.positions.split_at(done_count)
+        return self.operations[done_count:] if last == positions else None
 
-def load_work(parts: Parts, name: StepName) -> Work | None:
-    """A chunk that this worker has claimed; None if it holds it no longer, or the batch is over."""
+
+def load_work(parts: Parts, name: StepName, earlier: Work | None = None) -> Work | None:
+    """Load a chunk that this worker has claimed; None if it lost the claim, or the batch is over.
+
+    A chunk is loaded again after each part of it that is recorded. `earlier` is what was loaded of
+    the same batch before: its operations are not read and decoded again.
+    """
     with parts.database.read() as connection:
         batch = batches.get(connection, name.key)
         if batch is None or not batch.is_running:
@@ -55,12 +68,14 @@ def load_work(parts: Parts, name: StepName) -> Work | None:
         account = accounts.find(connection, batch.account_id)
         is_revoked = accounts.is_key_revoked(connection, batch.account_id, batch.api_key_id)
         positions = attempt.chunk.positions
-        pieces = inputs.between(connection, batch, positions.first, positions.end)
+        operations = earlier.find_last_operations(positions) if earlier else None
+        if operations is None:
+            pieces = inputs.between(connection, batch, positions.first, positions.end)
+            operations = operations_at(pieces, positions)
     caller = Caller(
         account_id=batch.account_id,
         account_name=account.name if account else "",
         now=parts.clock(),
         links=Links(batch.base_url),
     )
-    operations = operations_at(pieces, positions)
     return Work(batch, attempt.chunk, attempt.number, caller, is_revoked, operations)
