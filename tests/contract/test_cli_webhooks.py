@@ -310,7 +310,7 @@ def test_validation_shows_what_would_fail(server: Server, tmp_path: Path) -> Non
 
     assert (1, 0) == (refused.exit_code, accepted.exit_code)
     assert ["1", "404"] == rows(refused.stdout)[0][:2]
-    assert "2 of 2 operations were tried, 1 would fail. Nothing was kept." in refused.stdout
+    assert "2 of 2 operations were checked, 1 would fail. Nothing was kept." in refused.stdout
     assert before == server.get("/batches")["total_items"]
 
 
