@@ -312,7 +312,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 def _command(process: psutil.Process) -> str:
     try:
-        return process.cmdline()[-1]
+        return process.cmdline()[0].strip().removeprefix("batchway ")
     except (psutil.NoSuchProcess, IndexError):  # it has just died
         return ""
 

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "database_setup": "kit audience.schema engine settings store.database store.migrate "
     "installation archives",
     "app": "*",
-    "supervisor": "kit limits",
+    "processes": "app kit limits settings",
     # The command line reads what the surface writes.
     "surfaces.mailchimp.bodies": "contract.links",
     "cli": "cli kit contract.version model.batch model.webhook surfaces.mailchimp.bodies errors "
@@ -63,10 +63,10 @@ MAY_IMPORT = {
     **dict.fromkeys(
         # The operator's commands; all others use only what any caller of the API can use.
         [
-            *["cli.serve", "cli.api", "cli.prepare", "cli.worker", "cli.migrate", "cli.accounts"],
+            *["cli.serve", "cli.worker", "cli.migrate", "cli.accounts"],
             *["cli.keys", "cli.api_keys"],
         ],
-        "cli kit model errors limits settings app database_setup store supervisor",
+        "cli kit model errors limits settings app database_setup store processes",
     ),
     "__main__": "cli",
     "__init__": "",
@@ -75,13 +75,14 @@ MAY_IMPORT = {
 # A library → the parts that may know it.
 DOORS = {
     "dbos": "engine",
-    "starlette": "surfaces app cli",
-    "uvicorn": "surfaces app cli",
+    "starlette": "surfaces app processes.api",
+    "uvicorn": "processes.api",
     "alembic": "store audience.migrations",
     "httpx": "cli",
     "httpcore": "kit.egress",
     "cryptography": "kit.sealing",
     "anyio": "surfaces",
+    "setproctitle": "kit.forks",
     "rich": "cli",
     "typer": "cli",
 }

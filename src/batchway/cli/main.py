@@ -6,15 +6,12 @@ from importlib import import_module
 
 import typer
 
-from batchway.cli.terminal import print_error, tolerate_narrow_encodings
-from batchway.errors import BatchwayError
+from batchway.cli.terminal import exit_on_error, tolerate_narrow_encodings
 
 # Command → its module in this package, in the order in which `batchway --help` shows them. Each
 # module has a function `register`, which adds the command to the application.
 COMMANDS = {
     "serve": "serve",
-    "api": "api",
-    "prepare": "prepare",
     "worker": "worker",
     "migrate": "migrate",
     "accounts": "accounts",
@@ -48,18 +45,12 @@ def batchway() -> None:
 def main() -> None:
     """Run the command line: exits with 0, with 1 if it failed, with 2 if it was called wrongly."""
     tolerate_narrow_encodings()
-    try:
+    with exit_on_error():
         build(choose_commands(sys.argv[1:]))()
-    except BatchwayError as error:
-        print_error(error)
-        sys.exit(1)
 
 
 def choose_commands(arguments: list[str]) -> Iterable[str]:
-    """The command that is called; all of them if help, or something unknown, is wanted.
-
-    `serve` starts three processes, and importing all commands costs each of them a second.
-    """
+    """The command that is called; all of them if help, or something unknown, is wanted."""
     called = arguments[0] if arguments else ""
     return [called] if called in COMMANDS else COMMANDS
 

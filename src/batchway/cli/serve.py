@@ -1,10 +1,12 @@
 """`batchway serve`: the API and its workers as one process tree.
 
-This process stays for as long as the server runs. What it imports stays in memory as well, so
-the web framework, the engine and the migrations are left to the processes that it starts.
+This process imports everything once and forks the others. It opens no database itself: what it
+needs from one is done by forks that end at once.
 """
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import structlog
@@ -13,7 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from batchway import __version__
 from batchway.cli.api_keys import ensure_key
-from batchway.cli.environment import build_environment
 from batchway.cli.operator_options import (
     DatabaseUrlOption,
     DataDirOption,
@@ -21,12 +22,18 @@ from batchway.cli.operator_options import (
     setting_option,
     start_process,
 )
+from batchway.cli.terminal import exit_on_error
+from batchway.database_setup import check_database, migrate_database, prepare_installation
 from batchway.errors import DataFolderInUse, SettingsError
+from batchway.kit.forks import Forks
+from batchway.kit.memory import freeze_objects, use_one_heap
 from batchway.kit.processes import Locked, lock
+from batchway.processes.api import run_api
+from batchway.processes.supervisor import Child, Supervisor
+from batchway.processes.worker import run_worker
 from batchway.settings import Settings, prepare_data_folder
 from batchway.store import leases
 from batchway.store.database import Database
-from batchway.supervisor import Child, Launcher, Supervisor
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +70,7 @@ def serve_command(
     The first start creates an account and an API key, and prints the key once. On SIGTERM or
     Ctrl-C current steps finish, queued steps return to the queue, and the command exits with 0.
     """
+    use_one_heap()
     settings = start_process(
         host=host,
         port=port,
@@ -75,17 +83,14 @@ def serve_command(
     )
     settings.secret_keys()
     _check_public_url(settings)
-    _lock_data_folder(settings)
+    data_folder = _lock_data_folder(settings)
     listener = _listen(settings)
     # The children make links from the address, so they must know the port that was really taken.
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-    launcher = Launcher(build_environment(settings))
-    if launcher.run("prepare"):
-        raise typer.Exit(1)  # it has printed why
-    database = Database(settings.database)
-    _print_greeting(settings, _take_over(settings, database))
-    Supervisor(_plan_children(settings, launcher, listener, database)).run()
-    database.close()
+    freeze_objects()
+    forks = Forks(data_folder)
+    _prepare_in_fork(settings, forks)
+    Supervisor(_plan_children(settings, forks, listener)).run()
 
 
 def _check_public_url(settings: Settings) -> None:
@@ -100,12 +105,13 @@ def _check_public_url(settings: Settings) -> None:
         raise SettingsError(message)
 
 
-def _lock_data_folder(settings: Settings) -> None:
+def _lock_data_folder(settings: Settings) -> list[int]:
+    """Lock an embedded server's data folder; the descriptor of the lock."""
     if not settings.is_embedded:
-        return
+        return []
     prepare_data_folder(settings.data_dir)
     try:
-        lock(settings.data_dir / _LOCK_FILE)
+        return [lock(settings.data_dir / _LOCK_FILE)]
     except Locked as locked:
         message = (
             f"The data folder {settings.data_dir} is in use by process {locked.pid}. Stop that "
@@ -130,28 +136,62 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _take_over(settings: Settings, database: Database) -> str | None:
-    """End the leases of an earlier run, and make sure of a key; the key if it is new."""
+def _prepare_in_fork(settings: Settings, forks: Forks) -> None:
+    """Prepare the database and print the greeting; exit with 1 if that fails."""
+    preparation = forks.start("batchway preparation", _reporting(partial(_prepare, settings)))
+    preparation.join()
+    if preparation.exitcode:
+        raise typer.Exit(1)  # it has printed why
+
+
+def _prepare(settings: Settings) -> None:
+    """Bring an embedded database up to date, check any other one, and join the installation."""
+    if settings.is_embedded:
+        migrate_database(settings)
+    check_database(settings)
+    prepare_installation(settings)
+    database = Database(settings.database)
     if settings.is_embedded:
         # The lock proves that our children are dead. Other workers renew their own leases.
         with database.write() as connection:
             leases.release_all(connection)
     wanted = settings.api_key
-    return ensure_key(database, wanted.get_secret_value() if wanted else None)
+    new_key = ensure_key(database, wanted.get_secret_value() if wanted else None)
+    database.close()
+    _print_greeting(settings, new_key)
 
 
-def _plan_children(
-    settings: Settings, launcher: Launcher, listener: socket.socket, database: Database
-) -> list[Child]:
-    def end_lease(name: str) -> None:
-        try:
-            with database.write() as connection:
-                leases.release(connection, name)
-        except SQLAlchemyError as error:  # then the lease expires by itself
-            log.warning("lease_not_ended", child=name, reason=str(error))
+def _plan_children(settings: Settings, forks: Forks, listener: socket.socket) -> list[Child]:
+    def answer(_name: str) -> None:
+        _reporting(partial(run_api, settings, listener))()
 
-    workers = [launcher.plan_worker(end_lease) for _ in range(settings.workers)]
-    return [launcher.plan_api(listener), *workers]
+    def work(name: str) -> None:
+        listener.close()
+        _reporting(partial(run_worker, settings, name))()
+
+    workers = [
+        Child("worker", forks, work, partial(_end_lease, settings)) for _ in range(settings.workers)
+    ]
+    return [Child("api", forks, answer), *workers]
+
+
+def _end_lease(settings: Settings, name: str) -> None:
+    database = Database(settings.database)
+    try:
+        with database.write() as connection:
+            leases.release(connection, name)
+    except SQLAlchemyError as error:  # then the lease expires by itself
+        log.warning("lease_not_ended", child=name, reason=str(error))
+
+
+def _reporting(run: Callable[[], None]) -> Callable[[], None]:
+    """The same, with an error that has an explanation printed as the command line prints it."""
+
+    def run_and_report() -> None:
+        with exit_on_error():
+            run()
+
+    return run_and_report
 
 
 def _print_greeting(settings: Settings, new_key: str | None) -> None:

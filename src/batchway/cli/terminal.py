@@ -5,7 +5,8 @@ No control character of data ever reaches a terminal.
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
@@ -51,6 +52,16 @@ def print_error(error: BatchwayError) -> None:
     _print(ERR, Text("Error: ", style="bold red").append(text, style="default"))
     if isinstance(error, CommandError) and error.next_step:
         _print(ERR, Text(_escape_lines(error.next_step)))
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Print an error that the block raises, if it has an explanation, and exit with 1."""
+    try:
+        yield
+    except BatchwayError as error:
+        print_error(error)
+        sys.exit(1)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -24,6 +24,14 @@ def calm_collector(new_objects: int) -> None:
     Call this when everything is imported. Reading a large batch creates many objects and no
     cycles; searching all objects of the process for cycles takes longer than creating them.
     """
+    freeze_objects()
+    gc.set_threshold(new_objects, 50, 50)
+
+
+def freeze_objects() -> None:
+    """Leave all present objects out of every later collection.
+
+    Before a fork it keeps shared memory shared: a collection writes into each object it looks at.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(new_objects, 50, 50)
