@@ -116,11 +116,13 @@ class PlannedTargetSuite(TargetSuite):
         count_effects: Callable[[], int],
     ) -> None:
         """It has no effect; planned again, the operations get the same results."""
+        plan = target.plan(caller, operations)
         with database.write() as connection:
             savepoint = connection.begin_nested()
-            target.plan(caller, operations).write(connection)
+            plan.write(connection)
             savepoint.rollback()
 
+        assert [200, 400] == status_codes(plan.results[:2])
         assert 0 == count_effects()
         assert [200, 400] == status_codes(target.plan(caller, operations[:2]).results)
 
