@@ -7,6 +7,7 @@ ever used twice. A hand-over carries ids only, and how often its step has failed
 from dbos import EnqueueOptions
 from sqlalchemy import Connection
 
+from batchway.engine.hand_over_watch import announce_hand_over
 from batchway.engine.installation import VERSION, WORKFLOW, open_client
 from batchway.engine.lanes import LANES
 from batchway.errors import HandOverRefused
@@ -48,9 +49,10 @@ class HandOvers:
         hand_over_number = hand_overs.next_number(connection, name, self._worker)
         if hand_over_number is None:
             return
+        queue = LANES[name.step].name
         options = EnqueueOptions(
             workflow_name=WORKFLOW,
-            queue_name=LANES[name.step].name,
+            queue_name=queue,
             workflow_id=workflow_id(WrittenHandOver(name, hand_over_number)),
             app_version=VERSION,
             priority=_priority(name),
@@ -58,6 +60,7 @@ class HandOvers:
         if delay_seconds:
             options["delay_seconds"] = delay_seconds
         self._client.enqueue_in_transaction(connection, options, *name, failure_count)
+        announce_hand_over(connection, queue)
 
     def close(self) -> None:
         """Stop the client."""

@@ -2,6 +2,7 @@
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
+from batchway import limits
 from batchway.engine.lanes import LANES
 from batchway.store.database import Database
 
@@ -17,7 +18,9 @@ def prepare(database: Database) -> None:
     client = open_client(database)
     for lane in set(LANES.values()):
         client.register_queue(
-            lane.name, worker_concurrency=lane.concurrency, polling_interval_sec=lane.poll_seconds
+            lane.name,
+            worker_concurrency=lane.concurrency,
+            polling_interval_sec=limits.idle_poll_seconds,
         )
     client.destroy()
 
@@ -40,5 +43,6 @@ def worker_config(database: Database, executor_id: str) -> DBOSConfig:
         executor_id=executor_id,
         system_database_engine=database.engine,
         serializer=DBOSPortableJSONSerializer(),
+        run_migrations=False,  # they were run by `prepare`
         log_level="ERROR",
     )

@@ -13,6 +13,7 @@ from batchway.engine import books
 from batchway.engine.hand_overs import HandOvers
 from batchway.engine.installation import WORKFLOW, worker_config
 from batchway.engine.lanes import LANES
+from batchway.engine.queue_polls import QueuePolls
 from batchway.kit.logs import log_exception
 from batchway.model.step import Step, StepName
 from batchway.store import leases
@@ -41,6 +42,7 @@ class Worker:
         self._database = database
         self._hand_overs = hand_overs
         self._steps = steps
+        self._polls = QueuePolls(database, set(LANES.values()))
         self._exclusive = threading.Lock()
         self._stopping = threading.Event()
         self._is_ready = False
@@ -56,10 +58,11 @@ class Worker:
             message = "A worker runs in this process already. Start another process for a second."
             raise RuntimeError(message)
         self._renew()  # before the first work is claimed, or a caretaker would take it away
-        DBOS(config=worker_config(self._database, self.name))
+        engine = DBOS(config=worker_config(self._database, self.name))
         self._register()
-        DBOS.listen_queues(sorted({lane.name for lane in LANES.values()}))
+        DBOS.listen_queues([])  # `QueuePolls` does
         DBOS.launch()
+        self._polls.start(engine)
         self._is_ready = True
         self._renew()
         self._repeat(limits.lease_renewal_seconds, self._renew)
@@ -70,6 +73,7 @@ class Worker:
         """Finish the step that runs, give the others back, and end the lease."""
         self._is_ready = False
         self._stopping.set()
+        self._polls.stop()
         DBOS.destroy(workflow_completion_timeout_sec=int(limits.shutdown_grace_seconds))
         for thread in self._threads:
             thread.join()
@@ -85,7 +89,8 @@ class Worker:
 
     def _run(self, first: StepName, failure_count: int) -> None:
         """The one workflow: runs a step and those that follow, and gives back what fails."""
-        with self._exclusive if LANES[first.step].is_exclusive else nullcontext():
+        lane = LANES[first.step]
+        with self._exclusive if lane.is_exclusive else nullcontext():
             if self._stopping.is_set():
                 self._give_back(first, 0, failure_count)
                 return
@@ -99,6 +104,7 @@ class Worker:
                 delay_seconds = _retry_seconds(failures)
                 log_exception(log, "step_failed", **running._asdict(), retry=delay_seconds)
                 self._give_back(running, delay_seconds, failures)
+        self._polls.keep_awake(lane)
 
     def _give_back(self, name: StepName, delay_seconds: float, failure_count: int) -> None:
         with self._database.write() as connection:

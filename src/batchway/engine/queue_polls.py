@@ -1,0 +1,108 @@
+"""When a worker asks the database for work: at once when there is some, and seldom when idle.
+
+DBOS polls each queue at one fixed interval: either a step waits long, or an idle worker is busy. So
+the worker runs DBOS's own loop for each lane, but decides when it polls next: when a hand-over was
+committed, when a step has ended, and otherwise once in `idle_poll_seconds`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+
+import structlog
+from dbos import DBOS
+from dbos._queue import queue_worker_thread  # private: DBOS is pinned to one minor version
+
+from batchway import limits
+from batchway.engine.hand_over_watch import HandOverWatch
+from batchway.engine.lanes import Lane
+from batchway.kit.logs import log_exception
+from batchway.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+class PollTimer(threading.Event):
+    """The event that DBOS's loop waits for between two polls of one lane; set, it ends the loop.
+
+    Two polls are never nearer than `poll_seconds` of the lane.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__()
+        self._poll_seconds = lane.poll_seconds
+        self._woken = threading.Event()
+        self._busy_until = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is time to poll, or the loop is to end; `timeout` is the longest wait."""
+        begun = time.monotonic()
+        is_busy = begun < self._busy_until
+        if not self.is_set():
+            self._woken.wait(self._poll_seconds if is_busy else timeout)
+            self._woken.clear()
+        return super().wait(max(self._poll_seconds - (time.monotonic() - begun), 0))
+
+    def set(self) -> None:
+        """End the loop."""
+        super().set()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Poll as soon as the lane allows."""
+        self._woken.set()
+
+    def keep_awake(self) -> None:
+        """Poll as often as the lane allows, for a while: a step has ended, another may follow."""
+        self._busy_until = time.monotonic() + limits.idle_poll_seconds
+        self._woken.set()
+
+
+class QueuePolls:
+    """The polls of all lanes of a worker."""
+
+    def __init__(self, database: Database, lanes: Iterable[Lane]) -> None:
+        self._database = database
+        self._timers = {lane: PollTimer(lane) for lane in lanes}
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, engine: DBOS) -> None:
+        """Begin to take work. `engine` has been launched and listens to no queue itself."""
+        for lane, timer in self._timers.items():
+            self._start_thread(queue_worker_thread, timer, engine, DBOS.retrieve_queue(lane.name))
+        self._start_thread(self._watch_hand_overs)
+
+    def keep_awake(self, lane: Lane) -> None:
+        """A step of this lane has ended."""
+        self._timers[lane].keep_awake()
+
+    def stop(self) -> None:
+        """Take no more work; returns when the last poll has ended."""
+        self._stopping.set()
+        for timer in self._timers.values():
+            timer.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _start_thread(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _watch_hand_overs(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._wake_for_hand_overs()
+            except Exception:
+                log_exception(log, "hand_over_watch_failed")  # the polls find the work
+                self._stopping.wait(limits.idle_poll_seconds)
+
+    def _wake_for_hand_overs(self) -> None:
+        with closing(HandOverWatch(self._database)) as watch:
+            while not self._stopping.is_set():
+                queues = watch.wait(self._stopping, limits.idle_poll_seconds)
+                for lane, timer in self._timers.items():
+                    if lane.name in queues:
+                        timer.wake()
