@@ -47,7 +47,7 @@ def _get_batch(parts: Parts, batch_id: int) -> Batch:
 
 def _is_waiting(parts: Parts, batch: Batch, number: int) -> bool:
     with parts.database.read() as connection:
-        return number in [chunk.number for chunk in chunks.waiting(connection, batch)]
+        return number in [chunk.number for chunk in chunks.find_waiting(connection, batch)]
 
 
 def finalize(parts: Parts, batch_id: int) -> None:

@@ -139,7 +139,7 @@ class Results:
 
     def _find_keys(self) -> Sequence[SegmentKey]:
         with self.database.read() as connection:
-            keys = segments.keys(connection, self.batch)
+            keys = segments.find_keys(connection, self.batch)
         return [key for key in keys if self.wanted.may_be_in(key)]
 
     def _count_in(self, group: Iterable[SegmentKey]) -> int | None:
@@ -180,17 +180,17 @@ class Results:
 
     def _load_operations(self, positions: Positions) -> list[Operation]:
         with self.database.read() as connection:
-            pieces = inputs.between(connection, self.batch, positions.first, positions.end)
+            pieces = inputs.load_pieces(connection, self.batch, positions.first, positions.end)
         return operations_at(pieces, positions)
 
     def _load_data(self, key: SegmentKey) -> bytes:
         if key.archive_offset is None:
             with self.database.read() as connection:
-                data = segments.data(connection, self.batch, key)
+                data = segments.load_data(connection, self.batch, key)
                 if data is not None:
                     return data
                 # The batch has finished since the keys were read: the archive has the data now.
-                moved = segments.again(connection, self.batch, key)
+                moved = segments.find_key(connection, self.batch, key)
             if moved is None:
                 raise ArchiveMissing(self.batch.public_id)
             key = moved

@@ -95,7 +95,7 @@ class Recorder:
         if not event.is_fault_point:
             self.facts.append((event, fields))
             with self.hand.parts.database.read() as connection:
-                [batch], _ = batches.page_of(connection, self.hand.identity.account.id, 1, 0, 0)
+                [batch], _ = batches.find_page(connection, self.hand.identity.account.id, 1, 0, 0)
             self.statuses.append(batch.status)
 
 

@@ -110,7 +110,7 @@ class ByHand:
     def waiting(self, batch: Batch) -> list[int]:
         """The numbers of the chunks that are to be executed."""
         with self.parts.database.read() as connection:
-            return [chunk.number for chunk in chunks.waiting(connection, batch)]
+            return [chunk.number for chunk in chunks.find_waiting(connection, batch)]
 
     def results(self, batch: Batch) -> list[Result]:
         """What the archive holds."""

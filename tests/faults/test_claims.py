@@ -370,7 +370,7 @@ def run_until(parts: Parts, step: Step, batch: Batch, last: Step) -> Iterator[St
 def waiting_chunks(hand: ByHand, batch: Batch) -> list[Chunk]:
     """The chunks that are not done."""
     with hand.parts.database.read() as connection:
-        return chunks.waiting(connection, batch)
+        return chunks.find_waiting(connection, batch)
 
 
 def reason(hand: ByHand, batch: Batch) -> str | None:

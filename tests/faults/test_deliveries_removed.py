@@ -52,7 +52,7 @@ def test_an_attempt_recorded_during_the_removal_goes_too(
 
     with hand.parts.database.read() as connection:
         assert deliveries.get(connection, delivery.id) is None
-        found = deliveries.attempts(connection, batch.account_id, [delivery.id])
+        found = deliveries.find_attempts(connection, batch.account_id, [delivery.id])
     assert {delivery.id: []} == found
 
 
@@ -61,7 +61,7 @@ def make_delivery(account: Delivering) -> tuple[Batch, BatchWebhook, Delivery]:
     batch = account.finish_batch()
     [key] = account.pending()
     with account.hand.parts.database.write() as connection:  # it locks the webhooks
-        [webhook] = batch_webhooks.enabled(connection, batch.account_id)
+        [webhook] = batch_webhooks.find_enabled(connection, batch.account_id)
         delivery = deliveries.get(connection, key)
     assert delivery
     return batch, webhook, delivery

@@ -285,7 +285,7 @@ def finish(hand: ByHand, batch: Batch) -> None:
 
 def _waiting_steps(parts: Parts, batch: Batch) -> Sequence[tuple[Step, int, int]]:
     with parts.database.read() as connection:
-        waiting = chunks.waiting(connection, batch)
+        waiting = chunks.find_waiting(connection, batch)
     return [chunk_step(parts.targets, batch.id, each.number, each.target) for each in waiting]
 
 

@@ -19,7 +19,7 @@ from tests.steps import split
 LARGE = 6_000  # operations: two chunks
 # An index → what it is for.
 FINDERS: dict[str, Callable[[Connection], object]] = {
-    "batches_by_age": lambda connection: batches.expired(connection, 0, 100),
+    "batches_by_age": lambda connection: batches.find_expired(connection, 0, 100),
     "deliveries_due": lambda connection: waiting_steps.find_deliveries(
         connection, (0, 0), 100, quiet_seconds=5
     ),

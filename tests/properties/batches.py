@@ -248,7 +248,7 @@ class Bench:
     def newest(self) -> Batch:
         """The batch that was accepted last."""
         with self.database.read() as connection:
-            [batch], _ = batches.page_of(
+            [batch], _ = batches.find_page(
                 connection, self.account_id, 1, 0, self.parts.get_results_since()
             )
         return batch
@@ -275,7 +275,7 @@ class Bench:
     def webhooks(self, *, only_enabled: bool = False) -> dict[int, str]:
         """The public ids of the account's webhooks, by their keys."""
         with self.database.read() as connection:
-            found = batch_webhooks.page_of(connection, self.account_id, 100, 0)
+            found = batch_webhooks.find_page(connection, self.account_id, 100, 0)
         return {each.id: each.public_id for each in found if each.enabled or not only_enabled}
 
     # --- Steps -----------------------------------------------------------------------------------

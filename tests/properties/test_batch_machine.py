@@ -224,7 +224,7 @@ class BatchMachine(RuleBasedStateMachine):
         with bench.database.read() as connection:
             webhook = batch_webhooks.get(connection, bench.account_id, webhook_id)
             assert webhook
-            found, _ = deliveries.page_of(connection, webhook, None, 100, 0)
+            found, _ = deliveries.find_page(connection, webhook, None, 100, 0)
         if found:
             delivery = _one_of(found, number)
             done = bench.on_webhook("resend", public_id, delivery.public_id)

@@ -10,7 +10,7 @@ import pytest
 from batchway.audience.lists.rows import ListSettings, find_list, insert_list, touch_list
 from batchway.contract.problems import Refused
 from batchway.kit.clock import SECOND
-from batchway.store.database import for_update
+from batchway.store.database import sql_for_update
 from tests.audience import (
     BASE,
     CONTACT,
@@ -447,7 +447,7 @@ def test_changes_of_one_list_wait_for_each_other(postgres_url: str) -> None:
         path = f"/lists/{list_id}"
         with ThreadPoolExecutor(max_workers=2) as pool:
             with api.database.write() as connection:
-                find_list(connection, 1, list_id, for_update(connection))
+                find_list(connection, 1, list_id, sql_for_update(connection))
                 changes = [{"name": "Writers"}, {"contact": {"zip": "01001"}}]
                 calls = [pool.submit(api.done, "PATCH", path, change) for change in changes]
                 until_waiting(api, len(calls))

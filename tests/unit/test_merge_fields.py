@@ -9,7 +9,7 @@ import pytest
 from batchway import limits
 from batchway.audience.lists.rows import find_list
 from batchway.audience.merge_fields.rows import find_merge_fields
-from batchway.store.database import for_update
+from batchway.store.database import sql_for_update
 from tests.audience import BASE, Audience, audience, until_waiting
 
 KEYS = (
@@ -321,7 +321,7 @@ def test_two_new_fields_at_once(postgres_url: str) -> None:
         path = path_in(api)
         with ThreadPoolExecutor(max_workers=2) as pool:
             with api.database.write() as connection:
-                find_list(connection, 1, path.split("/")[2], for_update(connection))
+                find_list(connection, 1, path.split("/")[2], sql_for_update(connection))
                 body = {"name": "Age", "type": "number"}
                 calls = [pool.submit(api.done, "POST", path, body) for _ in range(2)]
                 until_waiting(api, len(calls))

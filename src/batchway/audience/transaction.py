@@ -27,7 +27,7 @@ from batchway.contract.problems import internal_error
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, refusal
 from batchway.kit.logs import log_exception
-from batchway.store.database import for_update, is_conflict
+from batchway.store.database import is_conflict, sql_for_update
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +103,7 @@ def _answer_set(
 ) -> list[Response]:
     working = WorkingSet(caller, next_key)
     want_all(working, calls)
-    working.load(connection, for_update(connection))
+    working.load(connection, sql_for_update(connection))
     responses = apply_all(working, calls)
     working.make_changes().write(connection)
     return list(answer_plain_calls(connection, caller, calls, responses))

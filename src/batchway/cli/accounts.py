@@ -46,5 +46,5 @@ def list_command(*, data_dir: DataDirOption = None, database_url: DatabaseUrlOpt
         opened(start_process(data_dir=data_dir, database_url=database_url)) as app,
         app.database.read() as connection,
     ):
-        for account in accounts.every(connection):
+        for account in accounts.find_all(connection):
             typer.echo(f"{account.id:>4}  {format_iso(account.created_at)}  {account.name}")

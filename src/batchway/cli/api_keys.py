@@ -27,7 +27,7 @@ def ensure_key(database: Database, wanted: str | None) -> str | None:
     Returns the key only if it was made here. May be called any number of times.
     """
     with database.write() as connection:
-        if wanted is None and accounts.keys(connection):
+        if wanted is None and accounts.find_keys(connection):
             return None
         if wanted is not None and not _KEY_FORM.fullmatch(wanted):
             message = (
@@ -36,7 +36,7 @@ def ensure_key(database: Database, wanted: str | None) -> str | None:
             )
             raise SettingsError(message)
         now = system_clock()
-        known = accounts.every(connection)
+        known = accounts.find_all(connection)
         account = known[0] if known else accounts.create(connection, FIRST_ACCOUNT, now)
         key = wanted or new_api_key()
         is_new = accounts.add_key(connection, account.id, key, "made by serve", now)

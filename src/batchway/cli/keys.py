@@ -55,7 +55,7 @@ def list_command(*, data_dir: DataDirOption = None, database_url: DatabaseUrlOpt
         opened(start_process(data_dir=data_dir, database_url=database_url)) as app,
         app.database.read() as connection,
     ):
-        for key in accounts.keys(connection):
+        for key in accounts.find_keys(connection):
             state = f"revoked {format_iso(key.revoked_at)}" if key.revoked_at else "valid"
             typer.echo(
                 f"{key.id:>4}  account {key.account_id}  …{key.hint}  "
@@ -81,7 +81,7 @@ def revoke_command(
         if not accounts.revoke_key(connection, key_id, system_clock()):
             message = f"There is no valid key {key_id}. List the keys with: batchway keys list"
             raise SettingsError(message)
-        webhooks = batch_webhooks.of_key(connection, key_id)
+        webhooks = batch_webhooks.find_by_key(connection, key_id)
         for webhook in webhooks:
             batch_webhooks.delete(connection, webhook)
     typer.echo(f"Key {key_id} was revoked, and its {len(webhooks)} batch webhooks were deleted.")

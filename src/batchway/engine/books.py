@@ -37,7 +37,7 @@ def take_over(database: Database) -> None:
     """
     pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
     with database.read() as connection:
-        alive = leases.live(connection)
+        alive = leases.find_live(connection)
     for lane in set(LANES.values()):
         lost = [
             each.workflow_id

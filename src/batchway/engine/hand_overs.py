@@ -46,7 +46,7 @@ class HandOvers:
         failure_count: int = 0,
     ) -> None:
         """The same, for a step that has failed so many times in a row."""
-        hand_over_number = hand_overs.next_number(connection, name, self._worker)
+        hand_over_number = hand_overs.take_number(connection, name, self._worker)
         if hand_over_number is None:
             return
         queue = LANES[name.step].name

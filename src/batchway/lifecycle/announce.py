@@ -11,7 +11,7 @@ from batchway.store import batch_webhooks, deliveries
 
 def announce(parts: Parts, connection: Connection, batch: Batch, now: Microseconds) -> None:
     """Hand a delivery over for each webhook that wants to hear of the batch. Once only."""
-    for webhook in batch_webhooks.enabled(connection, batch.account_id):
+    for webhook in batch_webhooks.find_enabled(connection, batch.account_id):
         delivery = deliveries.insert(connection, webhook, batch.id, now)
         if delivery is not None:
             parts.hand_over(connection, Step.DELIVER, delivery.id)

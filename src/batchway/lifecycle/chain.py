@@ -73,8 +73,8 @@ class Chain:
         """Claim a waiting chunk, and count the attempt; None if it is done, or runs elsewhere."""
         if not self.enter(name):
             return None
-        attempt = chunks.claim(connection, batch, name.number, self.parts.worker)
-        return None if attempt is None else name
+        claimed = chunks.claim(connection, batch, name.number, self.parts.worker)
+        return None if claimed is None else name
 
     def enter(self, name: StepName) -> bool:
         """Note that this process runs a step; False if another of its threads does."""
@@ -130,7 +130,7 @@ class Chain:
         if self.is_over and has_run:
             self._hand_over(connection, [StepName(Step.RUN, batch.id)])
             return None
-        for chunk in chunks.waiting(connection, batch):
+        for chunk in chunks.find_waiting(connection, batch):
             name = self._chunk_step(batch, chunk)
             if self._runs(name) and self.claim_chunk(connection, batch, name):
                 return name

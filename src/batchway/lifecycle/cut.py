@@ -23,7 +23,7 @@ def cut_batch(parts: Parts, batch_id: int) -> Sequence[Chunk]:
         batch = batches.get(connection, batch_id)
         if batch is None or batch.status not in (Status.PENDING, Status.PREPROCESSING):
             return ()
-        pieces = inputs.pieces(connection, batch)
+        pieces = inputs.find_pieces(connection, batch)
     if batch.target is not None:
         return list(cut(pieces, batch.target, _chunk_operations_max(parts, batch.target)))
     return list(_cut_by_path(parts, _read_operations(parts, batch, pieces)))
@@ -65,7 +65,7 @@ def _read_operations(
     for piece in pieces:
         end = piece.first_position + piece.operation_count
         with parts.database.read() as connection:
-            [(first, data)] = inputs.between(connection, batch, piece.first_position, end)
+            [(first, data)] = inputs.load_pieces(connection, batch, piece.first_position, end)
         yield from enumerate(unpack(data), first)
 
 

@@ -35,7 +35,7 @@ def finalize(chain: Chain, name: StepName) -> None:
         batch = batches.find_claimed(connection, name.key, Status.FINALIZING, parts.worker)
         if batch is None:
             return
-        keys = segments.keys(connection, batch)
+        keys = segments.find_keys(connection, batch)
     parts.observe(Event.FINALIZE_AFTER_STATUS)
     archive_bytes, offsets = _write(parts, batch, keys)
     if _finish(parts, batch, offsets, archive_bytes):
@@ -70,7 +70,7 @@ def _note_offsets(
 
 def _load(parts: Parts, batch: Batch, key: SegmentKey) -> Segment:
     with parts.database.read() as connection:
-        data = segments.data(connection, batch, key)
+        data = segments.load_data(connection, batch, key)
     if data is None:
         raise Stale  # another run has finished meanwhile
     return Segment(data, key.crc32, key.raw_bytes, key.file_count)
@@ -83,8 +83,8 @@ def _finish(parts: Parts, batch: Batch, offsets: Offsets, archive_bytes: int) ->
         now = parts.clock()
         if not batches.finish(connection, batch, archive_key, archive_bytes, parts.worker, now):
             return False
-        segments.locate(connection, batch, offsets)
-        segments.drop_data(connection, batch)
+        segments.save_offsets(connection, batch, offsets)
+        segments.delete_data(connection, batch)
         announce(parts, connection, batch, now)
         admit_next(parts, connection, batch.account_id)
         parts.observe(Event.FINALIZE_BEFORE_COMMIT)

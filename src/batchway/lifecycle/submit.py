@@ -25,7 +25,7 @@ from batchway.model.batch import Batch, Piece, Status
 from batchway.model.operation import Operation, count_characters, pack
 from batchway.observers.base import Event
 from batchway.store import accounts, admission, batches, deliveries, idempotency_keys, inputs
-from batchway.store.idempotency_keys import Use
+from batchway.store.idempotency_keys import KeyUse
 from batchway.targets.table import TargetTable
 
 _PIECES_AT_ONCE = 16
@@ -169,7 +169,7 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
         while some := list(islice(pieces, _PIECES_AT_ONCE)):
             inputs.insert(connection, batch, some)
         if once:
-            use = Use(once.body_hash, batch.id)
+            use = KeyUse(once.body_hash, batch.id)
             idempotency_keys.save(connection, account_id, once.key_hash, use, parts.clock())
         parts.hand_over(connection, first_step(parts, batch.operation_count), batch.id)
         parts.observe(Event.SUBMIT_BEFORE_COMMIT)

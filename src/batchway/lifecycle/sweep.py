@@ -90,8 +90,8 @@ def _hand_over_of_delivery(delivery: WaitingDelivery) -> WrittenHandOver:
 def _remove_batches(parts: Parts) -> None:
     """Remove batches that were deleted by their owner, or have expired, with their archives."""
     with parts.database.read() as connection:
-        found = batches.deleted(connection, _BATCHES_AT_ONCE)
-        found += batches.expired(connection, parts.get_results_since(), _BATCHES_AT_ONCE)
+        found = batches.find_deleted(connection, _BATCHES_AT_ONCE)
+        found += batches.find_expired(connection, parts.get_results_since(), _BATCHES_AT_ONCE)
     for batch in found:
         parts.archive.delete(batch.public_id)
         with parts.database.write() as connection:

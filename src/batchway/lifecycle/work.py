@@ -62,15 +62,15 @@ def load_work(parts: Parts, name: StepName, earlier: Work | None = None) -> Work
         batch = batches.get(connection, name.key)
         if batch is None or not batch.is_running:
             return None
-        attempt = chunks.find_claimed(connection, batch, name.number, parts.worker)
-        if attempt is None:
+        claimed = chunks.find_claimed(connection, batch, name.number, parts.worker)
+        if claimed is None:
             return None
         account = accounts.find(connection, batch.account_id)
         is_revoked = accounts.is_key_revoked(connection, batch.account_id, batch.api_key_id)
-        positions = attempt.chunk.positions
+        positions = claimed.chunk.positions
         operations = earlier.find_last_operations(positions) if earlier else None
         if operations is None:
-            pieces = inputs.between(connection, batch, positions.first, positions.end)
+            pieces = inputs.load_pieces(connection, batch, positions.first, positions.end)
             operations = operations_at(pieces, positions)
     caller = Caller(
         account_id=batch.account_id,
@@ -78,4 +78,4 @@ def load_work(parts: Parts, name: StepName, earlier: Work | None = None) -> Work
         now=parts.clock(),
         links=Links(batch.base_url),
     )
-    return Work(batch, attempt.chunk, attempt.number, caller, is_revoked, operations)
+    return Work(batch, claimed.chunk, claimed.attempt_number, caller, is_revoked, operations)

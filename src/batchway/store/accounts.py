@@ -5,18 +5,18 @@ from sqlalchemy import Connection
 from batchway.kit.clock import Microseconds
 from batchway.kit.ids import hash_api_key
 from batchway.model.account import Account, ApiKey, Identity
-from batchway.store.database import for_share, run
+from batchway.store.database import run, sql_for_share
 
 _HINT_CHARACTERS = 4
 
 
 def create(connection: Connection, name: str, now: Microseconds) -> Account:
-    """A new account."""
+    """Store a new account and return it."""
     account_id = run(
         connection,
         """
         INSERT INTO accounts (name, created_at) VALUES (:name, :now)
-        RETURNING id -- no account: it is being made
+        RETURNING id -- no account: this statement creates it
         """,
         name=name,
         now=now,
@@ -24,8 +24,8 @@ def create(connection: Connection, name: str, now: Microseconds) -> Account:
     return Account(account_id, name, now)
 
 
-def every(connection: Connection) -> list[Account]:
-    """All accounts, oldest first; for the operator."""
+def find_all(connection: Connection) -> list[Account]:
+    """Return all accounts, oldest first. For the operator only."""
     rows = run(
         connection,
         """
@@ -39,7 +39,7 @@ def every(connection: Connection) -> list[Account]:
 def add_key(
     connection: Connection, account_id: int, key: str, label: str, now: Microseconds
 ) -> bool:
-    """Store a key's hash; False if a key with this hash is already there, of any account."""
+    """Store the hash of a key; return False if any account has a key with this hash already."""
     added = run(
         connection,
         """
@@ -56,8 +56,8 @@ def add_key(
     return bool(added.rowcount)
 
 
-def keys(connection: Connection) -> list[ApiKey]:
-    """All keys, oldest first; for the operator."""
+def find_keys(connection: Connection) -> list[ApiKey]:
+    """Return the keys of all accounts, oldest first. For the operator only."""
     rows = run(
         connection,
         """
@@ -69,7 +69,7 @@ def keys(connection: Connection) -> list[ApiKey]:
 
 
 def revoke_key(connection: Connection, key_id: int, now: Microseconds) -> bool:
-    """Revoke a key for good; False if there is none with this id or it is revoked already."""
+    """Revoke a key for good; return False if it does not exist or is revoked already."""
     revoked = run(
         connection,
         """
@@ -85,29 +85,32 @@ def revoke_key(connection: Connection, key_id: int, now: Microseconds) -> bool:
 def is_key_revoked(
     connection: Connection, account_id: int, key_id: int, *, locked: bool = False
 ) -> bool:
-    """Whether a key was revoked since it was used; `locked`, it is not before the commit."""
-    live = run(
+    """Return whether a key is revoked.
+
+    If it is `locked` and not revoked, no other transaction can revoke it before the commit.
+    """
+    unrevoked = run(
         connection,
         f"""
         SELECT 1 FROM api_keys
         WHERE id = :key_id AND account_id = :account_id AND revoked_at IS NULL
-        {for_share(connection) if locked else ""}
+        {sql_for_share(connection) if locked else ""}
         """,
         key_id=key_id,
         account_id=account_id,
     ).scalar()
-    return live is None
+    return unrevoked is None
 
 
 def identify(connection: Connection, key: str) -> Identity | None:
-    """Whose key this is, or None if it is unknown or revoked."""
+    """Return the account and the id of a key; None if the key is unknown or revoked."""
     row = run(
         connection,
         """
         SELECT a.id, a.name, a.created_at, k.id AS key_id
         FROM api_keys AS k JOIN accounts AS a ON a.id = k.account_id
         WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL
-        -- no account: this tells which one it is
+        -- no account: this query finds it
         """,
         key_hash=hash_api_key(key),
     ).one_or_none()
@@ -117,7 +120,7 @@ def identify(connection: Connection, key: str) -> Identity | None:
 
 
 def find(connection: Connection, account_id: int) -> Account | None:
-    """One account."""
+    """Return an account, or None if it does not exist."""
     row = run(
         connection,
         """
@@ -130,7 +133,7 @@ def find(connection: Connection, account_id: int) -> Account | None:
 
 
 def lock(connection: Connection, account_id: int) -> None:
-    """Let no other transaction count or start batches of this account until the commit."""
+    """Keep all other transactions from counting or starting batches of the account until commit."""
     run(
         connection,
         """

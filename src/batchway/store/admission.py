@@ -1,4 +1,4 @@
-"""Admission: how many batches of an account wait and run, and which are held meanwhile."""
+"""Admission: how many batches of an account are pending or run, and which pending ones are held."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,14 @@ from batchway.store.database import run
 
 
 class HeldBatch(NamedTuple):
-    """A batch that was held, and may begin now."""
+    """A batch that was held and may begin now."""
 
     id: int
     operation_count: int
 
 
 def count_pending(connection: Connection, account_id: int) -> int:
-    """How many batches of an account have not begun."""
+    """Return how many batches of an account have not begun."""
     return int(
         run(
             connection,
@@ -27,7 +27,7 @@ def count_pending(connection: Connection, account_id: int) -> int:
 
 
 def count_running(connection: Connection, account_id: int) -> int:
-    """How many batches of an account have begun and are not over."""
+    """Return how many batches of an account have begun and have not finished."""
     return int(
         run(
             connection,
@@ -42,7 +42,7 @@ def count_running(connection: Connection, account_id: int) -> int:
 
 
 def hold(connection: Connection, batch: Batch) -> None:
-    """Note that a pending batch has to wait, because as many batches of the account run as may."""
+    """Mark a pending batch as held, because its account already runs as many batches as it may."""
     run(
         connection,
         """
@@ -55,7 +55,7 @@ def hold(connection: Connection, batch: Batch) -> None:
 
 
 def release_oldest(connection: Connection, account_id: int) -> HeldBatch | None:
-    """Hold the oldest held batch of an account no longer; None if no batch is held."""
+    """Release the oldest held batch of an account and return it; None if no batch is held."""
     row = run(
         connection,
         """

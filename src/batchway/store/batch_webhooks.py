@@ -1,5 +1,6 @@
 """Batch webhooks of accounts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -8,7 +9,7 @@ from batchway.kit.clock import Microseconds
 from batchway.kit.ids import new_public_id
 from batchway.model.webhook import BatchWebhook
 from batchway.store import deliveries
-from batchway.store.database import for_share, for_update, run
+from batchway.store.database import run, sql_for_share, sql_for_update
 
 _COLUMNS = """id, account_id, public_id, url, enabled, signing_enabled, secret, old_secret,
     old_secret_until, failing_since, disabled_reason, created_at"""
@@ -25,7 +26,7 @@ def insert(  # noqa: PLR0913 - one argument a column
     secret: bytes | None,
     now: Microseconds,
 ) -> BatchWebhook:
-    """A new webhook under a public id of its own."""
+    """Insert a webhook with a new public id, and return it."""
     while True:
         row = run(
             connection,
@@ -47,11 +48,11 @@ def insert(  # noqa: PLR0913 - one argument a column
             now=now,
         ).one_or_none()
         if row is not None:
-            return _webhook(row)
+            return _parse_row(row)
 
 
 def count(connection: Connection, account_id: int) -> int:
-    """How many webhooks an account has."""
+    """Return how many webhooks an account has."""
     statement = "SELECT count(*) FROM batch_webhooks WHERE account_id = :account_id"
     return int(run(connection, statement, account_id=account_id).scalar_one())
 
@@ -59,39 +60,38 @@ def count(connection: Connection, account_id: int) -> int:
 def find(
     connection: Connection, account_id: int, public_id: str, *, locked: bool = False
 ) -> BatchWebhook | None:
-    """An account's webhook; `locked` until the commit if it is to be changed."""
-    row = run(
-        connection,
-        f"""
-        SELECT {_COLUMNS} FROM batch_webhooks
-        WHERE account_id = :account_id AND public_id = :public_id
-        {for_update(connection) if locked else ""}
-        """,
-        account_id=account_id,
-        public_id=public_id,
-    ).one_or_none()
-    return None if row is None else _webhook(row)
+    """Return a webhook by its public id, or None; `locked` until the commit to be changed."""
+    values = {"account_id": account_id, "public_id": public_id}
+    return _select_one(connection, "public_id = :public_id", values, locked=locked)
 
 
 def get(
     connection: Connection, account_id: int, webhook_id: int, *, locked: bool = False
 ) -> BatchWebhook | None:
-    """A webhook by its internal key."""
+    """Return a webhook by its internal key, or None; `locked` until the commit to be changed."""
+    values = {"account_id": account_id, "webhook_id": webhook_id}
+    return _select_one(connection, "id = :webhook_id", values, locked=locked)
+
+
+def _select_one(
+    connection: Connection, condition: str, values: Mapping[str, Any], *, locked: bool
+) -> BatchWebhook | None:
     row = run(
         connection,
         f"""
         SELECT {_COLUMNS} FROM batch_webhooks
-        WHERE account_id = :account_id AND id = :webhook_id
-        {for_update(connection) if locked else ""}
+        WHERE account_id = :account_id AND {condition}
+        {sql_for_update(connection) if locked else ""}
         """,
-        account_id=account_id,
-        webhook_id=webhook_id,
+        **values,
     ).one_or_none()
-    return None if row is None else _webhook(row)
+    return None if row is None else _parse_row(row)
 
 
-def page_of(connection: Connection, account_id: int, count: int, offset: int) -> list[BatchWebhook]:
-    """One page of an account's webhooks, oldest first."""
+def find_page(
+    connection: Connection, account_id: int, count: int, offset: int
+) -> list[BatchWebhook]:
+    """Return one page of an account's webhooks, oldest first."""
     rows = run(
         connection,
         f"""
@@ -102,41 +102,41 @@ def page_of(connection: Connection, account_id: int, count: int, offset: int) ->
         count=count,
         offset=offset,
     )
-    return [_webhook(row) for row in rows]
+    return [_parse_row(row) for row in rows]
 
 
-def enabled(connection: Connection, account_id: int) -> list[BatchWebhook]:
-    """The webhooks that want to hear of finished batches; they stay so until the commit."""
+def find_enabled(connection: Connection, account_id: int) -> list[BatchWebhook]:
+    """Return the enabled webhooks of an account, locked against changes until the commit."""
     rows = run(
         connection,
         f"""
         SELECT {_COLUMNS} FROM batch_webhooks
         WHERE account_id = :account_id AND enabled
         ORDER BY id
-        {for_share(connection)}
+        {sql_for_share(connection)}
         """,
         account_id=account_id,
     )
-    return [_webhook(row) for row in rows]
+    return [_parse_row(row) for row in rows]
 
 
-def of_key(connection: Connection, api_key_id: int) -> list[BatchWebhook]:
-    """The webhooks that a key has made, `locked` until the commit; for the operator."""
+def find_by_key(connection: Connection, api_key_id: int) -> list[BatchWebhook]:
+    """Return the webhooks that an API key has created, locked until the commit."""
     rows = run(
         connection,
         f"""
         SELECT {_COLUMNS} FROM batch_webhooks WHERE api_key_id = :api_key_id
         ORDER BY id
-        {for_update(connection)}
-        -- no account: a key belongs to one
+        {sql_for_update(connection)}
+        -- no account: an API key belongs to one account
         """,
         api_key_id=api_key_id,
     )
-    return [_webhook(row) for row in rows]
+    return [_parse_row(row) for row in rows]
 
 
 def save(connection: Connection, webhook: BatchWebhook) -> None:
-    """Write all that can change of a webhook that the caller has found `locked`."""
+    """Write all columns that can change of a webhook that the caller has `locked`."""
     run(
         connection,
         """
@@ -161,7 +161,7 @@ def save(connection: Connection, webhook: BatchWebhook) -> None:
 
 def delete(connection: Connection, webhook: BatchWebhook) -> None:
     """Delete a webhook with its deliveries."""
-    deliveries.remove_of_webhook(connection, webhook.account_id, webhook.id)
+    deliveries.remove_by_webhook(connection, webhook.account_id, webhook.id)
     run(
         connection,
         "DELETE FROM batch_webhooks WHERE account_id = :account_id AND id = :webhook_id",
@@ -170,7 +170,7 @@ def delete(connection: Connection, webhook: BatchWebhook) -> None:
     )
 
 
-def _webhook(row: Any) -> BatchWebhook:  # noqa: ANN401 - a database row
+def _parse_row(row: Any) -> BatchWebhook:  # noqa: ANN401 - a database row
     values = row._asdict()
     secrets = {
         name: None if values[name] is None else bytes(values[name])

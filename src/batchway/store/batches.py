@@ -1,4 +1,4 @@
-"""Batches: every change of status is one guarded statement that tells whether it took place."""
+"""Batches: every change of status is one guarded statement; its function returns its success."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from batchway.kit.clock import Microseconds
 from batchway.kit.ids import new_public_id
 from batchway.model.batch import Batch, Status
 from batchway.store import deliveries
-from batchway.store.claims import is_free
-from batchway.store.database import any_of, run, sql_now, values_for
+from batchway.store.claims import sql_is_free
+from batchway.store.database import bind_values, run, sql_in, sql_now
 
 _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_operations,
     finished_operations, errored_operations, chunk_count, chunks_left, submitted_at,
     completed_at, archive_key, is_held, operation_count, is_cancelling,
     layout AS format_name, retry_of, began_at, target"""
-# Seven days run from the POST; a batch that is not finished does not expire.
+# The days for which results are kept count from the POST; an unfinished batch does not expire.
 _VISIBLE = """status <> 'deleted'
           AND (status <> 'finished' OR submitted_at > :since)"""
 
@@ -26,8 +26,8 @@ _VISIBLE = """status <> 'deleted'
 class Progress:
     """What a committed part of a chunk adds to the counters of its batch.
 
-    `found` are pages beyond the operations that were submitted, `new_chunks` what is yet to be
-    done of them and of a chunk that was answered in part.
+    `found` counts the further pages of a GET, which are added to the operations of the batch;
+    `new_chunks` counts the chunks that are added to it.
     """
 
     finished: int
@@ -38,7 +38,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunks:
+class ChunkCounts:
     """How many chunks a batch has, and how many of them are not done."""
 
     count: int
@@ -57,7 +57,7 @@ def insert(  # noqa: PLR0913 - one argument a column
     target: str | None,
     now: Microseconds,
 ) -> Batch:
-    """A new pending batch under a public id of its own."""
+    """Insert a pending batch with a new public id, and return it."""
     while True:
         row = run(
             connection,
@@ -82,13 +82,16 @@ def insert(  # noqa: PLR0913 - one argument a column
             now=now,
         ).one_or_none()
         if row is not None:
-            return _batch(row)
+            return _parse_row(row)
 
 
 def find(
     connection: Connection, account_id: int, public_id: str, since: Microseconds
 ) -> Batch | None:
-    """An account's batch that is not deleted and was submitted after a moment."""
+    """Return a batch that its account can see, or None.
+
+    It is not deleted, and if it is finished it was submitted after `since`.
+    """
     row = run(
         connection,
         f"""
@@ -99,11 +102,11 @@ def find(
         public_id=public_id,
         since=since,
     ).one_or_none()
-    return None if row is None else _batch(row)
+    return None if row is None else _parse_row(row)
 
 
 def find_by_public_id(connection: Connection, public_id: str, since: Microseconds) -> Batch | None:
-    """The batch of a result link, which stands for the account's consent by itself."""
+    """Return the batch of a result link, or None. Who has the link needs no API key."""
     row = run(
         connection,
         f"""
@@ -114,19 +117,21 @@ def find_by_public_id(connection: Connection, public_id: str, since: Microsecond
         public_id=public_id,
         since=since,
     ).one_or_none()
-    return None if row is None else _batch(row)
+    return None if row is None else _parse_row(row)
 
 
-def public_ids(connection: Connection, account_id: int, batch_ids: Iterable[int]) -> dict[int, str]:
-    """The public ids of an account's batches, by their keys."""
+def find_public_ids(
+    connection: Connection, account_id: int, batch_ids: Iterable[int]
+) -> dict[int, str]:
+    """Return the public ids of batches of an account, by their keys."""
     rows = run(
         connection,
         f"""
         SELECT id, public_id FROM batches
-        WHERE account_id = :account_id AND id {any_of(connection, "ids")}
+        WHERE account_id = :account_id AND id {sql_in(connection, "ids")}
         """,
         account_id=account_id,
-        ids=values_for(connection, batch_ids),
+        ids=bind_values(connection, batch_ids),
     )
     return {row.id: row.public_id for row in rows}
 
@@ -144,10 +149,10 @@ def exists(connection: Connection, public_id: str) -> bool:
     return found is not None
 
 
-def page_of(
+def find_page(
     connection: Connection, account_id: int, count: int, offset: int, since: Microseconds
 ) -> tuple[list[Batch], int]:
-    """One page of the batches that `find` finds, newest first, and how many there are."""
+    """Return one page of the batches that `find` finds, newest first, and how many there are."""
     values: dict[str, Any] = {"account_id": account_id, "since": since}
     total = run(
         connection,
@@ -165,11 +170,11 @@ def page_of(
         offset=offset,
         **values,
     )
-    return [_batch(row) for row in rows], total
+    return [_parse_row(row) for row in rows], total
 
 
 def get(connection: Connection, batch_id: int) -> Batch | None:
-    """A batch by its internal key, for the steps."""
+    """Return a batch by its internal key, or None. For the steps."""
     row = run(
         connection,
         f"""
@@ -178,13 +183,13 @@ def get(connection: Connection, batch_id: int) -> Batch | None:
         """,
         batch_id=batch_id,
     ).one_or_none()
-    return None if row is None else _batch(row)
+    return None if row is None else _parse_row(row)
 
 
 def begin(
     connection: Connection, batch: Batch, running_max: int, worker: str, now: Microseconds
 ) -> bool:
-    """`pending → preprocessing`, claimed, unless as many batches of the account run as may."""
+    """`pending → preprocessing`, claimed; False if `running_max` batches of the account run."""
     begun = run(
         connection,
         f"""
@@ -207,12 +212,15 @@ def begin(
 
 
 def claim(connection: Connection, batch_id: int, status: Status, worker: str) -> bool:
-    """Claim the step that a batch in this status waits for; False if it is over, or taken."""
+    """Claim the step that a batch in this status waits for.
+
+    Return False if the batch has another status, or if another living worker has claimed it.
+    """
     claimed = run(
         connection,
         f"""
         UPDATE batches SET claimed_by = :worker
-        WHERE id = :batch_id AND status = :status AND {is_free(connection)}
+        WHERE id = :batch_id AND status = :status AND {sql_is_free(connection)}
         -- no account: steps work for all accounts
         """,
         batch_id=batch_id,
@@ -225,7 +233,7 @@ def claim(connection: Connection, batch_id: int, status: Status, worker: str) ->
 def find_claimed(
     connection: Connection, batch_id: int, status: Status, worker: str
 ) -> Batch | None:
-    """The batch whose step in this status is claimed by this worker."""
+    """Return a batch in this status if this worker has claimed it, otherwise None."""
     row = run(
         connection,
         f"""
@@ -237,11 +245,11 @@ def find_claimed(
         status=status,
         worker=worker,
     ).one_or_none()
-    return None if row is None else _batch(row)
+    return None if row is None else _parse_row(row)
 
 
 def start(connection: Connection, batch: Batch, chunk_count: int, worker: str) -> bool:
-    """`preprocessing → started`, with the number of chunks that are to be done; released."""
+    """`preprocessing → started`, with the number of its chunks; the claim ends."""
     started = run(
         connection,
         f"""
@@ -259,8 +267,8 @@ def start(connection: Connection, batch: Batch, chunk_count: int, worker: str) -
     return bool(started.rowcount)
 
 
-def record(connection: Connection, batch: Batch, progress: Progress) -> Chunks | None:
-    """Count results; None if the batch does not run as it did when they were worked out."""
+def record(connection: Connection, batch: Batch, progress: Progress) -> ChunkCounts | None:
+    """Count results; None if the batch has ended or was cancelled since `batch` was read."""
     row = run(
         connection,
         f"""
@@ -284,11 +292,11 @@ def record(connection: Connection, batch: Batch, progress: Progress) -> Chunks |
         new_chunks=progress.new_chunks,
         done_chunks=int(progress.is_chunk_done),
     ).one_or_none()
-    return None if row is None else Chunks(*row)
+    return None if row is None else ChunkCounts(*row)
 
 
 def add_chunk(connection: Connection, batch: Batch) -> int | None:
-    """Room for one more chunk: its number, or None if the batch does not run."""
+    """Count one more chunk and return its number; None if the batch does not run."""
     count = run(
         connection,
         f"""
@@ -305,7 +313,7 @@ def add_chunk(connection: Connection, batch: Batch) -> int | None:
 
 
 def begin_finalizing(connection: Connection, batch: Batch, worker: str | None) -> bool:
-    """`started → finalizing`, once no chunk is left; claimed by a worker that finalizes at once."""
+    """`started → finalizing` if all chunks are done; claimed if there is a `worker`."""
     moved = run(
         connection,
         f"""
@@ -321,7 +329,7 @@ def begin_finalizing(connection: Connection, batch: Batch, worker: str | None) -
     return bool(moved.rowcount)
 
 
-def finish(  # noqa: PLR0913 - the batch, its archive, who made it and when
+def finish(  # noqa: PLR0913 - the batch, its archive, its worker and the time
     connection: Connection,
     batch: Batch,
     archive_key: str | None,
@@ -331,7 +339,7 @@ def finish(  # noqa: PLR0913 - the batch, its archive, who made it and when
 ) -> bool:
     """`finalizing → finished`, with the archive that holds the results, if there is one.
 
-    False if this worker has not claimed it, or no longer.
+    Return False if this worker has not claimed the batch, or if its claim has ended.
     """
     finished = run(
         connection,
@@ -354,9 +362,9 @@ def finish(  # noqa: PLR0913 - the batch, its archive, who made it and when
 
 
 def begin_cancelling(connection: Connection, batch: Batch) -> bool:
-    """Run no more operations of a batch whose results are not complete; it still ends `finished`.
+    """Run no more operations of a batch; it still ends `finished`.
 
-    False if it is being cancelled already, or has no results left to produce.
+    Return False if the batch is being cancelled already, or if all its operations have results.
     """
     begun = run(
         connection,
@@ -373,7 +381,7 @@ def begin_cancelling(connection: Connection, batch: Batch) -> bool:
 
 
 def mark_deleted(connection: Connection, batch: Batch) -> bool:
-    """Any status → `deleted`: gone for its owner; the sweep removes what it left."""
+    """Any status → `deleted`: hidden from its owner at once; the sweep removes its rows."""
     deleted = run(
         connection,
         f"""
@@ -386,8 +394,8 @@ def mark_deleted(connection: Connection, batch: Batch) -> bool:
     return bool(deleted.rowcount)
 
 
-def deleted(connection: Connection, count: int) -> list[Batch]:
-    """Batches of all accounts that their owners have deleted, and whose rows are still there."""
+def find_deleted(connection: Connection, count: int) -> list[Batch]:
+    """Return batches of all accounts that are deleted and whose rows still exist."""
     rows = run(
         connection,
         f"""
@@ -396,11 +404,11 @@ def deleted(connection: Connection, count: int) -> list[Batch]:
         """,
         count=count,
     )
-    return [_batch(row) for row in rows]
+    return [_parse_row(row) for row in rows]
 
 
-def expired(connection: Connection, since: Microseconds, count: int) -> list[Batch]:
-    """Finished batches of all accounts that were submitted before a moment, oldest first."""
+def find_expired(connection: Connection, since: Microseconds, count: int) -> list[Batch]:
+    """Return finished batches of all accounts that were submitted before a moment, oldest first."""
     rows = run(
         connection,
         f"""
@@ -412,12 +420,12 @@ def expired(connection: Connection, since: Microseconds, count: int) -> list[Bat
         since=since,
         count=count,
     )
-    return [_batch(row) for row in rows]
+    return [_parse_row(row) for row in rows]
 
 
 def remove(connection: Connection, batch: Batch) -> None:
-    """Delete a batch and all that belongs to it."""
-    deliveries.remove_of_batch(connection, batch.account_id, batch.id)
+    """Delete the rows of a batch in all tables."""
+    deliveries.remove_by_batch(connection, batch.account_id, batch.id)
     for table in ("segment_data", "segments", "chunks", "batch_inputs"):
         run(
             connection,
@@ -433,7 +441,7 @@ def remove(connection: Connection, batch: Batch) -> None:
     )
 
 
-def _batch(row: Any) -> Batch:  # noqa: ANN401 - a database row
+def _parse_row(row: Any) -> Batch:  # noqa: ANN401 - a database row
     values = row._asdict()
     return Batch(
         **values

@@ -1,6 +1,6 @@
-"""Chunks: `waiting`, then `done`; a change is one guarded statement.
+"""Chunks: each is `waiting`, then `done`, and every change is one guarded statement.
 
-Only the worker that has claimed a chunk changes it (`claims.py`).
+Only the worker that has claimed a chunk can change it (`claims.py`).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from batchway.kit.clock import SECOND
 from batchway.model.batch import Batch, Chunk, ChunkState
 from batchway.model.positions import Positions
-from batchway.store.claims import is_free
+from batchway.store.claims import sql_is_free
 from batchway.store.database import insert_many, run, sql_now
 from batchway.store.hand_overs import EARLY_MAX
 
@@ -22,15 +22,15 @@ _IS_CLAIMED = """batch_id = :batch_id AND number = :number AND state = 'waiting'
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A chunk that this worker has claimed, to be executed for the `number`-th time."""
+class ClaimedChunk:
+    """A chunk that this worker has claimed, and which attempt to execute it this is, from 1."""
 
     chunk: Chunk
-    number: int
+    attempt_number: int
 
 
 def insert(connection: Connection, batch: Batch, new: Sequence[Chunk]) -> None:
-    """Store the chunks of a batch; those that are there already stay as they are."""
+    """Insert chunks of a batch; those that exist stay unchanged."""
     insert_many(
         connection,
         "chunks",
@@ -53,7 +53,7 @@ def insert(connection: Connection, batch: Batch, new: Sequence[Chunk]) -> None:
                 batch.account_id,
                 chunk.positions.first,
                 len(chunk.positions),
-                _explicit(chunk.positions),
+                _format_gaps(chunk.positions),
                 ChunkState.WAITING,
                 chunk.continuation,
                 chunk.next_page,
@@ -68,7 +68,7 @@ def insert(connection: Connection, batch: Batch, new: Sequence[Chunk]) -> None:
 def postpone(
     connection: Connection, batch: Batch, chunk: Chunk, seconds: float, reason: str
 ) -> None:
-    """Let a new chunk, which nobody has claimed yet, wait before its first attempt."""
+    """Make a new chunk, which no worker has claimed yet, wait before its first attempt."""
     run(
         connection,
         f"""
@@ -85,7 +85,7 @@ def postpone(
 
 
 def end_waits(connection: Connection, batch: Batch) -> list[Chunk]:
-    """Let postponed chunks of a batch be claimed at once; those chunks."""
+    """End the waits of postponed chunks of a batch; return these chunks."""
     rows = run(
         connection,
         f"""
@@ -97,11 +97,14 @@ def end_waits(connection: Connection, batch: Batch) -> list[Chunk]:
         batch_id=batch.id,
         account_id=batch.account_id,
     )
-    return [_chunk(row) for row in rows]
+    return [_parse_chunk(row) for row in rows]
 
 
-def claim(connection: Connection, batch: Batch, number: int, worker: str) -> Attempt | None:
-    """Claim a waiting chunk and count the attempt; None if it is done, postponed or taken."""
+def claim(connection: Connection, batch: Batch, number: int, worker: str) -> ClaimedChunk | None:
+    """Claim a waiting chunk and count the attempt.
+
+    Return None if the chunk is done or postponed, or if another living worker has claimed it.
+    """
     row = run(
         connection,
         f"""
@@ -109,7 +112,7 @@ def claim(connection: Connection, batch: Batch, number: int, worker: str) -> Att
         SET attempt_count = attempt_count + 1, claimed_by = :worker,
             not_before = NULL, reason = NULL
         WHERE batch_id = :batch_id AND account_id = :account_id AND number = :number
-          AND state = 'waiting' AND {is_free(connection)}
+          AND state = 'waiting' AND {sql_is_free(connection)}
           AND (not_before IS NULL OR not_before <= {sql_now(connection)} + :early)
         RETURNING {_COLUMNS}, attempt_count
         """,
@@ -119,11 +122,13 @@ def claim(connection: Connection, batch: Batch, number: int, worker: str) -> Att
         worker=worker,
         early=EARLY_MAX,
     ).one_or_none()
-    return None if row is None else _attempt(row)
+    return None if row is None else _parse_claimed_chunk(row)
 
 
-def find_claimed(connection: Connection, batch: Batch, number: int, worker: str) -> Attempt | None:
-    """The chunk as this worker has claimed it; None if it holds the chunk no longer."""
+def find_claimed(
+    connection: Connection, batch: Batch, number: int, worker: str
+) -> ClaimedChunk | None:
+    """Return a chunk that this worker has claimed; None if the claim has ended."""
     row = run(
         connection,
         f"""
@@ -135,18 +140,18 @@ def find_claimed(connection: Connection, batch: Batch, number: int, worker: str)
         number=number,
         worker=worker,
     ).one_or_none()
-    return None if row is None else _attempt(row)
+    return None if row is None else _parse_claimed_chunk(row)
 
 
 def keep(
     connection: Connection, batch: Batch, chunk: Chunk, positions: Positions, worker: str
 ) -> bool:
-    """Keep only these positions of a claimed chunk, with a clean record; `done` if there are none.
+    """Reduce a claimed chunk to these positions and reset its attempts; it is `done` without any.
 
-    Written in the transaction that records the results of the other positions, or moves them to
-    another chunk. False if this worker holds the chunk no longer.
+    Call it in the transaction that records the results of the other positions, or that moves them
+    to another chunk. Return False if this worker's claim has ended.
     """
-    kept = run(
+    reduced = run(
         connection,
         f"""
         UPDATE chunks
@@ -160,14 +165,14 @@ def keep(
         worker=worker,
         first_position=positions.first,
         operation_count=len(positions),
-        positions=_explicit(positions),
+        positions=_format_gaps(positions),
         state=ChunkState.WAITING if positions else ChunkState.DONE,
         claimed_by=worker if positions else None,
     )
-    return bool(kept.rowcount)
+    return bool(reduced.rowcount)
 
 
-def advance(  # noqa: PLR0913 - the chunk, how far it has come, and who holds it
+def advance(  # noqa: PLR0913 - the chunk, its progress, and its worker
     connection: Connection,
     batch: Batch,
     chunk: Chunk,
@@ -175,9 +180,9 @@ def advance(  # noqa: PLR0913 - the chunk, how far it has come, and who holds it
     continuation: str | None,
     worker: str,
 ) -> bool:
-    """Move a claimed chunk of pages on, with a clean record; it is `done` when no page is left.
+    """Advance a claimed chunk by some pages and reset its attempts; it is `done` after the last.
 
-    False if this worker holds the chunk no longer.
+    Return False if this worker's claim has ended.
     """
     is_done = continuation is None
     advanced = run(
@@ -200,8 +205,8 @@ def advance(  # noqa: PLR0913 - the chunk, how far it has come, and who holds it
     return bool(advanced.rowcount)
 
 
-def waiting(connection: Connection, batch: Batch) -> list[Chunk]:
-    """The chunks that are not done, in order."""
+def find_waiting(connection: Connection, batch: Batch) -> list[Chunk]:
+    """Return the chunks that are not done, in order."""
     rows = run(
         connection,
         f"""
@@ -212,11 +217,11 @@ def waiting(connection: Connection, batch: Batch) -> list[Chunk]:
         batch_id=batch.id,
         account_id=batch.account_id,
     )
-    return [_chunk(row) for row in rows]
+    return [_parse_chunk(row) for row in rows]
 
 
 def find_reason(connection: Connection, batch: Batch) -> str | None:
-    """Why the postponed chunk that is due next waits; None if no chunk is postponed."""
+    """Return why the postponed chunk that is due next waits; None if no chunk is postponed."""
     return run(
         connection,
         """
@@ -230,16 +235,16 @@ def find_reason(connection: Connection, batch: Batch) -> str | None:
     ).scalar_one_or_none()
 
 
-def _explicit(positions: Positions) -> str | None:
-    """The text of positions with gaps; None for consecutive ones, which two numbers describe."""
+def _format_gaps(positions: Positions) -> str | None:
+    """Return the text of positions with gaps; None for consecutive ones, stored as two numbers."""
     return None if positions.is_consecutive else str(positions)
 
 
-def _attempt(row: Any) -> Attempt:  # noqa: ANN401 - a database row
-    return Attempt(_chunk(row), row.attempt_count)
+def _parse_claimed_chunk(row: Any) -> ClaimedChunk:  # noqa: ANN401 - a database row
+    return ClaimedChunk(_parse_chunk(row), row.attempt_count)
 
 
-def _chunk(row: Any) -> Chunk:  # noqa: ANN401 - a database row
+def _parse_chunk(row: Any) -> Chunk:  # noqa: ANN401 - a database row
     if row.positions is None:
         positions = Positions.span(row.first_position, row.operation_count)
     else:

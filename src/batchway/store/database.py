@@ -1,7 +1,7 @@
 """The database: one engine for SQLite or PostgreSQL, and the five points where they differ.
 
-The points: how a transaction begins, how many rows are written at once, how a list of values is
-looked up, whether rows can be locked, and how the time is read. All other SQL is shared.
+These are: how a transaction begins, how many rows are written at once, how rows are compared with a
+list of values, whether rows can be locked, and how the time is read. All other SQL is shared.
 """
 
 import json
@@ -27,20 +27,22 @@ SQLITE_PRAGMAS = (
     "PRAGMA page_size = 16384",  # set before the file is made; larger pages suit bulk writes
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit that was answered survives a loss of power
-    # For the engine's tables: their rows go with their workflow. Ours declare no keys: each insert
-    # of a result would look up its batch, and rows that belong together are deleted together here.
+    # The engine's tables need foreign keys: the rows of a workflow are deleted with it. Our tables
+    # declare none: each insert of a result would look up its batch, and our code deletes all rows
+    # of a batch in one transaction.
     "PRAGMA foreign_keys = ON",
     "PRAGMA wal_autocheckpoint = 4096",  # pages: 64 MB; a chunk rarely pays for a checkpoint
     "PRAGMA journal_size_limit = 134217728",
     "PRAGMA cache_size = -16384",  # KiB, of each connection
     "PRAGMA temp_store = MEMORY",
 )
-# Rows that one INSERT of SQLite takes: 1,000 in one take three quarters of the time they take one
-# by one. Of few sizes, so that all stay prepared; what is left is inserted one by one.
+# How many rows one INSERT of SQLite holds: 1,000 rows in one statement take three quarters of the
+# time of 1,000 statements. There are few sizes, so that SQLite keeps each statement prepared; the
+# remaining rows are inserted one by one.
 _ROWS_AT_ONCE = (1_000, 50)
 _SQLITE_VALUES_MAX = 32_766  # in one statement
-_CLOCK = "batchway_clock"  # an execution option: statements know their connection only
-# Of PostgreSQL: lock not available, query cancelled (by a time-out), too many connections.
+_CLOCK = "batchway_clock"  # the execution option that passes the clock on to `sql_now`
+# PostgreSQL's codes for: lock not available, query cancelled (by a time-out), too many connections.
 _BUSY_STATES = frozenset({"55P03", "57014", "53300"})
 _SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _CONFLICT_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
@@ -50,10 +52,10 @@ _POSTGRES_OPTIONS = (
 
 
 class Database:
-    """Opens transactions; knows which dialect it speaks.
+    """Opens transactions on SQLite or PostgreSQL.
 
-    With a `clock`, `sql_now` gives its moments instead of the database's own. A writer waits for
-    SQLite's lock for `busy_timeout_seconds`.
+    With a `clock`, `sql_now` returns its time instead of the database's own. A writer waits up to
+    `busy_timeout_seconds` for SQLite's lock.
     """
 
     def __init__(
@@ -67,34 +69,37 @@ class Database:
         self.is_sqlite = url.startswith("sqlite:")
         self._busy_timeout_seconds = busy_timeout_seconds
         engine = (
-            _sqlite_engine(url, busy_timeout_seconds) if self.is_sqlite else _postgres_engine(url)
+            _create_sqlite_engine(url, busy_timeout_seconds)
+            if self.is_sqlite
+            else _create_postgres_engine(url)
         )
         self.engine = engine.execution_options(**{_CLOCK: clock})
         self._writers = WriterQueue(busy_timeout_seconds)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that commits at the end of the block, or rolls back on any exception.
+        """Open a transaction that commits at the end of the block and rolls back on an exception.
 
         On SQLite it takes the write lock at once; PostgreSQL runs READ COMMITTED. Raises
         DatabaseBusy.
         """
         if not self.is_sqlite:
-            with _raising_busy(), self.engine.begin() as connection:
+            with _raise_database_busy(), self.engine.begin() as connection:
                 yield connection
             return
-        with _raising_busy(), self._writers.hold(), self.engine.begin() as connection:
+        with _raise_database_busy(), self._writers.hold(), self.engine.begin() as connection:
             with _raw_cursor(connection) as cursor:
                 begin_immediate(cursor, self._busy_timeout_seconds)
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view; never waits for a writer and never blocks one.
+        """Open a transaction that sees one consistent state, and only reads.
 
-        Raises DatabaseBusy when no connection is free.
+        It never waits for a writer and never blocks one. Raises DatabaseBusy when no connection is
+        free.
         """
-        with _raising_busy(), self._reader().connect() as connection:
+        with _raise_database_busy(), self._get_reader().connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
@@ -104,7 +109,7 @@ class Database:
         """Close every pooled connection."""
         self.engine.dispose()
 
-    def _reader(self) -> Engine:
+    def _get_reader(self) -> Engine:
         if self.is_sqlite:
             return self.engine
         return self.engine.execution_options(
@@ -113,8 +118,8 @@ class Database:
 
 
 @contextmanager
-def _raising_busy() -> Iterator[None]:
-    """Both databases and the pool of connections say in many ways that they are busy."""
+def _raise_database_busy() -> Iterator[None]:
+    """Turn the errors by which a database or the connection pool says it is busy into one."""
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
@@ -128,27 +133,26 @@ def _is_busy(error: DBAPIError) -> bool:
     return primary_code in _SQLITE_BUSY or getattr(error.orig, "sqlstate", None) in _BUSY_STATES
 
 
+def run(connection: Connection, statement: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:  # noqa: ANN401
+    """Execute one statement with named parameters."""
+    return connection.execute(_parse_statement(statement), values)
+
+
 @lru_cache(maxsize=512)
-def sql(statement: str) -> TextClause:
-    """The statement, parsed once."""
+def _parse_statement(statement: str) -> TextClause:
     return text(statement)
 
 
-def run(connection: Connection, statement: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:  # noqa: ANN401
-    """Execute one statement with named parameters."""
-    return connection.execute(sql(statement), values)
-
-
 def is_sqlite(connection: Connection) -> bool:
-    """Which of the two dialects a connection speaks."""
+    """Return whether a connection is to SQLite; otherwise it is to PostgreSQL."""
     return connection.dialect.name == "sqlite"
 
 
 def sql_now(connection: Connection) -> str:
-    """SQL for this moment in microseconds, by the clock that all processes share: the database's.
+    """Return SQL for the present time in microseconds, by the database's clock.
 
-    The clocks of hosts differ. What one process writes and another one compares with "now" must
-    come from one clock.
+    The clocks of hosts differ. A time that one process writes and another process compares with
+    the present time must come from one clock.
     """
     clock = connection.get_execution_options().get(_CLOCK)
     if clock is not None:
@@ -158,43 +162,47 @@ def sql_now(connection: Connection) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 
-def any_of(connection: Connection, name: str) -> str:
-    """SQL for `… IN (the values of parameter :name)`, of any number; see `values_for`."""
+def sql_in(connection: Connection, name: str) -> str:
+    """Return SQL for `IN (…)` with the values of the parameter `:name`, however many there are.
+
+    Pass the values as `bind_values` returns them.
+    """
     if is_sqlite(connection):
         return f"IN (SELECT value FROM json_each(:{name}))"
     return f"= ANY(:{name})"
 
 
-def values_for(connection: Connection, values: Iterable[Any]) -> Any:  # noqa: ANN401
-    """The parameter that belongs to `any_of`."""
+def bind_values(connection: Connection, values: Iterable[Any]) -> Any:  # noqa: ANN401
+    """Return the parameter that `sql_in` needs for these values."""
     listed = list(values)
     return json.dumps(listed) if is_sqlite(connection) else listed
 
 
-def for_update(connection: Connection) -> str:
-    """SQL that locks the rows of a SELECT; SQLite's writer holds the whole database anyway."""
+def sql_for_update(connection: Connection) -> str:
+    """Return SQL that locks the rows of a SELECT; a writer of SQLite locks the whole database."""
     return "" if is_sqlite(connection) else "FOR UPDATE"
 
 
 def is_conflict(error: DBAPIError) -> bool:
-    """Whether the database refused a statement for what it said, or for what others do.
+    """Return whether the database refused a statement for its values or for another transaction.
 
-    Said again, alone or in another order, it may succeed; a lost connection is no conflict.
+    The same rows may be accepted when they are written one by one or later. A lost connection is
+    not a conflict.
     """
     if isinstance(error, DataError | IntegrityError):
         return True
     return getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES
 
 
-def for_share(connection: Connection) -> str:
-    """SQL that keeps the rows of a SELECT from changing before the commit."""
+def sql_for_share(connection: Connection) -> str:
+    """Return SQL that keeps the rows of a SELECT unchanged until the commit."""
     return "" if is_sqlite(connection) else "FOR SHARE"
 
 
 def execute_many(connection: Connection, statement: str, rows: Sequence[Row]) -> int:
-    """Execute one statement with `?` marks for each row, by the raw driver; the rows it touched.
+    """Execute a statement with `?` marks once for each row; return how many rows it changed.
 
-    On PostgreSQL the driver sends the rows in a pipeline.
+    It is executed by the raw driver, which sends the rows in a pipeline on PostgreSQL.
     """
     if not rows:
         return 0
@@ -206,7 +214,7 @@ def execute_many(connection: Connection, statement: str, rows: Sequence[Row]) ->
 
 @contextmanager
 def _raw_cursor(connection: Connection) -> Iterator[Any]:
-    """A cursor of the driver, whose errors are raised as they would be by the connection."""
+    """Open a cursor of the driver; its errors are raised as SQLAlchemy's, as by `run`."""
     cursor: Any = connection.connection.cursor()
     driver: Any = connection.dialect.loaded_dbapi
     with closing(cursor):
@@ -226,9 +234,10 @@ def insert_many(
     *,
     ignore_existing: bool = False,
 ) -> int:
-    """Insert rows in bulk; the number inserted.
+    """Insert rows in bulk; return how many were inserted.
 
-    Existing keys raise IntegrityError, which is much faster, or are left as they are.
+    A row whose key exists raises IntegrityError. With `ignore_existing`, it is skipped, which makes
+    the call much slower on PostgreSQL.
     """
     if not rows:
         return 0
@@ -238,7 +247,7 @@ def insert_many(
     if ignore_existing:
         return _copy_and_insert(connection, table, names, rows)
     with _raw_cursor(connection) as cursor:
-        _copy(cursor, table, names, rows)
+        _copy_rows(cursor, table, names, rows)
     return len(rows)
 
 
@@ -253,11 +262,11 @@ def _insert_rows(
     inserted = 0
     for size in _ROWS_AT_ONCE:
         if size * len(columns) <= _SQLITE_VALUES_MAX:
-            statement = _insert(table, tuple(columns), size, ignore_existing=ignore_existing)
+            statement = _build_insert(table, tuple(columns), size, ignore_existing=ignore_existing)
             whole = len(rows) // size * size
             inserted += _execute_at_once(connection, statement, rows[:whole], size)
             rows = rows[whole:]
-    statement = _insert(table, tuple(columns), 1, ignore_existing=ignore_existing)
+    statement = _build_insert(table, tuple(columns), 1, ignore_existing=ignore_existing)
     return inserted + execute_many(connection, statement, rows)
 
 
@@ -271,16 +280,16 @@ def _execute_at_once(connection: Connection, statement: str, rows: Sequence[Row]
 
 
 @lru_cache(maxsize=128)
-def _insert(table: str, columns: Sequence[str], count: int, *, ignore_existing: bool) -> str:
+def _build_insert(table: str, columns: Sequence[str], count: int, *, ignore_existing: bool) -> str:
     row = f"({','.join('?' * len(columns))})"
     conflict = "ON CONFLICT DO NOTHING" if ignore_existing else ""
     return f"""
         INSERT INTO {table} ({", ".join(columns)}) VALUES {",".join([row] * count)} {conflict}
-        -- no account: it is among the columns that the caller names
+        -- no account: the caller passes it as one of the columns
         """
 
 
-def _copy(cursor: Any, table: str, names: str, rows: Sequence[Row]) -> None:  # noqa: ANN401
+def _copy_rows(cursor: Any, table: str, names: str, rows: Sequence[Row]) -> None:  # noqa: ANN401
     with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
@@ -293,11 +302,11 @@ def _copy_and_insert(connection: Connection, table: str, names: str, rows: Seque
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} "
             f"(LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
         )
-        _copy(cursor, temporary, names, rows)
+        _copy_rows(cursor, temporary, names, rows)
         cursor.execute(
             f"""
             INSERT INTO {table} ({names}) SELECT {names} FROM {temporary} ON CONFLICT DO NOTHING
-            -- no account: it is among the columns that the caller names
+            -- no account: the caller passes it as one of the columns
             """
         )
         inserted = int(cursor.rowcount)
@@ -305,13 +314,13 @@ def _copy_and_insert(connection: Connection, table: str, names: str, rows: Seque
     return inserted
 
 
-def _sqlite_engine(url: str, busy_timeout_seconds: float) -> Engine:
+def _create_sqlite_engine(url: str, busy_timeout_seconds: float) -> Engine:
     engine = create_engine(
         url,
-        hide_parameters=True,  # they are nobody's business in a log
+        hide_parameters=True,  # they are data of accounts, which must not be in a log
         pool_size=16,
         max_overflow=48,
-        pool_use_lifo=True,  # few connections are at work, and only theirs have full caches
+        pool_use_lifo=True,  # so that the same few connections are used, whose caches are filled
         connect_args={"check_same_thread": False, "timeout": busy_timeout_seconds},
     )
 
@@ -325,11 +334,11 @@ def _sqlite_engine(url: str, busy_timeout_seconds: float) -> Engine:
     return engine
 
 
-def _postgres_engine(url: str) -> Engine:
+def _create_postgres_engine(url: str) -> Engine:
     return create_engine(
         url,
         hide_parameters=True,  # as above
-        pool_size=10,  # a process of each kind fits into PostgreSQL's hundred connections
+        pool_size=10,  # so that several processes fit into PostgreSQL's hundred connections
         max_overflow=10,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",

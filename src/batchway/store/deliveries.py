@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.kit.ids import new_delivery_id
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
-from batchway.store.database import any_of, run, sql_now, values_for
+from batchway.store.database import bind_values, run, sql_in, sql_now
 from batchway.store.hand_overs import EARLY_MAX
 
 _COLUMNS = """id, account_id, public_id, batch_webhook_id, batch_id, state, fired_at,
@@ -18,7 +18,7 @@ _COLUMNS = """id, account_id, public_id, batch_webhook_id, batch_id, state, fire
 def insert(
     connection: Connection, webhook: BatchWebhook, batch_id: int | None, now: Microseconds
 ) -> Delivery | None:
-    """A new delivery that is due at once; None if the webhook has one for this batch already."""
+    """Insert a delivery that is due now; None if the webhook has one for this batch already."""
     row = run(
         connection,
         f"""
@@ -35,11 +35,11 @@ def insert(
         batch_id=batch_id,
         now=now,
     ).one_or_none()
-    return None if row is None else _delivery(row)
+    return None if row is None else _parse_row(row)
 
 
 def get(connection: Connection, delivery_id: int) -> Delivery | None:
-    """A delivery by its internal key."""
+    """Return a delivery by its internal key, or None."""
     row = run(
         connection,
         f"""
@@ -48,11 +48,11 @@ def get(connection: Connection, delivery_id: int) -> Delivery | None:
         """,
         delivery_id=delivery_id,
     ).one_or_none()
-    return None if row is None else _delivery(row)
+    return None if row is None else _parse_row(row)
 
 
 def get_due(connection: Connection, delivery_id: int) -> Delivery | None:
-    """The delivery if an attempt is due now, or will be very soon."""
+    """Return a delivery if an attempt is due now or in at most `EARLY_MAX`, otherwise None."""
     row = run(
         connection,
         f"""
@@ -64,11 +64,11 @@ def get_due(connection: Connection, delivery_id: int) -> Delivery | None:
         delivery_id=delivery_id,
         early=EARLY_MAX,
     ).one_or_none()
-    return None if row is None else _delivery(row)
+    return None if row is None else _parse_row(row)
 
 
 def find(connection: Connection, webhook: BatchWebhook, public_id: str) -> Delivery | None:
-    """A delivery to a webhook."""
+    """Return a delivery to a webhook by its public id, or None."""
     row = run(
         connection,
         f"""
@@ -80,13 +80,13 @@ def find(connection: Connection, webhook: BatchWebhook, public_id: str) -> Deliv
         webhook_id=webhook.id,
         public_id=public_id,
     ).one_or_none()
-    return None if row is None else _delivery(row)
+    return None if row is None else _parse_row(row)
 
 
-def page_of(
+def find_page(
     connection: Connection, webhook: BatchWebhook, state: State | None, count: int, offset: int
 ) -> tuple[list[Delivery], int]:
-    """One page of the deliveries to a webhook, newest first, and how many there are."""
+    """Return one page of the deliveries to a webhook, newest first, and how many there are."""
     condition = "" if state is None else "AND state = :state"
     values: dict[str, Any] = {"account_id": webhook.account_id, "webhook_id": webhook.id}
     if state is not None:
@@ -110,32 +110,32 @@ def page_of(
         offset=offset,
         **values,
     )
-    return [_delivery(row) for row in rows], int(total)
+    return [_parse_row(row) for row in rows], int(total)
 
 
-def attempts(
+def find_attempts(
     connection: Connection, account_id: int, delivery_ids: Sequence[int]
 ) -> dict[int, list[Attempt]]:
-    """The attempts of some deliveries, in order, by the delivery's key."""
+    """Return the attempts of each of these deliveries, in order, by the key of the delivery."""
     rows = run(
         connection,
         f"""
         SELECT delivery_id, number, attempted_at, duration, status_code, reason, answer_start
         FROM delivery_attempts
-        WHERE account_id = :account_id AND delivery_id {any_of(connection, "ids")}
+        WHERE account_id = :account_id AND delivery_id {sql_in(connection, "ids")}
         ORDER BY delivery_id, number
         """,
         account_id=account_id,
-        ids=values_for(connection, delivery_ids),
+        ids=bind_values(connection, delivery_ids),
     )
-    found: dict[int, list[Attempt]] = {each: [] for each in delivery_ids}
+    found: dict[int, list[Attempt]] = {delivery_id: [] for delivery_id in delivery_ids}
     for row in rows:
         found[row.delivery_id].append(Attempt(*row))
     return found
 
 
 def count_undelivered(connection: Connection, account_id: int) -> int:
-    """How many events of an account have not been tried yet."""
+    """Return how many deliveries of an account are pending without any attempt."""
     statement = """
         SELECT count(*) FROM deliveries
         WHERE account_id = :account_id AND state = 'pending' AND attempt_count = 0
@@ -144,7 +144,7 @@ def count_undelivered(connection: Connection, account_id: int) -> int:
 
 
 def count_due(connection: Connection, webhook: BatchWebhook) -> int:
-    """How many deliveries to a webhook should be tried by now."""
+    """Return how many pending deliveries to a webhook are due."""
     statement = f"""
         SELECT count(*) FROM deliveries
         WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
@@ -161,7 +161,7 @@ def count_due(connection: Connection, webhook: BatchWebhook) -> int:
 
 
 def postpone(connection: Connection, delivery: Delivery, seconds: float) -> bool:
-    """Let a pending delivery wait without an attempt; False if it is not pending any more."""
+    """Postpone a delivery without an attempt; return False if it is no longer pending."""
     postponed = run(
         connection,
         f"""
@@ -182,12 +182,12 @@ def record(
     state: State,
     wait_seconds: float | None,
 ) -> bool:
-    """Keep an attempt and what follows from it; False if another one has been kept meanwhile.
+    """Store an attempt and the delivery's new state; return False if another was stored meanwhile.
 
-    The next attempt is due after `wait_seconds`; None if there is none.
+    The next attempt is due after `wait_seconds`; None if no attempt follows.
     """
     moment = sql_now(connection)
-    kept = run(
+    changed = run(
         connection,
         f"""
         UPDATE deliveries
@@ -204,7 +204,7 @@ def record(
         number=attempt.number,
         span=None if wait_seconds is None else int(wait_seconds * SECOND),
     )
-    if not kept.rowcount:
+    if not changed.rowcount:
         return False
     run(
         connection,
@@ -227,7 +227,7 @@ def record(
 
 
 def resend(connection: Connection, delivery: Delivery) -> bool:
-    """Begin the schedule of a delivery anew, at once; False if it is still pending."""
+    """Restart the schedule of a delivery; return False if it is still pending."""
     changed = run(
         connection,
         f"""
@@ -248,7 +248,7 @@ def recover(
     since: Microseconds,
     count: int,
 ) -> list[int]:
-    """Begin the oldest exhausted deliveries of events since a moment anew; their keys."""
+    """Restart the oldest exhausted deliveries of events since a moment; return their keys."""
     rows = run(
         connection,
         f"""
@@ -271,7 +271,7 @@ def recover(
 
 
 def exhaust_all(connection: Connection, webhook: BatchWebhook) -> None:
-    """Try no more of what is pending for a webhook, because it is disabled."""
+    """End all pending deliveries to a webhook that is disabled."""
     run(
         connection,
         f"""
@@ -284,47 +284,48 @@ def exhaust_all(connection: Connection, webhook: BatchWebhook) -> None:
     )
 
 
-def remove_of_batch(connection: Connection, account_id: int, batch_id: int) -> None:
+def remove_by_batch(connection: Connection, account_id: int, batch_id: int) -> None:
     """Delete the deliveries of a batch with their attempts."""
     condition = "account_id = :account_id AND batch_id = :batch_id"
     _remove(connection, condition, account_id=account_id, batch_id=batch_id)
 
 
-def remove_of_webhook(connection: Connection, account_id: int, webhook_id: int) -> None:
+def remove_by_webhook(connection: Connection, account_id: int, webhook_id: int) -> None:
     """Delete the deliveries of a webhook with their attempts."""
     condition = "account_id = :account_id AND batch_webhook_id = :webhook_id"
     _remove(connection, condition, account_id=account_id, webhook_id=webhook_id)
 
 
 def remove_tests(connection: Connection, fired_before: Microseconds) -> None:
-    """Delete old test events; the others go with their batches."""
+    """Delete old test events. Other deliveries are deleted when their batch is."""
     _remove(connection, "batch_id IS NULL AND fired_at < :fired_before", fired_before=fired_before)
 
 
 def _remove(connection: Connection, condition: str, **values: int) -> None:
     """Delete deliveries first, then their attempts: the order in which `record` writes them.
 
-    So an attempt that is being recorded is either complete, and deleted here, or it finds no
-    delivery. In the other order it could be written between the two, and would never be deleted.
+    So an attempt that is recorded at the same time is either deleted here, or not stored because
+    its delivery is gone. In the other order it could be stored between the two statements, and
+    would never be deleted.
     """
     removed = run(
         connection,
         f"""
         DELETE FROM deliveries WHERE {condition} RETURNING id
-        -- no account: the condition of the caller has it, but the sweep works for all accounts
+        -- no account: callers put it into the condition, except the sweep, for all accounts
         """,
         **values,
     ).scalars()
     run(
         connection,
         f"""
-        DELETE FROM delivery_attempts WHERE delivery_id {any_of(connection, "ids")}
+        DELETE FROM delivery_attempts WHERE delivery_id {sql_in(connection, "ids")}
         -- no account: these are the attempts of the deliveries above
         """,
-        ids=values_for(connection, removed),
+        ids=bind_values(connection, removed),
     )
 
 
-def _delivery(row: Any) -> Delivery:  # noqa: ANN401 - a database row
+def _parse_row(row: Any) -> Delivery:  # noqa: ANN401 - a database row
     values = row._asdict()
     return Delivery(**values | {"state": State(values["state"])})

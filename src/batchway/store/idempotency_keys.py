@@ -1,4 +1,4 @@
-"""Idempotency keys: which batch a key has made, for a day."""
+"""Idempotency keys: which batch a key was used for, kept for a day."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from batchway.store.database import run
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What a key was used for."""
+class KeyUse:
+    """The request that a key was used for: the hash of its body, and its batch."""
 
     body_hash: bytes
     batch_id: int
@@ -18,8 +18,8 @@ class Use:
 
 def find(
     connection: Connection, account_id: int, key_hash: bytes, made_since: Microseconds
-) -> Use | None:
-    """The use of a key, unless it is too long ago."""
+) -> KeyUse | None:
+    """Return the use of a key since a moment, or None."""
     row = run(
         connection,
         """
@@ -30,13 +30,13 @@ def find(
         key_hash=key_hash,
         made_since=made_since,
     ).one_or_none()
-    return None if row is None else Use(bytes(row.body_hash), row.batch_id)
+    return None if row is None else KeyUse(bytes(row.body_hash), row.batch_id)
 
 
 def save(
-    connection: Connection, account_id: int, key_hash: bytes, use: Use, now: Microseconds
+    connection: Connection, account_id: int, key_hash: bytes, use: KeyUse, now: Microseconds
 ) -> None:
-    """Note the use of a key, in the place of an old one."""
+    """Store the use of a key; it replaces an earlier use."""
     run(
         connection,
         """
@@ -55,7 +55,7 @@ def save(
 
 
 def remove_old(connection: Connection, made_before: Microseconds) -> None:
-    """Forget keys whose day is over."""
+    """Delete the keys that were used before a moment."""
     run(
         connection,
         """

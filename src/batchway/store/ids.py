@@ -1,6 +1,6 @@
-"""Keys reserved in blocks, so that a plan knows them before its transaction begins.
+"""Keys of new rows, reserved in blocks, so that a plan knows them before its transaction begins.
 
-A block that is not used up when its process ends is lost; gaps do no harm.
+The keys that a process has reserved and not used when it ends are never used.
 """
 
 import threading
@@ -13,7 +13,7 @@ from batchway.store.database import Database, run
 
 
 class IdBlocks:
-    """Keys of one kind, for one process; safe to share between threads."""
+    """The keys of one table that a process has reserved. Safe for many threads."""
 
     def __init__(self, database: Database, name: str) -> None:
         self._database = database
@@ -22,20 +22,20 @@ class IdBlocks:
         self._left: Iterator[int] = iter(())
 
     def next(self) -> int:
-        """A key that no other call, process or machine gets.
+        """Return a key that no other call, process or machine gets.
 
-        Takes a write transaction of its own now and then, so never call it inside one.
+        It opens a write transaction when a block is used up, so never call it inside one.
         """
         with self._lock:
             for key in self._left:
                 return key
             with self._database.write() as connection:
-                self._left = reserve(connection, self._name, limits.id_block_size)
+                self._left = reserve_ids(connection, self._name, limits.id_block_size)
             return next(self._left)
 
 
-def reserve(connection: Connection, name: str, count: int) -> Iterator[int]:
-    """`count` new keys, within the caller's transaction: rolled back, they are not used."""
+def reserve_ids(connection: Connection, name: str, count: int) -> Iterator[int]:
+    """Reserve `count` keys within the caller's transaction; they are free if it is rolled back."""
     end = run(
         connection,
         """

@@ -1,4 +1,4 @@
-"""The operations of a batch as they came in, compressed in pieces."""
+"""The operations of a batch as they were submitted, compressed in pieces."""
 
 from collections.abc import Sequence
 
@@ -35,8 +35,8 @@ def insert(connection: Connection, batch: Batch, pieces: Sequence[tuple[Piece, b
     insert_many(connection, "batch_inputs", _COLUMNS, rows)
 
 
-def pieces(connection: Connection, batch: Batch) -> list[Piece]:
-    """What the pieces hold, without their data, in order."""
+def find_pieces(connection: Connection, batch: Batch) -> list[Piece]:
+    """Return the pieces of a batch without their data, in order."""
     rows = run(
         connection,
         """
@@ -50,10 +50,13 @@ def pieces(connection: Connection, batch: Batch) -> list[Piece]:
     return [Piece(*row) for row in rows]
 
 
-def between(
+def load_pieces(
     connection: Connection, batch: Batch, first_position: int, end_position: int
 ) -> list[tuple[int, bytes]]:
-    """The pieces that touch these positions, in order: the first position of each, and its data."""
+    """Return the first position and the data of each piece that has operations in a range.
+
+    The pieces are in order.
+    """
     rows = run(
         connection,
         """

@@ -1,4 +1,4 @@
-"""The installation: one row with what all processes share, written by the first one that starts.
+"""The installation: one row with what all processes share, written by the first process.
 
 It belongs to no account: processes work for all of them.
 """
@@ -20,7 +20,7 @@ class Installation:
 
 
 def insert_first(connection: Connection, new: Installation) -> None:
-    """Write the row, unless there is one."""
+    """Insert the row if there is none."""
     run(
         connection,
         """
@@ -35,7 +35,7 @@ def insert_first(connection: Connection, new: Installation) -> None:
 
 
 def get(connection: Connection) -> Installation:
-    """The row, which the first process has written."""
+    """Return the row, which must exist."""
     row = run(
         connection,
         """
@@ -47,7 +47,7 @@ def get(connection: Connection) -> Installation:
 
 
 def change_key(connection: Connection, old_fingerprint: str, new_fingerprint: str) -> None:
-    """Note that another key signs from now on, unless another process has noted one meanwhile."""
+    """Replace the fingerprint of the key that signs, unless another process has replaced it."""
     run(
         connection,
         """
@@ -60,12 +60,12 @@ def change_key(connection: Connection, old_fingerprint: str, new_fingerprint: st
 
 
 def delete(connection: Connection) -> None:
-    """Forget what is shared: the next process that starts decides it."""
+    """Delete the row; the next process that starts writes a new one."""
     run(connection, "DELETE FROM installation -- no account: the row belongs to all processes")
 
 
 def begin_housekeeping(connection: Connection, interval_seconds: float) -> bool:
-    """Whether the caller shall do the housekeeping: nobody has begun it for so long."""
+    """Return whether the caller must do the housekeeping: no process has begun it for so long."""
     begun = run(
         connection,
         f"""

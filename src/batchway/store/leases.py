@@ -12,7 +12,7 @@ _CARETAKER = "caretaker"
 
 
 def renew(connection: Connection, name: str, *, is_ready: bool, seconds: float) -> None:
-    """Take or prolong the lease of a worker process."""
+    """Take or extend the lease of a worker process."""
     run(
         connection,
         f"""
@@ -29,7 +29,7 @@ def renew(connection: Connection, name: str, *, is_ready: bool, seconds: float) 
 
 
 def release(connection: Connection, name: str) -> None:
-    """Give a lease back; without one, nothing happens."""
+    """End the lease of a process, and its role as caretaker, if it has them."""
     run(
         connection,
         """
@@ -41,12 +41,12 @@ def release(connection: Connection, name: str) -> None:
 
 
 def release_all(connection: Connection) -> None:
-    """Declare every process dead; only for who knows that none is alive."""
+    """End all leases. Call it only when no worker process is alive."""
     run(connection, "DELETE FROM leases -- no account: leases belong to processes")
 
 
-def live(connection: Connection) -> set[str]:
-    """The names of all processes that are alive."""
+def find_live(connection: Connection) -> set[str]:
+    """Return the names of all processes whose lease has not expired."""
     rows = run(
         connection,
         f"""
@@ -58,7 +58,7 @@ def live(connection: Connection) -> set[str]:
 
 
 def is_any_ready(connection: Connection) -> bool:
-    """Whether some worker is alive and takes work."""
+    """Return whether any worker is alive and takes work."""
     found = run(
         connection,
         f"""
@@ -71,7 +71,7 @@ def is_any_ready(connection: Connection) -> bool:
 
 
 def take_caretaker(connection: Connection, holder: str, seconds: float) -> bool:
-    """Become the one caretaker for a while, or stay it; False while another one is."""
+    """Become the caretaker, or extend that role; return False while another process has it."""
     moment = sql_now(connection)
     taken = run(
         connection,

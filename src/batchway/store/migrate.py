@@ -1,7 +1,8 @@
-"""The schema: bring it up to date, or check that it is.
+"""The schema: migrate it to this version, or check that it is the one that this version needs.
 
-The core's tables and each part's own tables have a folder of revisions each, which are branches of
-one history: see "branches" in Alembic's documentation. The caller names the folders of the parts.
+The tables of the core and the tables of the audience have their own folders of revisions. These are
+branches of one history: see "branches" in Alembic's documentation. The caller names the folders
+other than the core's.
 """
 
 import os

@@ -12,7 +12,7 @@ from batchway.model.positions import Positions
 from batchway.model.segment import Segment
 from batchway.store.database import execute_many, run
 
-# Segments of an older version do not say where they end. They end where their chunk ends.
+# Segments of an older version have no `end_position`: they end where their chunk ends.
 _KEYS = """
     SELECT s.chunk_number, s.number, s.kind, s.first_position,
            COALESCE(s.end_position, c.first_position + c.operation_count) AS end_position,
@@ -28,12 +28,13 @@ _status_counts = msgspec.json.Decoder(dict[int, int])
 
 @dataclass(frozen=True, slots=True)
 class NewSegment:
-    """A segment to be kept: where its results stand in the batch, and what they come to.
+    """A segment to be stored: the places of its results in the batch, and their status codes.
 
-    `kind` is the results format's own word for how the segment is written. The results are those
-    of operations at `positions`, in their order, or of consecutive pages of one operation from
+    `kind` is how the results format has written the segment. The results are those of the
+    operations at `positions`, in their order, or of consecutive pages of one operation from
     `first_page` on. A format may put the results of one part into several segments: then
-    `first_position` is that of its first result, and `positions` are those of the whole part.
+    `first_position` is that of the segment's first result, and `positions` are those of the whole
+    part.
     """
 
     chunk_number: int
@@ -47,7 +48,7 @@ class NewSegment:
 
     @property
     def result_count(self) -> int:
-        """How many results it holds."""
+        """How many results the segment holds."""
         return sum(self.status_counts.values())
 
 
@@ -55,7 +56,7 @@ class NewSegment:
 class SegmentKey:
     """A segment without its data.
 
-    It holds results of operations at `positions`; `number` tells the segments of a chunk apart.
+    It holds results of operations at `positions`; `number` counts the segments of a chunk.
     `status_counts` is None for segments of an older version; `archive_offset` is where the data
     stands in the finished archive, None before that.
     """
@@ -77,7 +78,7 @@ class SegmentKey:
 
 
 def insert(connection: Connection, batch: Batch, new: NewSegment) -> None:
-    """Keep results of a chunk, in the transaction that records them."""
+    """Store a segment of a chunk, in the transaction that records its results."""
     key = {
         "batch_id": batch.id,
         "account_id": batch.account_id,
@@ -123,19 +124,19 @@ def insert(connection: Connection, batch: Batch, new: NewSegment) -> None:
     )
 
 
-def keys(connection: Connection, batch: Batch) -> list[SegmentKey]:
-    """The segments of a batch in the order of their operations."""
+def find_keys(connection: Connection, batch: Batch) -> list[SegmentKey]:
+    """Return the keys of a batch's segments, in the order of their operations."""
     rows = run(
         connection,
         f"{_KEYS} ORDER BY s.first_position, s.first_page, s.number",
         batch_id=batch.id,
         account_id=batch.account_id,
     )
-    return [_key(row) for row in rows]
+    return [_parse_key(row) for row in rows]
 
 
-def again(connection: Connection, batch: Batch, key: SegmentKey) -> SegmentKey | None:
-    """The same segment, as it is now; None if the batch is gone."""
+def find_key(connection: Connection, batch: Batch, key: SegmentKey) -> SegmentKey | None:
+    """Return the present key of the same segment; None if the batch was removed."""
     row = run(
         connection,
         f"{_KEYS} AND s.chunk_number = :chunk_number AND s.number = :number",
@@ -144,11 +145,11 @@ def again(connection: Connection, batch: Batch, key: SegmentKey) -> SegmentKey |
         chunk_number=key.chunk_number,
         number=key.number,
     ).one_or_none()
-    return None if row is None else _key(row)
+    return None if row is None else _parse_key(row)
 
 
-def data(connection: Connection, batch: Batch, key: SegmentKey) -> bytes | None:
-    """The compressed results of a segment; None once they are in the archive."""
+def load_data(connection: Connection, batch: Batch, key: SegmentKey) -> bytes | None:
+    """Return the compressed results of a segment; None if they were moved to the archive."""
     found = run(
         connection,
         """
@@ -164,8 +165,10 @@ def data(connection: Connection, batch: Batch, key: SegmentKey) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def locate(connection: Connection, batch: Batch, offsets: Iterable[tuple[SegmentKey, int]]) -> None:
-    """Note where each segment begins in the archive."""
+def save_offsets(
+    connection: Connection, batch: Batch, offsets: Iterable[tuple[SegmentKey, int]]
+) -> None:
+    """Store where each segment begins in the archive."""
     execute_many(
         connection,
         """
@@ -179,8 +182,8 @@ def locate(connection: Connection, batch: Batch, offsets: Iterable[tuple[Segment
     )
 
 
-def drop_data(connection: Connection, batch: Batch) -> None:
-    """Delete the compressed results; the archive holds them now."""
+def delete_data(connection: Connection, batch: Batch) -> None:
+    """Delete the compressed results of a batch, which its archive holds."""
     run(
         connection,
         "DELETE FROM segment_data WHERE batch_id = :batch_id AND account_id = :account_id",
@@ -189,18 +192,18 @@ def drop_data(connection: Connection, batch: Batch) -> None:
     )
 
 
-def _key(row: Any) -> SegmentKey:  # noqa: ANN401 - a database row
+def _parse_key(row: Any) -> SegmentKey:  # noqa: ANN401 - a database row
     values = row._asdict()
     first, end = row.first_position, values.pop("end_position")
     counts = row.status_counts
     return SegmentKey(
         **values
         | {
-            "positions": _positions(row.positions, first, end),
+            "positions": _parse_positions(row.positions, first, end),
             "status_counts": None if counts is None else _status_counts.decode(counts),
         }
     )
 
 
-def _positions(explicit: str | None, first: int, end: int) -> Positions:
+def _parse_positions(explicit: str | None, first: int, end: int) -> Positions:
     return Positions.span(first, end - first) if explicit is None else Positions.parse(explicit)

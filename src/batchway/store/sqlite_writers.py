@@ -1,8 +1,8 @@
 """SQLite allows one writer at a time. This module decides how the other writers wait.
 
-SQLite's own busy handler sleeps longer with each try, up to a tenth of a second, and often misses
-the moment when the lock is free. Here the threads of a process queue for one lock, and the first
-of them polls the lock of the file: a single call behind a chunk is answered sooner.
+SQLite's own busy handler sleeps longer after each attempt, up to a tenth of a second, and often
+misses the moment when the lock is free. Here the threads of a process queue for one lock, and the
+first of them polls the lock of the file. So a single call waits less for the chunk before it.
 """
 
 import sqlite3

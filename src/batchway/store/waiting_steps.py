@@ -1,21 +1,25 @@
-"""Steps that wait to be run, by the tables alone: what the sweep compares with the engine's books.
+"""Steps that wait to be run, as the tables show them; the sweep looks for them in the engine.
 
-A step waits if no living worker has claimed it, and nothing has happened to its batch for a while;
-one that a dead worker has claimed waits at once. Chunks that are postponed do not wait.
+A step waits if no worker has claimed it and its batch has not changed for a while, or if a dead
+worker has claimed it. A postponed chunk does not wait.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.model.batch import Status
-from batchway.store.claims import is_left_by_dead
+from batchway.store.claims import sql_is_left_by_dead
 from batchway.store.database import run, sql_now
+
+_BATCH_COLUMNS = "id, status, operation_count, hand_over_count"
+_CHUNK_COLUMNS = """batch_id, number, chunks.target, chunks.hand_over_count,
+               batches.operation_count, batches.hand_over_count"""
 
 
 class WaitingBatch(NamedTuple):
-    """A batch that is to be split or finalized."""
+    """A batch that waits to be split or finalized."""
 
     id: int
     status: Status
@@ -29,7 +33,7 @@ class WaitingBatch(NamedTuple):
 
 
 class WaitingChunk(NamedTuple):
-    """A chunk of a batch that runs."""
+    """A chunk that waits to be executed, or sent."""
 
     batch_id: int
     number: int
@@ -45,7 +49,7 @@ class WaitingChunk(NamedTuple):
 
 
 class WaitingDelivery(NamedTuple):
-    """A delivery that should have been tried by now."""
+    """A delivery whose next attempt is overdue."""
 
     next_attempt_at: Microseconds
     id: int
@@ -60,17 +64,17 @@ class WaitingDelivery(NamedTuple):
 def find_batches(
     connection: Connection, after_id: int, count: int, *, quiet_seconds: float, running_max: int
 ) -> list[WaitingBatch]:
-    """Batches of all accounts whose split or finalize waits, by key.
+    """Return batches of all accounts that wait to be split or finalized, by key.
 
-    One that is held waits if fewer than `running_max` batches of its account run.
+    A held batch waits only if fewer than `running_max` batches of its account run.
     """
     rows = run(
         connection,
         f"""
-        SELECT id, status, operation_count, hand_over_count FROM batches
+        SELECT {_BATCH_COLUMNS} FROM batches
         WHERE status IN ('pending', 'preprocessing', 'finalizing') AND id > :after_id
           AND (claimed_by IS NULL AND touched_at < {sql_now(connection)} - :quiet
-               OR {is_left_by_dead(connection)})
+               OR {sql_is_left_by_dead(connection)})
           AND (NOT is_held OR :running_max > (
             SELECT count(*) FROM batches AS others
             WHERE others.account_id = batches.account_id
@@ -83,24 +87,23 @@ def find_batches(
         after_id=after_id,
         count=count,
     )
-    return [WaitingBatch(row.id, Status(row.status), *row[2:]) for row in rows]
+    return [_parse_batch(row) for row in rows]
 
 
 def find_chunks(
     connection: Connection, after: tuple[int, int], count: int, *, quiet_seconds: float
 ) -> list[WaitingChunk]:
-    """Chunks of all accounts that wait, by the key of their batch and their number."""
+    """Return chunks of all accounts that wait, by the key of their batch and their number."""
     rows = run(
         connection,
         f"""
-        SELECT batch_id, number, chunks.target, chunks.hand_over_count,
-               batches.operation_count, batches.hand_over_count
+        SELECT {_CHUNK_COLUMNS}
         FROM chunks JOIN batches ON batches.id = batch_id
         WHERE status = 'started' AND state = 'waiting'
           AND (batch_id, number) > (:after_batch_id, :after_number)
           AND (not_before IS NULL OR not_before < {sql_now(connection)} - :quiet)
           AND (chunks.claimed_by IS NULL AND touched_at < {sql_now(connection)} - :quiet
-               OR {is_left_by_dead(connection, "chunks")})
+               OR {sql_is_left_by_dead(connection, "chunks")})
         ORDER BY batch_id, number LIMIT :count
         -- no account: the sweep works for all accounts
         """,
@@ -119,7 +122,7 @@ def find_deliveries(
     *,
     quiet_seconds: float,
 ) -> list[WaitingDelivery]:
-    """Deliveries of all accounts that should have been tried by now, the oldest first."""
+    """Return deliveries of all accounts whose next attempt is overdue, the oldest first."""
     due_before = f"{sql_now(connection)} - :quiet"
     rows = run(
         connection,
@@ -139,26 +142,25 @@ def find_deliveries(
 
 
 def find_claimed_batches(connection: Connection, worker: str) -> list[WaitingBatch]:
-    """Batches of all accounts whose split or finalize a worker has claimed."""
+    """Return batches of all accounts that a worker has claimed."""
     rows = run(
         connection,
-        """
-        SELECT id, status, operation_count, hand_over_count FROM batches
+        f"""
+        SELECT {_BATCH_COLUMNS} FROM batches
         WHERE claimed_by = :worker AND status IN ('preprocessing', 'finalizing')
         -- no account: steps work for all accounts
         """,
         worker=worker,
     )
-    return [WaitingBatch(row.id, Status(row.status), *row[2:]) for row in rows]
+    return [_parse_batch(row) for row in rows]
 
 
 def find_claimed_chunks(connection: Connection, worker: str) -> list[WaitingChunk]:
-    """Chunks of all accounts that a worker has claimed."""
+    """Return chunks of all accounts that a worker has claimed."""
     rows = run(
         connection,
-        """
-        SELECT batch_id, number, chunks.target, chunks.hand_over_count,
-               batches.operation_count, batches.hand_over_count
+        f"""
+        SELECT {_CHUNK_COLUMNS}
         FROM chunks JOIN batches ON batches.id = batch_id
         WHERE chunks.claimed_by = :worker AND state = 'waiting' AND status = 'started'
         -- no account: steps work for all accounts
@@ -166,3 +168,7 @@ def find_claimed_chunks(connection: Connection, worker: str) -> list[WaitingChun
         worker=worker,
     )
     return [WaitingChunk(*row) for row in rows]
+
+
+def _parse_batch(row: Any) -> WaitingBatch:  # noqa: ANN401 - a database row
+    return WaitingBatch(row.id, Status(row.status), *row[2:])

@@ -18,7 +18,7 @@ from batchway.errors import Stale
 from batchway.model.operation import Operation
 from batchway.model.result import Result
 from batchway.store.database import Database
-from batchway.store.ids import IdBlocks, reserve
+from batchway.store.ids import IdBlocks, reserve_ids
 from batchway.targets.base import PlannedTarget
 
 _WITH_KEYS = ("members", "list_segments")
@@ -127,7 +127,7 @@ class _Reserved:
     def __call__(self, name: str) -> int:
         for key in self._left.get(name, ()):
             return key
-        self._left[name] = reserve(self._connection, name, self._count)
+        self._left[name] = reserve_ids(self._connection, name, self._count)
         return next(self._left[name])
 
 

@@ -44,7 +44,7 @@ from batchway.contract.problems import forbidden, invalid_field
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.kit.ids import subscriber_hash
-from batchway.store.database import for_update, run
+from batchway.store.database import run, sql_for_update
 
 _COUNTS = """
     list_stats.subscribed_count, list_stats.unsubscribed_count, list_stats.cleaned_count,
@@ -149,7 +149,7 @@ def _create_list(request: Request, caller: Caller, connection: Connection) -> Re
 
 def _update_list(request: Request, caller: Caller, connection: Connection) -> Response:
     row = find_list(
-        connection, caller.account_id, request.path_params["list_id"], for_update(connection)
+        connection, caller.account_id, request.path_params["list_id"], sql_for_update(connection)
     )
     current = NewList(name=row.name, **list_owner_settings(row.settings))
     changed = _check_name(decode_changes(_new_list, current, request.body))
@@ -162,7 +162,7 @@ def _update_list(request: Request, caller: Caller, connection: Connection) -> Re
 
 def _delete_list(request: Request, caller: Caller, connection: Connection) -> Response:
     row = find_list(
-        connection, caller.account_id, request.path_params["list_id"], for_update(connection)
+        connection, caller.account_id, request.path_params["list_id"], sql_for_update(connection)
     )
     delete_list(connection, caller.account_id, row.id, caller.now)
     return NO_CONTENT

@@ -12,7 +12,7 @@ from batchway.contract.problems import not_found
 from batchway.contract.response import encode
 from batchway.kit import ids
 from batchway.kit.clock import Microseconds
-from batchway.store.database import any_of, for_share, for_update, run, values_for
+from batchway.store.database import bind_values, run, sql_for_share, sql_for_update, sql_in
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +122,7 @@ def parse_row(  # noqa: PLR0913 - the columns of one row
 
 
 def find_list(connection: Connection, account_id: int, public_id: str, lock: str = "") -> ListRow:
-    """Find a list of the account; raises 404. Before a change, `lock` is `for_update(…)`."""
+    """Find a list of the account; raises 404. Before a change, `lock` is `sql_for_update(…)`."""
     row = run(
         connection,
         f"""
@@ -179,11 +179,11 @@ def find_revisions(
         connection,
         f"""
         SELECT id, public_id, revision FROM lists
-        WHERE account_id = :account_id AND public_id {any_of(connection, "public_ids")}
+        WHERE account_id = :account_id AND public_id {sql_in(connection, "public_ids")}
         ORDER BY id {lock}
         """,
         account_id=account_id,
-        public_ids=values_for(connection, public_ids),
+        public_ids=bind_values(connection, public_ids),
     ).all()
 
 
@@ -194,16 +194,16 @@ def lock_revisions(
 
     Writers of members share the lock, unless one asks to be the only one.
     """
-    lock = for_update(connection) if exclusive else for_share(connection)
+    lock = sql_for_update(connection) if exclusive else sql_for_share(connection)
     rows = run(
         connection,
         f"""
         SELECT id, revision FROM lists
-        WHERE account_id = :account_id AND id {any_of(connection, "ids")}
+        WHERE account_id = :account_id AND id {sql_in(connection, "ids")}
         ORDER BY id {lock}
         """,
         account_id=account_id,
-        ids=values_for(connection, list_ids),
+        ids=bind_values(connection, list_ids),
     )
     return {row.id: row.revision for row in rows}
 

@@ -7,7 +7,7 @@ from batchway.audience.list_collection import ListScope
 from batchway.audience.members.member import COLUMNS, Member, parse_row
 from batchway.audience.tags.rows import find_tags_of_members
 from batchway.kit.clock import Microseconds
-from batchway.store.database import Row, any_of, insert_many, run, values_for
+from batchway.store.database import Row, bind_values, insert_many, run, sql_in
 
 
 def find_members_by_hash(scope: ListScope, hashes: Iterable[str]) -> list[Member]:
@@ -28,11 +28,11 @@ def _find_members(scope: ListScope, column: str, wanted: list[Any]) -> list[Memb
         f"""
         SELECT {", ".join(COLUMNS)} FROM members
         WHERE account_id = :account_id AND list_id = :list_id
-          AND {column} {any_of(scope.connection, "wanted")}
+          AND {column} {sql_in(scope.connection, "wanted")}
         """,
         account_id=scope.account_id,
         list_id=scope.list_id,
-        wanted=values_for(scope.connection, wanted),
+        wanted=bind_values(scope.connection, wanted),
     )
     return parse_rows(scope, rows.all())
 
@@ -53,11 +53,11 @@ def find_forgotten(scope: ListScope, hashes: Iterable[str]) -> set[str]:
         f"""
         SELECT subscriber_hash FROM forgotten_members
         WHERE account_id = :account_id AND list_id = :list_id
-          AND subscriber_hash {any_of(scope.connection, "hashes")}
+          AND subscriber_hash {sql_in(scope.connection, "hashes")}
         """,
         account_id=scope.account_id,
         list_id=scope.list_id,
-        hashes=values_for(scope.connection, hashes),
+        hashes=bind_values(scope.connection, hashes),
     )
     return set(rows.scalars())
 

@@ -31,7 +31,7 @@ from batchway.contract.problems import (
 )
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import NO_CONTENT, Response
-from batchway.store.database import for_update
+from batchway.store.database import sql_for_update
 
 _TAG = re.compile(r"[A-Z0-9_]{1,10}")
 _ADDRESS_TAG = "EMAIL"  # every list has it, as the field 0; it is the member's address
@@ -107,7 +107,7 @@ def _get_merge_field(request: Request, caller: Caller, connection: Connection) -
 
 
 def _create_merge_field(request: Request, caller: Caller, connection: Connection) -> Response:
-    row = _find_list(request, caller, connection, for_update(connection))
+    row = _find_list(request, caller, connection, sql_for_update(connection))
     definition = decode_body(_definition, request.body)
     others = _find_fields(connection, caller, row)
     if len(others) >= limits.merge_fields_per_list_max:
@@ -124,7 +124,7 @@ def _create_merge_field(request: Request, caller: Caller, connection: Connection
 
 
 def _update_merge_field(request: Request, caller: Caller, connection: Connection) -> Response:
-    row = _find_list(request, caller, connection, for_update(connection))
+    row = _find_list(request, caller, connection, sql_for_update(connection))
     fields = _find_fields(connection, caller, row)
     field = _find_field(fields, request)
     current = MergeFieldsGiven(
@@ -143,7 +143,7 @@ def _update_merge_field(request: Request, caller: Caller, connection: Connection
 
 
 def _delete_merge_field(request: Request, caller: Caller, connection: Connection) -> Response:
-    row = _find_list(request, caller, connection, for_update(connection))
+    row = _find_list(request, caller, connection, sql_for_update(connection))
     field = _find_field(_find_fields(connection, caller, row), request)
     touch_list(connection, caller.account_id, row.id)
     delete_merge_field(connection, caller.account_id, row.id, field.merge_id)

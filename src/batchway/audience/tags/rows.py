@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from batchway.audience.list_collection import ListScope
 from batchway.kit.clock import Microseconds
-from batchway.store.database import Row, any_of, execute_many, insert_many, run, values_for
+from batchway.store.database import Row, bind_values, execute_many, insert_many, run, sql_in
 
 _COLUMNS = ("id", "account_id", "list_id", "name", "name_key", "type", "created_at", "updated_at")
 _MEMBERSHIP_COLUMNS = ("member_id", "list_segment_id", "account_id", "added_at")
@@ -29,11 +29,11 @@ def find_tags(scope: ListScope, names: Iterable[str]) -> dict[str, Tag]:
         f"""
         SELECT id, name, name_key FROM list_segments
         WHERE account_id = :account_id AND list_id = :list_id
-          AND name_key {any_of(scope.connection, "names")}
+          AND name_key {sql_in(scope.connection, "names")}
         """,
         account_id=scope.account_id,
         list_id=scope.list_id,
-        names=values_for(scope.connection, names),
+        names=bind_values(scope.connection, names),
     )
     return {row.name_key: Tag(row.id, row.name, 0) for row in rows}
 
@@ -58,11 +58,11 @@ def find_tags_of_members(
         f"""
         SELECT sm.member_id, s.id, s.name, sm.added_at
         FROM list_segment_members AS sm JOIN list_segments AS s ON s.id = sm.list_segment_id
-        WHERE sm.account_id = :account_id AND sm.member_id {any_of(connection, "member_ids")}
+        WHERE sm.account_id = :account_id AND sm.member_id {sql_in(connection, "member_ids")}
         ORDER BY sm.member_id, s.id
         """,
         account_id=account_id,
-        member_ids=values_for(connection, member_ids),
+        member_ids=bind_values(connection, member_ids),
     )
     found: dict[int, list[Tag]] = defaultdict(list)
     for member_id, tag_id, name, added_at in rows:
@@ -93,8 +93,8 @@ def delete_memberships_of_members(scope: ListScope, member_ids: Iterable[int]) -
         scope.connection,
         f"""
         DELETE FROM list_segment_members
-        WHERE account_id = :account_id AND member_id {any_of(scope.connection, "member_ids")}
+        WHERE account_id = :account_id AND member_id {sql_in(scope.connection, "member_ids")}
         """,
         account_id=scope.account_id,
-        member_ids=values_for(scope.connection, member_ids),
+        member_ids=bind_values(scope.connection, member_ids),
     )

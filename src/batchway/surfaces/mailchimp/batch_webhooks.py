@@ -109,7 +109,7 @@ class BatchWebhookCalls:
         account_id = identity.account.id
         with self.parts.database.read() as connection:
             total = batch_webhooks.count(connection, account_id)
-            found = batch_webhooks.page_of(connection, account_id, wanted.count, wanted.offset)
+            found = batch_webhooks.find_page(connection, account_id, wanted.count, wanted.offset)
         return Response(
             200,
             BatchWebhookList(

@@ -73,7 +73,7 @@ class BatchCalls:
         """The batches of the last seven days, newest first."""
         wanted = page(request.params)
         with self.parts.database.read() as connection:
-            found, total = batches.page_of(
+            found, total = batches.find_page(
                 connection,
                 identity.account.id,
                 wanted.count,

@@ -100,7 +100,7 @@ class DeliveryCalls:
         wanted, state = page(request.params), _state(request.params.get("state", "").strip())
         with self.parts.database.read() as connection:
             webhook = find_webhook(connection, request, identity)
-            found, total = deliveries.page_of(
+            found, total = deliveries.find_page(
                 connection, webhook, state, wanted.count, wanted.offset
             )
             bodies = _bodies(connection, webhook, found, links)
@@ -194,8 +194,8 @@ def _check_enabled(webhook: BatchWebhook) -> None:
 def _bodies(
     connection: Connection, webhook: BatchWebhook, found: Sequence[Delivery], links: Links
 ) -> list[DeliveryBody]:
-    attempts = deliveries.attempts(connection, webhook.account_id, [each.id for each in found])
-    names = batches.public_ids(
+    attempts = deliveries.find_attempts(connection, webhook.account_id, [each.id for each in found])
+    names = batches.find_public_ids(
         connection, webhook.account_id, [each.batch_id for each in found if each.batch_id]
     )
     return [_body(webhook, each, attempts[each.id], names, links) for each in found]
