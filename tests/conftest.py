@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from batchway.database_setup import migrate_database
-from batchway.settings import load
+from batchway.settings import load_settings
 from tests.postgres import Postgres, running_postgres
 from tests.sqlite import SqliteTemplate, make_sqlite_template
 
@@ -36,7 +36,7 @@ settings.load_profile("short")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for this process of the test run; started when first used."""
     with running_postgres() as server, server.empty_database() as template:
-        migrate_database(load(database_url=template))
+        migrate_database(load_settings(database_url=template))
         server.template = template
         yield server
 

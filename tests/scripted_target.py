@@ -50,7 +50,7 @@ class ScriptedTarget(SendingTarget):
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
         """Every operation would succeed."""
         body = msgspec.json.encode({"account": caller.account_id})
-        return [Result.of(200, body) for _ in operations]
+        return [Result.from_bytes(200, body) for _ in operations]
 
     def answer_single(self, caller: Caller, request: Request) -> Response | NoAnswer:
         """As an operation would be answered, without a key."""
@@ -91,7 +91,7 @@ class ScriptedTarget(SendingTarget):
         status = _STATUSES.get(script)
         if status is None:
             return _no_answer(path)
-        return Result.of(status, msgspec.json.encode({"key": outgoing.key}))
+        return Result.from_bytes(status, msgspec.json.encode({"key": outgoing.key}))
 
     def _note(self, sent: Sent) -> None:
         self.sent.append(sent)

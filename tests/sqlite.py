@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchway.database_setup import migrate_database
-from batchway.settings import load
+from batchway.settings import load_settings
 
 
 @dataclass(frozen=True)
@@ -21,5 +21,5 @@ class SqliteTemplate:
 
 def make_sqlite_template(folder: Path) -> SqliteTemplate:
     """Make the database in a folder of its own."""
-    migrate_database(load(data_dir=folder))
+    migrate_database(load_settings(data_dir=folder))
     return SqliteTemplate(folder / "batchway.db")

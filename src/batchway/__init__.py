@@ -1,7 +1,7 @@
-"""Batchway: the Batch endpoint as software one can run.
+"""Batchway: a Batch endpoint that you run yourself.
 
-A client POSTs thousands of API calls in one request; they run in the background, durably; the
-client polls the status and downloads one archive of results.
+A client POSTs thousands of API calls in one request; they run in the background, and the client
+downloads one archive of the results.
 """
 
 __version__ = "0.1.0"

@@ -39,7 +39,7 @@ from batchway.model.step import Step
 from batchway.observers.base import Observers
 from batchway.observers.faults import FaultObserver
 from batchway.observers.log import LogObserver
-from batchway.settable_limits import set_limits
+from batchway.settable_limits import replace_limits
 from batchway.settings import Settings
 from batchway.store.database import Database
 from batchway.surfaces.base import Surface
@@ -117,15 +117,15 @@ class App:
         return {**batch_steps(parts), Step.DELIVER: deliver.run}
 
     def _join_installation(self) -> None:
-        join_installation(self.database, self.parts.archive, self.settings.secret_keys())
+        join_installation(self.database, self.parts.archive, self.settings.get_secret_keys())
 
     def _result_links(self) -> ResultLinks:
-        signer = Signer(self.settings.secret_keys())
+        signer = Signer(self.settings.get_secret_keys())
         parts = self.parts
         return ResultLinks(signer, parts.archive, parts.clock, parts.limits.result_link_seconds)
 
     def _sealer(self) -> Sealer:
-        return Sealer(self.settings.secret_keys())
+        return Sealer(self.settings.get_secret_keys())
 
     def _egress(self) -> Egress:
         return Egress(self.settings.egress_allow)
@@ -163,7 +163,7 @@ def open_app(
         worker=worker,
         formats=_make_formats(),
         format_name=settings.result_files,
-        limits=set_limits(settings.limits),
+        limits=replace_limits(settings.limits),
         render_refusal=render_refusal,
         observe=_make_observers(),
     )
@@ -187,7 +187,7 @@ def _make_formats() -> dict[str, Format]:
 
 def _check_data_folder(settings: Settings) -> None:
     """Looking into a folder must not make a database in it."""
-    path = make_url(settings.database).database
+    path = make_url(settings.database_in_use).database
     if settings.is_embedded and path and not Path(path).exists():
         message = (
             f"There is no database at {path}. Name the data folder of your server with --data-dir, "

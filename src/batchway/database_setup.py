@@ -16,10 +16,10 @@ from batchway.store.database import Database
 
 
 def open_database(settings: Settings, clock: Clock | None = None) -> Database:
-    """Open the database, in whatever state its tables are."""
+    """Open the database, whether or not it has the tables of this version."""
     if settings.is_embedded:
         prepare_data_folder(settings.data_dir)
-    return Database(settings.database, clock)
+    return Database(settings.database_in_use, clock)
 
 
 def open_archive(settings: Settings) -> Archive:
@@ -28,9 +28,9 @@ def open_archive(settings: Settings) -> Archive:
 
 
 def migrate_database(settings: Settings, *, forgets_installation: bool = False) -> None:
-    """Bring our tables and the engine's up to date. May be called any number of times.
+    """Create or update our tables and the engine's. May be called any number of times.
 
-    With `forgets_installation` the next process that starts decides what all must share.
+    With `forgets_installation`, the next process that starts decides what all must share.
     """
     database = open_database(settings)
     try:
@@ -43,16 +43,16 @@ def migrate_database(settings: Settings, *, forgets_installation: bool = False) 
 
 
 def prepare_installation(settings: Settings) -> None:
-    """Join the installation before the processes that the caller starts; see `installation.py`.
+    """Join the installation before the caller starts its processes; see `installation.py`.
 
-    All processes of an embedded one share its data folder, which the caller has locked. So they
-    need not agree with an earlier start: a folder that was restored without its secret key works.
+    If everything is in the data folder, which the caller has locked, all processes share it. They
+    need not agree with earlier processes: a folder that was restored without its secret key works.
     """
     database = open_database(settings)
     try:
         if settings.is_embedded:
             forget_installation(database)
-        join_installation(database, open_archive(settings), settings.secret_keys())
+        join_installation(database, open_archive(settings), settings.get_secret_keys())
     finally:
         database.close()
 

@@ -3,14 +3,14 @@
 BatchwayError
 ├── SettingsError        a setting is missing or wrong; says which and what to do
 ├── SchemaError          the database's schema is not the one this version needs
-├── DataFolderInUse      another process tree holds the data folder
-├── OtherInstallation    the process does not share what the others share: archives, secret key
+├── DataFolderInUse      another `batchway serve` uses the data folder
+├── OtherInstallation    the process has other archives or another secret key than the others
 ├── Refusal              the core does not do what a client asked for; has a kind
 ├── DatabaseBusy         a lock or a connection was not free in time
-├── ArchiveMissing       the archive store has nothing under a key
-├── ArchiveUnwritable    the archive store could not keep what it was given
-├── Stale                what a plan rests on has changed; plan again
-└── HandOverRefused      a hand-over that would never run; a programming error
+├── ArchiveMissing       the archive store has no archive under a key
+├── ArchiveUnwritable    the archive store could not store an archive
+├── Stale                what a plan is based on has changed; it must be planned again
+└── HandOverRefused      a hand-over that could never be run; a programming error
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from enum import Enum
 
 
 class BatchwayError(Exception):
-    """The root; its text is written for the person who reads it."""
+    """The base class. Its text is written for people, not for programs."""
 
 
 class SettingsError(BatchwayError):
@@ -30,7 +30,7 @@ class SchemaError(BatchwayError):
 
 
 class DataFolderInUse(BatchwayError):
-    """A second process tree was started on one data folder."""
+    """Another `batchway serve` uses the data folder."""
 
 
 class OtherInstallation(BatchwayError):
@@ -38,23 +38,23 @@ class OtherInstallation(BatchwayError):
 
 
 class RefusalKind(Enum):
-    """Why something is refused. Each surface gives a kind its own status and words."""
+    """Why something is refused. Each surface decides on the status code and the words of a kind."""
 
-    WRONG = "wrong"  # it cannot be taken as it is; `fields` may name what is wrong
-    CONFLICT = "conflict"  # it does not fit the present state
-    TOO_MANY = "too many"  # the account has as much under way as it may have
+    WRONG = "wrong"  # the request is not valid; `fields` may name what is wrong
+    CONFLICT = "conflict"  # the present state does not allow it
+    TOO_MANY = "too many"  # the account has reached a limit
     NO_ROOM = "no room"  # the disk is nearly full
-    KEY_REVOKED = "key revoked"  # before the operation was run
-    CANCELLED = "cancelled"  # the batch, before the operation was run
-    FAILED = "failed"  # by a fault of ours
-    NOT_SENT = "not sent"  # the operation never reached its receiver
+    KEY_REVOKED = "key revoked"  # the API key was, before the operation was run
+    CANCELLED = "cancelled"  # the batch was, before the operation was run
+    FAILED = "failed"  # because of an error of this server
+    NOT_SENT = "not sent"  # the receiver did not get the operation
     OUTCOME_UNKNOWN = "outcome unknown"  # it was sent, but no response was recorded
 
 
 class Refusal(BatchwayError):
-    """The core does not do what was asked for. It has had no effect, unless the kind says so.
+    """The core does not do what a client asked for. Nothing took effect, unless the kind says so.
 
-    `detail` is a sentence for the client, where the kind does not say everything. `fields` has a
+    `detail` is a sentence for the client; it is empty if the kind says everything. `fields` has a
     message for each wrong field.
     """
 
@@ -72,19 +72,19 @@ class DatabaseBusy(BatchwayError):
 
 
 class ArchiveMissing(BatchwayError):
-    """The archive store has nothing under this key."""
+    """The archive store has no archive under this key."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"There is no archive with the key {key!r}.")
 
 
 class ArchiveUnwritable(BatchwayError):
-    """The archive could not be written whole; nothing was left under its key."""
+    """The archive could not be stored completely; what its key had before is unchanged."""
 
 
 class Stale(BatchwayError):
-    """Somebody changed what a plan rests on before it was written."""
+    """What a plan is based on was changed before the plan was written."""
 
 
 class HandOverRefused(BatchwayError):
-    """The engine was asked to hand over something that it could never run."""
+    """The engine was asked to hand over a step that it could never run."""

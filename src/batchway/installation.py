@@ -1,10 +1,10 @@
-"""Joins the installation: compares at the start of a process what all processes must share.
+"""Joins the installation: at its start, a process checks what all processes must share.
 
-A worker whose archives go to another folder than the API serves from, or that signs with another
-key, would work without an error, and its results could not be downloaded. So it is refused.
+A worker that writes archives to another folder than the one the API reads, or that signs with
+another key, would run without an error, but its results could not be downloaded. So it is refused.
 
-Limits are not compared: each limit bounds what one process does, and processes with different
-limits work together.
+Limits are not compared: a limit applies to one process, and processes with different limits can
+work together.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ _WAY_OUT = (
 def join_installation(database: Database, archive: Archive, secret_keys: Sequence[bytes]) -> None:
     """Raise OtherInstallation unless archives and keys are those of the other processes.
 
-    The first process decides. A key is rotated by putting a new one first: a process is welcome if
-    any of its keys is the one that signs, and its first key signs from then on.
+    The first process decides which they are. To rotate the secret key, put a new one first: a
+    process may join if any of its keys is the one that signs, and its first key signs from then on.
     """
     fingerprints = [fingerprint_key(key) for key in secret_keys]
     own = Installation(archive.get_identity(), fingerprints[0])
@@ -38,7 +38,7 @@ def join_installation(database: Database, archive: Archive, secret_keys: Sequenc
 
 
 def forget_installation(database: Database) -> None:
-    """Let the next process that starts decide which archives and secret key are the right ones."""
+    """Let the next process that starts decide which archives and secret key all must have."""
     with database.write() as connection:
         installation.delete(connection)
 

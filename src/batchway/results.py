@@ -13,7 +13,7 @@ from batchway.archives.base import Archive
 from batchway.errors import ArchiveMissing
 from batchway.formats.base import Format
 from batchway.model.batch import Batch
-from batchway.model.operation import Operation, operations_at
+from batchway.model.operation import Operation, select_operations
 from batchway.model.positions import Positions
 from batchway.model.result import is_error
 from batchway.store import inputs, segments
@@ -181,7 +181,7 @@ class Results:
     def _load_operations(self, positions: Positions) -> list[Operation]:
         with self.database.read() as connection:
             pieces = inputs.load_pieces(connection, self.batch, positions.first, positions.end)
-        return operations_at(pieces, positions)
+        return select_operations(pieces, positions)
 
     def _load_data(self, key: SegmentKey) -> bytes:
         if key.archive_offset is None:

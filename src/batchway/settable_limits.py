@@ -1,4 +1,4 @@
-"""Which limits an operator can set, with the setting `limits`, and which others clients meet."""
+"""Which limits an operator can set with the setting `limits`, and which others clients can see."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -62,7 +62,7 @@ _VALUES_MAX = {
 
 
 def list_client_limits(in_force: Limits) -> dict[str, float]:
-    """The limits that a client can meet, those first that an operator can set."""
+    """Return the limits that clients can see, the settable ones first."""
     varying = {each.name for each in fields(Limits)}
     return {
         name: getattr(in_force if name in varying else limits, name)
@@ -70,8 +70,8 @@ def list_client_limits(in_force: Limits) -> dict[str, float]:
     }
 
 
-def set_limits(values: Mapping[str, float]) -> Limits:
-    """The limits with other values; raises ValueError, with what to do, for what cannot be set."""
+def replace_limits(values: Mapping[str, float]) -> Limits:
+    """Return the default limits with these values replaced; raises ValueError for a wrong value."""
     for name, value in values.items():
         _check(name, value)
     return replace(

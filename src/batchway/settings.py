@@ -20,7 +20,7 @@ from pydantic_settings import (
 from batchway import limits
 from batchway.errors import SettingsError
 from batchway.kit.ids import new_secret_key
-from batchway.settable_limits import set_limits
+from batchway.settable_limits import replace_limits
 
 _SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of the file
 _SECRET_KEY_CHARACTERS_MIN = 32
@@ -28,7 +28,7 @@ CONFIG_VARIABLE = "BATCHWAY_CONFIG"
 
 
 class Settings(BaseSettings):
-    """What an operator can choose; each is also an environment variable `BATCHWAY_…`."""
+    """What an operator can choose; each field is also an environment variable `BATCHWAY_…`."""
 
     model_config = SettingsConfigDict(env_prefix="BATCHWAY_", frozen=True, extra="ignore")
 
@@ -83,20 +83,20 @@ class Settings(BaseSettings):
 
     @field_validator("egress_allow", mode="before")
     @classmethod
-    def _are_separated(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _split_networks(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("limits")
     @classmethod
-    def _can_be_set(cls, value: dict[str, float]) -> dict[str, float]:
-        set_limits(value)
+    def _check_limits(cls, value: dict[str, float]) -> dict[str, float]:
+        replace_limits(value)
         return value
 
     @field_validator("public_url")
     @classmethod
-    def _is_http(cls, value: str) -> str:
+    def _check_public_url(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             message = "must begin with http:// or https://"
             raise ValueError(message)
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
 
     @field_validator("log_level")
     @classmethod
-    def _is_level(cls, value: str) -> str:
+    def _check_log_level(cls, value: str) -> str:
         if value.lower() not in {"debug", "info", "warning", "error"}:
             message = "must be debug, info, warning or error"
             raise ValueError(message)
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_known_database(cls, value: str) -> str:
+    def _check_database_url(cls, value: str) -> str:
         if value.startswith(("postgresql://", "postgres://")):
             return "postgresql+psycopg://" + value.split("://", 1)[1]
         if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
-    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():
             return None  # an empty variable is an unset one: nothing is ever signed with it
         keys = value.get_secret_value().split(",")
@@ -141,31 +141,34 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line, then environment, then the file named by BATCHWAY_CONFIG."""
-        return init_settings, env_settings, lambda: _from_file(settings_cls)  # type: ignore[return-value]
+        return init_settings, env_settings, lambda: _read_file(settings_cls)  # type: ignore[return-value]
 
     @property
     def is_embedded(self) -> bool:
-        """Whether everything lives in the data folder."""
+        """Whether everything is stored in the data folder."""
         return not self.database_url or self.database_url.startswith("sqlite:")
 
     @property
-    def database(self) -> str:
+    def database_in_use(self) -> str:
         """The URL of the database in use."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'batchway.db').resolve()}"
 
     @property
     def base_url(self) -> str:
-        """The address of this server, where no request's Host header says it."""
+        """The address of this server, for links that are not built from a request's Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.public_url or f"http://{host}:{self.port}"
 
     @property
     def archive_folder(self) -> Path:
-        """Where the disk archive lives."""
+        """The folder of the disk archive."""
         return self.data_dir / "archives"
 
-    def secret_keys(self) -> tuple[bytes, ...]:
-        """The keys that sign links, newest first; made once in the data folder if none is set."""
+    def get_secret_keys(self) -> tuple[bytes, ...]:
+        """Return the keys that sign, newest first. If none is set, one is kept in the data folder.
+
+        Raises SettingsError if none is set and the database is PostgreSQL.
+        """
         if self.secret_key is not None:
             text = self.secret_key.get_secret_value()
             return tuple(key.strip().encode() for key in text.split(","))
@@ -175,21 +178,21 @@ class Settings(BaseSettings):
                 "make it with: python3 -c 'import secrets; print(secrets.token_hex(32))'"
             )
             raise SettingsError(message)
-        return (_kept_secret(self.data_dir),)
+        return (_read_or_make_secret(self.data_dir),)
 
 
-def load(**given: Any) -> Settings:  # noqa: ANN401 - whatever the command line gave
-    """The settings, or a SettingsError that names every mistake at once.
+def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - whatever the command line gave
+    """Return the settings; raises a SettingsError that names every mistake.
 
-    Values of None count as not given.
+    A value of None counts as not given.
     """
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise SettingsError(_mistakes(error)) from None
+        raise SettingsError(_describe_mistakes(error)) from None
 
 
-def _mistakes(error: ValidationError) -> str:
+def _describe_mistakes(error: ValidationError) -> str:
     lines = [
         f"BATCHWAY_{str(each['loc'][0]).upper() if each['loc'] else ''}: "
         f"{each['msg'].removeprefix('Value error, ')}"
@@ -198,7 +201,7 @@ def _mistakes(error: ValidationError) -> str:
     return "Some settings are wrong:\n  " + "\n  ".join(lines)
 
 
-def _from_file(settings_cls: type[BaseSettings]) -> dict[str, Any]:
+def _read_file(settings_cls: type[BaseSettings]) -> dict[str, Any]:
     name = os.environ.get(CONFIG_VARIABLE)
     if not name:
         return {}
@@ -214,7 +217,7 @@ def _from_file(settings_cls: type[BaseSettings]) -> dict[str, Any]:
     return values
 
 
-def _kept_secret(data_dir: Path) -> bytes:
+def _read_or_make_secret(data_dir: Path) -> bytes:
     path = data_dir / _SECRET_KEY_FILE
     prepare_data_folder(data_dir)
     try:

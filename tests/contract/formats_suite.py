@@ -170,7 +170,7 @@ def make_answers(choice: random.Random) -> Answers:
 def make_entries(answers: Answers) -> list[Entry]:
     """The results in the order of their places; positions are not consecutive."""
     return [
-        Entry(3 * number, page, operation, Result.of(status, json.dumps(body).encode()))
+        Entry(3 * number, page, operation, Result.from_bytes(status, json.dumps(body).encode()))
         for number, (operation, pages) in enumerate(answers)
         for page, (status, body) in enumerate(pages)
         if page == 0 or operation.method == "GET"

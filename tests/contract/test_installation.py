@@ -16,7 +16,7 @@ from batchway.kit.clock import SECOND
 from batchway.kit.signing import Signer
 from batchway.lifecycle.sweep import sweep
 from batchway.observers.base import Event, Field, Observers
-from batchway.settings import load
+from batchway.settings import load_settings
 from tests.faults.by_hand import BASE, ByHand
 from tests.scenario import SECRET_KEY
 from tests.steps import run
@@ -45,9 +45,9 @@ def test_other_archive_folder_is_refused(hand: ByHand, tmp_path: Path) -> None:
 def test_api_and_worker_with_another_data_folder_are_refused(hand: ByHand, tmp_path: Path) -> None:
     """The surface and a worker of one database need the same data folder."""
     hand.app.asgi()
-    other = load(
+    other = load_settings(
         data_dir=tmp_path / "other",
-        database_url=hand.app.settings.database,
+        database_url=hand.app.settings.database_in_use,
         secret_key=SECRET_KEY,
     )
 
@@ -108,10 +108,10 @@ def test_forgotten_installation_is_decided_anew(hand: ByHand, tmp_path: Path) ->
 
 def test_data_folder_restored_without_its_key_starts(tmp_path: Path) -> None:
     """`serve` has locked its data folder, and decides what its own processes share."""
-    migrate_database(load(data_dir=tmp_path))
+    migrate_database(load_settings(data_dir=tmp_path))
 
     for key in (OLD, NEW):
-        prepare_installation(load(data_dir=tmp_path, secret_key=key.decode()))
+        prepare_installation(load_settings(data_dir=tmp_path, secret_key=key.decode()))
 
 
 # --- Housekeeping and links ----------------------------------------------------------------------

@@ -20,7 +20,7 @@ from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
-from batchway.settings import load
+from batchway.settings import load_settings
 from batchway.store import accounts, batches, chunks
 from batchway.targets.base import Plan, PlannedTarget
 from batchway.targets.table import ROOT, Mount, TargetTable
@@ -195,7 +195,7 @@ class Interrupted(PlannedTarget):
 @contextmanager
 def opened_by_hand(server: Server, more_targets: Sequence[Mount] = ()) -> Iterator[ByHand]:
     """The data of a server that does not run, with a key."""
-    settings = load(
+    settings = load_settings(
         data_dir=server.folder / "data", database_url=server.database_url, secret_key=SECRET_KEY
     )
     clock = StillClock()

@@ -59,7 +59,7 @@ class Delivering:
         self._wire()
 
     def _wire(self) -> None:
-        parts, keys = self.hand.parts, self.hand.app.settings.secret_keys()
+        parts, keys = self.hand.parts, self.hand.app.settings.get_secret_keys()
         egress, sealer = Egress(LOOPBACK), Sealer(keys)
         result_links = ResultLinks(
             Signer(keys), parts.archive, parts.clock, parts.limits.result_link_seconds

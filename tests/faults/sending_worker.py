@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from batchway.app import open_app
-from batchway.settings import load
+from batchway.settings import load_settings
 from tests.scripted_target import ScriptedTarget
 
 
@@ -17,7 +17,7 @@ def main(history: Path) -> None:
     """Run the steps of batches until SIGTERM."""
     stop_requested = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())
-    app = open_app(load(), more_targets=[ScriptedTarget(history=history).mount])
+    app = open_app(load_settings(), more_targets=[ScriptedTarget(history=history).mount])
     worker = app.worker()
     app.start(worker)
     stop_requested.wait()

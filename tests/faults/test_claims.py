@@ -409,7 +409,7 @@ def commit_work(
 ) -> None:
     """The same, for a chunk that was loaded before."""
     by_position = dict(zip(work.chunk.positions, work.operations, strict=True))
-    done = Result.of(204, b"{}")
+    done = Result.from_bytes(204, b"{}")
     entries = [Entry(each, 0, by_position[each], done) for each in positions]
     packed = pack_results(parts, work.batch, entries)
     remaining = work.chunk.positions.remove(positions)

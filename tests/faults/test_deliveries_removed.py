@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from batchway.model.batch import Batch
-from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, DeliveryState
 from batchway.store import batch_webhooks, batches, deliveries
 from tests.faults.by_hand import ByHand
 from tests.faults.delivering import Delivering
@@ -45,7 +45,7 @@ def test_an_attempt_recorded_during_the_removal_goes_too(
 
     with ThreadPoolExecutor(1) as pool:
         with hand.parts.database.write() as connection:
-            assert deliveries.record(connection, delivery, attempt, State.DELIVERED, None)
+            assert deliveries.record(connection, delivery, attempt, DeliveryState.DELIVERED, None)
             removal = pool.submit(remove_all)
             wait_until_blocked(hand, removal)
         removal.result()

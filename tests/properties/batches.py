@@ -155,9 +155,9 @@ class Bench:
         self.is_anything_lost = False
         self._addresses = 0
         settings = place.app.settings
-        sealer = Sealer(settings.secret_keys())
+        sealer = Sealer(settings.get_secret_keys())
         links = ResultLinks(
-            Signer(settings.secret_keys()),
+            Signer(settings.get_secret_keys()),
             place.app.parts.archive,
             self.clock,
             Limits.result_link_seconds,

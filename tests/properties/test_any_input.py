@@ -12,7 +12,7 @@ from batchway.contract.fields import select_fields
 from batchway.contract.problems import Refused
 from batchway.contract.response import Response
 from batchway.kit.json_text import quote_json
-from batchway.model.operation import METHODS, Operation, pack, unpack
+from batchway.model.operation import METHODS, Operation, pack_operations, unpack_operations
 from batchway.result_archive.files import encode_result
 from batchway.surfaces.mailchimp.authentication import authenticate
 from tests.properties.calls import Call
@@ -168,7 +168,7 @@ def test_any_batch(body: bytes) -> None:
     except Refused as refused:
         assert refused.problem.status in {400, 413}  # noqa: PT017 - one of two right answers
         return
-    assert found == unpack(pack(found)[0])
+    assert found == unpack_operations(pack_operations(found)[0])
     for operation in found:
         encode_result(200, operation.operation_id, quote_json("{}")).decode("ascii")
 

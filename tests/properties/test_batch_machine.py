@@ -30,7 +30,7 @@ from batchway.lifecycle.submit import Once
 from batchway.limits import Limits
 from batchway.model.batch import Status
 from batchway.model.step import Step
-from batchway.model.webhook import State
+from batchway.model.webhook import DeliveryState
 from batchway.observers.base import FAULT_POINTS, Event
 from batchway.results import Filter
 from batchway.store import batch_webhooks, deliveries
@@ -228,7 +228,7 @@ class BatchMachine(RuleBasedStateMachine):
         if found:
             delivery = _one_of(found, number)
             done = bench.on_webhook("resend", public_id, delivery.public_id)
-            assert bool(done) == (webhook.enabled and delivery.state is not State.PENDING)
+            assert bool(done) == (webhook.enabled and delivery.state is not DeliveryState.PENDING)
 
     # --- What workers do -------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from batchway.model.account import Identity
 from batchway.model.operation import Operation
 from batchway.model.result import Result
 from batchway.model.step import Step
-from batchway.settings import load
+from batchway.settings import load_settings
 from batchway.store import accounts
 from batchway.store.database import run
 from batchway.surfaces.mailchimp.refusals import render_refusal
@@ -76,7 +76,7 @@ class Place:
 @contextmanager
 def opened_place(folder: Path, database_url: str) -> Iterator[Place]:
     """A place in a new database, with its archives in a folder."""
-    settings = load(data_dir=folder, database_url=database_url, secret_key=SECRET_KEY)
+    settings = load_settings(data_dir=folder, database_url=database_url, secret_key=SECRET_KEY)
     clock = StillClock()
     app = open_app(settings, clock)
     with app.database.write() as connection:

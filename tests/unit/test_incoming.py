@@ -5,7 +5,7 @@ import pytest
 from batchway import limits
 from batchway.lifecycle.submit import Incoming
 from batchway.limits import Limits
-from batchway.model.operation import Operation, unpack
+from batchway.model.operation import Operation, unpack_operations
 from batchway.targets.table import ROOT, Mount, TargetTable
 
 NO_TARGETS = TargetTable([Mount(ROOT, "none", None)])  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def test_pieces_are_bounded(operation: Operation) -> None:
         incoming.finish()
         pieces = list(incoming.pieces())
 
-    assert [operation] * 10 == [each for _, data in pieces for each in unpack(data)]
+    assert [operation] * 10 == [each for _, data in pieces for each in unpack_operations(data)]
     assert len(pieces) >= 3
     assert max(piece.byte_count for piece, _ in pieces) < 1.1 * limits.piece_bytes_max
 
@@ -50,7 +50,7 @@ def test_large_operations_make_more_pieces() -> None:
         incoming.finish()
         pieces = list(incoming.pieces())
 
-    assert operations == [each for _, data in pieces for each in unpack(data)]
+    assert operations == [each for _, data in pieces for each in unpack_operations(data)]
     assert [0, 250, 500, 750] == [piece.first_position for piece, _ in pieces]
     assert max(piece.byte_count for piece, _ in pieces) < limits.piece_bytes_max
 

@@ -67,7 +67,7 @@ def test_headers_that_a_target_gets(name: str) -> None:
 def test_refused_operations_keep_their_places() -> None:
     """Their results stand between those of the others, as far as the target answered."""
     good, bad = make_operation(), make_operation("/batches")
-    ok = Result.of(200, b"{}")
+    ok = Result.from_bytes(200, b"{}")
     screened = screen([bad, good, bad, good, good], render_refusal)
 
     assert [good] * 3 == list(screened.admitted)

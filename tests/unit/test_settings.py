@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchway.errors import SettingsError
-from batchway.settings import CONFIG_VARIABLE, Settings, load, prepare_data_folder
+from batchway.settings import CONFIG_VARIABLE, Settings, load_settings, prepare_data_folder
 
 POSTGRESQL = "postgresql://batchway:pass-word@db/batchway"
 KEY = "k" * 32
@@ -31,11 +31,11 @@ def config_file(monkeypatch: pytest.MonkeyPatch, content: str) -> Path:
 
 def test_the_default_is_embedded_and_local() -> None:
     """Without any setting everything lives in one folder, and only this machine is served."""
-    settings = load()
+    settings = load_settings()
 
     assert settings.is_embedded
     assert ("127.0.0.1", 8080) == (settings.host, settings.port)
-    assert f"sqlite:///{Path('batchway-data/batchway.db').resolve()}" == settings.database
+    assert f"sqlite:///{Path('batchway-data/batchway.db').resolve()}" == settings.database_in_use
 
 
 def test_the_command_line_wins_over_environment_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_the_command_line_wins_over_environment_over_file(monkeypatch: pytest.Mo
     monkeypatch.setenv("BATCHWAY_PORT", "2")
     monkeypatch.setenv("BATCHWAY_WORKERS", "2")
 
-    settings = load(workers=3, log_level=None)
+    settings = load_settings(workers=3, log_level=None)
 
     assert ("0.0.0.1", 2, 3) == (settings.host, settings.port, settings.workers)
     assert "error" == settings.log_level
@@ -59,7 +59,7 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCHWAY_DATABASE_URL", "mysql://db")
 
     with pytest.raises(SettingsError) as raised:
-        load()
+        load_settings()
 
     names = [line.strip().partition(":")[0] for line in str(raised.value).splitlines()[1:]]
     assert {
@@ -77,12 +77,12 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCHWAY_SECRET_KEY", "too-short")
 
     with pytest.raises(SettingsError) as raised:
-        load()
+        load_settings()
 
     assert "BATCHWAY_SECRET_KEY" in str(raised.value)
     assert "too-short" not in str(raised.value)
-    assert "an-api-key" not in repr(load(secret_key=KEY))
-    assert KEY not in repr(load(secret_key=KEY))
+    assert "an-api-key" not in repr(load_settings(secret_key=KEY))
+    assert KEY not in repr(load_settings(secret_key=KEY))
 
 
 @pytest.mark.parametrize("content", ["port =", 'port = "8080'])
@@ -91,7 +91,7 @@ def test_a_file_that_is_not_toml_is_named(monkeypatch: pytest.MonkeyPatch, conte
     path = config_file(monkeypatch, content)
 
     with pytest.raises(SettingsError, match=f"{CONFIG_VARIABLE} names {path}"):
-        load()
+        load_settings()
 
 
 def test_a_file_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_a_file_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv(CONFIG_VARIABLE, "nowhere.toml")
 
     with pytest.raises(SettingsError, match=r"nowhere\.toml, which cannot be read"):
-        load()
+        load_settings()
 
 
 def test_an_unknown_name_in_the_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,29 +107,32 @@ def test_an_unknown_name_in_the_file_is_refused(monkeypatch: pytest.MonkeyPatch)
     config_file(monkeypatch, "worker = 2\nprot = 8081\n")
 
     with pytest.raises(SettingsError, match="settings that do not exist: prot, worker"):
-        load()
+        load_settings()
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_every_form_of_a_postgresql_url_is_taken(scheme: str) -> None:
     """Hosting services write the scheme in several ways."""
-    settings = load(database_url=f"{scheme}://batchway@db/batchway")
+    settings = load_settings(database_url=f"{scheme}://batchway@db/batchway")
 
-    assert "postgresql+psycopg://batchway@db/batchway" == settings.database
+    assert "postgresql+psycopg://batchway@db/batchway" == settings.database_in_use
     assert not settings.is_embedded
 
 
 def test_a_public_url_has_no_slash_at_its_end() -> None:
     """Links are built by appending a path."""
-    assert "https://batch.example.com" == load(public_url="https://batch.example.com/").public_url
+    assert (
+        "https://batch.example.com"
+        == load_settings(public_url="https://batch.example.com/").public_url
+    )
 
 
 def test_the_embedded_secret_is_made_once_for_its_owner_only() -> None:
     """Every process and every start finds the same key, and nobody else can read it."""
-    settings = load(data_dir=Path("data"))
-    first = settings.secret_keys()
+    settings = load_settings(data_dir=Path("data"))
+    first = settings.get_secret_keys()
 
-    assert first == load(data_dir=Path("data")).secret_keys()
+    assert first == load_settings(data_dir=Path("data")).get_secret_keys()
     assert 64 == len(first[0])
     assert 0o600 == stat.S_IMODE(Path("data/secret.key").stat().st_mode)
     assert 0o700 == stat.S_IMODE(Path("data").stat().st_mode)
@@ -137,42 +140,42 @@ def test_the_embedded_secret_is_made_once_for_its_owner_only() -> None:
 
 def test_several_secret_keys_are_taken_newest_first() -> None:
     """A key is changed by putting the new one in front of the old one."""
-    settings = load(secret_key=f"{KEY}, {OTHER_KEY}")
+    settings = load_settings(secret_key=f"{KEY}, {OTHER_KEY}")
 
-    assert (KEY.encode(), OTHER_KEY.encode()) == settings.secret_keys()
+    assert (KEY.encode(), OTHER_KEY.encode()) == settings.get_secret_keys()
 
 
 @pytest.mark.parametrize("keys", ["short", f"{KEY},short", f"{KEY},"])
 def test_a_short_secret_key_is_refused(keys: str) -> None:
     """Each of several keys could forge links, so each must be long."""
     with pytest.raises(SettingsError, match="BATCHWAY_SECRET_KEY: each key needs at least 32"):
-        load(secret_key=keys)
+        load_settings(secret_key=keys)
 
 
 def test_an_empty_secret_key_never_signs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that is set to nothing counts as not set: nobody can forge links with it."""
     monkeypatch.setenv("BATCHWAY_SECRET_KEY", "")
 
-    assert [64] == [len(key) for key in load().secret_keys()]
+    assert [64] == [len(key) for key in load_settings().get_secret_keys()]
     with pytest.raises(SettingsError, match="BATCHWAY_SECRET_KEY is missing"):
-        load(database_url=POSTGRESQL).secret_keys()
+        load_settings(database_url=POSTGRESQL).get_secret_keys()
 
 
 def test_postgresql_needs_a_secret_key() -> None:
     """Processes on several folders must sign with the same key."""
     with pytest.raises(SettingsError, match="BATCHWAY_SECRET_KEY is missing"):
-        load(database_url=POSTGRESQL).secret_keys()
+        load_settings(database_url=POSTGRESQL).get_secret_keys()
 
 
 def test_the_command_that_an_error_gives_makes_a_good_key() -> None:
     """What is printed to be typed works when it is typed."""
     with pytest.raises(SettingsError) as raised:
-        load(database_url=POSTGRESQL).secret_keys()
+        load_settings(database_url=POSTGRESQL).get_secret_keys()
     code = str(raised.value).partition("python3 -c '")[2].removesuffix("'")
     printed: list[str] = []
     exec(code, {"print": printed.append})  # noqa: S102 - our own text
 
-    assert (printed[0].encode(),) == load(secret_key=printed[0]).secret_keys()
+    assert (printed[0].encode(),) == load_settings(secret_key=printed[0]).get_secret_keys()
 
 
 def test_the_data_folder_is_made_for_its_owner_only() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from batchway.kit.clock import DAY, SECOND
 from batchway.limits import Limits
-from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, DeliveryState
 
 NOON = 1_795_435_200 * SECOND
 FAILING_MAX = Limits.webhook_failing_days_max * DAY
@@ -30,7 +30,7 @@ DELIVERY = Delivery(
     public_id="msg_1",
     batch_webhook_id=1,
     batch_id=1,
-    state=State.PENDING,
+    state=DeliveryState.PENDING,
     fired_at=NOON,
     attempt_count=0,
     attempts_before=0,

@@ -20,7 +20,7 @@ from batchway.cli.options import (
 from batchway.cli.terminal import print_note, print_page, print_table, print_text, printable
 from batchway.cli.webhook_calls import enabling_advice, webhook_path
 from batchway.kit.clock import SECOND, Clock, Microseconds, format_iso, parse_iso, system_clock
-from batchway.model.webhook import State
+from batchway.model.webhook import DeliveryState
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
     AttemptBody,
     DeliveryBody,
@@ -54,7 +54,7 @@ DeliveryArgument = Annotated[
     ),
 ]
 StateOption = Annotated[
-    State | None,
+    DeliveryState | None,
     typer.Option(
         envvar="BATCHWAY_DELIVERY_STATE",
         metavar="STATE",

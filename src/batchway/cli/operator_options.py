@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from batchway import settings as settings_module
 from batchway.kit.logs import configure
-from batchway.settings import Settings
+from batchway.settings import Settings, load_settings
 
 _PRIVATE_UMASK = 0o077
 
@@ -32,6 +31,6 @@ def start_process(**given: Any) -> Settings:  # noqa: ANN401 - whatever the comm
     else configures the logs.
     """
     os.umask(_PRIVATE_UMASK)
-    settings = settings_module.load(**given)
+    settings = load_settings(**given)
     configure(settings.log_level)
     return settings

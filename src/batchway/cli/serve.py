@@ -81,7 +81,7 @@ def serve_command(
         public_url=public_url,
         log_level=log_level,
     )
-    settings.secret_keys()
+    settings.get_secret_keys()
     _check_public_url(settings)
     data_folder = _lock_data_folder(settings)
     listener = _listen(settings)
@@ -150,7 +150,7 @@ def _prepare(settings: Settings) -> None:
         migrate_database(settings)
     check_database(settings)
     prepare_installation(settings)
-    database = Database(settings.database)
+    database = Database(settings.database_in_use)
     if settings.is_embedded:
         # The lock proves that our children are dead. Other workers renew their own leases.
         with database.write() as connection:
@@ -176,7 +176,7 @@ def _plan_children(settings: Settings, forks: Forks, listener: socket.socket) ->
 
 
 def _end_lease(settings: Settings, name: str) -> None:
-    database = Database(settings.database)
+    database = Database(settings.database_in_use)
     try:
         with database.write() as connection:
             leases.release(connection, name)

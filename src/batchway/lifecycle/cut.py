@@ -7,8 +7,8 @@ from itertools import count
 
 from batchway import limits
 from batchway.lifecycle.parts import Parts
-from batchway.model.batch import FIRST_CHUNK, Batch, Chunk, Piece, Status, cut
-from batchway.model.operation import Operation, count_characters, unpack
+from batchway.model.batch import FIRST_CHUNK, Batch, Chunk, Piece, Status, cut_pieces
+from batchway.model.operation import Operation, count_characters, unpack_operations
 from batchway.model.positions import Positions
 from batchway.store import batches, inputs
 
@@ -25,7 +25,7 @@ def cut_batch(parts: Parts, batch_id: int) -> Sequence[Chunk]:
             return ()
         pieces = inputs.find_pieces(connection, batch)
     if batch.target is not None:
-        return list(cut(pieces, batch.target, _chunk_operations_max(parts, batch.target)))
+        return list(cut_pieces(pieces, batch.target, _chunk_operations_max(parts, batch.target)))
     return list(_cut_by_path(parts, _read_operations(parts, batch, pieces)))
 
 
@@ -66,7 +66,7 @@ def _read_operations(
         end = piece.first_position + piece.operation_count
         with parts.database.read() as connection:
             [(first, data)] = inputs.load_pieces(connection, batch, piece.first_position, end)
-        yield from enumerate(unpack(data), first)
+        yield from enumerate(unpack_operations(data), first)
 
 
 def _chunk_operations_max(parts: Parts, target: str) -> int:

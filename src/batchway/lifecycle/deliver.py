@@ -25,7 +25,7 @@ from batchway.lifecycle.delivery_slots import DeliverySlots
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
 from batchway.model.step import Step, StepName
-from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, DeliveryState
 from batchway.observers.base import Event
 from batchway.store import batch_webhooks, batches, deliveries
 
@@ -161,7 +161,7 @@ class Deliver:
 
     def _record_attempt(
         self, due: _DueDelivery, attempt: Attempt, answer: Answered | Unreached
-    ) -> State | None:
+    ) -> DeliveryState | None:
         """Keep the attempt; return the delivery's new state, None if it is no longer pending."""
         with self._parts.database.write() as connection:
             webhook = batch_webhooks.get(
@@ -183,7 +183,7 @@ class Deliver:
             self._parts.observe(Event.DELIVER_BEFORE_COMMIT)
         return state
 
-    def _report_attempt(self, due: _DueDelivery, attempt: Attempt, state: State) -> None:
+    def _report_attempt(self, due: _DueDelivery, attempt: Attempt, state: DeliveryState) -> None:
         self._parts.observe(
             Event.DELIVERY_ATTEMPTED,
             webhook=due.webhook.public_id,
@@ -216,13 +216,13 @@ def _decide_next_state(
     attempt: Attempt,
     answer: Answered | Unreached,
     waits_seconds: Sequence[float],
-) -> tuple[State, float | None]:
+) -> tuple[DeliveryState, float | None]:
     """The delivery's state after an attempt and, if another attempt follows, the wait before it."""
     if attempt.is_success:
-        return State.DELIVERED, None
+        return DeliveryState.DELIVERED, None
     planned = delivery.plan_wait_seconds(waits_seconds)
     if planned is None or attempt.status_code == _GONE:
-        return State.EXHAUSTED, None
+        return DeliveryState.EXHAUSTED, None
     headers = answer.headers if isinstance(answer, Answered) else {}
     wait_seconds = clamp_retry_after(
         headers.get("retry-after"),
@@ -230,7 +230,7 @@ def _decide_next_state(
         limits.retry_after_seconds_max,
         attempt.attempted_at / SECOND,
     )
-    return State.PENDING, wait_seconds
+    return DeliveryState.PENDING, wait_seconds
 
 
 def _update_webhook(

@@ -22,7 +22,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Piece, Status
-from batchway.model.operation import Operation, count_characters, pack
+from batchway.model.operation import Operation, count_characters, pack_operations
 from batchway.observers.base import Event
 from batchway.store import accounts, admission, batches, deliveries, idempotency_keys, inputs
 from batchway.store.idempotency_keys import KeyUse
@@ -100,7 +100,7 @@ class Incoming(AbstractContextManager["Incoming"]):
 
     def _keep(self, operations: Sequence[Operation]) -> None:
         """As one piece, or as two if they are large."""
-        data, byte_count = pack(operations)
+        data, byte_count = pack_operations(operations)
         middle = len(operations) // 2
         if byte_count > limits.piece_bytes_max and middle:
             self._keep(operations[:middle])

@@ -8,7 +8,7 @@ from batchway.contract.request import Caller
 from batchway.formats.base import Entry
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Chunk
-from batchway.model.operation import Operation, operations_at
+from batchway.model.operation import Operation, select_operations
 from batchway.model.positions import Positions
 from batchway.model.result import Result
 from batchway.model.step import StepName
@@ -71,7 +71,7 @@ def load_work(parts: Parts, name: StepName, earlier: Work | None = None) -> Work
         operations = earlier.find_last_operations(positions) if earlier else None
         if operations is None:
             pieces = inputs.load_pieces(connection, batch, positions.first, positions.end)
-            operations = operations_at(pieces, positions)
+            operations = select_operations(pieces, positions)
     caller = Caller(
         account_id=batch.account_id,
         account_name=account.name if account else "",

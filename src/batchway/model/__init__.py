@@ -1,1 +1,1 @@
-"""The nouns: frozen values and pure rules."""
+"""The objects of the domain: immutable values, and rules without side effects."""

@@ -1,4 +1,4 @@
-"""An account: the owner of keys, batches and audiences."""
+"""An account: the owner of API keys, batches, webhooks and lists."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from batchway.kit.clock import Microseconds
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Every query is scoped by its `id`."""
+    """One row of `accounts`. Every query on behalf of a client names its `id`."""
 
     id: int
     name: str
@@ -16,7 +16,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key: never the key itself."""
+    """One row of `api_keys`. The key itself is not stored; `hint` is a few of its characters."""
 
     id: int
     account_id: int
@@ -28,7 +28,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a request comes from."""
+    """The account and the API key that a request was authenticated with."""
 
     account: Account
     api_key_id: int

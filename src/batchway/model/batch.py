@@ -10,7 +10,7 @@ from batchway.model.positions import Positions
 
 
 class Status(StrEnum):
-    """The contract's five, in their order, and ours for a batch that its owner has deleted."""
+    """The five statuses of the contract, in order, and `deleted`, which clients never see."""
 
     PENDING = "pending"
     PREPROCESSING = "preprocessing"
@@ -21,11 +21,11 @@ class Status(StrEnum):
 
 
 FIRST_CHUNK = 0  # the number of a batch's first chunk
-BUILTIN_TARGET = "audience"  # the name under which batches note the built-in target
+BUILTIN_TARGET = "audience"  # the stored name of the built-in target
 
 
 class ChunkState(StrEnum):
-    """A chunk is done when each of its operations has its result or is in another chunk."""
+    """A chunk is done when each of its operations has a result or was moved to another chunk."""
 
     WAITING = "waiting"
     DONE = "done"
@@ -35,12 +35,12 @@ class ChunkState(StrEnum):
 class Batch:
     """One row of `batches`.
 
-    `operation_count` is what was submitted; `total_operations` grows by the pages that are found.
-    `chunks_left` counts the chunks that are not done. A pending batch `is_held` if it was turned
-    away because as many batches of its account run as may. One that `is_cancelling` runs its
-    operations no more, but still ends `finished`. `retry_of` is the batch whose errored operations
-    it runs again. `format_name` names the format of its results, in `formats/`. `target` is the
-    name of the target of all its operations; None if they have several.
+    `operation_count` counts the submitted operations; `total_operations` also counts the further
+    pages of GETs. `chunks_left` counts the chunks that are not done. A pending batch `is_held`
+    while its account runs as many batches as it may. A batch that `is_cancelling` runs no more
+    operations, but still ends `finished`. `retry_of` is the key of the batch whose operations this
+    one repeats. `format_name` names the format of its results, in `formats/`. `target` is the name
+    of the target of all its operations; None if they have several.
     """
 
     id: int
@@ -88,10 +88,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Operations of a batch that one worker executes at once; they all go to one target.
+    """Operations of a batch that one worker executes at once. They all have one target.
 
-    Or the rest of one GET's pages: then `continuation` says, in the target's words, where it goes
-    on, and `next_page` is the number of the page to be answered next.
+    A chunk can also stand for the further pages of one GET. Then `next_page` is the number of the
+    next page, and `continuation`, which only the target can read, is where that page begins.
     """
 
     number: int
@@ -102,33 +102,37 @@ class Chunk:
 
 
 def is_small(operation_count: int, limits: Limits) -> bool:
-    """Whether a batch of that many operations is run in one hop."""
+    """Return whether a batch of that many operations is run by one chain."""
     return operation_count <= limits.small_batch_operations_max
 
 
-def cut(pieces: Iterable[Piece], target: str, operations_max: int) -> Iterator[Chunk]:
-    """Chunks of whole, consecutive pieces for one target, as large as the limits allow.
+def cut_pieces(pieces: Iterable[Piece], target: str, operations_max: int) -> Iterator[Chunk]:
+    """Yield chunks of whole, consecutive pieces for one target, as large as the limits allow.
 
     A piece with more than `operations_max` operations is a chunk by itself.
     """
     number = FIRST_CHUNK
-    held: list[Piece] = []
+    group: list[Piece] = []
     for piece in pieces:
-        if held and not _fits(held, piece, operations_max):
-            yield _chunk(number, held, target)
+        if group and not _is_chunk([*group, piece], operations_max):
+            yield _make_chunk(number, group, target)
             number += 1
-            held = []
-        held.append(piece)
-    if held:
-        yield _chunk(number, held, target)
+            group = []
+        group.append(piece)
+    if group:
+        yield _make_chunk(number, group, target)
 
 
-def _fits(held: list[Piece], piece: Piece, operations_max: int) -> bool:
-    operations = sum(each.operation_count for each in held) + piece.operation_count
-    size = sum(each.byte_count for each in held) + piece.byte_count
-    return operations <= operations_max and size <= chunk_bytes_max
+def _is_chunk(group: list[Piece], operations_max: int) -> bool:
+    """Return whether these pieces are within the limits of one chunk."""
+    size = sum(piece.byte_count for piece in group)
+    return _count_operations(group) <= operations_max and size <= chunk_bytes_max
 
 
-def _chunk(number: int, held: list[Piece], target: str) -> Chunk:
-    count = sum(each.operation_count for each in held)
-    return Chunk(number, Positions.span(held[0].first_position, count), target=target)
+def _make_chunk(number: int, group: list[Piece], target: str) -> Chunk:
+    positions = Positions.span(group[0].first_position, _count_operations(group))
+    return Chunk(number, positions, target=target)
+
+
+def _count_operations(group: list[Piece]) -> int:
+    return sum(piece.operation_count for piece in group)

@@ -11,11 +11,11 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Operation(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """An operation as it is stored: its form is checked, its meaning is not.
+    """An operation as it is stored. Its types were checked; its target checks everything else.
 
-    `params` are the query string, and `body` is JSON text. `mistake` says what is wrong with an
-    operation that was accepted with its batch nevertheless; it becomes the operation's result.
-    `headers` have lower-case names.
+    `params` are the parameters of the query string, and `body` is JSON text. `mistake` describes an
+    error of an operation whose batch was accepted; it becomes the operation's result. `headers`
+    have lower-case names.
 
     Operations are stored as arrays: a new field goes to the end and needs a default, so that
     stored operations can still be read.
@@ -34,19 +34,19 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Operation])
 
 
-def pack(operations: Sequence[Operation]) -> tuple[bytes, int]:
+def pack_operations(operations: Sequence[Operation]) -> tuple[bytes, int]:
     """Compress operations into one piece; return it with its size before compression."""
     raw = _encoder.encode(operations)
     return isal_zlib.compress(raw, 1), len(raw)
 
 
-def unpack(piece: bytes) -> list[Operation]:
+def unpack_operations(piece: bytes) -> list[Operation]:
     """Return the operations of a piece, in order."""
     return _decoder.decode(isal_zlib.decompress(piece))
 
 
 def count_characters(operation: Operation) -> int:
-    """Return about how many characters an operation has: all that a client can make long."""
+    """Return the characters of all parts of an operation whose length a client chooses."""
     count = len(operation.path) + len(operation.body or "") + len(operation.operation_id or "")
     for texts in (operation.params, operation.headers):
         if texts:
@@ -54,14 +54,14 @@ def count_characters(operation: Operation) -> int:
     return count
 
 
-def operations_at(pieces: Iterable[tuple[int, bytes]], positions: Positions) -> list[Operation]:
+def select_operations(pieces: Iterable[tuple[int, bytes]], positions: Positions) -> list[Operation]:
     """Return the operations at these positions.
 
     Each piece comes with the position of its first operation; the pieces are in order.
     """
-    found: list[Operation] = []
+    selected: list[Operation] = []
     for first, data in pieces:
-        operations = unpack(data)
-        for each in positions.clip(first, first + len(operations)).ranges:
-            found += operations[each.start - first : each.stop - first]
-    return found
+        operations = unpack_operations(data)
+        for part in positions.clip(first, first + len(operations)).ranges:
+            selected += operations[part.start - first : part.stop - first]
+    return selected

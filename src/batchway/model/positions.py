@@ -18,12 +18,12 @@ class Positions:
 
     @classmethod
     def span(cls, first: int, count: int) -> Self:
-        """`count` consecutive positions from `first` on."""
+        """Return `count` consecutive positions from `first` on."""
         return cls((range(first, first + count),) if count else ())
 
     @classmethod
     def collect(cls, numbers: Iterable[int]) -> Self:
-        """The set of some numbers, given in any order."""
+        """Return the set of these numbers, given in any order."""
         ordered = sorted(set(numbers))
         if ordered and ordered[-1] - ordered[0] + 1 == len(ordered):
             return cls.span(ordered[0], len(ordered))
@@ -37,7 +37,7 @@ class Positions:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text that `str` gives; raises ValueError for any other text."""
+        """Return the set whose text `str` returns; raises ValueError for any other text."""
         parsed = cls(tuple(map(_parse_range, text.split(",")))) if text else cls()
         gaps = zip(parsed.ranges, parsed.ranges[1:], strict=False)
         if any(before.stop >= after.start for before, after in gaps):
@@ -55,46 +55,46 @@ class Positions:
         return chain.from_iterable(self.ranges)
 
     def __contains__(self, position: int) -> bool:
-        return any(position in each for each in self.ranges)
+        return any(position in part for part in self.ranges)
 
     @property
     def first(self) -> int:
-        """The lowest position; 0 of an empty set."""
+        """The lowest position; 0 if the set is empty."""
         return self.ranges[0].start if self.ranges else 0
 
     @property
     def end(self) -> int:
-        """The number after the highest position; 0 of an empty set."""
+        """The number after the highest position; 0 if the set is empty."""
         return self.ranges[-1].stop if self.ranges else 0
 
     @property
     def is_consecutive(self) -> bool:
-        """Whether there is no gap."""
+        """Whether the set has no gap."""
         return len(self.ranges) <= 1
 
     def split_at(self, count: int) -> tuple[Self, Self]:
-        """The first `count` positions, and the others."""
+        """Return the first `count` positions, and all others."""
         head: list[range] = []
         tail: list[range] = []
-        for each in self.ranges:
-            head.append(each[:count])
-            tail.append(each[count:])
-            count = max(count - len(each), 0)
+        for part in self.ranges:
+            head.append(part[:count])
+            tail.append(part[count:])
+            count = max(count - len(part), 0)
         return self._join(head), self._join(tail)
 
     def clip(self, first: int, end: int) -> Self:
-        """Those from `first` to before `end`."""
+        """Return the positions that are at least `first` and less than `end`."""
         return self._join(
-            range(max(each.start, first), min(each.stop, end)) for each in self.ranges
+            range(max(part.start, first), min(part.stop, end)) for part in self.ranges
         )
 
     def remove(self, others: "Positions") -> Self:
-        """Those that are not among `others`."""
+        """Return the positions that are not in `others`."""
         return self.collect(set(self).difference(others))
 
     @classmethod
     def _join(cls, ranges: Iterable[range]) -> Self:
-        return cls(tuple(each for each in ranges if each))
+        return cls(tuple(part for part in ranges if part))
 
 
 def _parse_range(text: str) -> range:
@@ -106,5 +106,5 @@ def _parse_range(text: str) -> range:
     return parsed
 
 
-def _format_range(each: range) -> str:
-    return str(each.start) if len(each) == 1 else f"{each.start}-{each.stop - 1}"
+def _format_range(part: range) -> str:
+    return str(part.start) if len(part) == 1 else f"{part.start}-{part.stop - 1}"

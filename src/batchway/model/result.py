@@ -1,4 +1,4 @@
-"""A result: the recorded response of one operation, and what stands for a missing response."""
+"""A result: the recorded response of one operation; and what is recorded without a response."""
 
 from enum import StrEnum
 
@@ -12,8 +12,8 @@ _SUCCESS = range(200, 300)
 class Result(msgspec.Struct, frozen=True, gc=False):
     """The response of an operation. `body` is JSON text, never empty.
 
-    If the response is a page and more pages follow, `continuation` says where the next one
-    begins; only the target that made it can read it.
+    If the response is a page and more pages follow, `continuation` is where the next page begins;
+    only the target that returned it can read it.
     """
 
     status_code: int
@@ -21,8 +21,8 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     continuation: str | None = None
 
     @classmethod
-    def of(cls, status_code: int, body: bytes) -> "Result":
-        """Return a result whose body is encoded already."""
+    def from_bytes(cls, status_code: int, body: bytes) -> "Result":
+        """Return a result with this status code and this body, as JSON text."""
         return cls(status_code, RenderedJson(body))
 
     @property
@@ -34,15 +34,14 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 class NoAnswerReason(StrEnum):
     """Why an operation has no response, and whether it may have taken effect."""
 
-    NOT_SENT = "not_sent"  # it never reached the receiver: it had no effect
-    UNKNOWN = "unknown"  # it was sent, but no response came: it may have taken effect
+    NOT_SENT = "not_sent"  # the receiver did not get the operation: it had no effect
+    UNKNOWN = "unknown"  # it was sent, but no response was received: it may have taken effect
 
 
 class NoAnswer(msgspec.Struct, frozen=True, gc=False):
-    """Stands for the result of an operation that got no response.
+    """The result of an operation that got no response, and so has no status code.
 
-    It has no status code, because nobody answered with one. `detail` is a sentence for the owner
-    of the batch.
+    `detail` is a sentence for the owner of the batch.
     """
 
     reason: NoAnswerReason

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of bytes of the archive, to be joined with others as it is.
+    """Consecutive bytes of an archive; segments are joined without a change.
 
-    `data` is raw deflate, ends on a byte with a full flush and holds no final block. `crc32` and
-    `raw_bytes` describe the bytes before compression; `file_count` counts the tar entries.
+    `data` is raw deflate without a final block; it ends with a full flush, at the end of a byte.
+    `crc32` and `raw_bytes` describe the bytes before compression; `file_count` counts the tar
+    entries.
     """
 
     data: bytes

@@ -1,4 +1,4 @@
-"""The steps of a batch, and how one hands over to the next."""
+"""The steps of batches and deliveries, and how a step is handed over to the workers."""
 
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -7,12 +7,12 @@ from sqlalchemy import Connection
 
 
 class Step(StrEnum):
-    """What a worker can be asked to do. The values are part of hand-over ids: never change them."""
+    """What a worker can do. The values are part of hand-over ids: never change them."""
 
     RUN = "run"  # all steps of a small batch, one after the other
     SPLIT = "split"
     EXECUTE = "execute"  # one chunk, named by its number
-    SEND = "send"  # the same, for a chunk whose target sends requests and waits for replies
+    SEND = "send"  # one chunk whose target sends requests and waits for responses
     FINALIZE = "finalize"
     DELIVER = "deliver"  # one attempt of a delivery
 
@@ -41,7 +41,7 @@ class WrittenHandOver(NamedTuple):
 
 
 class HandOver(Protocol):
-    """Asks for a step to be run, in the transaction of the state change it follows from."""
+    """Hands a step over, in the transaction of the state change that it follows from."""
 
     def __call__(
         self,
@@ -52,9 +52,9 @@ class HandOver(Protocol):
         *,
         delay_seconds: float = 0,
     ) -> None:
-        """Release the step if this worker has claimed it, and ask for it to be run by any worker.
+        """Release the step if this worker has claimed it, and let any worker run it.
 
-        Commits, or is rolled back, with the connection's transaction. Does nothing if the step has
-        no work left, or if another living worker has claimed it. `key` is that of the batch, or of
-        the delivery, that the step works on. A delay has a precision of about a second.
+        The hand-over commits, or is rolled back, with the connection's transaction. It does nothing
+        if the step has no work left, or if another living worker has claimed it. `key` is the key
+        of the batch or of the delivery. A delay has a precision of about a second.
         """

@@ -1,4 +1,4 @@
-"""Batch webhooks, the deliveries to them, and when a delivery is tried again."""
+"""Batch webhooks, the deliveries to them, and the attempts of a delivery."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from batchway.kit.clock import DAY, Microseconds
 _SUCCESS = range(200, 300)
 
 
-class State(StrEnum):
-    """Of a delivery. An exhausted one can be sent again."""
+class DeliveryState(StrEnum):
+    """The state of a delivery. An exhausted delivery can be sent again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -19,9 +19,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BatchWebhook:
-    """One row of `batch_webhooks`. The secrets are sealed.
+    """One row of `batch_webhooks`. The secrets are encrypted.
 
-    `failing_since` is when the first attempt failed after the last one that did not.
+    `failing_since` is the time of the first failed attempt after the last successful one.
     """
 
     id: int
@@ -38,11 +38,11 @@ class BatchWebhook:
     created_at: Microseconds
 
     def has_old_secret(self, now: Microseconds) -> bool:
-        """Whether the secret before this one goes on signing."""
+        """Return whether the previous secret still signs, beside the present one."""
         return self.old_secret is not None and (self.old_secret_until or 0) > now
 
     def has_failed_for_days(self, days: int, now: Microseconds) -> bool:
-        """Whether every attempt of the last days has failed."""
+        """Return whether every attempt of the last days has failed."""
         since = self.failing_since
         return since is not None and now - since >= days * DAY
 
@@ -51,7 +51,8 @@ class BatchWebhook:
 class Delivery:
     """One event for one webhook: "this batch is finished", or a test if there is no batch.
 
-    `attempts_before` are those of earlier rounds: sending again begins the schedule anew.
+    `attempts_before` counts the attempts before the delivery was last sent again, which restarts
+    its schedule.
     """
 
     id: int
@@ -59,16 +60,16 @@ class Delivery:
     public_id: str
     batch_webhook_id: int
     batch_id: int | None
-    state: State
+    state: DeliveryState
     fired_at: Microseconds
     attempt_count: int
     attempts_before: int
     next_attempt_at: Microseconds | None
 
     def plan_wait_seconds(self, waits: Sequence[float]) -> float | None:
-        """The wait after the attempt that is due now, if it fails; None if it is the last one.
+        """Return the wait after the attempt that is due now, if it fails; None if it is the last.
 
-        `waits` are those between the attempts of a delivery, in seconds.
+        `waits` are the seconds between the attempts of a delivery.
         """
         made = self.attempt_count - self.attempts_before
         return waits[made] if made < len(waits) else None
@@ -76,9 +77,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP request of a delivery, never changed afterwards.
+    """One HTTP request of a delivery.
 
-    Without `status_code` there was no answer, for the `reason`. `duration` is in microseconds.
+    Without a `status_code` there was no response, and `reason` says why. `answer_start` is the
+    start of the response's body.
     """
 
     delivery_id: int
@@ -91,5 +93,5 @@ class Attempt:
 
     @property
     def is_success(self) -> bool:
-        """Whether the receiver took the event: it answered 2xx. A redirect is a failure."""
+        """Whether the receiver responded with 2xx. A redirect is a failure."""
         return self.status_code in _SUCCESS

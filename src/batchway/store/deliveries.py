@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.kit.ids import new_delivery_id
-from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, DeliveryState
 from batchway.store.database import bind_values, run, sql_in, sql_now
 from batchway.store.hand_overs import EARLY_MAX
 
@@ -84,7 +84,11 @@ def find(connection: Connection, webhook: BatchWebhook, public_id: str) -> Deliv
 
 
 def find_page(
-    connection: Connection, webhook: BatchWebhook, state: State | None, count: int, offset: int
+    connection: Connection,
+    webhook: BatchWebhook,
+    state: DeliveryState | None,
+    count: int,
+    offset: int,
 ) -> tuple[list[Delivery], int]:
     """Return one page of the deliveries to a webhook, newest first, and how many there are."""
     condition = "" if state is None else "AND state = :state"
@@ -179,7 +183,7 @@ def record(
     connection: Connection,
     delivery: Delivery,
     attempt: Attempt,
-    state: State,
+    state: DeliveryState,
     wait_seconds: float | None,
 ) -> bool:
     """Store an attempt and the delivery's new state; return False if another was stored meanwhile.
@@ -328,4 +332,4 @@ def _remove(connection: Connection, condition: str, **values: int) -> None:
 
 def _parse_row(row: Any) -> Delivery:  # noqa: ANN401 - a database row
     values = row._asdict()
-    return Delivery(**values | {"state": State(values["state"])})
+    return Delivery(**values | {"state": DeliveryState(values["state"])})

@@ -23,7 +23,7 @@ from batchway.lifecycle.submit import Incoming, Once, check_room, submit
 from batchway.lifecycle.validate import validate
 from batchway.limits import Limits
 from batchway.model.account import Identity
-from batchway.model.operation import unpack
+from batchway.model.operation import unpack_operations
 from batchway.surfaces.mailchimp.batch_body import batch_body
 from batchway.surfaces.mailchimp.batch_reader import BatchReader
 from batchway.surfaces.mailchimp.batches import TAG
@@ -135,7 +135,7 @@ class BatchIntake:
         for piece, data in incoming.pieces():
             if self.parts.clock() > ends_at:
                 break
-            operations = unpack(data)
+            operations = unpack_operations(data)
             results = validate(self.parts, caller, operations)
             for position, (operation, result) in enumerate(
                 zip(operations, results, strict=True), piece.first_position

@@ -21,7 +21,7 @@ from batchway.kit.clock import format_iso, parse_iso
 from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.step import Step
-from batchway.model.webhook import Attempt, BatchWebhook, Delivery, State
+from batchway.model.webhook import Attempt, BatchWebhook, Delivery, DeliveryState
 from batchway.store import batches, deliveries
 from batchway.surfaces.mailchimp.batch_webhooks import TAG, find_webhook
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
@@ -42,7 +42,9 @@ _MILLISECOND = 1_000
 _LIST = Described(
     "What was sent to a batch webhook, newest first, and how it was answered.",
     query=(
-        Parameter(name="state", description="Only deliveries in this state.", choices=tuple(State)),
+        Parameter(
+            name="state", description="Only deliveries in this state.", choices=tuple(DeliveryState)
+        ),
         *ON_PAGE,
     ),
     reply=DeliveryList,
@@ -170,12 +172,12 @@ class DeliveryCalls:
         return Response(200, body)
 
 
-def _state(text: str) -> State | None:
+def _state(text: str) -> DeliveryState | None:
     if not text:
         return None
-    if text not in set(State):
-        raise invalid_field("state", f"Value should be one of {', '.join(State)}.")
-    return State(text)
+    if text not in set(DeliveryState):
+        raise invalid_field("state", f"Value should be one of {', '.join(DeliveryState)}.")
+    return DeliveryState(text)
 
 
 def _find(connection: Connection, request: Request, webhook: BatchWebhook) -> Delivery:

@@ -45,4 +45,4 @@ def find_problem(refusal: Refusal) -> Refused:
 def render_refusal(refusal: Refusal) -> Result:
     """Return the result of an operation that was not run."""
     problem = find_problem(refusal).problem
-    return Result.of(problem.status, encode(problem))
+    return Result.from_bytes(problem.status, encode(problem))
