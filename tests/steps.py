@@ -15,7 +15,7 @@ def split(parts: Parts, batch_id: int) -> None:
     """Split a batch; all of its chunks are handed over."""
     chain = _ended_chain(parts, StepName(Step.SPLIT, batch_id))
     try:
-        splitting.split(chain)
+        splitting.split_batch(chain)
     finally:
         chain.close()
 
@@ -26,7 +26,7 @@ def execute(parts: Parts, batch_id: int, number: int) -> None:
     try:
         claimed = executing.begin_chunk(chain)
         if claimed is not None:
-            executing.execute(chain, claimed)
+            executing.execute_chunk(chain, claimed)
     finally:
         chain.close()
 
@@ -56,7 +56,7 @@ def finalize(parts: Parts, batch_id: int) -> None:
     try:
         claimed = finalizing.begin_finalize(chain)
         if claimed is not None:
-            finalizing.finalize(chain, claimed)
+            finalizing.finalize_batch(chain, claimed)
     finally:
         chain.close()
 

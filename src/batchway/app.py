@@ -29,10 +29,10 @@ from batchway.kit.egress import Egress
 from batchway.kit.ids import new_process_name
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
-from batchway.lifecycle.deliver import Deliver
+from batchway.lifecycle.deliver import DeliverStep
 from batchway.lifecycle.idle_claims import release_idle_claims
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.steps import batch_steps
+from batchway.lifecycle.steps import make_batch_steps
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import BUILTIN_TARGET
 from batchway.model.step import Step
@@ -113,8 +113,8 @@ class App:
     def _steps(self) -> dict[Step, RunSteps]:
         parts = self.parts
         events = MailchimpEvents(self._result_links(), self.settings.base_url)
-        deliver = Deliver(parts, self._egress(), self._sealer(), events)
-        return {**batch_steps(parts), Step.DELIVER: deliver.run}
+        deliver = DeliverStep(parts, self._egress(), self._sealer(), events)
+        return {**make_batch_steps(parts), Step.DELIVER: deliver.run}
 
     def _join_installation(self) -> None:
         join_installation(self.database, self.parts.archive, self.settings.get_secret_keys())

@@ -11,7 +11,7 @@ import pytest
 
 from batchway.errors import Refusal
 from batchway.kit.clock import SECOND
-from batchway.lifecycle.submit import Incoming, Once, submit
+from batchway.lifecycle.submit import IdempotentRequest, IncomingBatch, submit_batch
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
 from tests.contract.in_process import Client
@@ -341,9 +341,11 @@ def test_unknown_encodings(api: Api, encoding: str) -> None:
 
 
 def _submitted_once(hand: ByHand, body_hash: bytes = b"body") -> Batch:
-    with Incoming.of(hand.parts.targets, hand.parts.limits, read_batch(body(PING))) as incoming:
-        once = Once(b"key", body_hash)
-        return submit(hand.parts, hand.identity, BASE, incoming, once=once)
+    with IncomingBatch.collect(
+        hand.parts.targets, hand.parts.limits, read_batch(body(PING))
+    ) as incoming:
+        idempotency = IdempotentRequest(b"key", body_hash)
+        return submit_batch(hand.parts, hand.identity, BASE, incoming, idempotency=idempotency)
 
 
 def rows_of(hand: ByHand, name: str) -> list[str]:

@@ -15,7 +15,7 @@ from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.submit import Incoming, submit
+from batchway.lifecycle.submit import IncomingBatch, submit_batch
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation as StoredOperation
@@ -93,8 +93,10 @@ class ByHand:
     def submit(self, operations: Sequence[Operation]) -> Batch:
         """A new batch; its first hand-over is written, but nobody runs it."""
         body = json.dumps({"operations": list(operations)}).encode()
-        with Incoming.of(self.parts.targets, self.parts.limits, read_batch(body)) as incoming:
-            return submit(self.parts, self.identity, BASE, incoming)
+        with IncomingBatch.collect(
+            self.parts.targets, self.parts.limits, read_batch(body)
+        ) as incoming:
+            return submit_batch(self.parts, self.identity, BASE, incoming)
 
     def batch(self, batch: Batch) -> Batch | None:
         """The batch as it is now, if its rows are still there."""

@@ -24,7 +24,7 @@ from batchway.kit.clock import SECOND, Microseconds
 from batchway.kit.egress import Egress
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
-from batchway.lifecycle.deliver import Deliver
+from batchway.lifecycle.deliver import DeliverStep
 from batchway.model.batch import Batch
 from batchway.store import accounts
 from batchway.surfaces.mailchimp.route import Route
@@ -47,7 +47,7 @@ class Delivering:
     """One account's webhooks and their deliveries."""
 
     hand: ByHand
-    deliver: Deliver = field(init=False)
+    deliver: DeliverStep = field(init=False)
     _calls: RouteTable[Route] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class Delivering:
         result_links = ResultLinks(
             Signer(keys), parts.archive, parts.clock, parts.limits.result_link_seconds
         )
-        self.deliver = Deliver(parts, egress, sealer, MailchimpEvents(result_links, BASE))
+        self.deliver = DeliverStep(parts, egress, sealer, MailchimpEvents(result_links, BASE))
         self._calls = make_routes(parts, result_links, egress, sealer)
 
     def another_account(self) -> "Delivering":

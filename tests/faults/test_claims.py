@@ -25,7 +25,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import NotRunning, postpone, record_results
 from batchway.lifecycle.running_steps import RunningSteps
 from batchway.lifecycle.steps import run_chain
-from batchway.lifecycle.submit import Incoming, submit
+from batchway.lifecycle.submit import IncomingBatch, submit_batch
 from batchway.lifecycle.sweep import sweep
 from batchway.lifecycle.work import Work, load_work
 from batchway.limits import Limits
@@ -382,8 +382,8 @@ def reason(hand: ByHand, batch: Batch) -> str | None:
 def submit_to(parts: Parts, hand: ByHand) -> Batch:
     """A small batch with these parts."""
     pings = [Operation("GET", "/ping", {}, None, str(n)) for n in range(SMALL)]
-    with Incoming.of(parts.targets, parts.limits, pings) as some:
-        return submit(parts, hand.identity, BASE, some)
+    with IncomingBatch.collect(parts.targets, parts.limits, pings) as some:
+        return submit_batch(parts, hand.identity, BASE, some)
 
 
 def claim_first_chunk(parts: Parts, batch: Batch) -> StepName:

@@ -10,7 +10,7 @@ import pytest
 from batchway import limits
 from batchway.kit.clock import SECOND, format_iso
 from batchway.kit.egress import LATE, NOT_HTTP, UNREACHABLE
-from batchway.lifecycle.announce import announce
+from batchway.lifecycle.announce import announce_batch
 from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.sweep import sweep
@@ -252,7 +252,7 @@ def test_an_announcement_twice(account: Delivering, receiver: Receiver) -> None:
 
     def again() -> None:
         with parts.database.write() as connection:
-            announce(parts, connection, batch, parts.clock())
+            announce_batch(parts, connection, batch, parts.clock())
 
     account.hand.idle(again)
     assert 1 == len(account.pending())
@@ -307,7 +307,7 @@ def test_a_webhook_goes_while_a_batch_finishes(
     request = ("PATCH", path, {"enabled": False}) if change == "disable" else ("DELETE", path)
     with ThreadPoolExecutor(1) as threads:
         with parts.database.write() as connection:
-            announce(parts, connection, batch, parts.clock())
+            announce_batch(parts, connection, batch, parts.clock())
             changing = threads.submit(account.call, *request)
             assert not wait([changing], timeout=0.5).done  # until this one commits
         status, _ = changing.result()

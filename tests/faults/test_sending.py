@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from batchway.kit.clock import SECOND
-from batchway.lifecycle.admit import first_step
+from batchway.lifecycle.admit import choose_first_step
 from batchway.lifecycle.cancel import cancel_batch
-from batchway.lifecycle.chain import chunk_step
+from batchway.lifecycle.chain import choose_chunk_step
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch
@@ -267,7 +267,7 @@ def run_all(hand: ByHand, batch: Batch) -> None:
     if found is None:
         return
     if found.status in ("pending", "preprocessing"):
-        run_steps(hand.parts, first_step(hand.parts, found.operation_count), batch.id)
+        run_steps(hand.parts, choose_first_step(hand.parts, found.operation_count), batch.id)
     for name in _waiting_steps(hand.parts, batch):
         run_steps(hand.parts, *name)
 
@@ -286,7 +286,9 @@ def finish(hand: ByHand, batch: Batch) -> None:
 def _waiting_steps(parts: Parts, batch: Batch) -> Sequence[tuple[Step, int, int]]:
     with parts.database.read() as connection:
         waiting = chunks.find_waiting(connection, batch)
-    return [chunk_step(parts.targets, batch.id, each.number, each.target) for each in waiting]
+    return [
+        choose_chunk_step(parts.targets, batch.id, each.number, each.target) for each in waiting
+    ]
 
 
 def cancel(hand: ByHand, batch: Batch) -> None:

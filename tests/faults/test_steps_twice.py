@@ -11,7 +11,7 @@ from batchway.archives.disk import DiskArchive
 from batchway.installation import join_installation
 from batchway.kit.clock import system_clock
 from batchway.lifecycle.delete import delete_batch
-from batchway.lifecycle.housekeeping import keep_house
+from batchway.lifecycle.housekeeping import do_housekeeping
 from batchway.lifecycle.sweep import sweep
 from batchway.limits import Limits
 from batchway.model.batch import Batch
@@ -237,7 +237,7 @@ def test_an_archive_without_a_batch_is_dropped(hand: ByHand) -> None:
 
     join_installation(hand.parts.database, hand.parts.archive, [b"key"])
 
-    hand.twice(lambda: keep_house(hand.parts))
+    hand.twice(lambda: do_housekeeping(hand.parts))
 
     assert [batch.public_id] == list(hand.parts.archive.keys())
 

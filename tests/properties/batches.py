@@ -27,8 +27,8 @@ from batchway.kit.clock import SECOND
 from batchway.kit.egress import LATE, Answered, Egress, Unreached
 from batchway.kit.sealing import Sealer
 from batchway.kit.signing import Signer
-from batchway.lifecycle.deliver import Deliver
-from batchway.lifecycle.submit import Incoming, Once, submit
+from batchway.lifecycle.deliver import DeliverStep
+from batchway.lifecycle.submit import IdempotentRequest, IncomingBatch, submit_batch
 from batchway.lifecycle.sweep import sweep
 from batchway.limits import Limits
 from batchway.model.account import Identity
@@ -162,7 +162,7 @@ class Bench:
             self.clock,
             Limits.result_link_seconds,
         )
-        self.deliver = Deliver(self.parts, self.outside, sealer, MailchimpEvents(links, BASE))
+        self.deliver = DeliverStep(self.parts, self.outside, sealer, MailchimpEvents(links, BASE))
         self._webhook_calls = BatchWebhookCalls(
             self.parts, UrlChecks(self.parts, self.outside), sealer
         )
@@ -238,12 +238,12 @@ class Bench:
             case _:
                 return [{"method": "GET", "path": "/nowhere"}]
 
-    def submit(self, given: list[Operation], once: Once | None) -> Batch:
+    def submit(self, given: list[Operation], idempotency: IdempotentRequest | None) -> Batch:
         """A new batch; its first hand-over is written."""
         body = json.dumps({"operations": given}).encode()
         operations = read_batch(body) if given else []
-        with Incoming.of(self.parts.targets, self.parts.limits, operations) as incoming:
-            return submit(self.parts, self.identity, BASE, incoming, once=once)
+        with IncomingBatch.collect(self.parts.targets, self.parts.limits, operations) as incoming:
+            return submit_batch(self.parts, self.identity, BASE, incoming, idempotency=idempotency)
 
     def newest(self) -> Batch:
         """The batch that was accepted last."""

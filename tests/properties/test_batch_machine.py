@@ -25,8 +25,8 @@ from batchway.errors import Refusal
 from batchway.kit.clock import DAY, SECOND
 from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
-from batchway.lifecycle.retry import retry
-from batchway.lifecycle.submit import Once
+from batchway.lifecycle.retry import retry_batch
+from batchway.lifecycle.submit import IdempotentRequest
 from batchway.limits import Limits
 from batchway.model.batch import Status
 from batchway.model.step import Step
@@ -120,7 +120,7 @@ class BatchMachine(RuleBasedStateMachine):
         expected = self._expected(operations, key)
         with self.bench.ambush.lay(point, die):
             try:
-                batch = bench.submit(operations, Once(key, body) if key else None)
+                batch = bench.submit(operations, IdempotentRequest(key, body) if key else None)
             except Refusal as refusal:
                 assert expected == find_problem(refusal).problem.status  # noqa: PT017 - one of the outcomes
                 return
@@ -181,7 +181,7 @@ class BatchMachine(RuleBasedStateMachine):
         known = _one_of(finished, number)
         positions = {each[0] for each in known.results if wanted.wants_status(each[2])}
         try:
-            batch = retry(bench.parts, bench.identity, BASE, known.seen[0], wanted)
+            batch = retry_batch(bench.parts, bench.identity, BASE, known.seen[0], wanted)
         except Refusal as refusal:
             expected = self._expected([], None) or 400
             assert expected == find_problem(refusal).problem.status  # noqa: PT017 - one of the outcomes

@@ -23,8 +23,8 @@ from batchway.contract.response import EMPTY_OBJECT, encode_body
 from batchway.errors import Stale
 from batchway.kit import ids
 from batchway.kit.clock import SECOND, Microseconds
-from batchway.lifecycle.screen import screen
-from batchway.lifecycle.submit import Incoming, submit
+from batchway.lifecycle.screen import screen_operations
+from batchway.lifecycle.submit import IncomingBatch, submit_batch
 from batchway.model.account import Identity
 from batchway.model.operation import Operation
 from batchway.model.result import Result
@@ -168,8 +168,8 @@ class World:
         """As one batch, from its request to its archive."""
         parts = self.place.app.parts
         self.place.clock.now = now
-        with Incoming.of(parts.targets, parts.limits, self.operations(calls)) as incoming:
-            batch = submit(parts, self.identity, BASE, incoming)
+        with IncomingBatch.collect(parts.targets, parts.limits, self.operations(calls)) as incoming:
+            batch = submit_batch(parts, self.identity, BASE, incoming)
         run_steps(parts, Step.SPLIT, batch.id)
         with (
             parts.archive.open(batch.public_id) as file,
@@ -198,7 +198,8 @@ class World:
         If it is crowded, others have disturbed it; `meet` is called when all but the write is done.
         """
         target = BuiltinTarget(self.database, AudienceSettings())
-        screened, caller = screen(self.operations(calls), render_refusal), self.caller(now)
+        screened = screen_operations(self.operations(calls), render_refusal)
+        caller = self.caller(now)
         results: list[Result] = []
         while left := screened.admitted[len(results) :]:
             try:

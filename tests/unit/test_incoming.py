@@ -3,7 +3,7 @@
 import pytest
 
 from batchway import limits
-from batchway.lifecycle.submit import Incoming
+from batchway.lifecycle.submit import IncomingBatch
 from batchway.limits import Limits
 from batchway.model.operation import Operation, unpack_operations
 from batchway.targets.table import ROOT, Mount, TargetTable
@@ -32,9 +32,9 @@ def ping(
 )
 def test_pieces_are_bounded(operation: Operation) -> None:
     """Whatever makes operations large, a piece holds no more than it may, all are kept."""
-    with Incoming.of(NO_TARGETS, Limits(), [operation] * 10) as incoming:
+    with IncomingBatch.collect(NO_TARGETS, Limits(), [operation] * 10) as incoming:
         incoming.finish()
-        pieces = list(incoming.pieces())
+        pieces = list(incoming.read_pieces())
 
     assert [operation] * 10 == [each for _, data in pieces for each in unpack_operations(data)]
     assert len(pieces) >= 3
@@ -46,9 +46,9 @@ def test_large_operations_make_more_pieces() -> None:
     large = [ping(body=LARGE[: 3 * limits.piece_bytes_max // Limits.piece_operations_max])]
     operations = large * Limits.piece_operations_max
 
-    with Incoming.of(NO_TARGETS, Limits(), operations) as incoming:
+    with IncomingBatch.collect(NO_TARGETS, Limits(), operations) as incoming:
         incoming.finish()
-        pieces = list(incoming.pieces())
+        pieces = list(incoming.read_pieces())
 
     assert operations == [each for _, data in pieces for each in unpack_operations(data)]
     assert [0, 250, 500, 750] == [piece.first_position for piece, _ in pieces]
@@ -60,8 +60,8 @@ def test_small_operations_fill_a_piece() -> None:
     most = Limits.piece_operations_max
 
     operations = [ping({"a": "b"}, "{}", "mine")] * (2 * most + 1)
-    with Incoming.of(NO_TARGETS, Limits(), operations) as incoming:
+    with IncomingBatch.collect(NO_TARGETS, Limits(), operations) as incoming:
         incoming.finish()
-        counts = [piece.operation_count for piece, _ in incoming.pieces()]
+        counts = [piece.operation_count for piece, _ in incoming.read_pieces()]
 
     assert [most, most, 1] == counts

@@ -4,7 +4,7 @@ import pytest
 
 from batchway import limits
 from batchway.errors import Refusal, RefusalKind
-from batchway.lifecycle.screen import screen
+from batchway.lifecycle.screen import screen_operations
 from batchway.model.operation import Operation
 from batchway.model.result import Result
 from batchway.surfaces.mailchimp.refusals import render_refusal
@@ -68,7 +68,7 @@ def test_refused_operations_keep_their_places() -> None:
     """Their results stand between those of the others, as far as the target answered."""
     good, bad = make_operation(), make_operation("/batches")
     ok = Result.from_bytes(200, b"{}")
-    screened = screen([bad, good, bad, good, good], render_refusal)
+    screened = screen_operations([bad, good, bad, good, good], render_refusal)
 
     assert [good] * 3 == list(screened.admitted)
     assert [400, 200, 400, 200, 200] == _status_codes(screened.merge([ok] * 3))

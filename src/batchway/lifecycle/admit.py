@@ -1,4 +1,4 @@
-"""Admit: when a batch of an account ends, the oldest one that was held may begin."""
+"""Admit: when a batch of an account ends, the oldest held batch of the account may begin."""
 
 from sqlalchemy import Connection
 
@@ -8,16 +8,16 @@ from batchway.model.step import Step
 from batchway.store import admission
 
 
-def first_step(parts: Parts, operation_count: int) -> Step:
-    """What a pending batch of that many operations waits for."""
+def choose_first_step(parts: Parts, operation_count: int) -> Step:
+    """Return the first step of a batch with that many operations."""
     return Step.RUN if is_small(operation_count, parts.limits) else Step.SPLIT
 
 
 def admit_next(parts: Parts, connection: Connection, account_id: int) -> None:
-    """Hand the oldest held batch over, in the transaction that ends another one.
+    """Hand the oldest held batch of an account over, in the transaction that ends another batch.
 
-    The caller has locked the account before it touched any batch: everyone locks in this order.
+    The caller must have locked the account before any batch: all transactions lock in this order.
     """
-    waiting = admission.release_oldest(connection, account_id)
-    if waiting is not None:
-        parts.hand_over(connection, first_step(parts, waiting.operation_count), waiting.id)
+    held = admission.release_oldest(connection, account_id)
+    if held is not None:
+        parts.hand_over(connection, choose_first_step(parts, held.operation_count), held.id)

@@ -1,4 +1,4 @@
-"""Announce: one event for each enabled webhook, in the transaction that finishes a batch."""
+"""Announce: create a delivery for each enabled webhook when a batch finishes."""
 
 from sqlalchemy import Connection
 
@@ -9,8 +9,11 @@ from batchway.model.step import Step
 from batchway.store import batch_webhooks, deliveries
 
 
-def announce(parts: Parts, connection: Connection, batch: Batch, now: Microseconds) -> None:
-    """Hand a delivery over for each webhook that wants to hear of the batch. Once only."""
+def announce_batch(parts: Parts, connection: Connection, batch: Batch, now: Microseconds) -> None:
+    """Create and hand over the deliveries, in the transaction that finishes the batch.
+
+    A webhook gets one delivery for a batch, even if this is called twice.
+    """
     for webhook in batch_webhooks.find_enabled(connection, batch.account_id):
         delivery = deliveries.insert(connection, webhook, batch.id, now)
         if delivery is not None:

@@ -1,12 +1,12 @@
-"""Cancel: run no more operations of a batch, but keep and compile what is done.
+"""Cancel: run no more operations of a batch, and finish it with the results that it has.
 
-What has not committed is recorded as cancelled, and the batch ends `finished` as any other.
+Operations whose results are not committed are recorded as cancelled.
 """
 
 from sqlalchemy import Connection
 
-from batchway.lifecycle.admit import first_step
-from batchway.lifecycle.chain import chunk_step
+from batchway.lifecycle.admit import choose_first_step
+from batchway.lifecycle.chain import choose_chunk_step
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
 from batchway.store import accounts, batches, chunks
@@ -15,8 +15,7 @@ from batchway.store import accounts, batches, chunks
 def cancel_batch(parts: Parts, account_id: int, public_id: str) -> Batch | None:
     """Cancel a batch and return it; None if the account has no such batch.
 
-    May be called many times. A batch whose results are being compiled, or are there, stays as it
-    is.
+    May be called any number of times. A batch all of whose operations have results stays unchanged.
     """
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
@@ -29,9 +28,9 @@ def cancel_batch(parts: Parts, account_id: int, public_id: str) -> Batch | None:
 
 
 def _hand_over_waiting_steps(parts: Parts, connection: Connection, batch: Batch) -> None:
-    """What waits for a time, or for another batch to end, need not wait any longer."""
-    if batch.status is Status.PENDING:  # it may be held, and then it has no hand-over
-        parts.hand_over(connection, first_step(parts, batch.operation_count), batch.id)
+    """Hand over the steps that wait for a time or for the end of another batch."""
+    if batch.status is Status.PENDING:  # a held batch has no hand-over
+        parts.hand_over(connection, choose_first_step(parts, batch.operation_count), batch.id)
     for chunk in chunks.end_waits(connection, batch):
-        name = chunk_step(parts.targets, batch.id, chunk.number, chunk.target)
+        name = choose_chunk_step(parts.targets, batch.id, chunk.number, chunk.target)
         parts.hand_over(connection, *name)

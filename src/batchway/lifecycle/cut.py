@@ -1,4 +1,4 @@
-"""Cut: into which chunks a batch is split. All operations of a chunk go to one target."""
+"""Cut: decide into which chunks a batch is split. All operations of a chunk have one target."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +14,10 @@ from batchway.store import batches, inputs
 
 
 def cut_batch(parts: Parts, batch_id: int) -> Sequence[Chunk]:
-    """Cut a batch that is to be split into chunks that are not stored yet. Needs no lock.
+    """Return the chunks of a batch that waits to be split. Nothing is locked and nothing is stored.
 
-    Inputs are read only if the batch has several targets: otherwise submit has noted the target,
-    and how many operations each piece holds.
+    Operations are read only if the batch has several targets. Otherwise the target, and how many
+    operations each piece has, were stored when the batch was submitted.
     """
     with parts.database.read() as connection:
         batch = batches.get(connection, batch_id)
@@ -31,7 +31,7 @@ def cut_batch(parts: Parts, batch_id: int) -> Sequence[Chunk]:
 
 @dataclass
 class _Filling:
-    """A chunk to which operations are still added."""
+    """A chunk to which operations are being added."""
 
     positions: list[int] = field(default_factory=list)
     characters: int = 0

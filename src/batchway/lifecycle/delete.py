@@ -1,6 +1,6 @@
-"""Delete: a batch is gone for its owner at once; what it left is removed by the sweep.
+"""Delete: a batch is hidden from its owner at once; the sweep removes its rows and its archive.
 
-Chunks that have committed keep their effect, chunks that have not never will.
+Chunks that have committed keep their effect; other chunks are not executed any more.
 """
 
 from batchway.lifecycle.admit import admit_next
@@ -9,7 +9,7 @@ from batchway.store import accounts, batches
 
 
 def delete_batch(parts: Parts, account_id: int, public_id: str) -> bool:
-    """Delete a batch in any status; False if the account has no such batch."""
+    """Delete a batch in any status; return False if the account has no such batch."""
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
         batch = batches.find(connection, account_id, public_id, parts.get_results_since())

@@ -1,10 +1,10 @@
 """Deliver: one attempt to send an event to a webhook, and the delivery's next state.
 
-1. Read the delivery, its webhook and its batch; send nothing if one of them is gone.
-2. Send the event with a fresh link to the results. No transaction is open meanwhile.
+1. Read the delivery, its webhook and its batch; send nothing if one of them was deleted.
+2. Send the event with a new link to the results, while no transaction is open.
 3. In one transaction: record the attempt, and make the delivery `delivered` or `exhausted`, or
-   hand the next attempt over with a delay. A worker that dies before this commit sends the event
-   again under the same id: delivery is at least once.
+   hand the next attempt over with a delay. If the worker dies before this commit, the event is
+   sent again under the same id: delivery is at least once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,17 +38,17 @@ _WAIT_SECONDS_MIN = 1.0
 
 
 class EventFormat(Protocol):
-    """How the events of batch webhooks are written; the surface that shows batches decides."""
+    """Renders the events of batch webhooks; implemented by the surface that shows batches."""
 
     @property
     def content_type(self) -> str:
-        """The media type of the request's body."""
+        """The media type of an event."""
 
     def render_finished(self, batch: Batch, fired_at: Microseconds) -> bytes:
-        """The event of a finished batch, with a fresh link to its results."""
+        """Return the event of a finished batch, with a new link to its results."""
 
     def render_test(self, fired_at: Microseconds) -> bytes:
-        """A test event: it is about a batch that does not exist."""
+        """Return a test event, about a batch that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class _DueDelivery:
     batch: Batch | None
 
 
-class Deliver:
-    """The step, for one process; slow receivers share few of its slots."""
+class DeliverStep:
+    """Makes the attempts of one process. Safe for many threads."""
 
     def __init__(self, parts: Parts, egress: Egress, sealer: Sealer, events: EventFormat) -> None:
         self._parts = parts
@@ -71,19 +71,19 @@ class Deliver:
         self._slots = DeliverySlots(parts.clock)
 
     def run(self, name: StepName) -> Iterable[StepName]:
-        """The step, as a worker runs it; no other step follows."""
+        """Make one attempt, if one is due; return no names, because no step follows."""
         self(name.key)
         return ()
 
     def __call__(self, delivery_id: int) -> None:
-        """Make one attempt, if one is due. May run twice and die anywhere."""
+        """Make one attempt, if one is due. It may run twice, and may be killed at any line."""
         due = self._find_due(delivery_id)
         if due is None:
             return
-        with self._slots.take(due.webhook) as away_seconds:
+        with self._slots.take(due.webhook) as wait_seconds:
             now = self._parts.clock()
-            if away_seconds:
-                self._postpone(due, away_seconds)
+            if wait_seconds:
+                self._postpone(due, wait_seconds)
                 return
             self._parts.observe(Event.DELIVER_BEFORE_SEND)
             answer = self._send(due, now)
@@ -98,23 +98,23 @@ class Deliver:
         with self._parts.database.read() as connection:
             delivery = deliveries.get_due(connection, delivery_id)
             if delivery is None:
-                return None  # it is over, or another hand-over runs it when it is due
+                return None  # it has ended, or it is due later and has another hand-over for then
             webhook = batch_webhooks.get(connection, delivery.account_id, delivery.batch_webhook_id)
             batch = delivery.batch_id and batches.get(connection, delivery.batch_id)
         is_batch_gone = delivery.batch_id and (not batch or batch.status is Status.DELETED)
         if webhook is None or is_batch_gone:
-            return None  # deleted, and the delivery with it
+            return None  # the delivery was deleted, too
         return _DueDelivery(delivery, webhook, batch or None)
 
-    def _postpone(self, due: _DueDelivery, away_seconds: float) -> None:
-        """Come back after the time that all deliveries which are due to the webhook may take."""
+    def _postpone(self, due: _DueDelivery, wait_seconds: float) -> None:
+        """Postpone the attempt by `wait_seconds` for each delivery that is due to the webhook."""
         with self._parts.database.write() as connection:
             due_count = deliveries.count_due(connection, due.webhook)
-            seconds = min(due_count * away_seconds, limits.webhook_wait_seconds_max)
-            wait_seconds = add_jitter(max(seconds, _WAIT_SECONDS_MIN), limits.delivery_jitter)
-            if deliveries.postpone(connection, due.delivery, wait_seconds):
+            seconds = min(due_count * wait_seconds, limits.webhook_wait_seconds_max)
+            delay_seconds = add_jitter(max(seconds, _WAIT_SECONDS_MIN), limits.delivery_jitter)
+            if deliveries.postpone(connection, due.delivery, delay_seconds):
                 self._parts.hand_over(
-                    connection, Step.DELIVER, due.delivery.id, delay_seconds=wait_seconds
+                    connection, Step.DELIVER, due.delivery.id, delay_seconds=delay_seconds
                 )
 
     def _send(self, due: _DueDelivery, now: Microseconds) -> Answered | Unreached:
@@ -150,19 +150,19 @@ class Deliver:
         return headers
 
     def _open_secrets(self, webhook: BatchWebhook, now: Microseconds) -> list[str]:
-        """The signing secrets, newest first; none if signing is disabled for the webhook."""
+        """Return the signing secrets, newest first; none if signing is disabled for the webhook."""
         if not webhook.signing_enabled or webhook.secret is None:
             return []
         secrets = [self._sealer.open(webhook.secret, SECRET_PURPOSE)]
         if webhook.old_secret is not None and webhook.has_old_secret(now):
-            with suppress(Unsealable):  # without the key of the old secret, only the new one signs
+            with suppress(Unsealable):  # if the old secret cannot be decrypted, only the new signs
                 secrets.append(self._sealer.open(webhook.old_secret, SECRET_PURPOSE))
         return secrets
 
     def _record_attempt(
         self, due: _DueDelivery, attempt: Attempt, answer: Answered | Unreached
     ) -> DeliveryState | None:
-        """Keep the attempt; return the delivery's new state, None if it is no longer pending."""
+        """Record the attempt; return the delivery's new state, None if it is no longer pending."""
         with self._parts.database.write() as connection:
             webhook = batch_webhooks.get(
                 connection, due.webhook.account_id, due.webhook.id, locked=True
@@ -177,7 +177,7 @@ class Deliver:
                 self._parts.hand_over(
                     connection, Step.DELIVER, due.delivery.id, delay_seconds=wait_seconds
                 )
-            if webhook.url == due.webhook.url:  # the attempt says nothing about a new URL
+            if webhook.url == due.webhook.url:  # otherwise the attempt was made with an old URL
                 days_max = self._parts.limits.webhook_failing_days_max
                 _update_webhook(connection, webhook, due.delivery, attempt, days_max)
             self._parts.observe(Event.DELIVER_BEFORE_COMMIT)
@@ -217,7 +217,7 @@ def _decide_next_state(
     answer: Answered | Unreached,
     waits_seconds: Sequence[float],
 ) -> tuple[DeliveryState, float | None]:
-    """The delivery's state after an attempt and, if another attempt follows, the wait before it."""
+    """Return the delivery's state after an attempt, and the wait if another attempt follows."""
     if attempt.is_success:
         return DeliveryState.DELIVERED, None
     planned = delivery.plan_wait_seconds(waits_seconds)
@@ -240,7 +240,7 @@ def _update_webhook(
     attempt: Attempt,
     failing_days_max: int,
 ) -> None:
-    """Note on the webhook, whose row is locked, whether it fails; disable it if it must be."""
+    """Store whether the webhook, whose row is locked, fails; disable it if it failed too long."""
     if attempt.is_success:
         if webhook.failing_since is not None:
             batch_webhooks.save(connection, replace(webhook, failing_since=None))
@@ -260,8 +260,8 @@ def _find_reason_to_disable(
 ) -> str | None:
     if attempt.status_code == _GONE:
         return "It answered 410 Gone."
-    tried = attempt.number - delivery.attempts_before
-    if tried < limits.webhook_failing_attempts_min:
+    attempt_count = attempt.number - delivery.attempts_before
+    if attempt_count < limits.webhook_failing_attempts_min:
         return None
     if webhook.has_failed_for_days(failing_days_max, attempt.attempted_at):
         return f"Every attempt has failed since {format_iso(webhook.failing_since)}."

@@ -1,6 +1,6 @@
-"""Delivery slots: how many attempts of one process may be under way at the same time.
+"""Delivery slots: how many attempts one process makes at the same time.
 
-Webhooks that fail or hang share few slots, so that they cannot delay the events of the others.
+Slow webhooks, which fail or hang, share few slots, so that they cannot delay other deliveries.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ class _RunningAttempt:
     began_at: Microseconds
 
     def is_slow(self, now: Microseconds) -> bool:
-        """Whether its webhook is failing, or the attempt has taken long already."""
+        """Return whether its webhook is failing, or the attempt has taken long already."""
         seconds = (now - self.began_at) / SECOND
         return self.webhook.failing_since is not None or seconds >= limits.slow_attempt_seconds
 
@@ -40,16 +40,17 @@ class DeliverySlots:
 
     @contextmanager
     def take(self, webhook: BatchWebhook) -> Iterator[float]:
-        """Take a slot until the end of the block, and yield 0; or yield how long to stay away.
+        """Take a slot until the end of the block and yield 0, or yield how long to wait for one.
 
-        The seconds are for each delivery that is due. They grow with the age of the running
-        attempts, so that deliveries to a receiver that hangs come back less and less often.
+        The caller multiplies these seconds by the number of deliveries that are due. They grow with
+        the age of the running attempts, so that deliveries to a receiver that hangs are tried less
+        and less often.
         """
         with self._changed:
             attempt = self._begin_attempt(webhook)
-            away_seconds = 0.0 if attempt else self._compute_away_seconds(webhook)
+            wait_seconds = 0.0 if attempt else self._compute_wait_seconds(webhook)
         try:
-            yield away_seconds
+            yield wait_seconds
         finally:
             if attempt:
                 with self._changed:
@@ -79,29 +80,31 @@ class DeliverySlots:
         slow_count = len(self._find_slow_attempts(webhook))
         return not count and slow_count < limits.slow_attempts_at_once_max
 
-    def _compute_away_seconds(self, webhook: BatchWebhook) -> float:
+    def _compute_wait_seconds(self, webhook: BatchWebhook) -> float:
         is_slow = self._is_slow(webhook)
-        ahead = self._find_webhook_attempts(webhook)
-        if not ahead and is_slow:
-            ahead = self._find_slow_attempts(webhook)
+        running = self._find_webhook_attempts(webhook)
+        if not running and is_slow:
+            running = self._find_slow_attempts(webhook)
         now = self._clock()
-        oldest_seconds = (now - min((each.began_at for each in ahead), default=now)) / SECOND
+        began_at = min((attempt.began_at for attempt in running), default=now)
+        oldest_seconds = (now - began_at) / SECOND
         slot_count = 1 if is_slow else limits.webhook_attempts_at_once_max
         return max(oldest_seconds, limits.delivery_poll_seconds) / slot_count
 
     def _is_slow(self, webhook: BatchWebhook) -> bool:
         now = self._clock()
         return webhook.failing_since is not None or any(
-            each.is_slow(now) for each in self._find_webhook_attempts(webhook)
+            attempt.is_slow(now) for attempt in self._find_webhook_attempts(webhook)
         )
 
     def _find_slow_attempts(self, webhook: BatchWebhook) -> list[_RunningAttempt]:
         now = self._clock()
-        return [each for each in self._find_account_attempts(webhook) if each.is_slow(now)]
+        attempts = self._find_account_attempts(webhook)
+        return [attempt for attempt in attempts if attempt.is_slow(now)]
 
     def _find_webhook_attempts(self, webhook: BatchWebhook) -> list[_RunningAttempt]:
-        return [each for each in self._running if each.webhook.id == webhook.id]
+        return [attempt for attempt in self._running if attempt.webhook.id == webhook.id]
 
     def _find_account_attempts(self, webhook: BatchWebhook) -> list[_RunningAttempt]:
         account_id = webhook.account_id
-        return [each for each in self._running if each.webhook.account_id == account_id]
+        return [attempt for attempt in self._running if attempt.webhook.account_id == account_id]

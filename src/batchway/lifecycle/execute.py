@@ -1,14 +1,14 @@
 """Execute one chunk through its target, and record its results.
 
 1. Claim the chunk and count the attempt, so that a chunk that kills its process is noticed.
-2. Work out, render and compress the results: no lock is held.
-3. In one transaction: what the operations do, their results, the counters, "chunk done", and
-   the claim of the step that follows. If what the results rest on has changed since 2, work them
-   out again inside it.
+2. Plan, render and compress the results, without a lock.
+3. In one transaction: write the effects of the operations, their results, the counters and the
+   state of the chunk, and claim the next step. If what the plan is based on has changed since 2,
+   the results are computed in this transaction instead.
 
-A target may answer in part: the chunk keeps the other operations. The further pages of each GET
-that goes on become a chunk of their own (`pages.py`). A target that sends operations elsewhere has
-its results recorded as they arrive (`send.py`).
+A target may answer only the first operations: the chunk keeps the others. The further pages of each
+GET become a separate chunk (`pages.py`). The results of a target that sends operations elsewhere
+are recorded as they arrive (`send.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from sqlalchemy import Connection
 
 from batchway.errors import Refusal, RefusalKind, Stale
 from batchway.lifecycle.chain import Chain
-from batchway.lifecycle.pack import Packed, pack_results
+from batchway.lifecycle.pack import PackedResults, pack_results
 from batchway.lifecycle.pages import end_pages, execute_pages
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import NO_NUMBER, NotRunning, record_results, report_recorded
-from batchway.lifecycle.screen import screen
+from batchway.lifecycle.screen import screen_operations
 from batchway.lifecycle.send import send_operations
 from batchway.lifecycle.work import Work, load_work
 from batchway.model.batch import Chunk
@@ -42,8 +42,8 @@ def begin_chunk(chain: Chain) -> StepName | None:
     return _claim(chain, chain.first)
 
 
-def execute(chain: Chain, name: StepName) -> StepName | None:
-    """Execute a chunk that is claimed, as far as its target answers it at once."""
+def execute_chunk(chain: Chain, name: StepName) -> StepName | None:
+    """Execute a claimed chunk, or the part that its target answers now; return the next step."""
     chain.parts.observe(Event.EXECUTE_AFTER_ATTEMPT)
     work = chain.work = load_work(chain.parts, name, chain.work)
     if work is None:
@@ -53,7 +53,7 @@ def execute(chain: Chain, name: StepName) -> StepName | None:
             return _halve(chain, work)
         return _execute_work(chain, name, work)
     except NotRunning:
-        return _claim(chain, name)  # to be recorded as cancelled, if the batch is still there
+        return _claim(chain, name)  # if the batch was cancelled, the next run records that
 
 
 def _claim(chain: Chain, name: StepName) -> StepName | None:
@@ -65,7 +65,7 @@ def _claim(chain: Chain, name: StepName) -> StepName | None:
 
 
 def _halve(chain: Chain, work: Work) -> StepName | None:
-    """Cut a chunk that never commits in two, until the operation that is at fault stands alone."""
+    """Cut a chunk that never commits in two, until the operation that is at fault is alone."""
     parts, batch, chunk = chain.parts, work.batch, work.chunk
     kept, moved = chunk.positions.split_at(len(chunk.positions) // 2)
     with parts.database.write() as connection:
@@ -99,7 +99,7 @@ def _execute_work(chain: Chain, name: StepName, work: Work) -> StepName | None:
 def _find_refusal(
     parts: Parts, work: Work, target: PlannedTarget | SendingTarget | None
 ) -> Refusal | None:
-    """Why no operation of the chunk is to be run, if so."""
+    """Return why no operation of the chunk must be run; None if they must be run."""
     if work.batch.is_cancelling:
         return Refusal(RefusalKind.CANCELLED)
     if work.is_key_revoked:
@@ -128,9 +128,9 @@ def _record_refusal(chain: Chain, work: Work, refusal: Refusal) -> StepName | No
 
 
 def _execute_planned(chain: Chain, target: PlannedTarget, work: Work) -> StepName | None:
-    screened = screen(work.operations, chain.parts.render_refusal)
+    screened = screen_operations(work.operations, chain.parts.render_refusal)
 
-    def answer_within(connection: Connection) -> Packed:
+    def answer_within(connection: Connection) -> PackedResults:
         results = target.answer_within(connection, work.caller, screened.admitted)
         return _pack(chain, work, screened.merge(results))
 
@@ -140,7 +140,7 @@ def _execute_planned(chain: Chain, target: PlannedTarget, work: Work) -> StepNam
         packed = _pack(chain, work, screened.merge(plan.results))
         plan.prepare()
 
-        def write(connection: Connection) -> Packed:
+        def write(connection: Connection) -> PackedResults:
             plan.write(connection)
             return packed
 
@@ -149,18 +149,20 @@ def _execute_planned(chain: Chain, target: PlannedTarget, work: Work) -> StepNam
         return _record(chain, work, answer_within)
 
 
-def _pack(chain: Chain, work: Work, results: Sequence[Result]) -> Packed:
+def _pack(chain: Chain, work: Work, results: Sequence[Result]) -> PackedResults:
     return pack_results(chain.parts, work.batch, work.place_results(results))
 
 
-def _record(chain: Chain, work: Work, write: Callable[[Connection], Packed]) -> StepName | None:
+def _record(
+    chain: Chain, work: Work, write: Callable[[Connection], PackedResults]
+) -> StepName | None:
     """Write the effects, and record the results that `write` returns, in one transaction."""
     parts = chain.parts
     parts.observe(Event.EXECUTE_BEFORE_TRANSACTION)
     with parts.database.write() as connection:
         packed = write(connection)
         _, remaining = work.chunk.positions.split_at(len(packed.entries))
-        pages = _further_pages(work.chunk, [entry.result for entry in packed.entries])
+        pages = _make_page_chunks(work.chunk, [entry.result for entry in packed.entries])
         recorded = record_results(parts, connection, work, packed, remaining, pages)
         following = chain.follow(connection, work.batch, *recorded)
         parts.observe(Event.EXECUTE_BEFORE_COMMIT)
@@ -169,8 +171,8 @@ def _record(chain: Chain, work: Work, write: Callable[[Connection], Packed]) -> 
     return following
 
 
-def _further_pages(chunk: Chunk, results: Sequence[Result]) -> list[Chunk]:
-    """A chunk for the further pages of each GET that goes on; it has no number yet."""
+def _make_page_chunks(chunk: Chunk, results: Sequence[Result]) -> list[Chunk]:
+    """Return a chunk, without a number yet, for the further pages of each GET that has some."""
     return [
         Chunk(NO_NUMBER, Positions.span(position, 1), result.continuation, 1, chunk.target)
         for position, result in zip(chunk.positions, results, strict=False)

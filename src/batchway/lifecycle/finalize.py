@@ -1,6 +1,6 @@
-"""Finalize: join the segments into the archive, make it durable, then tell that it is there.
+"""Finalize: join the segments into the archive, and when it is durable, finish the batch.
 
-The archive is written under the batch's own key, so that a second run writes the same again.
+The key of the archive is the public id of the batch, so that a second run writes the same archive.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from functools import partial
 from batchway.errors import Stale
 from batchway.kit.clock import compute_seconds
 from batchway.lifecycle.admit import admit_next
-from batchway.lifecycle.announce import announce
+from batchway.lifecycle.announce import announce_batch
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
@@ -23,13 +23,13 @@ Offsets = list[tuple[SegmentKey, int]]
 
 
 def begin_finalize(chain: Chain) -> StepName | None:
-    """Claim a batch all of whose chunks are done."""
+    """Claim a batch whose chunks are all done; return the step, or None."""
     with chain.parts.database.write() as connection:
         return chain.claim_batch(connection, Step.FINALIZE, Status.FINALIZING)
 
 
-def finalize(chain: Chain, name: StepName) -> None:
-    """Compile the results of a batch that is claimed."""
+def finalize_batch(chain: Chain, name: StepName) -> None:
+    """Write the archive of a batch that is claimed, and finish the batch."""
     parts = chain.parts
     with parts.database.read() as connection:
         batch = batches.find_claimed(connection, name.key, Status.FINALIZING, parts.worker)
@@ -41,12 +41,12 @@ def finalize(chain: Chain, name: StepName) -> None:
     if _finish(parts, batch, offsets, archive_bytes):
         _report_finished(parts, batch, archive_bytes)
     else:
-        _drop_if_gone(parts, batch)
+        _delete_orphaned_archive(parts, batch)
     parts.observe(Event.FINALIZE_AFTER_COMMIT)
 
 
 def _write(parts: Parts, batch: Batch, keys: Sequence[SegmentKey]) -> tuple[int, Offsets]:
-    """Write the archive; return its size and the places of its segments. No results, no archive."""
+    """Write the archive, if there are results; return its size and the offsets of its segments."""
     offsets: Offsets = []
     if not keys:
         return 0, offsets
@@ -59,7 +59,7 @@ def _write(parts: Parts, batch: Batch, keys: Sequence[SegmentKey]) -> tuple[int,
 def _note_offsets(
     joined: Iterator[tuple[SegmentKey | None, bytes]], offsets: Offsets
 ) -> Iterator[bytes]:
-    """Pass the archive's bytes on, and note where each segment stands among them."""
+    """Yield the bytes of the archive, and note the offset of each segment."""
     offset = 0
     for key, data in joined:
         if key is not None:
@@ -72,7 +72,7 @@ def _load(parts: Parts, batch: Batch, key: SegmentKey) -> Segment:
     with parts.database.read() as connection:
         data = segments.load_data(connection, batch, key)
     if data is None:
-        raise Stale  # another run has finished meanwhile
+        raise Stale  # another run has finished the batch meanwhile
     return Segment(data, key.crc32, key.raw_bytes, key.file_count)
 
 
@@ -85,7 +85,7 @@ def _finish(parts: Parts, batch: Batch, offsets: Offsets, archive_bytes: int) ->
             return False
         segments.save_offsets(connection, batch, offsets)
         segments.delete_data(connection, batch)
-        announce(parts, connection, batch, now)
+        announce_batch(parts, connection, batch, now)
         admit_next(parts, connection, batch.account_id)
         parts.observe(Event.FINALIZE_BEFORE_COMMIT)
     return True
@@ -102,9 +102,9 @@ def _report_finished(parts: Parts, batch: Batch, archive_bytes: int) -> None:
     )
 
 
-def _drop_if_gone(parts: Parts, batch: Batch) -> None:
-    """The batch was deleted while its archive was written, perhaps after the sweep's visit."""
+def _delete_orphaned_archive(parts: Parts, batch: Batch) -> None:
+    """Delete the archive if its batch was deleted meanwhile, perhaps after the sweep removed it."""
     with parts.database.read() as connection:
-        now = batches.get(connection, batch.id)
-    if now is None or now.status is Status.DELETED:
+        current = batches.get(connection, batch.id)
+    if current is None or current.status is Status.DELETED:
         parts.archive.delete(batch.public_id)

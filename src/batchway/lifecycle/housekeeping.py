@@ -1,8 +1,10 @@
-"""Housekeeping: removes from the archive store what nothing else would ever remove.
+"""Housekeeping: remove files from the archive store that nothing else would remove.
 
-It lists the whole store, which takes long where there are many archives. So it is done once an hour
-in one process, however many there are and however often they start.
+It lists the whole store, which takes long if there are many archives. So one process does it once
+an hour, however many processes there are and however often they start.
 """
+
+from itertools import islice
 
 from batchway import limits
 from batchway.kit.clock import compute_seconds
@@ -10,14 +12,16 @@ from batchway.lifecycle.parts import Parts
 from batchway.observers.base import Event
 from batchway.store import batches, installation
 
+_KEYS_AT_ONCE = 1_000
 
-def keep_house(parts: Parts) -> None:
-    """Do the housekeeping if it is due. If the process dies, the next one is in an hour."""
+
+def do_housekeeping(parts: Parts) -> None:
+    """Do the housekeeping if it is due. If the process dies, it is done an hour later."""
     with parts.database.write() as connection:
         if not installation.begin_housekeeping(connection, limits.housekeeping_seconds):
             return
     began_at = parts.clock()
-    archives = _remove_orphans(parts)
+    archives = _delete_orphans(parts)
     temporary_files = parts.archive.sweep_temporary(limits.temporary_archive_seconds)
     parts.observe(
         Event.HOUSEKEEPING_DONE,
@@ -27,16 +31,19 @@ def keep_house(parts: Parts) -> None:
     )
 
 
-def _remove_orphans(parts: Parts) -> int:
-    """Delete archives without a batch: it was deleted while a process that died wrote its archive.
+def _delete_orphans(parts: Parts) -> int:
+    """Delete archives without a batch; return how many there were.
 
-    An archive is written after its batch, so none is deleted that is still to be used.
+    A batch can be deleted while its archive is written, by a process that then dies. The keys are
+    listed before the batches are read, so that each archive that is needed has its batch by then.
     """
-    removed = 0
-    for key in list(parts.archive.keys()):
+    deleted = 0
+    keys = iter(list(parts.archive.keys()))
+    while page := list(islice(keys, _KEYS_AT_ONCE)):
         with parts.database.read() as connection:
-            is_known = batches.exists(connection, key)
-        if not is_known:
-            parts.archive.delete(key)
-            removed += 1
-    return removed
+            known = batches.select_existing(connection, page)
+        for key in page:
+            if key not in known:
+                parts.archive.delete(key)
+                deleted += 1
+    return deleted

@@ -1,12 +1,13 @@
-"""Idle claims: steps that this worker holds and does not run.
+"""Idle claims: steps that this worker has claimed and does not run.
 
-A step that raised is handed over again, which releases it. If that fails as well, its claim stands
-as long as this worker lives, and the sweep leaves it alone. So each worker looks for such claims.
+A step that raised is handed over, which ends the claim. If the hand-over fails as well, the claim
+stays valid as long as this worker lives, and the sweep ignores the step. So each worker looks for
+such claims of its own.
 """
 
 from collections.abc import Iterator
 
-from batchway.lifecycle.chain import chunk_step
+from batchway.lifecycle.chain import choose_chunk_step
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Status
 from batchway.model.step import Step, StepName
@@ -14,9 +15,9 @@ from batchway.store import waiting_steps
 
 
 def release_idle_claims(parts: Parts) -> None:
-    """Hand over what this worker holds and does not run."""
-    for name in list(_claimed_steps(parts)):
-        if parts.running.enter(name):  # no thread of this process can claim it meanwhile
+    """Hand over the steps that this worker has claimed and does not run."""
+    for name in list(_find_claimed_steps(parts)):
+        if parts.running.enter(name):  # so that no thread of this process claims it meanwhile
             try:
                 with parts.database.write() as connection:
                     parts.hand_over(connection, *name)
@@ -24,7 +25,7 @@ def release_idle_claims(parts: Parts) -> None:
                 parts.running.leave([name])
 
 
-def _claimed_steps(parts: Parts) -> Iterator[StepName]:
+def _find_claimed_steps(parts: Parts) -> Iterator[StepName]:
     with parts.database.read() as connection:
         claimed_batches = waiting_steps.find_claimed_batches(connection, parts.worker)
         claimed_chunks = waiting_steps.find_claimed_chunks(connection, parts.worker)
@@ -32,4 +33,4 @@ def _claimed_steps(parts: Parts) -> Iterator[StepName]:
         is_split = batch.status is Status.PREPROCESSING
         yield StepName(Step.SPLIT if is_split else Step.FINALIZE, batch.id)
     for chunk in claimed_chunks:
-        yield chunk_step(parts.targets, chunk.batch_id, chunk.number, chunk.target)
+        yield choose_chunk_step(parts.targets, chunk.batch_id, chunk.number, chunk.target)

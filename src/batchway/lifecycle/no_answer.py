@@ -1,4 +1,4 @@
-"""What a missing response of a target means for the operation."""
+"""Which refusal an operation gets as its result if there was no response."""
 
 from batchway.errors import Refusal, RefusalKind
 from batchway.model.result import NoAnswer, NoAnswerReason
@@ -10,5 +10,5 @@ _KINDS = {
 
 
 def explain_no_answer(missing: NoAnswer) -> Refusal:
-    """Return the refusal that stands for a missing response; each surface has words for it."""
+    """Return the refusal for a missing response, which each surface renders in its own words."""
     return Refusal(_KINDS[missing.reason], missing.detail)

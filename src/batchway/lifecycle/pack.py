@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Results with their places, and the segments that hold them."""
+class PackedResults:
+    """Results with their positions and pages, and the segments that hold them."""
 
     entries: Sequence[Entry]
     segments: Sequence[PackedSegment]
@@ -30,11 +30,11 @@ class Packed:
         return sum(entry.result.is_errored for entry in self.entries)
 
 
-def pack_results(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed:
+def pack_results(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> PackedResults:
     """Compress results in the batch's format.
 
-    A body that cannot be rendered becomes a 500 for its operation alone. Bodies are rendered as
-    they are compressed, so all of them are rendered again one by one to find the one that fails.
+    If a body cannot be rendered, its operation gets a 500 as its result. Bodies are rendered when
+    they are compressed; after a failure each body is rendered alone, to find the one that fails.
     """
     try:
         return _pack(parts, batch, entries)
@@ -43,8 +43,8 @@ def pack_results(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed
         return _pack(parts, batch, [_render_entry(parts, entry) for entry in entries])
 
 
-def _pack(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> Packed:
-    return Packed(entries, parts.get_format(batch).pack_results(batch, entries))
+def _pack(parts: Parts, batch: Batch, entries: Sequence[Entry]) -> PackedResults:
+    return PackedResults(entries, parts.get_format(batch).pack_results(batch, entries))
 
 
 def _render_entry(parts: Parts, entry: Entry) -> Entry:

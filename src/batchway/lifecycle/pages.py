@@ -1,7 +1,7 @@
-"""Execute the rest of a GET's pages: as many at once as make one segment, then the next ones.
+"""Execute the further pages of a GET: each run answers as many as make one segment.
 
-Each time is one transaction: a segment, the counters, and where the pages go on. If the process
-dies before it commits, these pages are read again.
+A run is one transaction, with the segment, the counters and the continuation. If the process dies
+before it commits, these pages are read again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,12 +26,12 @@ _TOO_MANY_PAGES = (
 
 
 def execute_pages(chain: Chain, target: PlannedTarget, work: Work) -> StepName | None:
-    """Answer and record the next pages."""
+    """Answer and record the next pages; return the next step."""
     return _record(chain, work, list(_answer_pages(chain.parts, target, work)))
 
 
 def end_pages(chain: Chain, work: Work, result: Result) -> StepName | None:
-    """Record a result as the last page: the further ones are not read."""
+    """Record a result as the last page, without reading further ones; return the next step."""
     return _record(chain, work, [result])
 
 

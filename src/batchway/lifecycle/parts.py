@@ -1,4 +1,4 @@
-"""What every step works with; wired in `app.py`."""
+"""The objects that every step uses; created in `app.py`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +20,12 @@ from batchway.targets.table import TargetTable
 
 @dataclass(frozen=True)
 class Parts:
-    """The database, the families' members in use, the clock, the engine's hand-over, the limits.
+    """The database, the archive store, the targets and so on that are in use.
 
-    `formats` has the results formats by their names; `format_name` names that of new batches.
-    `render_refusal` makes the results of operations that are not run, in a surface's words.
-    `observe` tells the observers of an event.
-    `worker` is the name under which this process claims steps, and has a lease if it is a worker;
-    `running` are the steps that it runs.
+    `formats` are the results formats by name; new batches use the one with `format_name`.
+    `render_refusal` returns the result of an operation that is not run, in a surface's words.
+    `observe` passes an event to the observers. `worker` is the name under which this process claims
+    steps, and the name of its lease if it is a worker; `running` are the steps that it runs.
     """
 
     database: Database
@@ -43,13 +42,13 @@ class Parts:
     running: RunningSteps = field(default_factory=RunningSteps)
 
     def get_results_since(self) -> Microseconds:
-        """Return the moment since which batches that were submitted keep their results."""
+        """Return the time since which submitted batches still have their results."""
         return self.clock() - self.limits.result_days * DAY
 
     def get_format(self, batch: Batch) -> Format:
-        """Return the format that the results of a batch are written in, fixed when it came in."""
+        """Return the format of a batch's results, which was fixed when it was submitted."""
         return self.formats[batch.format_name]
 
     def read_results(self, batch: Batch, wanted: Filter) -> Results:
-        """Return a reader of those results of a batch that are wanted."""
+        """Return a reader of the results of a batch that match a filter."""
         return Results(self.database, self.archive, self.get_format(batch), batch, wanted)

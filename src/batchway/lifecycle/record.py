@@ -1,4 +1,4 @@
-"""Record the results of a part of a chunk: segments, counters, and what is yet to be done."""
+"""Record the results of a part of a chunk: segments, counters, and the remaining chunks."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from batchway.formats.base import PackedSegment
 from batchway.kit.clock import compute_seconds
-from batchway.lifecycle.chain import chunk_step
-from batchway.lifecycle.pack import Packed
+from batchway.lifecycle.chain import choose_chunk_step
+from batchway.lifecycle.pack import PackedResults
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.work import Work
 from batchway.model.batch import Chunk
@@ -24,31 +24,31 @@ from batchway.store.segments import NewSegment
 NO_NUMBER = -1  # of a chunk that its batch has not counted yet
 
 
-class Recorded(NamedTuple):
-    """What the batch has left to do when results are recorded."""
+class RemainingChunks(NamedTuple):
+    """The chunks that are not done after results were recorded."""
 
-    waiting: list[Chunk]  # of those that the step has worked on or added
-    chunks_left: int  # of all
+    waiting: list[Chunk]  # the ones that the step has worked on or added
+    chunks_left: int  # how many the batch has
 
 
 class NotRunning(Exception):
-    """Rolls a step back: its worker holds the chunk no longer, or its batch does not run as before.
+    """The results of a step must not be recorded.
 
-    The lease of the worker may have ended, or the batch was deleted or cancelled meanwhile.
+    The worker's claim on the chunk has ended, or the batch was deleted or cancelled meanwhile.
     """
 
 
-def record_results(  # noqa: PLR0913 - the work, what came of it, and what it leaves
+def record_results(  # noqa: PLR0913 - the work, its results, and what remains to do
     parts: Parts,
     connection: Connection,
     work: Work,
-    packed: Packed,
+    packed: PackedResults,
     remaining: Positions,
     new_chunks: Sequence[Chunk] = (),
-) -> Recorded:
-    """Keep results of a part of a claimed chunk, in the caller's transaction.
+) -> RemainingChunks:
+    """Record results of a part of a claimed chunk, in the caller's transaction.
 
-    The chunk keeps the `remaining` positions, and is done if there are none; `new_chunks`, which
+    The chunk keeps the `remaining` positions, and is done if there are none. `new_chunks`, which
     have no number yet, are added to the batch. Raises NotRunning.
     """
     chunk = work.chunk
@@ -58,8 +58,10 @@ def record_results(  # noqa: PLR0913 - the work, what came of it, and what it le
     return _record(connection, work, packed, rest, new_chunks)
 
 
-def record_pages(parts: Parts, connection: Connection, work: Work, packed: Packed) -> Recorded:
-    """Keep the next pages of one operation, in the caller's transaction. Raises NotRunning."""
+def record_pages(
+    parts: Parts, connection: Connection, work: Work, packed: PackedResults
+) -> RemainingChunks:
+    """Record the next pages of one operation, in the caller's transaction. Raises NotRunning."""
     batch, chunk, count = work.batch, work.chunk, len(packed.entries)
     continuation = packed.entries[-1].result.continuation
     if not chunks.advance(connection, batch, chunk, count, continuation, parts.worker):
@@ -76,10 +78,10 @@ def postpone(  # noqa: PLR0913 - what is postponed, for how long, and why
     seconds: float,
     reason: str,
 ) -> None:
-    """Move positions of a claimed chunk to a chunk of their own that waits; no thread waits for it.
+    """Move positions of a claimed chunk to a new chunk that is executed later.
 
-    In the transaction that records results of the chunk: these positions are not among the
-    `remaining` ones there. `reason` is shown to people. Raises NotRunning.
+    Call it in the transaction that records results of the chunk, whose `remaining` positions must
+    not include these. `reason` is shown to people. Raises NotRunning.
     """
     batch = work.batch
     number = batches.add_chunk(connection, batch)
@@ -88,22 +90,22 @@ def postpone(  # noqa: PLR0913 - what is postponed, for how long, and why
     chunk = replace(work.chunk, number=number, positions=positions)
     chunks.insert(connection, batch, [chunk])
     chunks.postpone(connection, batch, chunk, seconds, reason)
-    step = chunk_step(parts.targets, batch.id, number, chunk.target)
+    step = choose_chunk_step(parts.targets, batch.id, number, chunk.target)
     parts.hand_over(connection, *step, delay_seconds=seconds)
 
 
 def _record(
     connection: Connection,
     work: Work,
-    packed: Packed,
+    packed: PackedResults,
     rest: Chunk | None,
     new_chunks: Sequence[Chunk],
-) -> Recorded:
+) -> RemainingChunks:
     batch = work.batch
     part = Positions.collect(entry.position for entry in packed.entries)
     for segment in packed.segments:
         segments.insert(connection, batch, _index_segment(work.chunk, part, segment))
-    # The one row that all chunks of the batch write comes late.
+    # All chunks write this one row of the batch. It is written late, so that it is locked briefly.
     counted = batches.record(
         connection,
         batch,
@@ -120,7 +122,7 @@ def _record(
     numbers = range(counted.count - len(new_chunks), counted.count)
     added = [replace(new, number=at) for at, new in zip(numbers, new_chunks, strict=True)]
     chunks.insert(connection, batch, added)
-    return Recorded([rest, *added] if rest else added, counted.left)
+    return RemainingChunks([rest, *added] if rest else added, counted.left)
 
 
 def _index_segment(chunk: Chunk, part: Positions, packed: PackedSegment) -> NewSegment:
@@ -138,8 +140,10 @@ def _index_segment(chunk: Chunk, part: Positions, packed: PackedSegment) -> NewS
     )
 
 
-def report_recorded(parts: Parts, work: Work, packed: Packed, *, is_chunk_done: bool) -> None:
-    """Tell the observers what has been recorded of a chunk. Call this after the commit."""
+def report_recorded(
+    parts: Parts, work: Work, packed: PackedResults, *, is_chunk_done: bool
+) -> None:
+    """Pass what was recorded of a chunk to the observers. Call this after the commit."""
     parts.observe(
         Event.CHUNK_DONE if is_chunk_done else Event.CHUNK_ADVANCED,
         batch=work.batch.public_id,

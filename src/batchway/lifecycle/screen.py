@@ -1,4 +1,4 @@
-"""Screen operations by the rules that hold for every target, before a target sees them."""
+"""Screen: check operations by the rules of every target, before a target gets them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from batchway.targets.base import check_operation
 
 
 @dataclass(frozen=True)
-class Screened:
-    """Operations that a target may get, and the results of all others, by index."""
+class ScreenedOperations:
+    """The operations that a target may get, and the results of all others, by index."""
 
     admitted: Sequence[Operation]
     refused: Mapping[int, Result]
 
     def merge(self, results: Sequence[Result]) -> Sequence[Result]:
-        """Put the results of refused operations between those of the admitted ones.
+        """Return the results of all operations, in order, from those of the admitted ones.
 
         If the target answered only the first operations, so does the merged sequence.
         """
@@ -33,10 +33,10 @@ class Screened:
         return merged
 
 
-def screen(
+def screen_operations(
     operations: Sequence[Operation], render_refusal: Callable[[Refusal], Result]
-) -> Screened:
-    """Apply the rules to operations."""
+) -> ScreenedOperations:
+    """Apply the rules to each operation."""
     refused: dict[int, Result] = {}
     for index, operation in enumerate(operations):
         try:
@@ -44,6 +44,6 @@ def screen(
         except Refusal as refusal:
             refused[index] = render_refusal(refusal)
     if not refused:
-        return Screened(operations, refused)
-    admitted = [each for index, each in enumerate(operations) if index not in refused]
-    return Screened(admitted, refused)
+        return ScreenedOperations(operations, refused)
+    admitted = [operation for index, operation in enumerate(operations) if index not in refused]
+    return ScreenedOperations(admitted, refused)

@@ -1,14 +1,15 @@
-"""Send the operations of one chunk, and record their results slice by slice.
+"""Send the operations of one chunk, and record their results in slices.
 
-Each slice is one transaction: its results, the counters, the positions that the chunk keeps, and
-what is postponed. If the process dies, the operations that are in no committed slice are sent
-again, with the same keys.
+Each slice is one transaction, with its results, the counters, the positions that remain in the
+chunk, and the operations that are postponed. If the process dies, the operations that are in no
+committed slice are sent again, with the same keys.
 
-The target learns between slices that the batch is cancelled or deleted, and that the worker's time
-for this chunk is over (`Sending.is_stopping`).
+Between slices, `Sending.is_stopping` tells the target to stop when the batch was cancelled or
+deleted, or when the time of the chain has ended.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -18,10 +19,10 @@ from batchway.formats.base import Entry
 from batchway.kit import ids
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.no_answer import explain_no_answer
-from batchway.lifecycle.pack import Packed, pack_results
+from batchway.lifecycle.pack import PackedResults, pack_results
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.record import NotRunning, postpone, record_results, report_recorded
-from batchway.lifecycle.screen import screen
+from batchway.lifecycle.screen import screen_operations
 from batchway.lifecycle.work import Work, load_work
 from batchway.model.operation import Operation
 from batchway.model.positions import Positions
@@ -34,22 +35,22 @@ from batchway.targets.base import OutgoingOperation, Postponed, Sending, Sending
 def send_operations(
     chain: Chain, name: StepName, work: Work, target: SendingTarget
 ) -> StepName | None:
-    """Send the operations of a claimed chunk; return the step that follows.
+    """Send the operations of a claimed chunk; return the next step.
 
-    Raises NotRunning if the batch is deleted, or if this worker holds the chunk no longer.
+    Raises NotRunning if the batch is deleted, or if this worker's claim has ended.
     """
     transmission = _Transmission(chain, name, work)
     sending = transmission.begin()
     if sending.operations:
         with closing(target.send(sending)) as slices:
-            for each in slices:
-                transmission.record(each)
+            for part in slices:
+                transmission.record(part)
     return transmission.end()
 
 
 @dataclass
 class _Transmission:
-    """A chunk that is being sent, with those of its operations that have no result yet."""
+    """A chunk that is being sent; `operations` are those without a result yet, by position."""
 
     chain: Chain
     name: StepName
@@ -68,7 +69,7 @@ class _Transmission:
     def begin(self) -> Sending:
         """Record the operations that no target may get; return what is to be sent."""
         positions = list(self.operations)
-        refused = screen(self.work.operations, self.parts.render_refusal).refused
+        refused = screen_operations(self.work.operations, self.parts.render_refusal).refused
         if refused:
             self.record(Slice({positions[index]: result for index, result in refused.items()}))
         batch = self.work.batch
@@ -81,12 +82,14 @@ class _Transmission:
         return Sending(self.work.caller, outgoing, self._is_stopping)
 
     def record(self, part: Slice) -> None:
-        """Commit a slice; or only look at the batch, if the slice is empty."""
+        """Commit a slice; if it is empty, only read the batch again."""
         if not part.results and part.postponed is None:
             self._reload()
             return
         entries = self._place_results(part.results)
-        packed = pack_results(self.parts, self.work.batch, entries) if entries else Packed((), ())
+        packed = (
+            pack_results(self.parts, self.work.batch, entries) if entries else PackedResults((), ())
+        )
         try:
             self._commit(packed, part.postponed)
         except NotRunning:
@@ -94,7 +97,7 @@ class _Transmission:
             self._commit(packed, part.postponed)
 
     def end(self) -> StepName | None:
-        """Return the step that follows; operations that were not sent remain in the chunk."""
+        """Return the next step; operations that were not sent remain in the chunk."""
         if not self.operations:
             return self.following
         rest = replace(self.work.chunk, positions=Positions.collect(self.operations))
@@ -128,10 +131,10 @@ class _Transmission:
             raise ValueError(message)
         return operation
 
-    def _commit(self, packed: Packed, postponed: Postponed | None) -> None:
+    def _commit(self, packed: PackedResults, postponed: Postponed | None) -> None:
         """Record results and postpone operations, in one transaction. Raises NotRunning."""
         taken = {entry.position for entry in packed.entries}
-        remaining = {at: each for at, each in self.operations.items() if at not in taken}
+        remaining = _drop_positions(self.operations, taken)
         with self.parts.database.write() as connection:
             if postponed is not None and not self.work.batch.is_cancelling:
                 remaining = self._postpone(connection, postponed, remaining)
@@ -155,7 +158,17 @@ class _Transmission:
         seconds, reason = postponed.wait_seconds, postponed.reason
         waiting = Positions.collect(positions)
         postpone(self.parts, connection, self.work, waiting, seconds, reason)
-        return {at: each for at, each in remaining.items() if at not in positions}
+        return _drop_positions(remaining, positions)
+
+
+def _drop_positions(
+    operations: Mapping[int, Operation], positions: AbstractSet[int]
+) -> dict[int, Operation]:
+    return {
+        position: operation
+        for position, operation in operations.items()
+        if position not in positions
+    }
 
 
 def _render_result(parts: Parts, result: Result | NoAnswer) -> Result:

@@ -1,8 +1,8 @@
 """Split: cut a batch into chunks.
 
-`pending → preprocessing → started`, two transactions for a large batch, so that each status is
-seen; one for a small batch (`run.py`). The chunks are worked out before the transaction that stores
-them (`cut.py`).
+`pending → preprocessing → started`: two transactions for a large batch, so that clients can see
+each status; one transaction for a small batch (`run.py`). The chunks are computed before the
+transaction that stores them (`cut.py`).
 """
 
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ from batchway.observers.base import Event
 from batchway.store import accounts, admission, batches, chunks
 
 
-def split(chain: Chain) -> StepName | None:
-    """Split a batch. Does nothing while as many batches of the account run as may."""
+def split_batch(chain: Chain) -> StepName | None:
+    """Split a batch, or hold it if its account runs as many as it may; return the next step."""
     with chain.parts.database.write() as connection:
         batch = batches.get(connection, chain.batch_id)
-        if batch is None or not begin(chain, connection, batch):
+        if batch is None or not begin_split(chain, connection, batch):
             return None
     new = cut_batch(chain.parts, batch.id)
     with chain.parts.database.write() as connection:
-        following = start(chain, connection, batch, new)
+        following = start_batch(chain, connection, batch, new)
         chain.parts.observe(Event.SPLIT_BEFORE_COMMIT)
     chain.parts.observe(Event.SPLIT_AFTER_COMMIT)
     return following
 
 
-def begin(chain: Chain, connection: Connection, batch: Batch) -> bool:
-    """Claim a batch that is to be split; a pending one becomes `preprocessing`, or is held."""
-    if batch.status is not Status.PENDING:  # an earlier run died between its transactions
+def begin_split(chain: Chain, connection: Connection, batch: Batch) -> bool:
+    """Claim a batch that waits to be split; a pending one becomes `preprocessing`, or is held."""
+    if batch.status is not Status.PENDING:  # a process died between the two transactions
         return chain.claim_batch(connection, Step.SPLIT, Status.PREPROCESSING) is not None
     if not chain.enter(StepName(Step.SPLIT, batch.id)):
         return False
@@ -45,10 +45,10 @@ def begin(chain: Chain, connection: Connection, batch: Batch) -> bool:
     return False
 
 
-def start(
+def start_batch(
     chain: Chain, connection: Connection, batch: Batch, new: Sequence[Chunk]
 ) -> StepName | None:
-    """Store the chunks of a batch that is claimed; what this chain runs next."""
+    """Store the chunks of a claimed batch, which is `started` then; return the next step."""
     if not batches.start(connection, batch, len(new), chain.parts.worker):
         return None
     chunks.insert(connection, batch, new)

@@ -1,7 +1,7 @@
-"""Submit: keep a batch whole, and hand it over, in one transaction.
+"""Submit: store a whole batch and hand it over, in one transaction.
 
 Everything that takes time (checking, compressing) is done before the transaction begins. When it
-has committed, the batch is accepted and will finish.
+has committed, the batch is accepted.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from batchway import limits
 from batchway.errors import Refusal, RefusalKind
 from batchway.kit.clock import SECOND
-from batchway.lifecycle.admit import first_step
+from batchway.lifecycle.admit import choose_first_step
 from batchway.lifecycle.parts import Parts
 from batchway.limits import Limits
 from batchway.model.account import Identity
@@ -31,11 +31,11 @@ from batchway.targets.table import TargetTable
 _PIECES_AT_ONCE = 16
 
 
-class Incoming(AbstractContextManager["Incoming"]):
-    """The operations of a batch to be, compressed as they come in; large ones wait on disk."""
+class IncomingBatch(AbstractContextManager["IncomingBatch"]):
+    """The operations of a batch that is being received; they are compressed, on disk if large."""
 
     def __init__(self, targets: TargetTable, in_force: Limits) -> None:
-        """`targets` is the table by which the operations will be routed."""
+        """`targets` finds the targets of the operations."""
         self.count = 0
         self._piece_operations_max = in_force.piece_operations_max
         self._targets = targets
@@ -57,14 +57,16 @@ class Incoming(AbstractContextManager["Incoming"]):
         self._spool.close()
 
     @classmethod
-    def of(cls, targets: TargetTable, in_force: Limits, operations: Sequence[Operation]) -> Self:
-        """All operations at once."""
+    def collect(
+        cls, targets: TargetTable, in_force: Limits, operations: Sequence[Operation]
+    ) -> Self:
+        """Return a batch with these operations."""
         incoming = cls(targets, in_force)
         incoming.add(operations)
         return incoming
 
     def add(self, operations: Sequence[Operation]) -> None:
-        """Take the next operations. As many as make a piece are best."""
+        """Add the next operations; fastest with `piece_operations_max` of them at a time."""
         self.count += len(operations)
         self._target_names |= self._targets.find_names(operations)
         if len(operations) == self._piece_operations_max and not self._waiting:
@@ -84,11 +86,11 @@ class Incoming(AbstractContextManager["Incoming"]):
         return next(iter(self._target_names)) if len(self._target_names) == 1 else None
 
     def finish(self) -> None:
-        """Nothing more comes. This is to be said before a transaction, as it compresses."""
+        """Compress the last operations. Call it before the transaction that stores them."""
         self._keep_waiting()
 
-    def pieces(self) -> Iterator[tuple[Piece, bytes]]:
-        """All of them, one in memory at a time, when they are `finish`ed."""
+    def read_pieces(self) -> Iterator[tuple[Piece, bytes]]:
+        """Yield all pieces after `finish`, with one in memory at a time."""
         self._spool.seek(0)
         for piece, size in self._pieces:
             yield piece, self._spool.read(size)
@@ -99,7 +101,7 @@ class Incoming(AbstractContextManager["Incoming"]):
             self._waiting, self._waiting_characters = [], 0
 
     def _keep(self, operations: Sequence[Operation]) -> None:
-        """As one piece, or as two if they are large."""
+        """Store operations as one piece, or as several if they are large."""
         data, byte_count = pack_operations(operations)
         middle = len(operations) // 2
         if byte_count > limits.piece_bytes_max and middle:
@@ -113,18 +115,18 @@ class Incoming(AbstractContextManager["Incoming"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
-    """The client's word for this request: sent again with the same body, it makes no new batch."""
+class IdempotentRequest:
+    """A request with an idempotency key: if it is repeated, no other batch is created."""
 
     key_hash: bytes
     body_hash: bytes
 
 
 def check_room(parts: Parts, account_id: int, *, is_known: bool = False) -> None:
-    """Raise Refusal if the account may not submit now, or if the disk is nearly full.
+    """Raise Refusal if the account has reached a limit, or if the disk is nearly full.
 
-    It is called before a large body is read in vain. For a batch that may be known already, only
-    the disk is checked.
+    Call it before a large body is read. With `is_known`, for a request that may be a repetition,
+    only the disk is checked.
     """
     _check_disk(parts)
     if not is_known:
@@ -132,25 +134,25 @@ def check_room(parts: Parts, account_id: int, *, is_known: bool = False) -> None
             _check_account(parts, connection, account_id)
 
 
-def submit(  # noqa: PLR0913 - the parts, who, and what
+def submit_batch(  # noqa: PLR0913 - the parts, the client, and the batch
     parts: Parts,
     identity: Identity,
     base_url: str,
-    incoming: Incoming,
+    incoming: IncomingBatch,
     *,
-    once: Once | None = None,
+    idempotency: IdempotentRequest | None = None,
     retry_of: Batch | None = None,
 ) -> Batch:
-    """Accept a batch; raises Refusal as `check_room` does.
+    """Accept a batch and return it; raises Refusal if the account has reached a limit.
 
-    With the same `once` it returns the batch that it made before; raises Refusal if the body
-    differs, or if that batch was deleted.
+    If the request in `idempotency` is a repetition, return the batch of the first one. Raises
+    Refusal if the body differs, or if that batch was deleted.
     """
     account_id = identity.account.id
     incoming.finish()
     with parts.database.write() as connection:
         accounts.lock(connection, account_id)
-        known = once and _known(parts, connection, account_id, once)
+        known = idempotency and _find_known(parts, connection, account_id, idempotency)
         if known:
             return known
         _check_account(parts, connection, account_id)
@@ -165,26 +167,28 @@ def submit(  # noqa: PLR0913 - the parts, who, and what
             target=incoming.target,
             now=parts.clock(),
         )
-        pieces = incoming.pieces()
-        while some := list(islice(pieces, _PIECES_AT_ONCE)):
-            inputs.insert(connection, batch, some)
-        if once:
-            use = KeyUse(once.body_hash, batch.id)
-            idempotency_keys.save(connection, account_id, once.key_hash, use, parts.clock())
-        parts.hand_over(connection, first_step(parts, batch.operation_count), batch.id)
+        pieces = incoming.read_pieces()
+        while group := list(islice(pieces, _PIECES_AT_ONCE)):
+            inputs.insert(connection, batch, group)
+        if idempotency:
+            use = KeyUse(idempotency.body_hash, batch.id)
+            idempotency_keys.save(connection, account_id, idempotency.key_hash, use, parts.clock())
+        parts.hand_over(connection, choose_first_step(parts, batch.operation_count), batch.id)
         parts.observe(Event.SUBMIT_BEFORE_COMMIT)
     parts.observe(Event.SUBMIT_AFTER_COMMIT)
     parts.observe(Event.BATCH_ACCEPTED, batch=batch.public_id, operations=incoming.count)
     return batch
 
 
-def _known(parts: Parts, connection: Connection, account_id: int, once: Once) -> Batch | None:
-    """The batch that a key has made, for the same body."""
+def _find_known(
+    parts: Parts, connection: Connection, account_id: int, idempotency: IdempotentRequest
+) -> Batch | None:
+    """Return the batch of the same request before, or None; raises Refusal."""
     since = parts.clock() - parts.limits.idempotency_key_seconds * SECOND
-    use = idempotency_keys.find(connection, account_id, once.key_hash, since)
+    use = idempotency_keys.find(connection, account_id, idempotency.key_hash, since)
     if use is None:
         return None
-    if use.body_hash != once.body_hash:
+    if use.body_hash != idempotency.body_hash:
         detail = (
             "This Idempotency-Key was used for a request with another body. Send each new batch "
             "under a new key."
@@ -207,17 +211,17 @@ def _check_disk(parts: Parts) -> None:
 
 
 def _check_account(parts: Parts, connection: Connection, account_id: int) -> None:
-    most = parts.limits.pending_batches_per_account_max
-    if admission.count_pending(connection, account_id) >= most:
+    batches_max = parts.limits.pending_batches_per_account_max
+    if admission.count_pending(connection, account_id) >= batches_max:
         detail = (
-            f"You have more than {most} pending batches. Please wait for some to complete before "
-            "adding any more batches."
+            f"You have more than {batches_max} pending batches. Please wait for some to complete "
+            "before adding any more batches."
         )
         raise Refusal(RefusalKind.TOO_MANY, detail)
-    most = parts.limits.undelivered_events_per_account_max
-    if deliveries.count_undelivered(connection, account_id) >= most:
+    events_max = parts.limits.undelivered_events_per_account_max
+    if deliveries.count_undelivered(connection, account_id) >= events_max:
         detail = (
-            f"You have more than {most} pending batch webhook requests. Please wait for some to "
-            "be delivered before adding any more batches."
+            f"You have more than {events_max} pending batch webhook requests. Please wait for some "
+            "to be delivered before adding any more batches."
         )
         raise Refusal(RefusalKind.TOO_MANY, detail)

@@ -1,6 +1,7 @@
-"""Sweep: the caretaker's round. Hands lost steps over again, removes what nobody may see.
+"""Sweep: hand over steps that would not be run, and remove batches and rows that are not needed.
 
-Runs in one process at a time, but nothing breaks if it runs in two.
+The caretaker, one worker at a time, calls it every few seconds. It may run in two processes at the
+same time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +12,9 @@ from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.kit.clock import SECOND
-from batchway.lifecycle.admit import first_step
-from batchway.lifecycle.chain import chunk_step
-from batchway.lifecycle.housekeeping import keep_house
+from batchway.lifecycle.admit import choose_first_step
+from batchway.lifecycle.chain import choose_chunk_step
+from batchway.lifecycle.housekeeping import do_housekeeping
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Status, is_small
 from batchway.model.step import Step, StepName, WrittenHandOver
@@ -30,31 +31,31 @@ _Row = TypeVar("_Row", WaitingBatch, WaitingChunk, WaitingDelivery)
 
 
 def sweep(parts: Parts, find_lost: FindLost) -> None:
-    """One round. `find_lost` chooses those hand-overs that the engine will not run any more."""
-    for written in _waiting_steps(parts):
+    """Do one round. `find_lost` returns the steps whose hand-overs the engine will never run."""
+    for written in _find_waiting_steps(parts):
         for name in find_lost(written):
             with parts.database.write() as connection:
                 parts.hand_over(connection, *name)
     _remove_batches(parts)
     _remove_old_rows(parts)
-    keep_house(parts)
+    do_housekeeping(parts)
 
 
-def _waiting_steps(parts: Parts) -> Iterator[list[WrittenHandOver]]:
-    """The steps that wait, by our tables alone, a page in memory at a time."""
+def _find_waiting_steps(parts: Parts) -> Iterator[list[WrittenHandOver]]:
+    """Yield the newest hand-overs of the steps that wait, with one page in memory at a time."""
     quiet, most = limits.overdue_seconds, parts.limits.running_batches_per_account_max
     find_batches = partial(waiting_steps.find_batches, quiet_seconds=quiet, running_max=most)
     find_chunks = partial(waiting_steps.find_chunks, quiet_seconds=quiet)
     find_deliveries = partial(waiting_steps.find_deliveries, quiet_seconds=quiet)
-    for batch_page in _pages(parts, find_batches, 0):
-        yield [_hand_over_of_batch(parts, each) for each in batch_page]
-    for chunk_page in _pages(parts, find_chunks, (0, -1)):
-        yield list({_hand_over_of_chunk(parts, each) for each in chunk_page})
-    for delivery_page in _pages(parts, find_deliveries, (0, 0)):
-        yield [_hand_over_of_delivery(each) for each in delivery_page]
+    for batch_page in _read_pages(parts, find_batches, 0):
+        yield [_get_batch_hand_over(parts, batch) for batch in batch_page]
+    for chunk_page in _read_pages(parts, find_chunks, (0, -1)):
+        yield list({_get_chunk_hand_over(parts, chunk) for chunk in chunk_page})
+    for delivery_page in _read_pages(parts, find_deliveries, (0, 0)):
+        yield [_get_delivery_hand_over(delivery) for delivery in delivery_page]
 
 
-def _pages(
+def _read_pages(
     parts: Parts, find: Callable[[Connection, Any, int], list[_Row]], first_key: object
 ) -> Iterator[list[_Row]]:
     after = first_key
@@ -68,27 +69,27 @@ def _pages(
         after = page[-1].key
 
 
-def _hand_over_of_batch(parts: Parts, batch: WaitingBatch) -> WrittenHandOver:
-    step = first_step(parts, batch.operation_count)
+def _get_batch_hand_over(parts: Parts, batch: WaitingBatch) -> WrittenHandOver:
+    step = choose_first_step(parts, batch.operation_count)
     if batch.status is Status.FINALIZING and step is Step.SPLIT:
         step = Step.FINALIZE
     return WrittenHandOver(StepName(step, batch.id), batch.hand_over_count)
 
 
-def _hand_over_of_chunk(parts: Parts, chunk: WaitingChunk) -> WrittenHandOver:
-    """That of the chunk; or of its batch, if that is small and run as a whole."""
-    name = chunk_step(parts.targets, chunk.batch_id, chunk.number, chunk.target)
+def _get_chunk_hand_over(parts: Parts, chunk: WaitingChunk) -> WrittenHandOver:
+    """Return the hand-over of a chunk; that of its batch if the batch is run as a whole."""
+    name = choose_chunk_step(parts.targets, chunk.batch_id, chunk.number, chunk.target)
     if name.step is Step.EXECUTE and is_small(chunk.batch_operation_count, parts.limits):
         return WrittenHandOver(StepName(Step.RUN, chunk.batch_id), chunk.batch_hand_over_count)
     return WrittenHandOver(name, chunk.hand_over_count)
 
 
-def _hand_over_of_delivery(delivery: WaitingDelivery) -> WrittenHandOver:
+def _get_delivery_hand_over(delivery: WaitingDelivery) -> WrittenHandOver:
     return WrittenHandOver(StepName(Step.DELIVER, delivery.id), delivery.hand_over_count)
 
 
 def _remove_batches(parts: Parts) -> None:
-    """Remove batches that were deleted by their owner, or have expired, with their archives."""
+    """Remove batches that were deleted or have expired, with their archives."""
     with parts.database.read() as connection:
         found = batches.find_deleted(connection, _BATCHES_AT_ONCE)
         found += batches.find_expired(connection, parts.get_results_since(), _BATCHES_AT_ONCE)
@@ -99,7 +100,7 @@ def _remove_batches(parts: Parts) -> None:
 
 
 def _remove_old_rows(parts: Parts) -> None:
-    """Remove what is kept for a while only."""
+    """Delete idempotency keys and test events that have expired."""
     now = parts.clock()
     with parts.database.write() as connection:
         idempotency_keys.remove_old(connection, now - parts.limits.idempotency_key_seconds * SECOND)

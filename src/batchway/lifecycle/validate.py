@@ -1,21 +1,23 @@
-"""Validate: what operations would come to, each through its own target and without effect."""
+"""Validate: let the targets check operations without effect."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
 from batchway.contract.request import Caller
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.screen import screen
+from batchway.lifecycle.screen import screen_operations
 from batchway.model.operation import Operation
 from batchway.model.result import Result
 
 
-def validate(parts: Parts, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
-    """Return one result for each operation, in order.
+def validate_operations(
+    parts: Parts, caller: Caller, operations: Sequence[Operation]
+) -> Sequence[Result]:
+    """Return the result that each operation would have, in order.
 
-    Each is checked by itself: it sees what is there now, not what the others would do.
+    Each operation is checked alone, against what is stored now, without the effects of the others.
     """
-    screened = screen(operations, parts.render_refusal)
+    screened = screen_operations(operations, parts.render_refusal)
     indexes: dict[str, list[int]] = defaultdict(list)
     for index, operation in enumerate(screened.admitted):
         indexes[parts.targets.find(operation.path).name].append(index)

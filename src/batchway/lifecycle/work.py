@@ -1,4 +1,4 @@
-"""Work: a claimed chunk with all that its execution needs."""
+"""Work: a claimed chunk with everything that its execution needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from batchway.store import accounts, batches, chunks, inputs
 
 @dataclass(frozen=True)
 class Work:
-    """A chunk that is being executed: operations, or one GET whose further pages are wanted."""
+    """A chunk that is being executed: its operations, or one GET whose further pages are read."""
 
     batch: Batch
     chunk: Chunk
-    attempt_number: int  # since results of the chunk were last recorded, from 1
+    attempt_number: int  # from 1; restarts when results of the chunk are recorded
     caller: Caller
     is_key_revoked: bool
     operations: Sequence[Operation]
 
     @property
     def is_pages(self) -> bool:
-        """Whether results are pages of the one operation."""
+        """Whether the results are further pages of one operation."""
         return self.chunk.continuation is not None
 
     def place_results(self, results: Sequence[Result]) -> list[Entry]:
-        """Give the results of the first operations, or of the next pages, their places."""
+        """Return the results of the first operations, or of the next pages, with their places."""
         positions = self.chunk.positions
         if self.is_pages:
             operation = self.operations[0]
@@ -44,7 +44,7 @@ class Work:
         return [Entry(position, 0, operation, result) for position, operation, result in triples]
 
     def find_last_operations(self, positions: Positions) -> Sequence[Operation] | None:
-        """Return the operations at these positions; None if they are not the last ones here."""
+        """Return the operations at these positions; None unless they are the last of the chunk."""
         done_count = len(self.chunk.positions) - len(positions)
         if done_count < 0:
             return None
@@ -53,10 +53,10 @@ class Work:
 
 
 def load_work(parts: Parts, name: StepName, earlier: Work | None = None) -> Work | None:
-    """Load a chunk that this worker has claimed; None if it lost the claim, or the batch is over.
+    """Load a chunk that this worker has claimed; None if its claim or the batch has ended.
 
-    A chunk is loaded again after each part of it that is recorded. `earlier` is what was loaded of
-    the same batch before: its operations are not read and decoded again.
+    A chunk is loaded after each part of it that is recorded. `earlier` is what was loaded before
+    from the same batch: its operations need not be read and decoded again.
     """
     with parts.database.read() as connection:
         batch = batches.get(connection, name.key)

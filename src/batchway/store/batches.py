@@ -136,17 +136,17 @@ def find_public_ids(
     return {row.id: row.public_id for row in rows}
 
 
-def exists(connection: Connection, public_id: str) -> bool:
-    """Whether there is a batch with this public id, in any state."""
-    found = run(
+def select_existing(connection: Connection, public_ids: Iterable[str]) -> set[str]:
+    """Return those of the public ids that a batch has, in any status."""
+    rows = run(
         connection,
-        """
-        SELECT 1 FROM batches WHERE public_id = :public_id
+        f"""
+        SELECT public_id FROM batches WHERE public_id {sql_in(connection, "public_ids")}
         -- no account: the sweep works for all accounts
         """,
-        public_id=public_id,
-    ).scalar()
-    return found is not None
+        public_ids=bind_values(connection, public_ids),
+    )
+    return set(rows.scalars())
 
 
 def find_page(

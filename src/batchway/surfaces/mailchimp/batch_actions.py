@@ -10,7 +10,7 @@ from batchway.contract.response import Response
 from batchway.contract.result_links import ResultLinks
 from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.retry import retry
+from batchway.lifecycle.retry import retry_batch
 from batchway.model.account import Identity
 from batchway.surfaces.mailchimp.batch_body import batch_body
 from batchway.surfaces.mailchimp.batch_results import FILTERS, filter_of
@@ -67,5 +67,5 @@ class BatchActionCalls:
         """Run the operations that failed again, in a new batch."""
         batch = find_batch(self.parts, request, identity)
         wanted = filter_of(request.params, errored=True)
-        again = retry(self.parts, identity, links.base, batch, wanted)
+        again = retry_batch(self.parts, identity, links.base, batch, wanted)
         return Response(200, batch_body(again, links, self.result_links))

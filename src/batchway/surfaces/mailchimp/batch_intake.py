@@ -19,8 +19,8 @@ from batchway.contract.result_links import ResultLinks
 from batchway.contract.stream import NDJSON
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.parts import Parts
-from batchway.lifecycle.submit import Incoming, Once, check_room, submit
-from batchway.lifecycle.validate import validate
+from batchway.lifecycle.submit import IdempotentRequest, IncomingBatch, check_room, submit_batch
+from batchway.lifecycle.validate import validate_operations
 from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.operation import unpack_operations
@@ -109,22 +109,29 @@ class BatchIntake:
             is_known = key is not None  # then the batch may be there already
             account_id = identity.account.id
             await in_thread(partial(check_room, self.parts, account_id, is_known=is_known))
-        with Incoming(self.parts.targets, self.parts.limits) as incoming:
+        with IncomingBatch(self.parts.targets, self.parts.limits) as incoming:
             digest = None if key is None else hashlib.sha256()
             await _read(_Reading(request, incoming, digest, self.parts.limits), body, self._turns)
             if is_check:
                 return await in_thread(
                     partial(self._check, identity, links, incoming), self._checks
                 )
-            once = None
+            idempotency = None
             if key is not None and digest is not None:
-                once = Once(_hash(key.encode()), digest.digest())
+                idempotency = IdempotentRequest(_hash(key.encode()), digest.digest())
             batch = await in_thread(
-                partial(submit, self.parts, identity, links.base, incoming, once=once)
+                partial(
+                    submit_batch,
+                    self.parts,
+                    identity,
+                    links.base,
+                    incoming,
+                    idempotency=idempotency,
+                )
             )
         return Response(200, batch_body(batch, links, self.result_links))
 
-    def _check(self, identity: Identity, links: Links, incoming: Incoming) -> Response:
+    def _check(self, identity: Identity, links: Links, incoming: IncomingBatch) -> Response:
         """Try all operations without effect. They see what is there, not what others would do."""
         account = identity.account
         caller = Caller(account.id, account.name, self.parts.clock(), links)
@@ -132,11 +139,11 @@ class BatchIntake:
         ends_at = self.parts.clock() + int(self.parts.limits.check_seconds_max * SECOND)
         checked = 0
         incoming.finish()
-        for piece, data in incoming.pieces():
+        for piece, data in incoming.read_pieces():
             if self.parts.clock() > ends_at:
                 break
             operations = unpack_operations(data)
-            results = validate(self.parts, caller, operations)
+            results = validate_operations(self.parts, caller, operations)
             for position, (operation, result) in enumerate(
                 zip(operations, results, strict=True), piece.first_position
             ):
@@ -173,7 +180,7 @@ class _Reading:
     """A body on its way into a batch; its digest is for who may send it again."""
 
     request: Request
-    incoming: Incoming
+    incoming: IncomingBatch
     digest: "hashlib._Hash | None"
     in_force: Limits
 
