@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchway.audience.base import Plain
+from batchway.audience.base import PlainHandler
 from batchway.audience.lists import routes as lists
 from batchway.audience.merge_fields import routes as merge_fields
 from batchway.contract.links import Links
@@ -46,7 +46,7 @@ class Audience:
         self.database = database
         self.account_id = account_id
         self.now = now
-        self._routes: RouteTable[Plain] = RouteTable()
+        self._routes: RouteTable[PlainHandler] = RouteTable()
         for method, template, handler, _ in (*lists.ROUTES, *merge_fields.ROUTES):
             self._routes.add(method, template, handler)
 

@@ -18,7 +18,7 @@ import pytest
 from starlette.routing import Route
 
 from batchway import limits
-from batchway.audience.routes import table
+from batchway.audience.routes import make_route_table
 from batchway.contract.version import API_PREFIX
 from batchway.limits import Limits
 from batchway.model.batch import ChunkState, Status
@@ -218,7 +218,9 @@ def _first_cells(page: Path) -> list[str]:
 
 def test_the_api_page_has_every_route() -> None:
     """No call is answered that the page does not name, and none is named that is not answered."""
-    served = {f"{method} {API_PREFIX}{path}" for method, path, _ in table().routes} | {*_own()}
+    served = {f"{method} {API_PREFIX}{path}" for method, path, _ in make_route_table().routes} | {
+        *_own()
+    }
     text = (REFERENCE / "api.md").read_text()
     named = re.findall(r"^\| `([A-Z]+ /\S*)` \|", text, re.MULTILINE)
 

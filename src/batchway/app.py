@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from batchway.audience.lists.deletion import purge_deleted_lists
-from batchway.audience.routes import table
+from batchway.audience.routes import make_route_table
 from batchway.audience.settings import AudienceSettings
 from batchway.contract.result_links import ResultLinks
 from batchway.contract.version import API_PREFIX
@@ -89,7 +89,7 @@ class App:
         )
         results = ResultDownloads(parts, result_links, connections)
         documentation = Documentation(
-            [("Audience", table()), ("Batches", routes)], self.settings.public_url
+            [("Audience", make_route_table()), ("Batches", routes)], self.settings.public_url
         )
         return make_asgi_app([calls], results, Health(self.database), documentation)
 

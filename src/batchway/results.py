@@ -1,7 +1,7 @@
-"""Read single results of a batch from its segments, without the archive.
+"""Read single results of a batch from its segments, without reading the whole archive.
 
-Segments are read from the store while the batch runs, and from their places in the archive after.
-A segment whose index shows that it holds no wanted result is skipped without being read.
+The segments are in the store while the batch runs, and in the archive when it is finished. A
+segment that holds no wanted result, as its key shows, is not read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from batchway.store.segments import SegmentKey
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which results are wanted: those that meet all conditions; None is no condition."""
+    """Which results are wanted: those that meet every condition that is not None."""
 
     status_code: int | None = None
     errored: bool | None = None
@@ -32,24 +32,23 @@ class Filter:
 
     @property
     def is_on_operations(self) -> bool:
-        """Whether the operations must be read to tell."""
+        """Whether the filter has conditions on the operations, which must be read then."""
         return self.operation_id is not None or self.path is not None
 
     def wants_operation(self, operation: Operation) -> bool:
-        """Whether results of this operation may be wanted."""
+        """Return whether this operation meets the conditions on operations."""
         return (self.operation_id is None or operation.operation_id == self.operation_id) and (
             self.path is None or operation.path == self.path
         )
 
     def wants_status(self, status_code: int) -> bool:
-        """Whether results with this status may be wanted."""
-        is_errored = is_error(status_code)
+        """Return whether this status code meets the conditions on results."""
         return (self.status_code is None or self.status_code == status_code) and (
-            self.errored is None or self.errored == is_errored
+            self.errored is None or self.errored == is_error(status_code)
         )
 
     def count_in(self, key: SegmentKey) -> int | None:
-        """Count the wanted results of a segment; None if it must be read to tell."""
+        """Return how many wanted results a segment holds; None if it must be read to count them."""
         if key.status_counts is None or self.is_on_operations:
             return None
         return sum(
@@ -59,17 +58,17 @@ class Filter:
         )
 
     def may_be_in(self, key: SegmentKey) -> bool:
-        """Whether a segment may hold wanted results, by its index."""
+        """Return whether a segment may hold wanted results, as its key shows."""
         statuses = key.status_counts
         return statuses is None or any(map(self.wants_status, statuses))
 
 
-Place = tuple[int, int]  # position and page, in the order of results
+Place = tuple[int, int]  # position and page; results are in the order of their places
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedResult:
-    """A result with its operation; `response` is JSON text, `page` the number of a GET's page."""
+    """A result with its operation; `response` is JSON text, `page` is the page number of a GET."""
 
     position: int
     page: int
@@ -79,7 +78,7 @@ class RecordedResult:
 
     @property
     def place(self) -> Place:
-        """Where it stands among all results of the batch."""
+        """The position and the page of the result."""
         return self.position, self.page
 
 
@@ -96,45 +95,45 @@ class Results:
     def read_page(
         self, count: int, offset: int, bytes_max: int
     ) -> tuple[list[RecordedResult], int]:
-        """Return one page of the wanted results, and how many there are in all.
+        """Return one page of the wanted results, and how many wanted results there are.
 
         The page ends early after the result with which its responses reach `bytes_max` bytes.
         """
         page, total = _Page(count, bytes_max), 0
         for group in _group_overlapping(self._find_keys()):
-            known, read = self._count_in(group), 0
-            if known is None or (total + known > offset and not page.is_full):
-                for read, each in enumerate(self._read_group(group), 1):
-                    if total + read > offset:
-                        page.add(each)
-                    if known is not None and page.is_full:
+            group_count, read_count = self._count_in(group), 0
+            if group_count is None or (total + group_count > offset and not page.is_full):
+                for read_count, result in enumerate(self._read_group(group), 1):
+                    if total + read_count > offset:
+                        page.add(result)
+                    if group_count is not None and page.is_full:
                         break
-            total += read if known is None else known
+            total += read_count if group_count is None else group_count
         return page.results, total
 
     def iterate(self, offset: int = 0) -> Iterator[RecordedResult]:
         """Yield all wanted results from an offset on, with few segments in memory at a time."""
         for group in _group_overlapping(self._find_keys()):
-            known = self._count_in(group)
-            if known is not None and known <= offset:
-                offset -= known
+            group_count = self._count_in(group)
+            if group_count is not None and group_count <= offset:
+                offset -= group_count
                 continue
-            for each in self._read_group(group):
+            for result in self._read_group(group):
                 if offset:
                     offset -= 1
                 else:
-                    yield each
+                    yield result
 
     def find(self, position: int, page: int) -> tuple[Operation, RecordedResult | None] | None:
-        """Return the operation at a position, and one page of its result if there is one yet."""
+        """Return the operation at a position and one page of its result; None if missing."""
         operation = next(iter(self._load_operations(Positions.span(position, 1))), None)
         if operation is None:
             return None
         for key in self._find_keys():
             if _may_hold(key, position, page):
-                for each in self._read_segment(key):
-                    if each.place == (position, page):
-                        return operation, each
+                for result in self._read_segment(key):
+                    if result.place == (position, page):
+                        return operation, result
         return operation, None
 
     def _find_keys(self) -> Sequence[SegmentKey]:
@@ -143,7 +142,7 @@ class Results:
         return [key for key in keys if self.wanted.may_be_in(key)]
 
     def _count_in(self, group: Iterable[SegmentKey]) -> int | None:
-        """Count the wanted results of some segments; None if one must be read to tell."""
+        """Return how many wanted results a group holds; None if it must be read to count them."""
         total = 0
         for key in group:
             count = self.wanted.count_in(key)
@@ -153,7 +152,7 @@ class Results:
         return total
 
     def _read_group(self, group: Sequence[SegmentKey]) -> Iterator[RecordedResult]:
-        """Merge the wanted results of some segments; each is read when its first result is due."""
+        """Yield the wanted results of a group in order; a segment is read when it is needed."""
         first_pages = [self._read_segment(key) for key in group if not key.first_page]
         further_pages = map(self._read_segment, (key for key in group if key.first_page))
         return merge(
@@ -189,11 +188,11 @@ class Results:
                 data = segments.load_data(connection, self.batch, key)
                 if data is not None:
                     return data
-                # The batch has finished since the keys were read: the archive has the data now.
-                moved = segments.find_key(connection, self.batch, key)
-            if moved is None:
+                # The batch has finished since the keys were read: its data are in the archive.
+                current = segments.find_key(connection, self.batch, key)
+            if current is None:
                 raise ArchiveMissing(self.batch.public_id)
-            key = moved
+            key = current
         return self.archive.read_range(
             self.batch.public_id, key.archive_offset or 0, key.byte_count
         )
@@ -201,7 +200,7 @@ class Results:
 
 @dataclass
 class _Page:
-    """Results, until there are as many as were asked for, or their responses are large."""
+    """Results, up to a count, or until the responses have `bytes_max` bytes."""
 
     count: int
     bytes_max: int
@@ -220,32 +219,32 @@ class _Page:
 
 
 def _group_overlapping(keys: Iterable[SegmentKey]) -> Iterator[list[SegmentKey]]:
-    """Group segments so that each group's results come before all results of the next group."""
+    """Group segments so that all results of a group come before those of the next group."""
     group: list[SegmentKey] = []
     end: Place = (0, 0)
     for key in keys:
-        if group and _first_place(key) >= end:
+        if group and _get_first_place(key) >= end:
             yield group
             group = []
         group.append(key)
-        end = max(end, _end_place(key))
+        end = max(end, _get_end_place(key))
     if group:
         yield group
 
 
-def _first_place(key: SegmentKey) -> Place:
-    """The place of a segment's first result."""
+def _get_first_place(key: SegmentKey) -> Place:
+    """Return the place of a segment's first result."""
     return key.first_position, key.first_page
 
 
-def _end_place(key: SegmentKey) -> Place:
-    """The place after a segment's last result."""
+def _get_end_place(key: SegmentKey) -> Place:
+    """Return the place after a segment's last result."""
     # Only segments of a GET's further pages hold more than one page of an operation.
     page_count = key.result_count if key.first_page else 1
     return key.positions.end - 1, key.first_page + page_count
 
 
 def _may_hold(key: SegmentKey, position: int, page: int) -> bool:
-    """Whether a result in this place can be in a segment."""
-    is_between = _first_place(key) <= (position, page) < _end_place(key)
+    """Return whether a segment may hold the result at a place."""
+    is_between = _get_first_place(key) <= (position, page) < _get_end_place(key)
     return is_between and position in key.positions

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchway import limits
-from batchway.audience.planning import plan
+from batchway.audience.planning import plan_requests
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.transaction import answer_within
 from batchway.contract.links import Links
@@ -41,7 +41,9 @@ def answer_chunk(
     while len(responses) < len(requests):
         left = requests[len(responses) :]
         try:
-            planned = plan(api.database, SETTINGS, CALLER, left, lambda _table: next(_keys))
+            planned = plan_requests(
+                api.database, SETTINGS, CALLER, left, lambda _table: next(_keys)
+            )
         except Stale:
             with api.database.write() as connection:
                 answered: Sequence[Response] = answer_within(

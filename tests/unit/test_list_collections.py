@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from batchway.audience.list_collection import ListCollection
-from batchway.audience.planning import plan
+from batchway.audience.planning import plan_requests
 from batchway.audience.settings import AudienceSettings
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
@@ -56,6 +56,8 @@ def test_members_are_counted_by_the_counters(
         )
         request = Request("GET", f"/lists/{list_id}/members", params)
         caller = Caller(1, "Bees", NOON, Links(BASE))
-        planned = plan(api.database, AudienceSettings(), caller, [request], lambda _table: 1)
+        planned = plan_requests(
+            api.database, AudienceSettings(), caller, [request], lambda _table: 1
+        )
 
     assert total == json.loads(encode_body(planned.responses[0]))["total_items"]

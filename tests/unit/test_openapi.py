@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from openapi_spec_validator import validate
 
-from batchway.audience.routes import table
+from batchway.audience.routes import make_route_table
 from batchway.contract.description import ON_PAGE, Described, Parameter
 from batchway.contract.routing import RouteTable
 from batchway.openapi.document import build_document
@@ -49,7 +49,7 @@ def operation(method: str, description: Described | None) -> Any:
 def every_call() -> dict[str, Any]:
     """Build the document of all calls of this server."""
     own = make_routes(NOTHING, NOTHING, NOTHING, NOTHING)
-    return build_document([("Audience", table()), ("Batches", own)], "1.2.3")
+    return build_document([("Audience", make_route_table()), ("Batches", own)], "1.2.3")
 
 
 def test_the_document_of_every_call_is_openapi() -> None:
@@ -61,7 +61,7 @@ def test_every_route_is_described() -> None:
     """The document contains every route, each with a summary."""
     paths = every_call()["paths"]
     own = make_routes(NOTHING, NOTHING, NOTHING, NOTHING)
-    for method, template, _ in (*table().routes, *own.routes):
+    for method, template, _ in (*make_route_table().routes, *own.routes):
         found = paths[template][method.lower()]
 
         assert found["summary"].endswith(".")

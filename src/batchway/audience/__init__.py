@@ -1,1 +1,1 @@
-"""The built-in audience API, one module a resource."""
+"""The built-in audience API, with a folder for each resource."""

@@ -1,8 +1,8 @@
 """How a resource of the built-in API answers calls.
 
 A resource has one `ROUTES` tuple of (method, path template, handler, description); `routes.py`
-joins them. A handler is either `Plain`, which answers one call within a transaction, or
-`OnMembers` (`members/base.py`), whose calls are answered as a set.
+joins them. A handler is either a `PlainHandler`, which answers one call within a transaction, or a
+`MemberHandler` (`members/base.py`), whose calls are answered together.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ Answer = Callable[[Request, Caller, Connection], Response]
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
-    """Answers one call within a transaction; raises `Refused` for a problem.
+class PlainHandler:
+    """Answers one call within a transaction; `answer` raises `Refused` for a problem.
 
-    `writes` says whether it needs the write transaction. `items` is the field with the items, if
-    it answers with a page of a collection.
+    `writes` is whether it needs a write transaction. `items` is the name of the field with the
+    items, if the response is a page of a collection.
     """
 
     answer: Answer
@@ -29,11 +29,11 @@ class Plain:
     items: str = ""
 
 
-def reads(answer: Answer, *, items: str = "") -> Plain:
-    """Make a handler that only reads; `items` names the field of a collection's items."""
-    return Plain(answer, writes=False, items=items)
+def make_read_handler(answer: Answer, *, items: str = "") -> PlainHandler:
+    """Return a handler that only reads; `items` names the field with the items of a collection."""
+    return PlainHandler(answer, writes=False, items=items)
 
 
-def writes(answer: Answer) -> Plain:
-    """Make a handler that changes something."""
-    return Plain(answer, writes=True)
+def make_write_handler(answer: Answer) -> PlainHandler:
+    """Return a handler that needs a write transaction."""
+    return PlainHandler(answer, writes=True)

@@ -1,4 +1,4 @@
-"""What the bodies of all resources have in common: checks of their texts, and partial bodies."""
+"""What all resources do with request bodies: check their texts, and read partial bodies."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -16,7 +16,7 @@ _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_body(decoder: msgspec.json.Decoder[S], body: bytes | None) -> S:
-    """Return the typed value of a whole body; raises 400, also for text that cannot be stored."""
+    """Return the typed value of a whole body; raises 400 for wrong types and wrong texts."""
     given = validation.decode(decoder, body)
     errors = tuple(_check_texts(given, ""))
     if errors:
@@ -61,8 +61,8 @@ def _check_texts(value: object, path: str) -> Iterator[FieldError]:
         for name in value.__struct_fields__:
             yield from _check_texts(getattr(value, name), f"{path}.{name}" if path else name)
     elif isinstance(value, tuple):
-        for number, each in enumerate(value):
-            yield from _check_texts(each, f"{path}.item:{number}")
+        for number, item in enumerate(value):
+            yield from _check_texts(item, f"{path}.item:{number}")
 
 
 def _check_text(text: str, path: str) -> Iterator[FieldError]:
@@ -71,3 +71,16 @@ def _check_text(text: str, path: str) -> Iterator[FieldError]:
         yield FieldError(path, f"This value is too long. It should have {most} characters or less.")
     if "\0" in text:
         yield FieldError(path, "This value should not contain NUL characters.")
+
+
+def is_storable(text: str) -> bool:
+    """Return whether the database can store a text: it has no NUL and no lone surrogate."""
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,8 +1,8 @@
 """Requests that are answered together: read into calls, applied, and rendered.
 
 A call on members is applied to a working set in memory. A plain call is answered by its handler,
-within a transaction. Of a set, the calls on members come first, and are written before the plain
-reads see them.
+within a transaction. The calls on members of a set are applied and written first; then the plain
+calls of the set are answered.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from batchway import limits
-from batchway.audience.base import Plain
-from batchway.audience.members.base import MemberCall, OnMembers
+from batchway.audience.base import PlainHandler
+from batchway.audience.members.base import MemberCall, MemberHandler
 from batchway.audience.pages import ask_for_page, encode_page, find_next_page
-from batchway.audience.routes import table
+from batchway.audience.routes import make_route_table
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import ListSet, WorkingSet
 from batchway.contract.fields import check_params, select_fields
@@ -29,38 +29,38 @@ from batchway.kit.logs import log_exception
 
 log = structlog.get_logger(__name__)
 
-_routes = table()
+_routes = make_route_table()
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A request, and what is to be done about it: it may be answered already."""
+    """A request, and what answers it: a member call, a handler, or a response that is known."""
 
     request: Request
-    action: MemberCall | Plain | Response
-    items: str = ""  # the field with the items of a page
+    action: MemberCall | PlainHandler | Response
+    items: str = ""  # the name of the field with the items of a page
     row_count: int = 0  # rows that a call on members may write, roughly
 
     @property
     def is_plain_write(self) -> bool:
-        """Whether calls before it must be written before it, and those after it after it."""
-        return isinstance(self.action, Plain) and self.action.writes
+        """Whether it must be answered after all calls before it were written, and alone."""
+        return isinstance(self.action, PlainHandler) and self.action.writes
 
     @property
     def is_change(self) -> bool:
-        """Whether it may change something that plain reads show."""
+        """Whether it may change what plain reads show."""
         return self.request.method != "GET"
 
     @property
     def is_page(self) -> bool:
         """Whether it reads many rows, and may take long."""
-        return bool(self.items) and isinstance(self.action, Plain)
+        return bool(self.items) and isinstance(self.action, PlainHandler)
 
     @property
     def cost(self) -> int:
-        """How long the call takes under a lock, in the unit of `limits.locked_cost_max`."""
+        """How long the call takes in a write transaction, in the unit of `locked_cost_max`."""
         return limits.plain_write_cost if self.is_plain_write else 1 + self.row_count
 
 
@@ -77,21 +77,21 @@ class Stretch:
 
     @property
     def is_long(self) -> bool:
-        """Whether the calls are worth a plan, and a transaction, of their own."""
+        """Whether there are enough calls for a separate plan and transaction."""
         return self.call_count >= limits.planned_calls_min
 
     def admits(self, call: Call) -> bool:
-        """Whether a call can be planned together with those that are here."""
-        if isinstance(call.action, Plain):
+        """Return whether a call can be planned together with those of the stretch."""
+        if isinstance(call.action, PlainHandler):
             return not (self._has_changes or call.action.writes)
         return not (self._has_plain_writes or (self._has_plain_reads and call.is_change))
 
     def add(self, call: Call) -> None:
-        """Add a call; a plain write is a stretch of its own."""
+        """Add a call that the stretch admits, or a plain write to an empty stretch."""
         self.call_count += 1
         self.row_count += call.row_count
         self._has_changes = self._has_changes or call.is_change
-        if isinstance(call.action, Plain):
+        if isinstance(call.action, PlainHandler):
             self.has_pages = self.has_pages or call.is_page
             self._has_plain_reads = self._has_plain_reads or not call.action.writes
             self._has_plain_writes = self._has_plain_writes or call.action.writes
@@ -99,22 +99,22 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _WrongCall:
-    """A call on members whose request is wrong. That its list does not exist is reported first."""
+    """A member call whose request is wrong; it raises 404 first if its list does not exist."""
 
     list_id: str
     refused: Refused
     row_count: int = 0
 
     def want(self, list_set: ListSet) -> None:
-        """Need nothing but the list."""
+        """Do nothing: only the list is needed."""
 
     def apply(self, _list_set: ListSet) -> Response:
-        """Raise what is wrong."""
+        """Raise the problem of the request."""
         raise self.refused
 
 
 def read_calls(requests: Iterable[Request], settings: AudienceSettings) -> Iterator[Call]:
-    """Read requests into calls, each when it is taken: often only the first ones are."""
+    """Yield the call of each request, when it is needed: often only the first are."""
     for request in requests:
         yield _read_call(request, settings)
 
@@ -126,15 +126,15 @@ def _read_call(request: Request, settings: AudienceSettings) -> Call:
     except Refused as refused:
         return Call(request, refusal(refused))
     ask_for_page(request, handler.items)
-    if isinstance(handler, Plain):
+    if isinstance(handler, PlainHandler):
         return Call(request, handler, handler.items)
-    action = _contain(_read_member_call, handler, request, settings)
+    action = _catch_errors(_read_member_call, handler, request, settings)
     row_count = 0 if isinstance(action, Response) else action.row_count
     return Call(request, action, handler.items, row_count)
 
 
 def _read_member_call(
-    handler: OnMembers, request: Request, settings: AudienceSettings
+    handler: MemberHandler, request: Request, settings: AudienceSettings
 ) -> MemberCall:
     try:
         return handler.read(request, settings)
@@ -142,25 +142,25 @@ def _read_member_call(
         return _WrongCall(request.path_params["list_id"], refused)
 
 
-def want_all(working: WorkingSet, calls: Iterable[Call]) -> None:
-    """Say what all calls on members need."""
+def collect_needs(working: WorkingSet, calls: Iterable[Call]) -> None:
+    """Tell the working set what all member calls need."""
     for call in calls:
         action = call.action
-        if not isinstance(action, Plain | Response):
+        if not isinstance(action, PlainHandler | Response):
             action.want(working.want_list(action.list_id))
 
 
-def apply_all(working: WorkingSet, calls: Iterable[Call]) -> list[Response | None]:
-    """Apply calls on members; None where a plain handler has yet to answer."""
+def apply_member_calls(working: WorkingSet, calls: Iterable[Call]) -> list[Response | None]:
+    """Apply the member calls; return None for each call that a plain handler must answer."""
     responses: list[Response | None] = []
     for call in calls:
         action = call.action
         if isinstance(action, Response):
             responses.append(action)
-        elif isinstance(action, Plain):
+        elif isinstance(action, PlainHandler):
             responses.append(None)
         else:
-            responses.append(_render(call, _contain(_apply, working, action)))
+            responses.append(_render(call, _catch_errors(_apply, working, action)))
     return responses
 
 
@@ -174,23 +174,23 @@ def answer_plain_calls(
     calls: Iterable[Call],
     responses: Iterable[Response | None],
 ) -> Iterator[Response]:
-    """Complete the responses with those of the plain handlers."""
+    """Yield all responses, with those of the plain handlers where there is None."""
     for call, response in zip(calls, responses, strict=True):
         if response is not None:
             yield response
-        elif isinstance(call.action, Plain):
+        elif isinstance(call.action, PlainHandler):
             answered = _answer_plain(connection, caller, call.request, call.action)
             yield _render(call, answered)
 
 
 def _answer_plain(
-    connection: Connection, caller: Caller, request: Request, handler: Plain
+    connection: Connection, caller: Caller, request: Request, handler: PlainHandler
 ) -> Response:
-    """Answer one plain call; what it has written is undone if it fails."""
+    """Answer one plain call; what it has written is rolled back if it fails."""
     if not handler.writes:
-        return _contain(handler.answer, request, caller, connection)
+        return _catch_errors(handler.answer, request, caller, connection)
     savepoint = connection.begin_nested()
-    response = _contain(handler.answer, request, caller, connection)
+    response = _catch_errors(handler.answer, request, caller, connection)
     if response.status < 400:  # noqa: PLR2004 - an error has no effect
         savepoint.commit()
     else:
@@ -199,7 +199,7 @@ def _answer_plain(
 
 
 def take_while_small(calls: Sequence[Call], responses: Iterable[Response]) -> Iterator[Response]:
-    """Yield the first responses, until they are large together."""
+    """Yield responses until their pages have `answer_bytes_max` bytes."""
     size = 0
     for call, response in zip(calls, responses, strict=True):
         yield response
@@ -209,12 +209,12 @@ def take_while_small(calls: Sequence[Call], responses: Iterable[Response]) -> It
 
 
 def _count_page_bytes(call: Call, response: Response) -> int:
-    """The bytes of a page. Other responses are small, and there are not more than in a chunk."""
+    """Return the bytes of a page, and 0 for other responses, which are small."""
     return len(response.body) if call.items and isinstance(response.body, msgspec.Raw) else 0
 
 
 def _render(call: Call, response: Response) -> Response:
-    """Select the fields that were asked for; encode a page, so that many need little memory."""
+    """Select the fields that the request names; encode a page, so that it needs less memory."""
     request = call.request
     selected = select_fields(response, request.params)
     if not call.items or response.status != 200:  # noqa: PLR2004
@@ -224,10 +224,10 @@ def _render(call: Call, response: Response) -> Response:
     return encode_page(selected, *find_next_page(request, call.items, response))
 
 
-def _contain(answer: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Response:
-    """Turn a mistake of ours in one call into a 500 for this call alone.
+def _catch_errors(answer: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Response:
+    """Return the response for an error: a refusal, or a 500 for an error of this server.
 
-    What the database refuses passes through, because the transaction has to be rolled back.
+    Errors of the database are raised, because the transaction must be rolled back.
     """
     try:
         return answer(*args, **kwargs)

@@ -1,7 +1,6 @@
-"""Filters and sort orders of collections: how they are read from a query and become SQL.
+"""Filters and sort orders of collections: how they are read from a query and turned into SQL.
 
-A collection declares its filters once; the documentation of its parameters is made from the same
-declarations.
+A collection declares its filters once; the documentation of its parameters is generated from them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ Params = Mapping[str, str]
 Direction = Literal["ASC", "DESC"]
 _TRUE = frozenset({"true", "1"})
 _DIRECTIONS = ("ASC", "DESC")
-NOTHING = "1 = 0"  # the condition of a filter that no item can meet
+NOTHING = "1 = 0"  # the condition of a filter that no item meets
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,14 @@ class Filter:
         return self.parameter.name
 
     def is_used(self, params: Params) -> bool:
-        """Whether a query asks for the filter; an empty value and a false flag do not."""
+        """Return whether a query uses the filter: its value is not empty, and a flag is true."""
         text = params.get(self.name, "").strip()
         return _read_boolean(self.name, text) if self.is_flag else bool(text)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a query asks for: SQL that follows a WHERE clause, and its values by name."""
+    """The conditions of a query: SQL that is appended to a WHERE clause, and its values by name."""
 
     sql: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +70,7 @@ def filter_by_choice(
 ) -> Filter:
     """Make a filter for one of a few values."""
     parameter = Parameter(name=name, description=description, choices=choices)
-    return Filter(parameter, condition, lambda name, text: _read_choice(name, text, choices))
+    return Filter(parameter, condition, lambda name, text: read_choice(name, text, choices))
 
 
 def filter_by_flag(name: str, condition: str, description: str) -> Filter:
@@ -87,7 +86,7 @@ def filter_by_boolean(name: str, condition: str, description: str) -> Filter:
 
 
 def read_conditions(filters: Sequence[Filter], params: Params) -> Conditions:
-    """Return what the query asks for; all of it must be met. Raises 400."""
+    """Return the conditions of a query, all of which an item must meet. Raises 400."""
     used = [each for each in filters if each.is_used(params)]
     return Conditions(
         " ".join(f"AND {each.condition}" for each in used),
@@ -108,7 +107,8 @@ def read_moment(name: str, text: str) -> Microseconds:
     return moment
 
 
-def _read_choice(name: str, text: str, choices: tuple[str, ...]) -> str:
+def read_choice(name: str, text: str, choices: tuple[str, ...]) -> str:
+    """Return the text if it is one of the choices; raises 400."""
     if text not in choices:
         raise invalid_field(name, f"Value should be one of {', '.join(choices)}.")
     return text
@@ -127,8 +127,8 @@ class SortOrder:
     """The orders that a collection can have.
 
     `columns` has the SQL of each value of `sort_field`. Without `sort_field`, items are in the
-    order of `unsorted` (SQL), or of the only field that there is. Items that are equal are in the
-    order of `key`.
+    order of `unsorted` (SQL), or of the first column. Items that are equal are in the order of
+    `key`.
     """
 
     columns: Mapping[str, str]
@@ -137,12 +137,12 @@ class SortOrder:
     unsorted: str = ""
 
     def read(self, params: Params) -> str:
-        """Return what stands behind ORDER BY; raises 400."""
+        """Return the SQL of an ORDER BY clause; raises 400."""
         name = params.get("sort_field", "").strip()
         direction = params.get("sort_dir", "").strip().upper() or self.default
         if name:
-            _read_choice("sort_field", name, tuple(self.columns))
-        _read_choice("sort_dir", direction, _DIRECTIONS)
+            read_choice("sort_field", name, tuple(self.columns))
+        read_choice("sort_dir", direction, _DIRECTIONS)
         if not name and self.unsorted:
             return self.unsorted
         column = self.columns[name] if name else next(iter(self.columns.values()))

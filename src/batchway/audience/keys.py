@@ -1,5 +1,5 @@
-"""The keys of new rows, reserved in blocks by the caller."""
+"""How keys of new rows are passed in: the caller reserves them."""
 
 from collections.abc import Callable
 
-NextKey = Callable[[str], int]  # takes the name of a table, gives a key that no row of it has
+TakeKey = Callable[[str], int]  # returns a key for a new row of the table with this name

@@ -1,8 +1,8 @@
 """The contract of the collections of a list: its members, its tags, its merge fields and so on.
 
-A set of calls needs a part of each collection. Every collection knows what is needed of it, loads
-that with a few statements, and makes the rows of what has changed. A new collection is one file
-and one line in `working_set.py`.
+A set of calls needs a part of each collection. A collection stores which part is needed, loads it
+with a few statements, and makes the rows of what has changed. A new collection is one file and one
+line in `working_set.py`.
 """
 
 from copy import copy
@@ -24,18 +24,18 @@ class ListScope:
 
 
 class RowChanges(Protocol):
-    """The rows of a collection that are to be written."""
+    """The rows of a collection that must be written."""
 
     @property
     def excludes_writers(self) -> bool:
         """Whether no other transaction may write to the list at the same time."""
 
     def write(self, scope: ListScope) -> None:
-        """Write the rows; raises Stale if they do not fit what is stored by now."""
+        """Write the rows; raises Stale if the stored rows have changed meanwhile."""
 
 
 class ListCollection:
-    """A part of one collection of a list: what the calls need, as they have left it so far."""
+    """The part of a collection that the calls need, with the changes of the calls so far."""
 
     def load(self, scope: ListScope) -> None:
         """Read what the calls need."""
@@ -47,13 +47,13 @@ class ListCollection:
         return False
 
     def make_row_changes(self, now: Microseconds) -> RowChanges:
-        """Return what differs from what was loaded."""
+        """Return the rows that differ from what was loaded."""
         raise NotImplementedError
 
     def make_copy(self) -> Self:
-        """Return the collection as it is now; a change of either is not seen in the other.
+        """Return an independent copy.
 
-        Every dictionary, list and set is copied, whatever its name. The values in them are
+        Every attribute that is a dictionary, a list or a set is copied. The values in them are
         immutable.
         """
         other = copy(self)

@@ -9,7 +9,7 @@ from batchway.contract.response import EMPTY_OBJECT, Response, encode
 
 
 def ask_for_page(request: Request, items: str) -> None:
-    """Make the request ask for its next page; a request with a `count` stays as it is."""
+    """Change the parameters so that they ask for the next page, unless they have a `count`."""
     has_count = bool(request.params.get("count", "").strip())
     request.is_paged = request.is_paged and bool(items) and not has_count
     if not request.is_paged:
@@ -23,7 +23,7 @@ def ask_for_page(request: Request, items: str) -> None:
 def find_next_page(
     request: Request, items: str, response: Response
 ) -> tuple[int, Continuation | None]:
-    """Return how many items a response holds, and where the next page begins, if there is one."""
+    """Return how many items a response holds, and the continuation if there is a next page."""
     returned = len(getattr(response.body, items))
     offset = page(request.params).offset + returned
     total: int = response.body.total_items
@@ -35,7 +35,7 @@ def find_next_page(
 def encode_page(response: Response, returned: int, continuation: Continuation | None) -> Response:
     """Return the page with `returned_item_count` as its last key.
 
-    It is encoded, so that many pages that are recorded together need little memory.
+    The body is encoded, so that pages need less memory until they are recorded.
     """
     body = encode(response.body)
     comma = b"" if body == EMPTY_OBJECT else b","

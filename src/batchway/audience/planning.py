@@ -1,14 +1,14 @@
-"""Work out the responses to a set of requests without holding a lock, as far as that is possible.
+"""Work out the responses to a set of requests without a lock, as far as that is possible.
 
-A plan covers the first requests only, if
+A plan covers only the first requests if
 
-- the next one is a plain write (of a list or a merge field): it must see what the requests before
-  it have written, and only the write transaction shows what it does;
-- plain reads and changes meet: a read must see the changes before it, and none after it;
-- the rows to write are many, or the responses are large together.
+- the next request is a plain write (of a list or a merge field): it must see what the requests
+  before it have written, and its response is only known when it has written;
+- a plain read follows a change or precedes one: it must see the changes before it, and no others;
+- there are many rows to write, or the responses are large.
 
-If the first requests that can be planned are few, they are not worth a transaction of their own:
-the plan is Stale, and they are answered together with those that follow (`transaction.py`).
+If only a few requests can be planned, a separate transaction for them would be too expensive: then
+Stale is raised, and they are answered together with those that follow (`transaction.py`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,12 +24,12 @@ from batchway.audience.calls import (
     Call,
     Stretch,
     answer_plain_calls,
-    apply_all,
+    apply_member_calls,
+    collect_needs,
     read_calls,
     take_while_small,
-    want_all,
 )
-from batchway.audience.keys import NextKey
+from batchway.audience.keys import TakeKey
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import Changes, WorkingSet
 from batchway.contract.request import Caller, Request
@@ -40,14 +40,14 @@ from batchway.store.database import Database, is_conflict
 
 @dataclass(frozen=True)
 class Plan:
-    """Responses to the first requests. They are true once `write` has committed."""
+    """Responses to the first requests; valid if the changes are written."""
 
     responses: Sequence[Response]
     working: WorkingSet
 
     @cached_property
     def changes(self) -> Changes:
-        """What there is to write; made when it is first asked for."""
+        """The changes to write; made at the first access."""
         return self.working.make_changes()
 
     def write(self, connection: Connection) -> None:
@@ -56,12 +56,12 @@ class Plan:
             self.changes.write(connection)
 
 
-def plan(
+def plan_requests(
     database: Database,
     settings: AudienceSettings,
     caller: Caller,
     requests: Iterable[Request],
-    next_key: NextKey,
+    take_key: TakeKey,
 ) -> Plan:
     """Plan the responses to one or more of the first requests.
 
@@ -69,10 +69,10 @@ def plan(
     """
     calls = _take_plannable(read_calls(requests, settings))
     with _raise_conflicts_as_stale(), database.read() as connection:
-        working = WorkingSet(caller, next_key)
-        want_all(working, calls)
+        working = WorkingSet(caller, take_key)
+        collect_needs(working, calls)
         working.load(connection)
-        responses = apply_all(working, calls)
+        responses = apply_member_calls(working, calls)
         answered = answer_plain_calls(connection, caller, calls, responses)
         return Plan(list(take_while_small(calls, answered)), working)
 
@@ -83,7 +83,7 @@ def _take_plannable(calls: Iterator[Call]) -> list[Call]:
     stretch = Stretch()
     for call in calls:
         if not stretch.admits(call):
-            # Pages are always planned: they take long, and must not do so under the lock.
+            # Pages are always planned: they take long, which must not be in a write transaction.
             if not (stretch.is_long or stretch.has_pages or call.is_page):
                 raise Stale
             break
@@ -94,21 +94,21 @@ def _take_plannable(calls: Iterator[Call]) -> list[Call]:
     return taken
 
 
-def plan_each(
+def plan_separately(
     database: Database,
     settings: AudienceSettings,
     caller: Caller,
     requests: Sequence[Request],
-    next_key: NextKey,
+    take_key: TakeKey,
 ) -> list[Response | None]:
-    """Work out the response to each request as if it came alone; None if only writing shows it.
+    """Work out the response to each request alone; None for a plain write.
 
-    Raises Stale if that cannot be worked out for all at once.
+    Raises Stale if the database refuses one of the requests.
     """
     calls = list(read_calls(requests, settings))
     with _raise_conflicts_as_stale(), database.read() as connection:
-        loaded = WorkingSet(caller, next_key)
-        want_all(loaded, calls)
+        loaded = WorkingSet(caller, take_key)
+        collect_needs(loaded, calls)
         loaded.load(connection)
         return [
             None
@@ -121,16 +121,16 @@ def plan_each(
 def _answer_alone(
     connection: Connection, caller: Caller, call: Call, working: WorkingSet
 ) -> Response:
-    responses = apply_all(working, [call])
+    responses = apply_member_calls(working, [call])
     [response] = answer_plain_calls(connection, caller, [call], responses)
     return response
 
 
 @contextmanager
 def _raise_conflicts_as_stale() -> Iterator[None]:
-    """A request may not fit the database, or others write the same rows.
+    """Raise Stale if the database refuses a value of a request, or if others write the same rows.
 
-    Within one transaction, it can be found out which request is at fault.
+    The requests are then answered in a write transaction, which finds the one that is at fault.
     """
     try:
         yield

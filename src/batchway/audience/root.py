@@ -3,7 +3,7 @@
 import msgspec
 from sqlalchemy import Connection
 
-from batchway.audience.base import reads
+from batchway.audience.base import make_read_handler
 from batchway.contract.description import ON_ONE, Described
 from batchway.contract.links import Link
 from batchway.contract.request import Caller, Request
@@ -56,7 +56,7 @@ class _Ping(msgspec.Struct):
 
 
 def _get_ping(_request: Request, _caller: Caller, _connection: Connection) -> Response:
-    """Answer `GET /ping`, the usual check of a key."""
+    """Answer `GET /ping`, by which clients check their API key."""
     return Response(200, _Ping("Everything's Chimpy!"))
 
 
@@ -111,13 +111,13 @@ ROUTES = (
     (
         "GET",
         "/",
-        reads(_get_root),
+        make_read_handler(_get_root),
         Described("The account that the API key belongs to.", query=ON_ONE, reply=_Root, tag=_TAG),
     ),
     (
         "GET",
         "/ping",
-        reads(_get_ping),
+        make_read_handler(_get_ping),
         Described("Check that the API key works.", query=ON_ONE, reply=_Ping, tag=_TAG),
     ),
 )

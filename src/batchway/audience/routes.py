@@ -1,11 +1,11 @@
 """The route table of the built-in API. A new resource is one folder and one line here."""
 
 from batchway.audience import root
-from batchway.audience.base import Plain
+from batchway.audience.base import PlainHandler
 from batchway.audience.lists import routes as lists
 from batchway.audience.members import routes as members
 from batchway.audience.members import subscribe
-from batchway.audience.members.base import OnMembers
+from batchway.audience.members.base import MemberHandler
 from batchway.audience.merge_fields import routes as merge_fields
 from batchway.audience.tags import routes as tags
 from batchway.contract.routing import RouteTable
@@ -20,9 +20,9 @@ _RESOURCES = (
 )
 
 
-def table() -> RouteTable[Plain | OnMembers]:
+def make_route_table() -> RouteTable[PlainHandler | MemberHandler]:
     """Return the table of every route of the built-in API."""
-    routes: RouteTable[Plain | OnMembers] = RouteTable()
+    routes: RouteTable[PlainHandler | MemberHandler] = RouteTable()
     for resource in _RESOURCES:
         for method, template, handler, described in resource.ROUTES:
             routes.add(method, template, handler, described)

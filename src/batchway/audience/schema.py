@@ -1,4 +1,4 @@
-"""Where the changes of the audience's tables are; the core's tables have a folder of their own."""
+"""The folder with the migrations of the audience's tables."""
 
 from pathlib import Path
 

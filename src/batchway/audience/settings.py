@@ -1,10 +1,10 @@
-"""What the operator decides about the audience."""
+"""The settings of the operator that concern the audience."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class AudienceSettings:
-    """Given to the built-in target when it is made."""
+    """The settings that the built-in target is created with."""
 
     refuses_fake_addresses: bool = False

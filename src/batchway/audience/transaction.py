@@ -1,7 +1,7 @@
-"""Answer requests within a write transaction, whatever they are: a bounded number of them.
+"""Answer requests of any kind within a write transaction, up to a limit.
 
-On SQLite, the transaction keeps all other writers waiting. So it covers the first requests only,
-up to a cost, and ends before requests that can be planned without a lock (`planning.py`).
+On SQLite, all other writers wait for the transaction. So it answers only the first requests, up to
+a cost, and ends before requests that can be planned without a lock (`planning.py`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +16,11 @@ from batchway.audience.calls import (
     Call,
     Stretch,
     answer_plain_calls,
-    apply_all,
+    apply_member_calls,
+    collect_needs,
     read_calls,
-    want_all,
 )
-from batchway.audience.keys import NextKey
+from batchway.audience.keys import TakeKey
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import WorkingSet
 from batchway.contract.problems import internal_error
@@ -37,18 +37,18 @@ def answer_within(
     settings: AudienceSettings,
     caller: Caller,
     requests: Iterable[Request],
-    next_key: NextKey,
+    take_key: TakeKey,
 ) -> list[Response]:
-    """Answer one or more of the first requests, and write what they do."""
+    """Answer one or more of the first requests, and write their effects."""
     calls = _take_bounded(read_calls(requests, settings))
     responses: list[Response] = []
-    for some in _split_at_plain_writes(calls):
-        responses += _answer_isolated(connection, caller, some, next_key)
+    for group in _split_at_plain_writes(calls):
+        responses += _answer_isolated(connection, caller, group, take_key)
     return responses
 
 
 def _take_bounded(calls: Iterator[Call]) -> list[Call]:
-    """Take the first calls, up to a cost; not those that are better planned afterwards."""
+    """Take the first calls, up to a cost, and without those that can be planned afterwards."""
     taken: list[Call] = []
     cost = 0
     stretch = Stretch()
@@ -69,21 +69,21 @@ def _take_bounded(calls: Iterator[Call]) -> list[Call]:
 
 
 def _split_at_plain_writes(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
-    """Sets of calls: a plain write is one by itself, so that nothing passes it."""
-    for is_plain_write, some in groupby(calls, key=lambda call: call.is_plain_write):
+    """Yield the calls in groups: each plain write is one group, so that the order is kept."""
+    for is_plain_write, group in groupby(calls, key=lambda call: call.is_plain_write):
         if is_plain_write:
-            yield from ([call] for call in some)
+            yield from ([call] for call in group)
         else:
-            yield list(some)
+            yield list(group)
 
 
 def _answer_isolated(
-    connection: Connection, caller: Caller, calls: Sequence[Call], next_key: NextKey
+    connection: Connection, caller: Caller, calls: Sequence[Call], take_key: TakeKey
 ) -> list[Response]:
-    """Answer a set; if the database refuses it, halve it until the call at fault stands alone."""
+    """Answer calls; if the database refuses them, halve them until the one at fault is alone."""
     try:
         with connection.begin_nested():
-            return _answer_set(connection, caller, calls, next_key)
+            return _answer_set(connection, caller, calls, take_key)
     except DBAPIError as error:
         if not is_conflict(error):
             raise
@@ -93,17 +93,17 @@ def _answer_isolated(
             return [refusal(internal_error())]
     middle = len(calls) // 2
     return [
-        *_answer_isolated(connection, caller, calls[:middle], next_key),
-        *_answer_isolated(connection, caller, calls[middle:], next_key),
+        *_answer_isolated(connection, caller, calls[:middle], take_key),
+        *_answer_isolated(connection, caller, calls[middle:], take_key),
     ]
 
 
 def _answer_set(
-    connection: Connection, caller: Caller, calls: Sequence[Call], next_key: NextKey
+    connection: Connection, caller: Caller, calls: Sequence[Call], take_key: TakeKey
 ) -> list[Response]:
-    working = WorkingSet(caller, next_key)
-    want_all(working, calls)
+    working = WorkingSet(caller, take_key)
+    collect_needs(working, calls)
     working.load(connection, sql_for_update(connection))
-    responses = apply_all(working, calls)
+    responses = apply_member_calls(working, calls)
     working.make_changes().write(connection)
     return list(answer_plain_calls(connection, caller, calls, responses))

@@ -4,8 +4,8 @@ Each slice is one transaction, with its results, the counters, the positions tha
 chunk, and the operations that are postponed. If the process dies, the operations that are in no
 committed slice are sent again, with the same keys.
 
-Between slices, `Sending.is_stopping` tells the target to stop when the batch was cancelled or
-deleted, or when the time of the chain has ended.
+`Sending.is_stopping` tells the target to stop when the batch was cancelled, or when the time of the
+chain has ended. If the batch was deleted, the target is closed after the next slice.
 """
 
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ class IdBlocks:
         self._lock = threading.Lock()
         self._left: Iterator[int] = iter(())
 
-    def next(self) -> int:
+    def take_key(self) -> int:
         """Return a key that no other call, process or machine gets.
 
         It opens a write transaction when a block is used up, so never call it inside one.

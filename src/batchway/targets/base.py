@@ -1,15 +1,15 @@
-"""The contract of a target: what answers operations, whatever is behind it.
+"""The contract of a target: what answers operations.
 
-A target is of one of two kinds, and the kind says what a crash can do:
+There are two kinds of target, which differ in what a crash can do:
 
-- A `PlannedTarget` writes what its operations do in our database, in the same transaction that
+- A `PlannedTarget` writes the effects of its operations to our database, in the transaction that
   records their results. Each operation takes effect exactly once.
-- A `SendingTarget` sends its operations to something that we do not control. Results are
-  committed as they arrive; what was sent but not committed before a crash is sent again, with the
-  same key. Each operation is sent at least once and recorded exactly once.
+- A `SendingTarget` sends its operations to a system that we do not control. Results are committed
+  as they arrive; operations that were sent but not committed before a crash are sent again, with
+  the same key. Each operation is sent at least once and recorded exactly once.
 
-Both kinds answer single calls and check operations without effect. Every operation that a target
-gets has passed `check_operation`.
+Both kinds also answer single calls and check operations without effect. Every operation that a
+target gets has passed `check_operation`.
 """
 
 import re
@@ -31,13 +31,13 @@ from batchway.model.result import NoAnswer, Result
 
 
 class Target(ABC):
-    """What both kinds of target do. A fault of one operation must not change another's result."""
+    """What both kinds of target do. An error in one operation must not change another's result."""
 
     @abstractmethod
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
-        """Return what each operation would come to, as far as that can be known without effect.
+        """Return the result that each operation would have, as far as it can be known, in order.
 
-        There is one result for each operation, in order. Nothing is changed and nothing is sent.
+        Nothing is changed and nothing is sent.
         """
 
     @abstractmethod
@@ -46,19 +46,19 @@ class Target(ABC):
 
 
 class Plan(Protocol):
-    """The results of operations, and what must still be written to make them true."""
+    """The results of operations, and the effects that must still be written."""
 
     @property
     def results(self) -> Sequence[Result]:
-        """One result for each operation, in order: for all, or for one or more of the first.
+        """The results, in order, of all operations or only of the first, but of at least one.
 
-        A target answers only the first operations when their results are large together. The
-        others are planned again later. A GET without a `count` is answered with its first page
-        and the continuation.
+        A target may answer only the first operations if their results are large; the others are
+        planned later. The result of a GET without a `count` is its first page, with a continuation
+        if there are more pages.
         """
 
     def prepare(self) -> None:
-        """Do the part of `write` that needs no lock, to keep the transaction short.
+        """Do the part of `write` that needs no lock, so that the transaction is short.
 
         `write` must also work if this was not called.
         """
@@ -66,7 +66,7 @@ class Plan(Protocol):
     def write(self, connection: Connection) -> None:
         """Write the effects, in the transaction that records the results.
 
-        Raises Stale if what the results are based on has changed; the transaction is rolled back.
+        Raises Stale if what the results are based on has changed; the caller rolls back.
         """
 
 
@@ -75,10 +75,10 @@ class PlannedTarget(Target):
 
     @abstractmethod
     def plan(self, caller: Caller, operations: Sequence[Operation]) -> Plan:
-        """Work out the results without holding a write transaction.
+        """Work out the results without a write transaction.
 
         It may be called any number of times for the same operations; nothing takes effect before
-        `Plan.write`. Raises Stale if the results can only be worked out while they are written.
+        `Plan.write`. Raises Stale if the results can only be worked out in a write transaction.
         """
 
     @abstractmethod
@@ -87,8 +87,8 @@ class PlannedTarget(Target):
     ) -> Sequence[Result]:
         """Work out the results and write the effects within the given transaction.
 
-        The results are as in `Plan.results`; operations without a result have no effect. It never
-        raises Stale: it is called when a plan was stale.
+        The results are as in `Plan.results`; operations without a result have no effect. It is
+        called when a plan was stale, and never raises Stale itself.
         """
 
     @abstractmethod
@@ -101,10 +101,10 @@ class PlannedTarget(Target):
 
 
 class OutgoingOperation(msgspec.Struct, frozen=True, gc=False):
-    """An operation that is to be sent.
+    """An operation that must be sent.
 
-    `position` is its place in the batch. `key` is the same whenever this operation is sent again,
-    and different for every other operation: pass it to the receiver, for example as
+    `position` is its position in the batch. `key` is the same each time that this operation is
+    sent, and different for every other operation. Pass it to the receiver, for example as
     `Idempotency-Key`, so that the receiver can recognise an operation that it has done already.
     """
 
@@ -117,8 +117,8 @@ class OutgoingOperation(msgspec.Struct, frozen=True, gc=False):
 class Sending:
     """The operations of one chunk that have no result yet.
 
-    `is_stopping` becomes true when the batch is cancelled or deleted, or when the worker has to
-    let go of the chunk. A target asks it before it sends an operation.
+    `is_stopping` returns true when the batch is cancelled, or when the worker must leave the rest
+    of the chunk for later. A target calls it before it sends an operation.
     """
 
     caller: Caller
@@ -128,10 +128,10 @@ class Sending:
 
 @dataclass(frozen=True)
 class Postponed:
-    """Operations that were not sent and must wait: for at least how long, and why.
+    """Operations that were not sent and must wait for at least `wait_seconds`.
 
-    `reason` is a sentence for the owner of the batch, such as "The receiver asked for a pause."
-    While they wait, they hold no thread; they are then sent as a `Sending` of their own.
+    `reason` is a sentence for the owner of the batch, such as "The receiver asked for a pause." No
+    thread waits for them; afterwards they are sent as a separate `Sending`.
     """
 
     positions: Sequence[int]
@@ -143,7 +143,7 @@ class Postponed:
 class Slice:
     """Results that are committed together, by position, in any order.
 
-    An empty slice is allowed: it lets the worker look whether the batch was cancelled.
+    An empty slice is allowed: the worker then checks whether the batch was cancelled.
     """
 
     results: Mapping[int, Result | NoAnswer]
@@ -151,24 +151,25 @@ class Slice:
 
 
 class SendingTarget(Target):
-    """Sends operations to what we do not control: each at least once, always with the same key."""
+    """Sends each operation at least once, always with the same key."""
 
     @abstractmethod
     def send(self, sending: Sending) -> Generator[Slice, None, None]:
         """Send the operations, and yield their results in slices as they arrive.
 
-        Each slice is committed before the generator is asked for the next one. Yield at least once
-        a second, and before the results together are larger than `limits.answer_bytes_max`: what
-        was not yielded when the process dies is sent again. Each operation is in one slice, with
-        its result or among the postponed; a result has no continuation. An operation that got no
-        response is a `NoAnswer`.
+        Each slice is committed before the generator continues. Yield at least once a second, and
+        before the results of a slice are larger than `limits.answer_bytes_max`: if the process
+        dies, everything that was not yielded is sent again. Each operation is in one slice, with
+        its result or as postponed. A result has no continuation. The result of an operation that
+        got no response is a `NoAnswer`.
 
-        When `sending.is_stopping()` is true, send nothing more. Yield what has been sent already
-        (a `NoAnswer` where you do not wait for the response), and return. The operations that are
-        in no slice have not been sent: they are recorded as cancelled, or sent later.
+        When `sending.is_stopping()` returns true, send nothing more. Yield the results of the
+        operations that were sent (`NoAnswer` if you do not wait for a response), and return. The
+        operations that are in no slice were not sent: they are recorded as cancelled, or sent
+        later.
 
-        The generator is closed early if the batch was deleted. An
-        exception ends this attempt only: what is not committed is sent again.
+        The generator is closed early if the batch was deleted. An exception ends only this attempt:
+        the operations whose results are not committed are sent again.
         """
 
 
@@ -176,7 +177,7 @@ _RELATIVE_SEGMENTS = frozenset({".", ".."})
 _PATHS_OF_BATCHES = ("batches", "batch-webhooks")
 _RESERVED_HEADERS = frozenset(
     {
-        # The target decides who the receiver is and how we identify ourselves to it.
+        # The target decides on the receiver and on the authentication.
         "authorization",
         "cookie",
         "host",
@@ -197,9 +198,10 @@ _HEADER_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # a line break would be
 
 
 def check_operation(operation: Operation) -> None:
-    """Raise Refusal for an operation that no target may get; its result is the problem.
+    """Raise Refusal for an operation that no target may get.
 
-    These rules hold for every target. They are applied once, before any target sees an operation.
+    These rules apply to every target. They are checked before a target gets an operation, which
+    gets the refusal as its result.
     """
     if operation.mistake is not None:
         raise Refusal(RefusalKind.WRONG, fields={"body": operation.mistake})

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.audience.planning import Plan, plan, plan_each
+from batchway.audience.planning import Plan, plan_requests, plan_separately
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.transaction import answer_within
 from batchway.contract.paging import Continuation
@@ -21,7 +21,7 @@ from batchway.store.database import Database
 from batchway.store.ids import IdBlocks, reserve_ids
 from batchway.targets.base import PlannedTarget
 
-_WITH_KEYS = ("members", "list_segments")
+_TABLES_WITH_KEYS = ("members", "list_segments")
 _continuations = msgspec.json.Decoder(Continuation)
 
 
@@ -31,93 +31,104 @@ class _BuiltinPlan:
     results: Sequence[Result]
 
     def prepare(self) -> None:
-        """Make the rows."""
+        """Make the rows that `write` inserts."""
         _ = self.plan.changes
 
     def write(self, connection: Connection) -> None:
-        """Write what the operations do; raises Stale."""
+        """Write the effects of the operations; raises Stale."""
         self.plan.write(connection)
 
 
 class BuiltinTarget(PlannedTarget):
-    """Answers sets of operations, and single calls as sets of one."""
+    """Answers operations of batches, and single calls, by the audience API."""
 
     def __init__(self, database: Database, settings: AudienceSettings) -> None:
         self._database = database
         self._settings = settings
-        self._blocks = {name: IdBlocks(database, name) for name in _WITH_KEYS}
+        self._blocks = {name: IdBlocks(database, name) for name in _TABLES_WITH_KEYS}
 
     def plan(self, caller: Caller, operations: Sequence[Operation]) -> _BuiltinPlan:
-        """Work the results out without a lock; raises Stale if they can only be had with one."""
-        requests = _requests(operations)
-        planned = plan(self._database, self._settings, caller, requests, self._next_key)
-        return _BuiltinPlan(planned, [_result(each) for each in planned.responses])
+        """Work out the results without a lock; raises Stale if that is not possible."""
+        planned = self._plan(caller, _make_requests(operations))
+        return _BuiltinPlan(planned, [_make_result(response) for response in planned.responses])
 
     def answer_within(
         self, connection: Connection, caller: Caller, operations: Sequence[Operation]
     ) -> Sequence[Result]:
-        """Work the results out and write them, in one transaction."""
-        next_key = _Reserved(connection, len(operations))
-        requests = _requests(operations)
-        responses = answer_within(connection, self._settings, caller, requests, next_key)
-        return [_result(each) for each in responses]
+        """Work out the results and write the effects, in the given transaction."""
+        requests, count = _make_requests(operations), len(operations)
+        responses = self._answer_within(connection, caller, requests, count)
+        return [_make_result(response) for response in responses]
 
     def answer_page(self, caller: Caller, operation: Operation, continuation: str) -> Result:
-        """The next page of a collection."""
-        [request] = _requests([operation])
+        """Return the next page of a collection."""
+        [request] = _make_requests([operation])
         request.continuation = _continuations.decode(continuation)
-        planned = plan(self._database, self._settings, caller, [request], self._next_key)
-        return _result(planned.responses[0])
+        return _make_result(self._plan(caller, [request]).responses[0])
 
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
-        """What each operation would come to now, without the others; GETs show no items."""
-        requests = list(_requests(operations))
+        """Return the result that each operation would have alone; those of GETs have no items."""
+        requests = list(_make_requests(operations))
         for request in requests:
             if request.method == "GET":
                 request.params = {**request.params, "count": "0"}
         planned: Sequence[Response | None] = [None] * len(requests)
         with suppress(Stale):
-            planned = plan_each(self._database, self._settings, caller, requests, self._next_key)
-        unknown = [each for each, known in zip(requests, planned, strict=True) if known is None]
-        tried = self._tried(caller, unknown)
-        responses = [next(tried) if each is None else each for each in planned]
-        return [_result(each) for each in responses]
+            planned = plan_separately(
+                self._database, self._settings, caller, requests, self._take_key
+            )
+        pairs = zip(requests, planned, strict=True)
+        unplanned = [request for request, response in pairs if response is None]
+        others = self._answer_without_effect(caller, unplanned)
+        return [
+            _make_result(next(others) if response is None else response) for response in planned
+        ]
 
-    def _tried(self, caller: Caller, requests: Sequence[Request]) -> Iterator[Response]:
-        """Each by itself; a few in a transaction, as each one keeps all writers waiting."""
-        few = limits.operations_tried_at_once_max
-        for first in range(0, len(requests), few):
-            responses = []
+    def _answer_without_effect(
+        self, caller: Caller, requests: Sequence[Request]
+    ) -> Iterator[Response]:
+        """Yield the response to each request alone; its effect is rolled back.
+
+        A transaction answers only a few requests, because all writers wait for it.
+        """
+        count = limits.operations_tried_at_once_max
+        for first in range(0, len(requests), count):
+            responses: list[Response] = []
             with self._database.write() as connection:
-                for request in requests[first : first + few]:
+                for request in requests[first : first + count]:
                     savepoint = connection.begin_nested()
-                    next_key = _Reserved(connection, 1)
-                    responses += answer_within(
-                        connection, self._settings, caller, [request], next_key
-                    )
+                    responses += self._answer_within(connection, caller, [request], 1)
                     savepoint.rollback()
             yield from responses
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
         """Answer one call in transactions of its own."""
         try:
-            planned = plan(self._database, self._settings, caller, [request], self._next_key)
+            planned = self._plan(caller, [request])
             if planned.changes:
                 with self._database.write() as connection:
                     planned.write(connection)
         except Stale:
             with self._database.write() as connection:
-                next_key = _Reserved(connection, 1)
-                [response] = answer_within(connection, self._settings, caller, [request], next_key)
+                [response] = self._answer_within(connection, caller, [request], 1)
                 return response
         return planned.responses[0]
 
-    def _next_key(self, name: str) -> int:
-        return self._blocks[name].next()
+    def _plan(self, caller: Caller, requests: Iterable[Request]) -> Plan:
+        return plan_requests(self._database, self._settings, caller, requests, self._take_key)
+
+    def _answer_within(
+        self, connection: Connection, caller: Caller, requests: Iterable[Request], count: int
+    ) -> Sequence[Response]:
+        take_key = _ReservedKeys(connection, count)
+        return answer_within(connection, self._settings, caller, requests, take_key)
+
+    def _take_key(self, name: str) -> int:
+        return self._blocks[name].take_key()
 
 
-class _Reserved:
-    """New keys within a transaction, reserved in blocks as they are asked for."""
+class _ReservedKeys:
+    """Takes keys of new rows within a transaction; they are reserved in blocks of `count`."""
 
     def __init__(self, connection: Connection, count: int) -> None:
         self._connection = connection
@@ -131,15 +142,15 @@ class _Reserved:
         return next(self._left[name])
 
 
-def _requests(operations: Iterable[Operation]) -> Iterator[Request]:
-    """Make the requests one by one: often only the first ones are answered."""
-    for each in operations:
-        body = None if each.body is None else each.body.encode("utf-8", "surrogatepass")
-        yield Request(each.method, each.path, each.params, body, is_paged=each.method == "GET")
+def _make_requests(operations: Iterable[Operation]) -> Iterator[Request]:
+    """Yield a request for each operation, when it is needed: often only the first are answered."""
+    for operation in operations:
+        text, is_get = operation.body, operation.method == "GET"
+        body = None if text is None else text.encode("utf-8", "surrogatepass")
+        yield Request(operation.method, operation.path, operation.params, body, is_paged=is_get)
 
 
-def _result(response: Response) -> Result:
-    on = response.continuation
-    return Result(
-        response.status, render_body(response), None if on is None else encode(on).decode()
-    )
+def _make_result(response: Response) -> Result:
+    continuation = response.continuation
+    text = None if continuation is None else encode(continuation).decode()
+    return Result(response.status, render_body(response), text)

@@ -11,10 +11,9 @@ ROOT = "/"
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A target under the prefix of the paths that it answers.
+    """A target, and the prefix of the paths that it answers.
 
-    `name` is stored with batches and chunks: a target keeps its name for as long as batches of it
-    may be unfinished.
+    `name` is stored with batches and chunks: it must not change while batches are unfinished.
     """
 
     prefix: str
@@ -23,16 +22,16 @@ class Mount:
 
 
 class TargetTable:
-    """Finds the target of a path: the longest prefix wins, compared by whole segments.
+    """Finds the target of a path: the one whose prefix has the most segments of the path.
 
-    A target sees the whole path, with its prefix. The table never changes.
+    A target gets the whole path, with its prefix. The table never changes.
     """
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
-        """Raises ValueError if a prefix or a name is not unique, or if no target has `/`."""
+        """Raise ValueError if a prefix or a name is not unique, or if no target has `/`."""
         mounts = tuple(mounts)
         self.by_name: Mapping[str, Mount] = {mount.name: mount for mount in mounts}
-        self._by_prefix = {_segments(mount.prefix): mount for mount in mounts}
+        self._by_prefix = {_split_path(mount.prefix): mount for mount in mounts}
         if min(len(self.by_name), len(self._by_prefix)) < len(mounts):
             message = "two targets have the same name or the same prefix"
             raise ValueError(message)
@@ -43,7 +42,7 @@ class TargetTable:
 
     def find(self, path: str) -> Mount:
         """Return the mount that answers a path."""
-        segments = _segments(path)
+        segments = _split_path(path)
         return next(
             mount
             for length in self._lengths
@@ -51,7 +50,7 @@ class TargetTable:
         )
 
     def is_sending(self, name: str) -> bool:
-        """Return whether a stored name is that of a sending target, if it is still configured."""
+        """Return whether the target with this stored name is configured and a sending target."""
         mount = self.by_name.get(name)
         return mount is not None and isinstance(mount.target, SendingTarget)
 
@@ -62,5 +61,5 @@ class TargetTable:
         return {self.find(operation.path).name for operation in operations}
 
 
-def _segments(path: str) -> tuple[str, ...]:
+def _split_path(path: str) -> tuple[str, ...]:
     return tuple(segment for segment in path.split("/") if segment)

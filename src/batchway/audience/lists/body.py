@@ -1,4 +1,4 @@
-"""A list as the API shows it."""
+"""The response body of a list."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ class ListCounts(msgspec.Struct, frozen=True):
 
     @property
     def contacts(self) -> int:
-        """Every contact that is stored, archived ones too."""
+        """The number of all contacts, archived ones too."""
         members = self.subscribed + self.unsubscribed + self.cleaned
         return members + self.pending + self.transactional + self.archived
 
@@ -97,7 +97,7 @@ def render_list(
 
 
 def _render_stats(counts: ListCounts, *, shows_contacts: bool) -> ListStats:
-    # Nothing was ever sent to the list, so that everything happened since.
+    # No campaign was ever sent to the list: the counts since the last one are those of all time.
     return ListStats(
         member_count=counts.subscribed,
         total_contacts=counts.contacts if shows_contacts else msgspec.UNSET,

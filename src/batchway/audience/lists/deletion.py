@@ -1,8 +1,8 @@
-"""How a list is deleted: at once for its owner, and its rows little by little afterwards.
+"""How a list is deleted: at once for its owner, and its rows in many short transactions.
 
-A list may have millions of members. To delete their rows in one transaction would keep all other
-writers of SQLite waiting for as long. So the call deletes the list's own row, which makes all the
-others unreachable, and notes the list; the caretaker deletes the others in short transactions.
+A list may have millions of members. If one transaction deleted their rows, all other writers of
+SQLite would wait for it. So the call deletes only the row of the list itself, which hides all other
+rows, and stores the key of the list; the caretaker deletes the other rows.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ from batchway import limits
 from batchway.kit.clock import Microseconds
 from batchway.store.database import Database, run
 
-# What is left of a deleted list: each table's key, and which rows belong to the list. In order:
-# the members of a tag are found by the tag.
-_LEFT_ROWS = (
+# The rows that a deleted list leaves: table, key, and the condition for rows of the list. The order
+# matters: the members of a tag are found by the tag.
+_REMAINING_ROWS = (
     (
         "list_segment_members",
         "member_id, list_segment_id",
@@ -32,7 +32,7 @@ _LEFT_ROWS = (
 
 
 def delete_list(connection: Connection, account_id: int, list_id: int, now: Microseconds) -> None:
-    """Delete a list, its counters and its merge fields; note that the rest is to be deleted."""
+    """Delete a list, its counters and its merge fields; its other rows are deleted later."""
     for table, column in (("merge_fields", "list_id"), ("list_stats", "list_id"), ("lists", "id")):
         run(
             connection,
@@ -53,10 +53,10 @@ def delete_list(connection: Connection, account_id: int, list_id: int, now: Micr
 
 
 def purge_deleted_lists(database: Database) -> None:
-    """Delete rows that deleted lists have left, a bounded number in each transaction.
+    """Delete rows of deleted lists, a limited number in each transaction and in all.
 
-    The caretaker calls it in each round; what it leaves is for the next round. It may be called by
-    several processes at the same time, and may die at any point.
+    The caretaker calls it in each round, until no row remains. Several processes may call it at the
+    same time, and it may be killed at any line.
     """
     for _ in range(limits.purge_transactions_max):
         with database.read() as connection:
@@ -65,7 +65,7 @@ def purge_deleted_lists(database: Database) -> None:
             return
         with database.write() as connection:
             if not _delete_rows(connection, deleted.account_id, deleted.list_id):
-                _delete_note(connection, deleted.account_id, deleted.list_id)
+                _delete_key(connection, deleted.account_id, deleted.list_id)
 
 
 def _find_deleted_list(connection: Connection) -> Any:  # noqa: ANN401 - a row
@@ -79,8 +79,8 @@ def _find_deleted_list(connection: Connection) -> Any:  # noqa: ANN401 - a row
 
 
 def _delete_rows(connection: Connection, account_id: int, list_id: int) -> bool:
-    """Delete rows of the first table that has any; whether there were some."""
-    for table, key, condition in _LEFT_ROWS:
+    """Delete rows of the first table that has any; return whether one has."""
+    for table, key, condition in _REMAINING_ROWS:
         deleted = run(
             connection,
             f"""
@@ -98,7 +98,7 @@ def _delete_rows(connection: Connection, account_id: int, list_id: int) -> bool:
     return False
 
 
-def _delete_note(connection: Connection, account_id: int, list_id: int) -> None:
+def _delete_key(connection: Connection, account_id: int, list_id: int) -> None:
     run(
         connection,
         "DELETE FROM deleted_lists WHERE account_id = :account_id AND list_id = :list_id",

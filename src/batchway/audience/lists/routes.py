@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.audience.base import reads, writes
+from batchway.audience.base import make_read_handler, make_write_handler
 from batchway.audience.body import decode_body, decode_changes
 from batchway.audience.collections import (
     NOTHING,
@@ -71,7 +71,7 @@ _FILTERS = (
         "lists.created_at < :before_date_created",
         "Only lists made before this time.",
     ),
-    # There are no campaigns and no stores: nothing was sent to any list, and none has a store.
+    # There are no campaigns and no stores, so that no list meets these conditions.
     filter_by_moment(
         "since_campaign_last_sent", NOTHING, "No list at all: nothing was sent to any."
     ),
@@ -137,7 +137,7 @@ def _get_list(request: Request, caller: Caller, connection: Connection) -> Respo
 
 def _create_list(request: Request, caller: Caller, connection: Connection) -> Response:
     new = _check_name(decode_body(_new_list, request.body))
-    # Two calls at once may both see the last place free: the bound need not be exact.
+    # Two calls at the same time may exceed the limit by one, which does no harm.
     if _count(connection, "", {"account_id": caller.account_id}) >= limits.lists_per_account_max:
         detail = f"An account has at most {limits.lists_per_account_max} lists. Delete one first."
         raise forbidden(detail)
@@ -235,7 +235,7 @@ ROUTES = (
     (
         "GET",
         "/lists",
-        reads(_get_lists, items="lists"),
+        make_read_handler(_get_lists, items="lists"),
         Described(
             "The lists of the account.",
             query=(
@@ -251,7 +251,7 @@ ROUTES = (
     (
         "POST",
         "/lists",
-        writes(_create_list),
+        make_write_handler(_create_list),
         Described(
             "Make a list.",
             body=NewList,
@@ -264,13 +264,13 @@ ROUTES = (
     (
         "GET",
         "/lists/{list_id}",
-        reads(_get_list),
+        make_read_handler(_get_list),
         Described("One list.", query=(*ON_ONE, _WITH_CONTACTS), reply=ListBody, tag=_TAG),
     ),
     (
         "PATCH",
         "/lists/{list_id}",
-        writes(_update_list),
+        make_write_handler(_update_list),
         Described(
             "Change the name and the settings of a list.",
             notes="What is not given stays as it is.",
@@ -284,7 +284,7 @@ ROUTES = (
     (
         "DELETE",
         "/lists/{list_id}",
-        writes(_delete_list),
+        make_write_handler(_delete_list),
         Described("Delete a list with all its members, for good.", tag=_TAG),
     ),
 )

@@ -1,4 +1,4 @@
-"""The rows of lists: what is stored of one, and how it is found, locked, changed and deleted."""
+"""The rows of lists: how they are stored, found, locked and changed."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -59,7 +59,7 @@ class NewList(OwnerSettings, frozen=True, kw_only=True):
 
 
 class ListSettings(OwnerSettings, frozen=True, kw_only=True):
-    """The content of the column `settings`. Merge ids are never used again, so the last is kept."""
+    """The content of the column `settings`. `merge_id_last` prevents that a merge id is reused."""
 
     merge_id_last: int
 
@@ -90,7 +90,7 @@ def insert_list(  # noqa: PLR0913 - the columns of one row
 ) -> int:
     """Store a new list with its counters; return its key."""
     list_id = None
-    while list_id is None:  # a public id that is taken is made again
+    while list_id is None:  # if the public id is taken, try another one
         list_id = run(
             connection,
             """
@@ -122,7 +122,7 @@ def parse_row(  # noqa: PLR0913 - the columns of one row
 
 
 def find_list(connection: Connection, account_id: int, public_id: str, lock: str = "") -> ListRow:
-    """Find a list of the account; raises 404. Before a change, `lock` is `sql_for_update(…)`."""
+    """Return a list of the account; raises 404. `lock` is `sql_for_update(…)` before a change."""
     row = run(
         connection,
         f"""
@@ -139,9 +139,9 @@ def find_list(connection: Connection, account_id: int, public_id: str, lock: str
 
 
 def touch_list(connection: Connection, account_id: int, list_id: int) -> None:
-    """Make stale all plans that are based on the list's settings and merge fields.
+    """Make all plans stale that are based on the settings and the merge fields of the list.
 
-    Call it in the transaction of such a change, before anything else is written.
+    Call it first in the transaction that changes one of them.
     """
     run(
         connection,
@@ -157,7 +157,7 @@ def touch_list(connection: Connection, account_id: int, list_id: int) -> None:
 def save_list(
     connection: Connection, account_id: int, list_id: int, name: str, settings: ListSettings
 ) -> None:
-    """Write a list's name and settings, and make plans stale as `touch_list` does."""
+    """Store a list's name and settings, and make plans stale as `touch_list` does."""
     run(
         connection,
         """
@@ -174,7 +174,7 @@ def save_list(
 def find_revisions(
     connection: Connection, account_id: int, public_ids: Iterable[str], lock: str
 ) -> Sequence[Any]:
-    """The keys, public ids and revisions of those lists that the account has."""
+    """Return the keys, public ids and revisions of those of the lists that the account has."""
     return run(
         connection,
         f"""
@@ -190,9 +190,9 @@ def find_revisions(
 def lock_revisions(
     connection: Connection, account_id: int, list_ids: Iterable[int], *, exclusive: bool
 ) -> dict[int, int]:
-    """The revisions of lists by key; they stay so until the commit.
+    """Return the revisions of lists by key, locked against changes until the commit.
 
-    Writers of members share the lock, unless one asks to be the only one.
+    Writers of members share the lock, unless one of them needs it `exclusive`.
     """
     lock = sql_for_update(connection) if exclusive else sql_for_share(connection)
     rows = run(
@@ -214,7 +214,7 @@ def add_to_list_counts(
     entered_statuses: Collection[str],
     now: Microseconds,
 ) -> None:
-    """Keep the counters of a list right, and the times of the last changes of status."""
+    """Update the counters of a list, and the times at which a member last entered a status."""
     sums = ", ".join(f"{name} = {name} + :{name}" for name in counts)
     run(
         scope.connection,
@@ -236,9 +236,9 @@ def add_to_list_counts(
 
 
 def count_members(scope: ListScope, status: str | None) -> int:
-    """How many members a list has, with one status or with any: read from its counters."""
-    counted = (*STATUSES, ARCHIVED) if status is None else (status,)
-    sums = " + ".join(f"{each}_count" for each in counted)
+    """Return how many members a list has, with one status or with any, from its counters."""
+    statuses = (*STATUSES, ARCHIVED) if status is None else (status,)
+    sums = " + ".join(f"{name}_count" for name in statuses)
     return int(
         run(
             scope.connection,
@@ -253,5 +253,5 @@ def count_members(scope: ListScope, status: str | None) -> int:
 
 
 def list_owner_settings(settings: OwnerSettings) -> dict[str, Any]:
-    """The settings that the owner may choose, by name."""
-    return {each: getattr(settings, each) for each in OwnerSettings.__struct_fields__}
+    """Return the settings that the owner may choose, by name."""
+    return {name: getattr(settings, name) for name in OwnerSettings.__struct_fields__}

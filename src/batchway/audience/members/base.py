@@ -1,7 +1,7 @@
-"""How calls on members are answered: as a set, in three steps.
+"""How calls on members are answered: together, in three steps.
 
-Each request is read into a call; then everything that all the calls need is loaded at once; then
-each call is applied in memory, in order.
+Each request is read into a call; then everything that the calls need is loaded at once; then the
+calls are applied in memory, in order.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from batchway.contract.response import Response
 
 
 class MemberCall(Protocol):
-    """One call that has been read, but not yet answered."""
+    """A call that was read from a request and can be applied to a list."""
 
     @property
     def list_id(self) -> str:
@@ -23,24 +23,24 @@ class MemberCall(Protocol):
 
     @property
     def row_count(self) -> int:
-        """How many rows the call may write, roughly; 0 if it only reads."""
+        """About how many rows the call writes; 0 if it only reads."""
 
     def want(self, list_set: ListSet) -> None:
-        """Say which members and tags must be loaded."""
+        """Tell the list which members and tags the call needs."""
 
     def apply(self, list_set: ListSet) -> Response:
-        """Answer, and change the set; raises Refused.
+        """Change the list and return the response; raises Refused.
 
-        It makes its whole change as its last act, or raises and changes nothing. So a fault of
-        one call never changes the result of another.
+        A call that raises must not have changed anything, so that an error in one call never
+        changes the result of another.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class OnMembers:
-    """The handler of a route on members: reads a request into a call; raises Refused.
+class MemberHandler:
+    """The handler of a route on members; `read` reads a request into a call and raises Refused.
 
-    `items` is the field with the items, if it answers with a page of a collection.
+    `items` is the name of the field with the items, if the response is a page of a collection.
     """
 
     read: Callable[[Request, AudienceSettings], MemberCall]

@@ -1,4 +1,4 @@
-"""The member object as clients see it, in the contract's key order."""
+"""The response body of a member, with its keys in the order of the contract."""
 
 from operator import attrgetter
 from typing import Any
@@ -14,7 +14,7 @@ from batchway.kit.clock import format_iso
 from batchway.kit.ids import contact_id
 from batchway.kit.json_text import JsonText, escape_json
 
-_HASH = "0" * 31 + "h"  # stands for the member in the prepared links; no hash looks like it
+_HASH = "0" * 31 + "h"  # the placeholder of the hash in the prepared links; it is no valid hash
 
 
 class MemberStats(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class MemberBody(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename={"l
 
 
 class MemberText(JsonText):
-    """A member as a body, as `MemberBody` describes it."""
+    """The body of a member, rendered when it is needed; it has the form of `MemberBody`."""
 
     __slots__ = ("_member", "_renderer")
 
@@ -95,9 +95,9 @@ class MemberText(JsonText):
 class MemberRenderer:
     """Renders the members of one list.
 
-    To encode a `MemberBody` for each member, and to quote it, took a good part of the time of a
-    chunk. So texts are prepared from it: one for all members that agree in everything but the
-    values of their head (up to `merge_fields`), and one for the links, which are most of the bytes.
+    To encode and quote a `MemberBody` for each member would take much of the time of a chunk. So
+    templates are prepared: one for all members that differ only in the values of their head (up to
+    `merge_fields`), and one for the links, which are most of the bytes.
     """
 
     def __init__(self, list_public_id: str, rules: MergeRules, links: Links) -> None:
@@ -110,11 +110,11 @@ class MemberRenderer:
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
 
     def render_lazily(self, member: Member) -> Any:  # noqa: ANN401 - in the place of a `MemberBody`
-        """Return the `MemberText` that shows one member; it is rendered when it is needed."""
+        """Return the body of a member, which is rendered when it is needed."""
         return MemberText(self, member)
 
     def render(self, member: Member, *, plain: bool) -> bytes:
-        """Return the JSON text of a member, or that text as it stands within a JSON string."""
+        """Return the JSON text of a member; if it is not `plain`, escaped for a JSON string."""
         prepared = self._find_prepared(member, plain)
         hashed = member.subscriber_hash.encode()
         head = prepared.head % (
@@ -139,8 +139,8 @@ class MemberRenderer:
         return prepared
 
 
-# The fields of a member that `render` puts into the prepared text itself, or does not show.
-# All others are part of the text, so that members share it only if they agree in each of them.
+# The fields of a member that `render` puts into the prepared text, or does not show. The prepared
+# text contains all other fields, so that members share it only if these are equal.
 _OWN_FIELDS = frozenset(
     {
         "id",
@@ -157,11 +157,11 @@ _get_shared_values = attrgetter(
     *(name for name in Member.__struct_fields__ if name not in _OWN_FIELDS)
 )
 _BOTH = (True, False)
-_PREPARED_MAX = 1_000  # texts of a list: its members may have little in common
+_PREPARED_MAX = 1_000  # texts of a list, whose members may have few equal fields
 
 
 class _Prepared(msgspec.Struct, frozen=True, gc=False):
-    """The text of members without their own values: the links, and the values of the head."""
+    """The text of members without the values of the head and the links, which differ."""
 
     head: bytes  # a template for `%`, plain
     tail: bytes
@@ -209,7 +209,7 @@ def _prepare(list_id: str, member: Member, plain: bool) -> _Prepared:  # noqa: F
     return _Prepared(b"".join(places), _escape_unless_plain(tail, plain))
 
 
-# These mark places in a prepared text: JSON has no NUL.
+# These are the placeholders in a prepared text: JSON has no NUL.
 _OWN: Any = msgspec.Raw(b"\0")
 _OWN_TEXT: Any = msgspec.Raw(b'"\0"')  # of characters that need no escapes
 _STATS = MemberStats()

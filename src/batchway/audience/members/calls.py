@@ -1,14 +1,16 @@
 """The calls on one member: add, upsert, update, show, archive, delete."""
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from batchway.audience.body import is_storable
+from batchway.audience.collections import read_choice
 from batchway.audience.members import transitions
-from batchway.audience.members.base import MemberCall, OnMembers
+from batchway.audience.members.base import MemberCall, MemberHandler
 from batchway.audience.members.email_address import check_email_address
 from batchway.audience.members.member import STATUSES
 from batchway.audience.members.transitions import Details
@@ -22,10 +24,10 @@ from batchway.kit.clock import SECOND, Microseconds, parse_iso
 from batchway.limits import tag_name_characters_max
 
 _EMAIL_TYPES = ("html", "text")
-_FEW_TAGS = 20  # names of one call that are remembered together
+_CACHED_TAGS_MAX = 20  # names of one call that are cached together
 PATCH_STATUSES = tuple(status for status in STATUSES if status != "transactional")
 _LATITUDE_MAX, _LONGITUDE_MAX = 90, 180
-# What can be shown in UTC: the years 1 to 9999. A zone may shift a moment out of them.
+# Times that can be shown in UTC: the years 1 to 9999. A time zone may move a time out of them.
 _EARLIEST, _LATEST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1
 
 
@@ -80,8 +82,8 @@ _upsert = msgspec.json.Decoder(UpsertBody)
 _update = msgspec.json.Decoder(UpdateBody)
 
 
-class Add(msgspec.Struct, frozen=True, gc=False):
-    """Add a member; an archived one comes back."""
+class AddMember(msgspec.Struct, frozen=True, gc=False):
+    """Adds a member, or restores an archived one."""
 
     list_id: str
     address: str
@@ -90,76 +92,65 @@ class Add(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def row_count(self) -> int:
-        """The member, and each of the tags."""
+        """One for the member, and one for each tag."""
         return 1 + len(self.tags)
 
     def want(self, list_set: ListSet) -> None:
-        """Need the member with the address, and the tags."""
+        """Ask for the member with the address, and for the tags."""
         list_set.want_address(self.address)
         list_set.tags.want(self.tags)
 
     def apply(self, list_set: ListSet) -> Response:
-        """Answer with the member."""
+        """Return the member."""
         member = transitions.add(list_set, self.address, self.details, self.tags)
         return Response(200, list_set.render_member(member))
 
 
-class Upsert(msgspec.Struct, frozen=True, gc=False):
-    """Add a member or update the one that is there."""
+class _ChangeMember(msgspec.Struct, frozen=True, gc=False):
+    """A call that changes the member that its path names; it may change the address."""
 
     list_id: str
     key: str
     address: str | None
     details: Details
-    status_if_new: str | None
 
     @property
     def row_count(self) -> int:
-        """The member."""
+        """One for the member."""
         return 1
 
     def want(self, list_set: ListSet) -> None:
-        """Need the member that the path names, and the one with the address."""
+        """Ask for the member that the path names, and for the one with the address."""
         list_set.want_member(self.key)
         if self.address is not None:
             list_set.want_address(self.address)
 
+
+class UpsertMember(_ChangeMember, frozen=True, gc=False):
+    """Adds a member, or updates an existing one."""
+
+    status_if_new: str | None
+
     def apply(self, list_set: ListSet) -> Response:
-        """Answer with the member."""
+        """Return the member."""
         member = transitions.upsert(
             list_set, self.key, self.address, self.details, self.status_if_new
         )
         return Response(200, list_set.render_member(member))
 
 
-class Update(msgspec.Struct, frozen=True, gc=False):
-    """Update a member that is there."""
-
-    list_id: str
-    key: str
-    address: str | None
-    details: Details
-
-    @property
-    def row_count(self) -> int:
-        """The member."""
-        return 1
-
-    def want(self, list_set: ListSet) -> None:
-        """Need the member that the path names, and the one with the new address."""
-        list_set.want_member(self.key)
-        if self.address is not None:
-            list_set.want_address(self.address)
+class UpdateMember(_ChangeMember, frozen=True, gc=False):
+    """Updates an existing member."""
 
     def apply(self, list_set: ListSet) -> Response:
-        """Answer with the member."""
+        """Return the member."""
         before = list_set.members.get(self.key)
         member = transitions.update(list_set, before, self.address, self.details)
         return Response(200, list_set.render_member(member))
 
 
-class CallOnOne(msgspec.Struct, frozen=True, gc=False):
-    """A call that needs nothing but the member that its path names; `act` answers it."""
+class PathCall(msgspec.Struct, frozen=True, gc=False):
+    """A call without a body; `act` answers it, and gets the part of the path after `members/`."""
 
     list_id: str
     key: str
@@ -167,11 +158,11 @@ class CallOnOne(msgspec.Struct, frozen=True, gc=False):
     row_count: int
 
     def want(self, list_set: ListSet) -> None:
-        """Need the member."""
+        """Ask for the member."""
         list_set.want_member(self.key)
 
     def apply(self, list_set: ListSet) -> Response:
-        """Answer as `act` does."""
+        """Return the response of `act`."""
         return self.act(list_set, self.key)
 
 
@@ -181,19 +172,19 @@ def read_add(request: Request, settings: AudienceSettings) -> MemberCall:
     return make_add(request, settings, body)
 
 
-def make_add(request: Request, settings: AudienceSettings, body: AddBody) -> Add:
-    """Make the call that adds one member; raises Refused for what the body alone shows."""
+def make_add(request: Request, settings: AudienceSettings, body: AddBody) -> AddMember:
+    """Return the call that adds one member; raises Refused if the body is wrong."""
     address = check_email_address(body.email_address, refuses_fake=settings.refuses_fake_addresses)
-    status = _check_choice("status", body.status, STATUSES)
+    status = read_choice("status", body.status, STATUSES)
     tags = _read_tag_names(body.tags) if body.tags else ()
     details = _read_details(request, body, status)
-    return Add(request.path_params["list_id"], address, details, tags)
+    return AddMember(request.path_params["list_id"], address, details, tags)
 
 
 def read_upsert(request: Request, settings: AudienceSettings) -> MemberCall:
     """Read `PUT …/members/{subscriber_hash}`."""
     body = decode(_upsert, request.body)
-    return Upsert(
+    return UpsertMember(
         request.path_params["list_id"],
         request.path_params["subscriber_hash"],
         _read_address(body.email_address, settings),
@@ -205,7 +196,7 @@ def read_upsert(request: Request, settings: AudienceSettings) -> MemberCall:
 def read_update(request: Request, settings: AudienceSettings) -> MemberCall:
     """Read `PATCH …/members/{subscriber_hash}`."""
     body = decode(_update, request.body)
-    return Update(
+    return UpdateMember(
         request.path_params["list_id"],
         request.path_params["subscriber_hash"],
         _read_address(body.email_address, settings),
@@ -213,14 +204,14 @@ def read_update(request: Request, settings: AudienceSettings) -> MemberCall:
     )
 
 
-def on_one(act: Callable[[ListSet, str], Response], *, row_count: int) -> OnMembers:
-    """Make a handler for calls that `act` answers from the path alone."""
+def make_path_handler(act: Callable[[ListSet, str], Response], *, row_count: int) -> MemberHandler:
+    """Return the handler for calls without a body, which `act` answers."""
 
     def read(request: Request, _settings: AudienceSettings) -> MemberCall:
         values = request.path_params
-        return CallOnOne(values["list_id"], values["subscriber_hash"], act, row_count)
+        return PathCall(values["list_id"], values["subscriber_hash"], act, row_count)
 
-    return OnMembers(read)
+    return MemberHandler(read)
 
 
 def get_member(list_set: ListSet, key: str) -> Response:
@@ -255,13 +246,17 @@ def read_tag_name(name: str) -> str:
 
 
 def _read_tag_names(names: list[str]) -> tuple[str, ...]:
-    if len(names) > _FEW_TAGS:
-        return tuple(dict.fromkeys(map(read_tag_name, names)))
-    return _read_few_tag_names(tuple(names))
+    if len(names) > _CACHED_TAGS_MAX:
+        return _read_distinct_tag_names(names)
+    return _read_cached_tag_names(tuple(names))
 
 
-@lru_cache(maxsize=1024)  # many calls have the same ones
-def _read_few_tag_names(names: tuple[str, ...]) -> tuple[str, ...]:
+@lru_cache(maxsize=1024)  # many calls have the same tags
+def _read_cached_tag_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return _read_distinct_tag_names(names)
+
+
+def _read_distinct_tag_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(read_tag_name, names)))
 
 
@@ -292,17 +287,11 @@ def _read_address(address: str | None, settings: AudienceSettings) -> str | None
 
 
 def _check_status(field: str, status: str | None, allowed: tuple[str, ...]) -> str | None:
-    return None if status is None else _check_choice(field, status, allowed)
-
-
-def _check_choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise invalid_field(field, f"Value should be one of {', '.join(allowed)}.")
-    return value
+    return None if status is None else read_choice(field, status, allowed)
 
 
 def _read_email_type(email_type: str | None) -> str | None:
-    return _check_choice("email_type", email_type, _EMAIL_TYPES) if email_type else None
+    return read_choice("email_type", email_type, _EMAIL_TYPES) if email_type else None
 
 
 def _read_merge_fields(given: Mapping[str, Any] | list[Any] | None) -> Mapping[str, Any]:
@@ -341,18 +330,9 @@ def _read_moment(field: str, value: str | None) -> Microseconds | None:
 
 
 def _check_text(field: str, text: str) -> str:
-    """Refuse text that cannot be stored (a NUL) or shown (half of a surrogate pair)."""
-    if "\0" in text or not (text.isascii() or _is_encodable(text)):
+    if not is_storable(text):
         raise invalid_field(field, "This value holds characters that cannot be stored.")
     return text
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 _CANNOT_ARCHIVE = (

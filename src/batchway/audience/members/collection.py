@@ -98,9 +98,9 @@ def get_members(request: Request, caller: Caller, connection: Connection) -> Res
     conditions = _read_conditions(request.params)
     order_by = SORT_ORDER.read(request.params)
     total = _count_members(scope, request, conditions)
-    goes_on = request.continuation
-    if goes_on and goes_on.after_key is not None and order_by == _BY_KEY:
-        conditions = _continue_after(conditions, goes_on.after_key)
+    previous = request.continuation
+    if previous and previous.after_key is not None and order_by == _BY_KEY:
+        conditions = _continue_after(conditions, previous.after_key)
         part = Page(part.count, 0)
     found = _select_members(scope, conditions, order_by, part)
     rules = MergeRules(find_merge_fields(connection, caller.account_id, row.id))
@@ -127,7 +127,7 @@ def _read_conditions(params: Mapping[str, str]) -> Conditions:
 
 
 def _count_members(scope: ListScope, request: Request, conditions: Conditions) -> int:
-    """Count the members that meet the conditions: once for all pages that are asked for in a row.
+    """Return how many members meet the conditions; counted once for all pages of a GET in a batch.
 
     To count the rows of a large list takes longer than to read a page of it.
     """
@@ -150,7 +150,7 @@ def _count_members(scope: ListScope, request: Request, conditions: Conditions) -
 
 
 def _continue_after(conditions: Conditions, key: int) -> Conditions:
-    """Add that only members after one are wanted: faster than an offset, and never mistaken."""
+    """Return conditions for the members after a key: faster and more exact than an offset."""
     return Conditions(
         f"{conditions.sql} AND id > :after_key",
         {**conditions.values, "after_key": key},

@@ -1,4 +1,4 @@
-"""What the documentation says about the fields of a member that clients give."""
+"""The documentation of the fields of a member in request bodies."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,7 @@
-"""Check that a text is an e-mail address, and choose the form of it that is stored.
+"""Check that a text is an e-mail address, and return the form that is stored.
 
-A strict pattern accepts nearly all real addresses, and is fast. `email-validator` decides on the
-rest (quoted local parts, international names), and refuses what is malformed.
+A strict pattern accepts nearly all addresses, and is fast. `email-validator` decides on all other
+texts, such as quoted local parts and international names.
 """
 
 import re
@@ -13,7 +13,7 @@ from batchway.contract.problems import Refused, invalid_field, invalid_resource
 
 _LOCAL_CHARACTERS_MAX = 64
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-# No label has hyphens at its third and fourth place: such encoded names go to `email-validator`.
+# A label with hyphens at its third and fourth place is encoded: `email-validator` decides on it.
 _LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOT_ATOM = re.compile(
     rf"(?=[^@]{{1,{_LOCAL_CHARACTERS_MAX}}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}"
@@ -42,7 +42,7 @@ def check_email_address(address: str, *, refuses_fake: bool) -> str:
 def _check_unusual(address: str) -> None:
     if not address.strip():
         raise invalid_field("email_address", "This value should not be blank.")
-    # This is checked first, so that a megabyte of text is never parsed.
+    # The length is checked first, so that a megabyte of text is never parsed.
     if len(address) > limits.email_address_characters_max:
         raise _refuse_malformed()
     try:

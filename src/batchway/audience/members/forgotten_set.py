@@ -1,4 +1,4 @@
-"""The forgotten addresses of a list: their members were deleted for good, and cannot come back."""
+"""The forgotten addresses of a list: their members were deleted for good and cannot be added."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -13,10 +13,10 @@ from batchway.kit.ids import subscriber_hash
 
 
 class ForgottenSet(ListCollection):
-    """Which of the addresses that the calls name are forgotten."""
+    """Which of the addresses that the calls need are forgotten."""
 
     def __init__(self, wanted: AbstractSet[str]) -> None:
-        """`wanted` are the hashes of the addresses; calls may add to them until they are loaded."""
+        """`wanted` are the hashes of the addresses; the caller may add to them before `load`."""
         self._wanted = wanted
         self._hashes: set[str] = set()
         self._new_hashes: set[str] = set()
@@ -28,7 +28,7 @@ class ForgottenSet(ListCollection):
         self._wanted = frozenset()
 
     def has_address(self, email_address: str) -> bool:
-        """Whether a contact with this address was deleted for good."""
+        """Return whether a contact with this address was deleted for good."""
         return subscriber_hash(email_address) in self._hashes
 
     def add(self, member: Member) -> None:
@@ -50,8 +50,8 @@ class ForgottenSet(ListCollection):
 class ForgottenRowChanges:
     """Addresses of a list that are newly forgotten.
 
-    They may be the addresses of members that never had a row, so that no index would make two
-    writers meet: the list's row does.
+    Their members may never have had a row, so that another writer that adds one of them would not
+    conflict with this one. So all other writers are excluded.
     """
 
     hashes: Sequence[str]
@@ -59,9 +59,9 @@ class ForgottenRowChanges:
     excludes_writers: bool = True
 
     def write(self, scope: ListScope) -> None:
-        """Insert the hashes, after the changes of members were written.
+        """Insert the hashes. Call it after the changes of members were written.
 
-        By then, no row of ours has a forgotten address: raises Stale if another writer's row has.
+        Raises Stale if a member has one of the addresses, because another writer has added it.
         """
         if find_members_by_hash(scope, self.hashes):
             raise Stale

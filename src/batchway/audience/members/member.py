@@ -1,4 +1,4 @@
-"""A member: one contact in a list, as it is stored."""
+"""A member: one contact of a list, as it is stored."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from batchway.kit.ids import subscriber_hash, unique_email_id
 STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
 ARCHIVED = "archived"
 
-# Written when somebody is unsubscribed through the API; any other reason was the contact's own
-# wish, and only the contact can take it back.
+# The reason of members who were unsubscribed through the API. With any other reason, the contact
+# has unsubscribed, and only the contact can subscribe again.
 UNSUBSCRIBED_BY_API = "N/A (Unsubscribed by an admin)"
 
 
@@ -47,12 +47,12 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_archived(self) -> bool:
-        """Whether the member is kept but no longer part of the audience."""
+        """Whether the member is stored, but not part of the audience."""
         return self.status == ARCHIVED
 
     @property
     def is_in_compliance_state(self) -> bool:
-        """Whether only the contact may subscribe again: bounced, or unsubscribed by own wish."""
+        """Whether only the contact can subscribe again: it bounced, or unsubscribed itself."""
         if self.status == "unsubscribed":
             return self.unsubscribe_reason not in {"", UNSUBSCRIBED_BY_API}
         return self.status == "cleaned"
@@ -82,7 +82,7 @@ def make_row(member: Member) -> tuple[Any, ...]:
 
 
 def change_address(member: Member, email_address: str) -> Member:
-    """Return the member with another address: its hash and address id change, its key stays."""
+    """Return the member with another address, and with the hash and `unique_email_id` of that."""
     return msgspec.structs.replace(
         member,
         email_address=email_address,

@@ -1,4 +1,4 @@
-"""The members of a list, as a set of calls needs them, and as the calls have left them so far."""
+"""The members of a list that a set of calls needs, with the changes of the calls so far."""
 
 from collections.abc import Set as AbstractSet
 
@@ -13,24 +13,24 @@ from batchway.kit.ids import parse_contact_id, subscriber_hash
 
 
 def parse_hash(path_key: str) -> str:
-    """Return the subscriber hash that the key of a path stands for: it may be an address."""
+    """Return the subscriber hash for the key of a path, which is a hash or an address."""
     return subscriber_hash(path_key) if "@" in path_key else path_key.lower()
 
 
 class MemberSet(ListCollection):
-    """The members that the calls name by hash, by address or by contact id."""
+    """The members that the calls need, by hash, by address or by contact id."""
 
     def __init__(self, wanted_hashes: AbstractSet[str]) -> None:
-        """`wanted_hashes` are those of addresses; calls may add to them until they are loaded."""
+        """`wanted_hashes` are those of addresses; the caller may add to them before `load`."""
         self._wanted_hashes = wanted_hashes
         self._wanted_ids: set[int] = set()
         self._loaded: dict[int, Member] = {}
         self._by_hash: dict[str, Member] = {}
         self._hash_by_id: dict[int, str] = {}
-        self._entered_statuses: set[str] = set()  # that a member came to, if only in passing
+        self._entered_statuses: set[str] = set()  # that a member had at any time
 
     def want_id(self, member_id: int) -> None:
-        """Say that the member with this key is needed, if there is one."""
+        """Note that a call needs the member with this key, if there is one."""
         self._wanted_ids.add(member_id)
 
     def load(self, scope: ListScope) -> None:
@@ -45,25 +45,25 @@ class MemberSet(ListCollection):
         self._wanted_hashes, self._wanted_ids = frozenset(), set()
 
     def find(self, path_key: str) -> Member | None:
-        """Find the member that a path names, as the calls so far have left it."""
+        """Return the member that a path names, with the changes so far, or None."""
         member_id = parse_contact_id(path_key)
         if member_id is None:
             return self._by_hash.get(parse_hash(path_key))
         return self._find_by_id(member_id)
 
     def get(self, path_key: str) -> Member:
-        """Find the member that a path names; raises 404."""
+        """Return the member that a path names, with the changes so far; raises 404."""
         member = self.find(path_key)
         if member is None:
             raise not_found()
         return member
 
     def find_by_address(self, email_address: str) -> Member | None:
-        """Find the member who has this address."""
+        """Return the member with this address, or None."""
         return self._by_hash.get(subscriber_hash(email_address))
 
     def put(self, member: Member) -> None:
-        """Keep the new state of a member; the address may have changed."""
+        """Store a new or changed member; the address may have changed."""
         before = self._find_by_id(member.id)
         if before is None or before.status != member.status:
             self._entered_statuses.add(member.status)
@@ -88,9 +88,10 @@ class MemberSet(ListCollection):
         """Whether a member was added, changed or deleted."""
         if len(self._by_hash) != len(self._loaded):
             return True
-        return any(self._loaded.get(each.id) is not each for each in self._by_hash.values())
+        members = self._by_hash.values()
+        return any(self._loaded.get(member.id) is not member for member in members)
 
     def make_row_changes(self, now: Microseconds) -> MemberRowChanges:
-        """Return the rows that make the stored members what they are here."""
+        """Return the rows that differ from what was loaded."""
         after = {member.id: member for member in self._by_hash.values()}
         return row_changes.make_row_changes(self._loaded, after, self._entered_statuses, now)

@@ -1,7 +1,7 @@
 """The routes of the members of a list."""
 
-from batchway.audience.base import reads
-from batchway.audience.members.base import OnMembers
+from batchway.audience.base import make_read_handler
+from batchway.audience.members.base import MemberHandler
 from batchway.audience.members.body import MemberBody
 from batchway.audience.members.calls import (
     PATCH_STATUSES,
@@ -11,7 +11,7 @@ from batchway.audience.members.calls import (
     archive_member,
     delete_member,
     get_member,
-    on_one,
+    make_path_handler,
     read_add,
     read_update,
     read_upsert,
@@ -36,7 +36,7 @@ ROUTES = (
     (
         "GET",
         _ALL,
-        reads(get_members, items="members"),
+        make_read_handler(get_members, items="members"),
         Described(
             "The members of a list, oldest first unless they are sorted.",
             query=_QUERY,
@@ -47,7 +47,7 @@ ROUTES = (
     (
         "POST",
         _ALL,
-        OnMembers(read_add),
+        MemberHandler(read_add),
         Described(
             "Add a member to a list.",
             notes="An address that is there is refused, unless its member is archived.",
@@ -66,13 +66,13 @@ ROUTES = (
     (
         "GET",
         _ONE,
-        on_one(get_member, row_count=0),
+        make_path_handler(get_member, row_count=0),
         Described("One member.", query=ON_ONE, reply=MemberBody, tag=_TAG),
     ),
     (
         "PUT",
         _ONE,
-        OnMembers(read_upsert),
+        MemberHandler(read_upsert),
         Described(
             "Add a member, or update the one that is there.",
             query=(SKIP_MERGE_VALIDATION,),
@@ -90,7 +90,7 @@ ROUTES = (
     (
         "PATCH",
         _ONE,
-        OnMembers(read_update),
+        MemberHandler(read_update),
         Described(
             "Update a member that is there.",
             query=(SKIP_MERGE_VALIDATION,),
@@ -104,13 +104,13 @@ ROUTES = (
     (
         "DELETE",
         _ONE,
-        on_one(archive_member, row_count=1),
+        make_path_handler(archive_member, row_count=1),
         Described("Archive a member; it can come back.", errors=(405,), tag=_TAG),
     ),
     (
         "POST",
         f"{_ONE}/actions/delete-permanent",
-        on_one(delete_member, row_count=1),
+        make_path_handler(delete_member, row_count=1),
         Described("Delete a member for good; the address cannot be added again.", tag=_TAG),
     ),
 )

@@ -1,4 +1,4 @@
-"""The rows of one list's members, and of its forgotten addresses: a statement for any number."""
+"""The rows of the members of a list, and of its forgotten addresses; a statement for many rows."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from batchway.store.database import Row, bind_values, insert_many, run, sql_in
 
 
 def find_members_by_hash(scope: ListScope, hashes: Iterable[str]) -> list[Member]:
-    """The members with these hashes, with their tags."""
+    """Return the members with these hashes, with their tags."""
     return _find_members(scope, "subscriber_hash", list(hashes))
 
 
 def find_members_by_id(scope: ListScope, ids: Iterable[int]) -> list[Member]:
-    """The members with these keys, with their tags."""
+    """Return the members with these keys, with their tags."""
     return _find_members(scope, "id", list(ids))
 
 
@@ -38,16 +38,16 @@ def _find_members(scope: ListScope, column: str, wanted: list[Any]) -> list[Memb
 
 
 def parse_rows(scope: ListScope, rows: Sequence[Row]) -> list[Member]:
-    """The members that rows of COLUMNS hold, with their tags, which are read for all at once."""
+    """Return the members of rows of COLUMNS, with their tags, which one query reads."""
     member_ids = [row[0] for row in rows]
     tags = find_tags_of_members(scope.connection, scope.account_id, member_ids)
     return [parse_row(row, tags.get(row[0], ())) for row in rows]
 
 
 def find_forgotten(scope: ListScope, hashes: Iterable[str]) -> set[str]:
-    """Those of the hashes whose members were deleted for good."""
+    """Return those of the hashes whose members were deleted for good."""
     if not _has_forgotten(scope):
-        return set()  # as in most lists, and much faster than to look for thousands of hashes
+        return set()  # as in most lists; much faster than to look up thousands of hashes
     rows = run(
         scope.connection,
         f"""
@@ -76,7 +76,7 @@ def _has_forgotten(scope: ListScope) -> bool:
 
 
 def insert_forgotten(scope: ListScope, hashes: Iterable[str], now: Microseconds) -> None:
-    """Remember that the members with these hashes were deleted for good."""
+    """Store that the members with these hashes were deleted for good."""
     insert_many(
         scope.connection,
         "forgotten_members",

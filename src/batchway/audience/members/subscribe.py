@@ -7,9 +7,9 @@ import msgspec
 
 from batchway import limits
 from batchway.audience.members import transitions
-from batchway.audience.members.base import MemberCall, OnMembers
+from batchway.audience.members.base import MemberCall, MemberHandler
 from batchway.audience.members.body import MemberBody
-from batchway.audience.members.calls import Add, AddBody, make_add
+from batchway.audience.members.calls import AddBody, AddMember, make_add
 from batchway.audience.members.descriptions import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
 from batchway.audience.members.member import STATUSES, Member
 from batchway.audience.settings import AudienceSettings
@@ -66,7 +66,7 @@ class _Unread:
 
 @dataclass(slots=True)
 class _Tally:
-    """What the members that were applied so far have come to."""
+    """What happened to the members that were applied so far."""
 
     created: list[Member] = field(default_factory=list)
     updated: list[Member] = field(default_factory=list)
@@ -76,27 +76,27 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Each member counts on its own: wrong ones are listed in `errors`, and the call is a 200."""
+    """Adds or updates each member separately; the response is a 200 that lists the errors."""
 
     list_id: str
-    items: tuple[Add | _Unread, ...]
+    items: tuple[AddMember | _Unread, ...]
     updates_existing: bool
     syncs_tags: bool
     skips_duplicates: bool
 
     @property
     def row_count(self) -> int:
-        """The rows of each member."""
-        return sum(item.row_count for item in self.items if isinstance(item, Add))
+        """The rows of all members."""
+        return sum(item.row_count for item in self.items if isinstance(item, AddMember))
 
     def want(self, list_set: ListSet) -> None:
-        """Need every member and tag that is named."""
+        """Ask for all members and tags."""
         for item in self.items:
-            if isinstance(item, Add):
+            if isinstance(item, AddMember):
                 item.want(list_set)
 
     def apply(self, list_set: ListSet) -> Response:
-        """Answer with the members that were added and updated, and with the errors."""
+        """Return the members that were added and updated, and the errors."""
         tally = _Tally()
         for item in self.items:
             try:
@@ -105,7 +105,7 @@ class Subscribe:
                 tally.errors.append(_make_error(item.address, refused.problem))
         return Response(200, _render(tally, list_set))
 
-    def _apply_one(self, list_set: ListSet, item: Add | _Unread, tally: _Tally) -> None:
+    def _apply_one(self, list_set: ListSet, item: AddMember | _Unread, tally: _Tally) -> None:
         if isinstance(item, _Unread):
             raise Refused(item.problem)
         if item.address.lower() in tally.seen:
@@ -120,7 +120,7 @@ class Subscribe:
         else:
             tally.updated.append(self._update(list_set, before, item))
 
-    def _update(self, list_set: ListSet, before: Member, item: Add) -> Member:
+    def _update(self, list_set: ListSet, before: Member, item: AddMember) -> Member:
         after = transitions.update(list_set, before, None, item.details)
         given = {name.lower() for name in item.tags}
         dropped = tuple(
@@ -156,7 +156,7 @@ def _read(request: Request, settings: AudienceSettings) -> MemberCall:
     )
 
 
-def _read_item(request: Request, settings: AudienceSettings, item: _Item) -> Add | _Unread:
+def _read_item(request: Request, settings: AudienceSettings, item: _Item) -> AddMember | _Unread:
     try:
         return make_add(request, settings, item)
     except Refused as refused:
@@ -177,7 +177,7 @@ ROUTES = (
     (
         "POST",
         "/lists/{list_id}",
-        OnMembers(_read),
+        MemberHandler(_read),
         Described(
             "Add or update up to 500 members of a list in one call.",
             notes="Each member counts on its own: those that are wrong stand in `errors`, and the "

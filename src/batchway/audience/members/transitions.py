@@ -1,13 +1,13 @@
-"""The state machine of members: what the calls make of a member.
+"""The state machine of members: what each call does to a member.
 
 | member before | call | result |
 |---|---|---|
 | none | add, upsert | a new member |
-| archived | add | the same contact comes back; its tags stay |
+| archived | add | the same contact is restored with its tags |
 | any other | add | 400 Member Exists |
 | none at the path, one with the address | upsert | 400 Member Exists |
 | found | upsert, update | what is given changes, the address too |
-| cleaned, or unsubscribed by own wish | become subscribed | 400 Member In Compliance State |
+| cleaned, or has unsubscribed itself | change to subscribed | 400 Member In Compliance State |
 | deleted for good | add, upsert, change of address | 400 Forgotten Email Not Subscribed |
 """
 
@@ -29,7 +29,7 @@ from batchway.kit.ids import subscriber_hash, unique_email_id
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):
-    """What a call says about a member; None where it says nothing."""
+    """The values that a call gives for a member; None for a value that it does not give."""
 
     status: str | None = None
     email_type: str | None = None
@@ -50,7 +50,7 @@ def add(
     details: Details,
     tag_names: tuple[str, ...] = (),
 ) -> Member:
-    """Add a new member, or let an archived one come back."""
+    """Add a new member, or restore an archived one."""
     before = list_set.members.find_by_address(address)
     if before is None:
         after = _make_member(list_set, address, details, tag_names)
@@ -89,24 +89,24 @@ def update(
     address: str | None,
     details: Details,
 ) -> Member:
-    """Change what is given, and keep the rest."""
-    moved = before
+    """Change the values that are given."""
+    member = before
     if address is not None and address != before.email_address:
-        moved = _move(list_set, before, address)
-    after = _change(list_set, moved, details)
+        member = _change_address(list_set, before, address)
+    after = _change(list_set, member, details)
     list_set.members.put(after)
     return after
 
 
 def archive(list_set: ListSet, member: Member) -> None:
-    """Take a member out of the audience; it can come back with its tags."""
+    """Archive a member, which can be restored with its tags."""
     list_set.members.put(
         msgspec.structs.replace(member, status=ARCHIVED, last_changed=list_set.caller.now)
     )
 
 
 def delete(list_set: ListSet, member: Member) -> None:
-    """Delete a member for good, and forget the address: it cannot be added again."""
+    """Delete a member for good; its address cannot be added any more."""
     list_set.members.delete(member)
     list_set.forgotten.add(member)
 
@@ -117,7 +117,7 @@ def set_tags(
     active: tuple[str, ...],
     inactive: tuple[str, ...],
 ) -> Member:
-    """Add tags to a member and take others away; inactive tags that do not exist are ignored."""
+    """Add the active tags to a member and remove the inactive ones; return the member."""
     inactive_names = {name.lower() for name in inactive}
     kept = tuple(tag for tag in member.tags if tag.name.lower() not in inactive_names)
     tags = list_set.tags.add_to(kept if inactive_names else member.tags, active)
@@ -139,7 +139,7 @@ def _make_member(
     details: Details,
     tag_names: tuple[str, ...],
 ) -> Member:
-    """Make a new member in one step: a chunk has thousands of them."""
+    """Return a new member. It is created in one step, because a chunk has thousands of them."""
     if list_set.forgotten.has_address(address):
         raise _refuse_forgotten(address)
     merge_fields = list_set.merge_fields.rules.read_values(
@@ -150,7 +150,7 @@ def _make_member(
     latitude, longitude = details.location or (0.0, 0.0)
     subscribed_at = now if status == "subscribed" else None
     return Member(
-        id=list_set.next_key("members"),
+        id=list_set.take_key("members"),
         account_id=account_id,
         list_id=list_set.id,
         subscriber_hash=subscriber_hash(address),
@@ -175,7 +175,7 @@ def _make_member(
     )
 
 
-def _move(list_set: ListSet, before: Member, address: str) -> Member:
+def _change_address(list_set: ListSet, before: Member, address: str) -> Member:
     other = list_set.members.find_by_address(address)
     if other is not None and other.id != before.id:
         raise _refuse_existing(address)

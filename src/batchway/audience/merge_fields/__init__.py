@@ -1,1 +1,1 @@
-"""The merge fields of a list: which values its members have besides an address."""
+"""The merge fields of a list: the values that its members have besides an address."""

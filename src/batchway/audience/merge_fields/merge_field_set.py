@@ -1,4 +1,4 @@
-"""The merge fields of a list, as a set of calls needs them: only to read and show values."""
+"""The merge fields of a list, as a set of calls needs them: to read and render values."""
 
 from batchway.audience.list_collection import ListCollection, ListScope
 from batchway.audience.merge_fields.rows import find_merge_fields

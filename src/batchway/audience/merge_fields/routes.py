@@ -1,4 +1,4 @@
-"""`/lists/{list_id}/merge-fields`: the values that members of a list have besides an address."""
+"""`/lists/{list_id}/merge-fields`: the fields for values of members besides an address."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.audience.base import reads, writes
+from batchway.audience.base import make_read_handler, make_write_handler
 from batchway.audience.body import decode_body, decode_changes
 from batchway.audience.collections import filter_by_boolean, filter_by_choice, read_conditions
 from batchway.audience.lists.rows import ListRow, find_list, save_list, touch_list
@@ -34,7 +34,7 @@ from batchway.contract.response import NO_CONTENT, Response
 from batchway.store.database import sql_for_update
 
 _TAG = re.compile(r"[A-Z0-9_]{1,10}")
-_ADDRESS_TAG = "EMAIL"  # every list has it, as the field 0; it is the member's address
+_ADDRESS_TAG = "EMAIL"  # the tag of the address, which every list has as field 0
 _SCHEMA = "Lists/MergeFields"
 
 _FILTERS = (
@@ -127,15 +127,13 @@ def _update_merge_field(request: Request, caller: Caller, connection: Connection
     row = _find_list(request, caller, connection, sql_for_update(connection))
     fields = _find_fields(connection, caller, row)
     field = _find_field(fields, request)
-    current = MergeFieldsGiven(
-        **{each: getattr(field, each) for each in MergeFieldsGiven.__struct_fields__}
-    )
+    current = MergeFieldsGiven(**_list_given_values(field))
     definition = decode_changes(_definition, current, request.body)
     definition = msgspec.structs.replace(definition, type=field.type)  # the type never changes
     options = complete_options(field.type, definition.options)
     if field.type == "text":
         options = field.options  # the size can only be chosen when the field is made
-    others = [each for each in fields if each is not field]
+    others = [other for other in fields if other is not field]
     changed = _make_field(field.merge_id, definition, options, field.tag, others)
     touch_list(connection, caller.account_id, row.id)
     save_merge_field(connection, caller.account_id, row.id, changed)
@@ -166,8 +164,8 @@ def _find_field(fields: Iterable[MergeField], request: Request) -> MergeField:
 
 
 def _choose_tag(merge_id: int, others: Iterable[MergeField]) -> str:
-    """Choose the tag of a field whose definition names none."""
-    taken = {each.tag for each in others}
+    """Return the tag of a field whose definition names none."""
+    taken = {field.tag for field in others}
     number = merge_id
     while f"MMERGE{number}" in taken:
         number += 1
@@ -181,19 +179,19 @@ def _make_field(
     tag: str,
     others: Sequence[MergeField],
 ) -> MergeField:
-    """Return the field that a client defines; raises 400. `tag` and the last place are defaults."""
+    """Return the field of a definition; raises 400. `tag` and the last place are defaults."""
     values = _list_given_values(definition)
     values["options"] = options
     given_tag = definition.tag.strip()
-    # Some letters beyond ASCII become others in upper case.
+    # The upper case of some other letters is in ASCII.
     values["tag"] = (given_tag.upper() if given_tag.isascii() else given_tag) or tag
     if not definition.display_order:
-        values["display_order"] = max((each.display_order for each in others), default=1) + 1
+        values["display_order"] = max((other.display_order for other in others), default=1) + 1
     field = MergeField(merge_id=merge_id, **values)
     errors = list(_find_errors(field))
     if errors:
         raise invalid_fields(*errors)
-    if field.tag == _ADDRESS_TAG or any(field.tag == each.tag for each in others):
+    if field.tag == _ADDRESS_TAG or any(field.tag == other.tag for other in others):
         detail = f'A Merge Field with the tag "{field.tag}" already exists for this list.'
         raise invalid_resource(detail, [FieldError("tag", detail)])
     check_default(field)
@@ -201,7 +199,7 @@ def _make_field(
 
 
 def _list_given_values(field: MergeField | MergeFieldsGiven) -> dict[str, Any]:
-    return {each: getattr(field, each) for each in MergeFieldsGiven.__struct_fields__}
+    return {name: getattr(field, name) for name in MergeFieldsGiven.__struct_fields__}
 
 
 def _find_errors(field: MergeField) -> Iterator[FieldError]:
@@ -218,13 +216,12 @@ def _find_errors(field: MergeField) -> Iterator[FieldError]:
 
 def _render(field: MergeField, row: ListRow, links: Links) -> MergeFieldsBody:
     parent = f"/lists/{row.public_id}/merge-fields"
-    values = {each: getattr(field, each) for each in MergeField.__struct_fields__}
     return MergeFieldsBody(
         list_id=row.public_id,
         links=links.instance(
             _SCHEMA, parent, f"{parent}/{field.merge_id}", methods=("PATCH", "DELETE")
         ),
-        **values,
+        **msgspec.structs.asdict(field),
     )
 
 
@@ -245,7 +242,7 @@ ROUTES = (
     (
         "GET",
         _ALL,
-        reads(_get_merge_fields, items="merge_fields"),
+        make_read_handler(_get_merge_fields, items="merge_fields"),
         Described(
             "The merge fields of a list, in the order in which they are shown.",
             query=(
@@ -259,7 +256,7 @@ ROUTES = (
     (
         "POST",
         _ALL,
-        writes(_create_merge_field),
+        make_write_handler(_create_merge_field),
         Described(
             "Add a merge field to a list.",
             body=MergeFieldsGiven,
@@ -272,13 +269,13 @@ ROUTES = (
     (
         "GET",
         _ONE,
-        reads(_get_merge_field),
+        make_read_handler(_get_merge_field),
         Described("One merge field.", query=ON_ONE, reply=MergeFieldsBody, tag=_TITLE),
     ),
     (
         "PATCH",
         _ONE,
-        writes(_update_merge_field),
+        make_write_handler(_update_merge_field),
         Described(
             "Change a merge field; its type stays.",
             body=MergeFieldsGiven,
@@ -292,7 +289,7 @@ ROUTES = (
     (
         "DELETE",
         _ONE,
-        writes(_delete_merge_field),
+        make_write_handler(_delete_merge_field),
         Described("Delete a merge field, and its values of all members.", tag=_TITLE),
     ),
 )

@@ -1,4 +1,4 @@
-"""The rows of merge fields, and the fields that every list begins with."""
+"""The rows of merge fields, and the merge fields of a new list."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,7 +19,7 @@ _FIRST_TYPES: tuple[tuple[str, str, Type], ...] = (
     ("PHONE", "Phone Number", "phone"),
     ("BIRTHDAY", "Birthday", "birthday"),
 )
-# The fields that a new list begins with. The address is shown first, as number 1.
+# The merge fields of a new list. Number 1 of the display order is the address.
 FIRST_FIELDS = tuple(
     MergeField(
         merge_id=number,
@@ -40,7 +40,7 @@ _options = msgspec.json.Decoder(Options)
 def find_merge_fields(
     connection: Connection, account_id: int, list_id: int, conditions: Conditions = ALL_ITEMS
 ) -> tuple[MergeField, ...]:
-    """The merge fields of a list, in the order in which they are shown."""
+    """Return the merge fields of a list, in the order in which they are shown."""
     rows = run(
         connection,
         f"""
@@ -65,7 +65,7 @@ def _parse_row(row: Row) -> MergeField:
 def insert_merge_fields(
     connection: Connection, account_id: int, list_id: int, fields: Iterable[MergeField]
 ) -> None:
-    """Store new merge fields of a list, whose row the caller has locked or just made."""
+    """Store new merge fields of a list, whose row the caller has locked or inserted."""
     rows = [(account_id, list_id, *_make_row(field).values()) for field in fields]
     insert_many(connection, "merge_fields", ("account_id", "list_id", *_COLUMNS), rows)
 
@@ -73,7 +73,7 @@ def insert_merge_fields(
 def save_merge_field(
     connection: Connection, account_id: int, list_id: int, field: MergeField
 ) -> None:
-    """Write all that can change of a merge field."""
+    """Store everything that can change of a merge field."""
     run(
         connection,
         """
@@ -92,7 +92,7 @@ def save_merge_field(
 def delete_merge_field(
     connection: Connection, account_id: int, list_id: int, merge_id: int
 ) -> None:
-    """Delete a merge field. Members keep its values, which are never shown again."""
+    """Delete a merge field. Its values remain in the rows of members, but are not shown."""
     run(
         connection,
         """
@@ -106,6 +106,4 @@ def delete_merge_field(
 
 
 def _make_row(field: MergeField) -> dict[str, Any]:
-    values = {each: getattr(field, each) for each in _COLUMNS}
-    values["options"] = encode(field.options).decode()
-    return values
+    return msgspec.structs.asdict(field) | {"options": encode(field.options).decode()}

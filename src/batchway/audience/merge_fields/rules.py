@@ -1,4 +1,4 @@
-"""The merge fields of a list as rules: the values that members may have, and how they are shown."""
+"""The merge fields of a list as rules: how values of members are checked, stored and shown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ _WRONG_SHAPE = "Data did not match any of the schemas described in anyOf."
 
 
 class MergeField(msgspec.Struct, frozen=True, kw_only=True):
-    """One merge field of a list. Its `merge_id` is unique in the list and never used again."""
+    """One merge field of a list. Its `merge_id` is unique in the list and never reused."""
 
     merge_id: int
     tag: str
@@ -42,10 +42,10 @@ class _Rule(msgspec.Struct, frozen=True):
 
 
 class MergeRules:
-    """Prepared once for a list, then used for many members; safe to share between threads.
+    """Reads and renders the values of a list's members. Safe for many threads.
 
-    Values are stored by merge id, so that another tag or a deleted field needs no change of any
-    member. A field without a value is not stored.
+    Values are stored by merge id, so that members need not change if a tag changes or a field is
+    deleted. A field without a value is not stored.
     """
 
     def __init__(self, fields: Sequence[MergeField]) -> None:
@@ -77,10 +77,10 @@ class MergeRules:
         *,
         skip_required: bool,
     ) -> dict[str, Any]:
-        """Return what to store for a member: the values `given` by tag, merged over those `stored`.
+        """Return the values to store: those `given` by tag, which replace those `stored`.
 
-        `stored` is None for a new member. It gets default values, and must have the required
-        values unless `skip_required`. Tags match in any case; tags of no field are ignored. The
+        `stored` is None for a new member, which gets default values, and must have the required
+        values unless `skip_required`. The case of tags is ignored, and so are unknown tags. The
         arguments are not changed. Raises 400 Invalid Resource that names every wrong field.
         """
         values = dict(self._defaults if stored is None else stored)
@@ -93,7 +93,7 @@ class MergeRules:
         return values
 
     def render(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a value for every merge field, by tag; the empty string where there is none."""
+        """Return a value for every merge field, by tag; an empty string if there is none."""
         shown = {tag: stored.get(key, "") for tag, key in self._shown}
         for tag, key in self._day_first:
             if key in stored:
@@ -101,7 +101,7 @@ class MergeRules:
         return shown
 
     def render_full_name(self, stored: Mapping[str, Any]) -> str:
-        """Return first and last name, as far as they are known."""
+        """Return the first and the last name, without those that are missing."""
         return " ".join([str(stored.get(key, "")) for key in self._names]).strip()
 
     def _read_into(self, values: dict[str, Any], given: Mapping[str, Any]) -> list[FieldError]:
@@ -129,7 +129,7 @@ class MergeRules:
         stored: Mapping[str, Any] | None,
         wrong: Sequence[FieldError],
     ) -> list[FieldError]:
-        """Find required fields that a new member does not have, or that a member would lose."""
+        """Return errors for required values that a new member lacks, or a member would lose."""
         reported = {error.field for error in wrong}
         return [
             FieldError(rule.tag, "Please enter a value")
@@ -141,7 +141,7 @@ class MergeRules:
 
 
 def check_default(field: MergeField) -> None:
-    """Raise 400 Invalid Resource unless the field takes its own default value."""
+    """Raise 400 Invalid Resource unless the default value is valid for the field."""
     try:
         make_reader(field.type, field.options)(field.default_value)
     except WrongValue as error:

@@ -1,4 +1,4 @@
-"""The types of merge fields: the options of each type, and how it reads values of clients."""
+"""The types of merge fields: the options of each type, and how values of clients are read."""
 
 import re
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from batchway import limits
+from batchway.audience.body import is_storable
 from batchway.contract.problems import invalid_field
 
 Type = Literal[
@@ -25,7 +26,7 @@ Type = Literal[
     "birthday",
     "zip",
 ]
-# Takes any JSON value and returns what is stored; an empty string stores nothing.
+# Takes any JSON value and returns the value to store; an empty string means no value.
 Read = Callable[[Any], Any]
 
 DAY_FIRST = ("DD/MM/YYYY", "DD/MM")
@@ -51,11 +52,11 @@ _ADDRESS_REQUIRED = ("addr1", "city", "state", "zip")
 
 
 class WrongShape(Exception):
-    """The value is of a JSON type that the field never takes."""
+    """The JSON type of the value is never valid for the field."""
 
 
 class WrongValue(Exception):
-    """The field does not take this value; the text tells the client which it takes."""
+    """The value is not valid for the field; the text tells the client which values are."""
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,13 +70,13 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def complete_options(kind: Type, given: Options) -> Options:
-    """Return the options of a field of this type: those given, or their defaults; raises 400."""
+    """Return the options of a field of this type, with defaults for missing ones; raises 400."""
     complete = _COMPLETE.get(kind)
     return complete(given) if complete else Options()
 
 
 def make_reader(kind: Type, options: Options) -> Read:
-    """Return the reader of a field with complete options; it raises WrongShape or WrongValue."""
+    """Return the function that reads values of a field; it raises WrongShape or WrongValue."""
     match kind:
         case "date":
             return partial(_read_date, day_first=options.date_format in DAY_FIRST)
@@ -157,7 +158,7 @@ def _read_text(value: Any) -> str:  # noqa: ANN401 - any JSON
     if len(text) > limits.merge_text_characters_max:
         message = f"Please enter at most {limits.merge_text_characters_max} characters"
         raise WrongValue(message)
-    if "\0" in text or not (text.isascii() or _is_unicode(text)):
+    if not is_storable(text):
         message = "Please enter text without NUL characters and broken Unicode"
         raise WrongValue(message)
     return "" if text.isspace() else text
@@ -170,18 +171,10 @@ def _read_number_as_text(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 
 def _check_finite(number: float) -> float:
-    if not abs(number) <= _NUMBER_MAX:  # "not a number" is refused, too
+    if not abs(number) <= _NUMBER_MAX:  # NaN is refused, too
         message = "Please enter a number"
         raise WrongValue(message)
     return number
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_number(value: Any) -> float | str:  # noqa: ANN401 - any JSON
@@ -216,7 +209,7 @@ def _read_date(value: Any, *, day_first: bool) -> str:  # noqa: ANN401 - any JSO
 
 
 def _read_birthday(value: Any, *, date_format: str) -> str:  # noqa: ANN401 - any JSON
-    """Month and day, whatever the format: a field whose format changes keeps its birthdays."""
+    """Return MM/DD for every format, so that the format of a field can change."""
     text = _read_text(value).strip()
     if not text:
         return ""
@@ -274,7 +267,7 @@ def _read_zip(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 def _read_address(value: Any) -> dict[str, str] | str:  # noqa: ANN401 - any JSON
     given = value if isinstance(value, dict) else _split_address(_read_text(value))
-    # A part that is null is a part that is not known.
+    # A part that is null is the same as a missing part.
     address = {
         name: _read_text("" if given.get(name) is None else given[name]).strip()
         for name in _ADDRESS_PARTS
@@ -288,7 +281,7 @@ def _read_address(value: Any) -> dict[str, str] | str:  # noqa: ANN401 - any JSO
 
 
 def _split_address(text: str) -> dict[str, str]:
-    """Split at two or more spaces; the second line and the country may be missing."""
+    """Split an address at two or more spaces; the second line and the country may be missing."""
     parts = re.split(r" {2,}", text.strip())
     match len(parts):
         case 4:

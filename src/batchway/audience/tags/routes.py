@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from batchway.audience.members import transitions
-from batchway.audience.members.base import MemberCall, OnMembers
+from batchway.audience.members.base import MemberCall, MemberHandler
 from batchway.audience.members.calls import read_tag_name
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import ListSet
@@ -55,7 +55,7 @@ _changes = msgspec.json.Decoder(TagsChanges)
 
 
 class UpdateTags(msgspec.Struct, frozen=True, gc=False):
-    """Add and remove tags."""
+    """Adds tags to a member, and removes tags."""
 
     list_id: str
     key: str
@@ -63,35 +63,35 @@ class UpdateTags(msgspec.Struct, frozen=True, gc=False):
     inactive: tuple[str, ...]
 
     def want(self, list_set: ListSet) -> None:
-        """Need the member, and the tags to be added."""
+        """Ask for the member, and for the tags to be added."""
         list_set.want_member(self.key)
         list_set.tags.want(self.active)
 
     def apply(self, list_set: ListSet) -> Response:
-        """Answer with 204, even if nothing has changed."""
+        """Return 204, even if nothing has changed."""
         member = list_set.members.get(self.key)
         transitions.set_tags(list_set, member, self.active, self.inactive)
         return NO_CONTENT
 
     @property
     def row_count(self) -> int:
-        """The member, and each change of a tag."""
+        """One for the member, and one for each tag."""
         return 1 + len(self.active) + len(self.inactive)
 
 
 class GetTags(msgspec.Struct, frozen=True, gc=False):
-    """One page of a member's tags."""
+    """Reads one page of a member's tags."""
 
     list_id: str
     key: str
     page: Page
 
     def want(self, list_set: ListSet) -> None:
-        """Need the member."""
+        """Ask for the member."""
         list_set.want_member(self.key)
 
     def apply(self, list_set: ListSet) -> Response:
-        """Answer with the tags, oldest first."""
+        """Return the tags, oldest first."""
         member = list_set.members.get(self.key)
         first = self.page.offset
         shown = member.tags[first : first + self.page.count]
@@ -104,13 +104,13 @@ class GetTags(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def row_count(self) -> int:
-        """Nothing is written."""
+        """0: nothing is written."""
         return 0
 
 
 def _read_update(request: Request, _settings: AudienceSettings) -> MemberCall:
     changes = decode(_changes, request.body).tags
-    last = {read_tag_name(each.name): each.status for each in changes}
+    last = {read_tag_name(change.name): change.status for change in changes}
     return UpdateTags(
         request.path_params["list_id"],
         request.path_params["subscriber_hash"],
@@ -128,13 +128,13 @@ ROUTES = (
     (
         "GET",
         _PATH,
-        OnMembers(_read_get, items="tags"),
+        MemberHandler(_read_get, items="tags"),
         Described("The tags of a member, oldest first.", query=ON_PAGE, reply=Tags, tag="Tags"),
     ),
     (
         "POST",
         _PATH,
-        OnMembers(_read_update),
+        MemberHandler(_read_update),
         Described(
             "Add tags to a member, and take tags away.",
             notes="An active tag that the list does not have is made.",

@@ -1,4 +1,4 @@
-"""The rows of tags, and of the members that have them: one statement for any number."""
+"""The rows of tags, and of the members that have them; a statement for many rows."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ _MEMBERSHIP_COLUMNS = ("member_id", "list_segment_id", "account_id", "added_at")
 
 
 class Tag(msgspec.Struct, frozen=True, gc=False):
-    """A tag on a member: a static list segment that the member is in."""
+    """A tag of a member: a static segment of the list that contains the member."""
 
     id: int
     name: str
@@ -23,7 +23,7 @@ class Tag(msgspec.Struct, frozen=True, gc=False):
 
 
 def find_tags(scope: ListScope, names: Iterable[str]) -> dict[str, Tag]:
-    """The tags of a list with these names in lower case, by that name."""
+    """Return the tags of a list with these names, by name; names are in lower case."""
     rows = run(
         scope.connection,
         f"""
@@ -39,7 +39,7 @@ def find_tags(scope: ListScope, names: Iterable[str]) -> dict[str, Tag]:
 
 
 def insert_tags(scope: ListScope, tags: Iterable[Tag], now: Microseconds) -> int:
-    """Store new tags; return how many there were not before."""
+    """Store tags that do not exist; return how many did not."""
     rows = [
         (tag.id, scope.account_id, scope.list_id, tag.name, tag.name.lower(), "static", now, now)
         for tag in tags
@@ -50,7 +50,7 @@ def insert_tags(scope: ListScope, tags: Iterable[Tag], now: Microseconds) -> int
 def find_tags_of_members(
     connection: Connection, account_id: int, member_ids: list[int]
 ) -> dict[int, tuple[Tag, ...]]:
-    """The tags of members by member key, oldest tag first; members without any are left out."""
+    """Return the tags of members by key, oldest first, without the members that have none."""
     if not member_ids:
         return {}
     rows = run(
@@ -71,12 +71,12 @@ def find_tags_of_members(
 
 
 def insert_memberships(scope: ListScope, rows: Sequence[Row]) -> None:
-    """Put members into tags: rows of (member, tag, account, time)."""
+    """Add tags to members: rows of (member, tag, account, time)."""
     insert_many(scope.connection, "list_segment_members", _MEMBERSHIP_COLUMNS, rows)
 
 
 def delete_memberships(scope: ListScope, rows: Sequence[Row]) -> None:
-    """Take members out of tags: rows of (member, tag, account)."""
+    """Remove tags from members: rows of (member, tag, account)."""
     execute_many(
         scope.connection,
         """
@@ -88,7 +88,7 @@ def delete_memberships(scope: ListScope, rows: Sequence[Row]) -> None:
 
 
 def delete_memberships_of_members(scope: ListScope, member_ids: Iterable[int]) -> None:
-    """Take members out of all their tags."""
+    """Remove all tags from members."""
     run(
         scope.connection,
         f"""
