@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "contract": "kit model archives.base errors limits",
     "store": "kit model errors limits",
     "result_archive": "kit model limits",
-    "formats": "kit model limits result_archive store.segments",
+    "formats": "kit model limits result_archive",
     "observers": "",
     "archives": "kit model errors limits",
     "results": "kit model store archives.base formats.base errors limits",

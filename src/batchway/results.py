@@ -16,9 +16,9 @@ from batchway.model.batch import Batch
 from batchway.model.operation import Operation, select_operations
 from batchway.model.positions import Positions
 from batchway.model.result import is_error
+from batchway.model.segment import SegmentKey
 from batchway.store import inputs, segments
 from batchway.store.database import Database
-from batchway.store.segments import SegmentKey
 
 
 @dataclass(frozen=True, slots=True)

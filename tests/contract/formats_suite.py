@@ -15,8 +15,7 @@ from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
 from batchway.model.positions import Positions
 from batchway.model.result import Result
-from batchway.model.segment import Segment
-from batchway.store.segments import SegmentKey
+from batchway.model.segment import Segment, SegmentKey
 
 BATCH = Batch(
     id=7,
@@ -208,7 +207,6 @@ def make_key(chunk_number: int, number: int, packed: PackedSegment) -> SegmentKe
         positions=Positions.collect(entry.position for entry in packed.entries),
         first_page=packed.entries[0].page,
         result_count=len(packed.entries),
-        errored_count=0,
         status_counts=None,
         file_count=packed.segment.file_count,
         raw_bytes=packed.segment.raw_bytes,

@@ -12,9 +12,8 @@ import msgspec
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation
 from batchway.model.result import Result
-from batchway.model.segment import Segment
+from batchway.model.segment import Segment, SegmentKey
 from batchway.result_archive.files import WrittenResult
-from batchway.store.segments import SegmentKey
 
 LoadSegment = Callable[[SegmentKey], Segment]
 

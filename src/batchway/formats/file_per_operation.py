@@ -10,6 +10,7 @@ from batchway.formats.base import Entry, LoadSegment, PackedSegment
 from batchway.kit.clock import SECOND
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation
+from batchway.model.segment import SegmentKey
 from batchway.result_archive.container import join_segments
 from batchway.result_archive.files import (
     WrittenResult,
@@ -19,7 +20,6 @@ from batchway.result_archive.files import (
     parse_file_name,
 )
 from batchway.result_archive.segments import SegmentWriter, read_files
-from batchway.store.segments import SegmentKey
 
 KIND = "files"
 

@@ -17,7 +17,7 @@ from batchway.kit import ustar
 from batchway.kit.clock import SECOND
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation
-from batchway.model.segment import Segment
+from batchway.model.segment import Segment, SegmentKey
 from batchway.result_archive.container import join_segments
 from batchway.result_archive.files import (
     PAGES_MAX,
@@ -28,7 +28,6 @@ from batchway.result_archive.files import (
     name_result_file,
 )
 from batchway.result_archive.segments import SegmentWriter, deflate_text, read_text
-from batchway.store.segments import SegmentKey
 
 KIND = "results"
 

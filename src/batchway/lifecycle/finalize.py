@@ -13,11 +13,10 @@ from batchway.lifecycle.announce import announce_batch
 from batchway.lifecycle.chain import Chain
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch, Status
-from batchway.model.segment import Segment
+from batchway.model.segment import Segment, SegmentKey
 from batchway.model.step import Step, StepName
 from batchway.observers.base import Event
 from batchway.store import accounts, batches, segments
-from batchway.store.segments import SegmentKey
 
 Offsets = list[tuple[SegmentKey, int]]
 

@@ -15,7 +15,6 @@ from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.work import Work
 from batchway.model.batch import Chunk
 from batchway.model.positions import Positions
-from batchway.model.result import is_error
 from batchway.observers.base import Event
 from batchway.store import batches, chunks, segments
 from batchway.store.batches import Progress
@@ -127,15 +126,13 @@ def _record(
 
 def _index_segment(chunk: Chunk, part: Positions, packed: PackedSegment) -> NewSegment:
     entries = packed.entries
-    status_counts = Counter([entry.result.status_code for entry in entries])
     return NewSegment(
         chunk_number=chunk.number,
         kind=packed.kind,
         first_position=entries[0].position,
         positions=part,
         first_page=entries[0].page,
-        status_counts=status_counts,
-        errored_count=sum(n for code, n in status_counts.items() if is_error(code)),
+        status_counts=Counter([entry.result.status_code for entry in entries]),
         segment=packed.segment,
     )
 

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from batchway.model.batch import Batch
 from batchway.model.positions import Positions
-from batchway.model.segment import Segment
+from batchway.model.result import is_error
+from batchway.model.segment import Segment, SegmentKey
 from batchway.store.database import execute_many, run
 
 # Segments of an older version have no `end_position`: they end where their chunk ends.
@@ -17,7 +18,7 @@ _KEYS = """
     SELECT s.chunk_number, s.number, s.kind, s.first_position,
            COALESCE(s.end_position, c.first_position + c.operation_count) AS end_position,
            s.positions, s.first_page,
-           s.operation_count AS result_count, s.errored_count, s.status_counts, s.file_count,
+           s.operation_count AS result_count, s.status_counts, s.file_count,
            s.raw_bytes, s.byte_count, s.crc32, s.archive_offset
     FROM segments AS s JOIN chunks AS c
       ON c.batch_id = s.batch_id AND c.number = s.chunk_number
@@ -43,7 +44,6 @@ class NewSegment:
     positions: Positions
     first_page: int
     status_counts: Mapping[int, int]
-    errored_count: int
     segment: Segment
 
     @property
@@ -51,30 +51,10 @@ class NewSegment:
         """How many results the segment holds."""
         return sum(self.status_counts.values())
 
-
-@dataclass(frozen=True, slots=True)
-class SegmentKey:
-    """A segment without its data.
-
-    It holds results of operations at `positions`; `number` counts the segments of a chunk.
-    `status_counts` is None for segments of an older version; `archive_offset` is where the data
-    stands in the finished archive, None before that.
-    """
-
-    chunk_number: int
-    number: int
-    kind: str
-    first_position: int
-    positions: Positions
-    first_page: int
-    result_count: int
-    errored_count: int
-    status_counts: Mapping[int, int] | None
-    file_count: int
-    raw_bytes: int
-    byte_count: int
-    crc32: int
-    archive_offset: int | None
+    @property
+    def errored_count(self) -> int:
+        """How many of its results are errored."""
+        return sum(count for code, count in self.status_counts.items() if is_error(code))
 
 
 def insert(connection: Connection, batch: Batch, new: NewSegment) -> None:
