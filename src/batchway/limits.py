@@ -1,9 +1,8 @@
-"""Every bound, with its unit, its value and the reason.
+"""Every limit, with its unit and its value.
 
-What an operator may set, and what may differ between two apps, is a field of `Limits`: a value
-that `app.py` builds from the settings and passes on, so that two apps in one process share
-nothing. What is a fact of a format or of the contract is a constant of this module.
-`settable_limits.py` names the fields that an operator can set.
+A limit that an operator can set, or that may differ between two apps, is a field of `Limits`, which
+`app.py` creates from the settings, so that two apps in one process share nothing. All other limits
+are constants of this module. `settable_limits.py` names the fields that an operator can set.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ class Limits:
     batch_request_seconds_max: float = 600  # to send and check a batch: its body may come slowly
     request_body_bytes_max: int = 512 * 1024 * 1024  # of a batch, inflated: 1,000,000 operations
     call_body_bytes_max: int = 16 * 1024 * 1024  # of any other call, inflated
-    check_seconds_max: float = 60  # of `validate_only`; the answer says how far it came
+    check_seconds_max: float = 60  # of `validate_only`; the response says how many were checked
     operations_per_batch_max: int = 1_000_000
 
     # Batches
@@ -29,17 +28,17 @@ class Limits:
     idempotency_key_seconds: int = 24 * 60 * 60  # the same key and body give the same batch
     result_link_seconds: int = 600  # a link is good for ten minutes
     event_streams_per_key_max: int = 10  # that follow batches; more is answered 429
-    event_poll_seconds: float = 0.25  # between two looks at a batch that is followed
-    event_silence_seconds_max: float = 15  # then a comment keeps the line open
-    event_stream_seconds_max: float = 3_600  # then the client must ask again
-    error_groups_max: int = 1_000  # of the failures of a batch; the rest is one more group
+    event_poll_seconds: float = 0.25  # between two reads of a batch that a client follows
+    event_silence_seconds_max: float = 15  # then a comment keeps the connection open
+    event_stream_seconds_max: float = 3_600  # then the client must connect again
+    error_groups_max: int = 1_000  # of a batch; all other errors are one more group
 
     # Pieces, chunks, segments
     piece_operations_max: int = 1_000  # operations stored as one compressed piece of input
     chunk_operations_max: int = 5_000  # holds the database's lock for about 50 ms on SQLite
     sending_chunk_operations_max: int = 1_000  # for a target that sends operations elsewhere
-    small_batch_operations_max: int = 500  # at most this many run in one hop instead of three
-    step_seconds_max: float = 2.0  # then the rest of a chunk is handed over: others get a turn
+    small_batch_operations_max: int = 500  # at most this many are run by one chain
+    step_seconds_max: float = 2.0  # then the rest of a chunk waits for steps of others
     chunk_attempts_max: int = 5  # then it is cut in half; a single operation gets a 500 result
     free_bytes_min: int = 256 * 1024 * 1024  # on the archive's disk; with less, new batches get 503
 
@@ -66,13 +65,13 @@ def _require(limits: Limits, smaller: str, larger: str) -> None:
 operation_bytes_max = 10 * 1024 * 1024  # of one operation, as it is sent
 batch_window_bytes = 512 * 1024  # of a body that are decoded at once; larger is slower
 unstreamed_body_bytes_max = 8 * 1024 * 1024  # where `operations` is not the first key
-assert unstreamed_body_bytes_max <= operation_bytes_max  # so none in it can be too large
-bodies_at_once_max = 4  # of batches, taken up at once: each may need some memory
-operations_tried_at_once_max = 50  # by `validate_only`, within one transaction; each is undone
-inflated_piece_bytes_max = 1024 * 1024  # of a body that is inflated, at a time
+assert unstreamed_body_bytes_max <= operation_bytes_max  # so that no operation in it is too large
+bodies_at_once_max = 4  # of batches, read at the same time; each needs some memory
+operations_tried_at_once_max = 50  # by `validate_only`, in one transaction, without effect
+inflated_piece_bytes_max = 1024 * 1024  # of a body, inflated at a time
 gzip_members_max = 65_536  # bgzip makes one for each 64 kB; each costs some microseconds
-body_read_bytes = 1024 * 1024  # of a batch, taken up at once
-incoming_memory_bytes_max = 16 * 1024 * 1024  # of a batch that comes in, compressed; then on disk
+body_read_bytes = 1024 * 1024  # of the body of a batch, read at a time
+incoming_memory_bytes_max = 16 * 1024 * 1024  # of a batch, compressed; more is on disk
 idempotency_key_characters_max = 255
 operation_path_characters_max = 2_048  # as long as a URL may safely be
 operation_params_bytes_max = 64 * 1024  # of `params`, as they are sent; a URL is rarely longer
@@ -91,7 +90,7 @@ error_samples_max = 5  # operations named in a group
 piece_bytes_max = 4 * 1024 * 1024
 chunk_bytes_max = 16 * 1024 * 1024
 answer_bytes_max = 8 * 1024 * 1024  # of pages answered at once; becomes one segment
-results_file_bytes_max = 4 * 1024**3  # of the one file of "per-batch"; then another one begins
+results_file_bytes_max = 4 * 1024**3  # of one file of "per-batch"; more results are in another file
 
 # The engine. A queue is polled when a hand-over was committed and when a step has ended; two polls
 # are at least as far apart as is said for it here.
@@ -106,16 +105,16 @@ delivery_poll_seconds = 0.1
 sending_poll_seconds = 0.1
 sending_chunks_per_worker_max = 16  # chunks of one worker whose requests are under way at once
 deliveries_per_worker_max = 64  # attempts of one worker under way at once: they only wait
-lease_seconds = 10.0  # a process silent for longer is taken for dead
+lease_seconds = 10.0  # a process that does not renew its lease for longer is dead
 lease_renewal_seconds = 2.0
 sweep_seconds = 2.0  # between two rounds of the caretaker
-housekeeping_seconds = 3600.0  # between two searches for archives that nobody needs
+housekeeping_seconds = 3600.0  # between two searches for archives that are not needed
 temporary_archive_seconds = 3600.0  # a part of an archive untouched for longer is removed
 hand_over_retry_seconds = 2.0  # before a step that raised is tried again; doubles each time
 hand_over_retry_seconds_max = 60.0
-overdue_seconds = 5.0  # a batch untouched for longer is compared with the engine's books
+overdue_seconds = 5.0  # a batch unchanged for longer is looked up in the engine
 swept_workflows_max = 1_000  # finished hand-overs deleted in one round
-shutdown_grace_seconds = 20.0  # after SIGTERM; what is unfinished is left to the take-over
+shutdown_grace_seconds = 20.0  # after SIGTERM; then another worker takes the steps over
 assert lease_renewal_seconds * 3 < lease_seconds
 
 # Processes
@@ -126,33 +125,33 @@ workers_max = 64
 # Batch webhooks
 url_checks_at_once_max = 8  # of one API process: a GET of a webhook's URL holds one of its threads
 account_url_checks_at_once_max = 2  # more is answered 429
-delivery_answer_bytes_max = 16 * 1024  # what is read of an answer
-delivery_answer_shown_characters_max = 500  # what the log keeps of it
-delivery_jitter = 0.1  # each wait is longer or shorter by up to this part of it
+delivery_answer_bytes_max = 16 * 1024  # of a response; the rest is not read
+delivery_answer_shown_characters_max = 500  # of a response, in the log of attempts
+delivery_jitter = 0.1  # each wait is changed by up to this fraction
 retry_after_seconds_max = 6 * 3600.0  # the longest wait that a receiver may ask for
-webhook_failing_attempts_min = 5  # of one delivery, too: a failure after quiet days says little
-account_attempts_at_once_max = 16  # of one worker to the webhooks of one account, for others' sake
-webhook_attempts_at_once_max = 4  # of one worker to one webhook; to a slow one it is one
-slow_attempt_seconds = 2.0  # a webhook is slow with an attempt under way for longer, or if it fails
+webhook_failing_attempts_min = 5  # of one delivery, before its webhook is disabled
+account_attempts_at_once_max = 16  # of one worker to the webhooks of one account
+webhook_attempts_at_once_max = 4  # of one worker to one webhook; 1 if the webhook is slow
+slow_attempt_seconds = 2.0  # a webhook is slow if an attempt takes longer, or if it fails
 slot_wait_seconds_max = 1.0  # that a thread waits for a slot before its delivery is postponed
 slow_attempts_at_once_max = 2  # of one worker to the slow webhooks of one account
 webhook_wait_seconds_max = 300  # the longest that a delivery is postponed for a slow webhook
 assert account_attempts_at_once_max * 4 <= deliveries_per_worker_max
 webhook_recovered_max = 1_000  # deliveries that one call sends again
-webhook_secret_overlap_hours = 24  # an old secret goes on signing beside the new one
+webhook_secret_overlap_hours = 24  # the old secret also signs for so long
 
 # The database
 busy_timeout_seconds = 30.0  # how long a writer waits for SQLite's lock
-write_lock_poll_seconds = 0.0005  # between two looks of a waiting process at SQLite's lock
-idle_transaction_seconds = 60.0  # PostgreSQL ends a session that sits on its locks for longer
-id_block_size = 10_000  # ids reserved at a time, so that a chunk asks at most once
+write_lock_poll_seconds = 0.0005  # between two attempts to get SQLite's lock
+idle_transaction_seconds = 60.0  # PostgreSQL ends a session that is idle in a transaction
+id_block_size = 10_000  # keys reserved at a time: more than a chunk needs
 
 # The audience
 planned_rows_max = 15_000  # of one plan: its transaction holds the lock for about 50 ms on SQLite
-planned_calls_min = 50  # fewer calls between plain writes are answered under the lock, with these
-locked_cost_max = 1_000  # of calls answered under the lock; a plain read costs 1, about 50 µs
+planned_calls_min = 50  # fewer calls between plain writes are answered with these
+locked_cost_max = 1_000  # of calls in a write transaction; a plain read costs 1, about 50 µs
 plain_write_cost = 25  # of a call that changes a list or a merge field
-locked_set_cost = 40  # of loading and writing a set of calls on members, however few they are
+locked_set_cost = 40  # of loading and writing a set of member calls
 assert locked_set_cost + planned_calls_min < locked_cost_max
 purge_rows_max = 1_000  # rows of a deleted list that one transaction deletes
 purge_transactions_max = 20  # of one round of the caretaker

@@ -63,7 +63,7 @@ _VALUES_MAX = {
 
 def list_client_limits(in_force: Limits) -> dict[str, float]:
     """Return the limits that clients can see, the settable ones first."""
-    varying = {each.name for each in fields(Limits)}
+    varying = {field.name for field in fields(Limits)}
     return {
         name: getattr(in_force if name in varying else limits, name)
         for name in (*SETTABLE, *CONSTANT)

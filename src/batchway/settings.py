@@ -194,9 +194,9 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - whatever the comm
 
 def _describe_mistakes(error: ValidationError) -> str:
     lines = [
-        f"BATCHWAY_{str(each['loc'][0]).upper() if each['loc'] else ''}: "
-        f"{each['msg'].removeprefix('Value error, ')}"
-        for each in error.errors(include_input=False, include_url=False)
+        f"BATCHWAY_{str(mistake['loc'][0]).upper() if mistake['loc'] else ''}: "
+        f"{mistake['msg'].removeprefix('Value error, ')}"
+        for mistake in error.errors(include_input=False, include_url=False)
     ]
     return "Some settings are wrong:\n  " + "\n  ".join(lines)
 

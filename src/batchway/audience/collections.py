@@ -87,15 +87,15 @@ def filter_by_boolean(name: str, condition: str, description: str) -> Filter:
 
 def read_conditions(filters: Sequence[Filter], params: Params) -> Conditions:
     """Return the conditions of a query, all of which an item must meet. Raises 400."""
-    used = [each for each in filters if each.is_used(params)]
+    used = [filter_ for filter_ in filters if filter_.is_used(params)]
     return Conditions(
-        " ".join(f"AND {each.condition}" for each in used),
+        " ".join(f"AND {filter_.condition}" for filter_ in used),
         {
-            each.name: each.read(each.name, params[each.name].strip())
-            for each in used
-            if not each.is_flag
+            filter_.name: filter_.read(filter_.name, params[filter_.name].strip())
+            for filter_ in used
+            if not filter_.is_flag
         },
-        frozenset(each.name for each in used),
+        frozenset(filter_.name for filter_ in used),
     )
 
 

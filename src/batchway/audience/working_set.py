@@ -61,33 +61,33 @@ class ListSet:
         """Read what the calls need."""
         self.id, self.revision = list_id, revision
         scope = ListScope(connection, self.caller.account_id, list_id)
-        for collection in self._collections().values():
+        for collection in self._get_collections().values():
             collection.load(scope)
         self.render_member = MemberRenderer(
             self.public_id, self.merge_fields.rules, self.caller.links
         ).render_lazily
 
-    def _collections(self) -> Mapping[str, ListCollection]:
+    def _get_collections(self) -> Mapping[str, ListCollection]:
         values = vars(self).items()
         return {name: value for name, value in values if isinstance(value, ListCollection)}
 
     def make_copy(self) -> Self:
         """Return an independent copy."""
         other = copy(self)
-        for name, collection in self._collections().items():
+        for name, collection in self._get_collections().items():
             setattr(other, name, collection.make_copy())
         return other
 
     @property
     def has_changes(self) -> bool:
         """Whether there is anything to write."""
-        return any(collection.has_changes for collection in self._collections().values())
+        return any(collection.has_changes for collection in self._get_collections().values())
 
     def make_changes(self) -> "ListChanges":
         """Return the rows that differ from what was loaded."""
         rows = [
             collection.make_row_changes(self.caller.now)
-            for collection in self._collections().values()
+            for collection in self._get_collections().values()
             if collection.has_changes
         ]
         return ListChanges(self.caller.account_id, self.id, self.revision, rows)

@@ -95,7 +95,7 @@ class Chain:
         """
         if not chunks_left:
             return self._follow_with_finalize(connection, batch)
-        names = [self._chunk_step(batch, chunk) for chunk in waiting]
+        names = [self._choose_step(batch, chunk) for chunk in waiting]
         own = [name for name in names if self._can_run(name)]
         is_one_chain = is_small(batch.operation_count, self.parts.limits)
         if is_one_chain and self.first.step is not Step.SEND:
@@ -106,7 +106,7 @@ class Chain:
         self._hand_over(connection, (name for name in names if name != following))
         return following
 
-    def _chunk_step(self, batch: Batch, chunk: Chunk) -> StepName:
+    def _choose_step(self, batch: Batch, chunk: Chunk) -> StepName:
         return choose_chunk_step(self.parts.targets, batch.id, chunk.number, chunk.target)
 
     def _can_run(self, name: StepName) -> bool:
@@ -132,7 +132,7 @@ class Chain:
             self._hand_over(connection, [StepName(Step.RUN, batch.id)])
             return None
         for chunk in chunks.find_waiting(connection, batch):
-            name = self._chunk_step(batch, chunk)
+            name = self._choose_step(batch, chunk)
             if self._can_run(name) and self.claim_chunk(connection, batch, name):
                 return name
         return None

@@ -25,7 +25,7 @@ def cut_batch(parts: Parts, batch_id: int) -> Sequence[Chunk]:
             return ()
         pieces = inputs.find_pieces(connection, batch)
     if batch.target is not None:
-        return list(cut_pieces(pieces, batch.target, _chunk_operations_max(parts, batch.target)))
+        return list(cut_pieces(pieces, batch.target, _get_operations_max(parts, batch.target)))
     return list(_cut_by_path(parts, _read_operations(parts, batch, pieces)))
 
 
@@ -51,7 +51,7 @@ def _cut_by_path(parts: Parts, operations: Iterable[tuple[int, Operation]]) -> I
     for position, operation in operations:
         target = parts.targets.find(operation.path).name
         characters = count_characters(operation)
-        if not filling[target].has_room(characters, _chunk_operations_max(parts, target)):
+        if not filling[target].has_room(characters, _get_operations_max(parts, target)):
             yield _make_chunk(next(numbers), target, filling.pop(target))
         filling[target].add(position, characters)
     for target, filled in filling.items():
@@ -69,7 +69,7 @@ def _read_operations(
         yield from enumerate(unpack_operations(data), first)
 
 
-def _chunk_operations_max(parts: Parts, target: str) -> int:
+def _get_operations_max(parts: Parts, target: str) -> int:
     if parts.targets.is_sending(target):
         return parts.limits.sending_chunk_operations_max
     return parts.limits.chunk_operations_max

@@ -69,7 +69,7 @@ def _halve(chain: Chain, work: Work) -> StepName | None:
     parts, batch, chunk = chain.parts, work.batch, work.chunk
     kept, moved = chunk.positions.split_at(len(chunk.positions) // 2)
     with parts.database.write() as connection:
-        if not chunks.keep(connection, batch, chunk, kept, parts.worker):
+        if not chunks.keep_positions(connection, batch, chunk, kept, parts.worker):
             raise NotRunning
         number = batches.add_chunk(connection, batch)
         if number is None:

@@ -51,7 +51,7 @@ def record_results(  # noqa: PLR0913 - the work, its results, and what remains t
     have no number yet, are added to the batch. Raises NotRunning.
     """
     chunk = work.chunk
-    if not chunks.keep(connection, work.batch, chunk, remaining, parts.worker):
+    if not chunks.keep_positions(connection, work.batch, chunk, remaining, parts.worker):
         raise NotRunning
     rest = replace(chunk, positions=remaining) if remaining else None
     return _record(connection, work, packed, rest, new_chunks)

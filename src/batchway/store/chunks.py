@@ -143,7 +143,7 @@ def find_claimed(
     return None if row is None else _parse_claimed_chunk(row)
 
 
-def keep(
+def keep_positions(
     connection: Connection, batch: Batch, chunk: Chunk, positions: Positions, worker: str
 ) -> bool:
     """Reduce a claimed chunk to these positions and reset its attempts; it is `done` without any.

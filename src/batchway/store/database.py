@@ -88,7 +88,7 @@ class Database:
                 yield connection
             return
         with _raise_database_busy(), self._writers.hold(), self.engine.begin() as connection:
-            with _raw_cursor(connection) as cursor:
+            with _open_raw_cursor(connection) as cursor:
                 begin_immediate(cursor, self._busy_timeout_seconds)
             yield connection
 
@@ -206,14 +206,14 @@ def execute_many(connection: Connection, statement: str, rows: Sequence[Row]) ->
     """
     if not rows:
         return 0
-    with _raw_cursor(connection) as cursor:
+    with _open_raw_cursor(connection) as cursor:
         marked = statement if is_sqlite(connection) else statement.replace("?", "%s")
         cursor.executemany(marked, rows)
         return int(cursor.rowcount)
 
 
 @contextmanager
-def _raw_cursor(connection: Connection) -> Iterator[Any]:
+def _open_raw_cursor(connection: Connection) -> Iterator[Any]:
     """Open a cursor of the driver; its errors are raised as SQLAlchemy's, as by `run`."""
     cursor: Any = connection.connection.cursor()
     driver: Any = connection.dialect.loaded_dbapi
@@ -246,7 +246,7 @@ def insert_many(
         return _insert_rows(connection, table, columns, rows, ignore_existing=ignore_existing)
     if ignore_existing:
         return _copy_and_insert(connection, table, names, rows)
-    with _raw_cursor(connection) as cursor:
+    with _open_raw_cursor(connection) as cursor:
         _copy_rows(cursor, table, names, rows)
     return len(rows)
 
@@ -272,7 +272,7 @@ def _insert_rows(
 
 def _execute_at_once(connection: Connection, statement: str, rows: Sequence[Row], size: int) -> int:
     touched = 0
-    with _raw_cursor(connection) as cursor:
+    with _open_raw_cursor(connection) as cursor:
         for first in range(0, len(rows), size):
             values = tuple(chain.from_iterable(rows[first : first + size]))
             touched += cursor.execute(statement, values).rowcount
@@ -297,7 +297,7 @@ def _copy_rows(cursor: Any, table: str, names: str, rows: Sequence[Row]) -> None
 
 def _copy_and_insert(connection: Connection, table: str, names: str, rows: Sequence[Row]) -> int:
     temporary = f"incoming_{table}"
-    with _raw_cursor(connection) as cursor:
+    with _open_raw_cursor(connection) as cursor:
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} "
             f"(LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"

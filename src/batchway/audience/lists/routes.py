@@ -122,7 +122,7 @@ def _get_lists(request: Request, caller: Caller, connection: Connection) -> Resp
     return Response(
         200,
         ListsCollection(
-            [_render(caller, request, *each) for each in found],
+            [_render(caller, request, row, counts) for row, counts in found],
             _count(connection, conditions.sql, values) if conditions.sql else existing,
             ListsConstraints(existing < most, most, existing),
             caller.links.collection("Lists", "/", "/lists", create=True),
@@ -132,7 +132,7 @@ def _get_lists(request: Request, caller: Caller, connection: Connection) -> Resp
 
 def _get_list(request: Request, caller: Caller, connection: Connection) -> Response:
     row = find_list(connection, caller.account_id, request.path_params["list_id"])
-    return _reply_with(request, caller, connection, row.id)
+    return _read_list(request, caller, connection, row.id)
 
 
 def _create_list(request: Request, caller: Caller, connection: Connection) -> Response:
@@ -144,7 +144,7 @@ def _create_list(request: Request, caller: Caller, connection: Connection) -> Re
     settings = ListSettings(merge_id_last=len(FIRST_FIELDS), **list_owner_settings(new))
     list_id = insert_list(connection, caller.account_id, new.name, settings, caller.now)
     insert_merge_fields(connection, caller.account_id, list_id, FIRST_FIELDS)
-    return _reply_with(request, caller, connection, list_id)
+    return _read_list(request, caller, connection, list_id)
 
 
 def _update_list(request: Request, caller: Caller, connection: Connection) -> Response:
@@ -157,7 +157,7 @@ def _update_list(request: Request, caller: Caller, connection: Connection) -> Re
         merge_id_last=row.settings.merge_id_last, **list_owner_settings(changed)
     )
     save_list(connection, caller.account_id, row.id, changed.name, settings)
-    return _reply_with(request, caller, connection, row.id)
+    return _read_list(request, caller, connection, row.id)
 
 
 def _delete_list(request: Request, caller: Caller, connection: Connection) -> Response:
@@ -174,7 +174,7 @@ def _check_name(new: NewList) -> NewList:
     return new
 
 
-def _reply_with(request: Request, caller: Caller, connection: Connection, list_id: int) -> Response:
+def _read_list(request: Request, caller: Caller, connection: Connection, list_id: int) -> Response:
     values = {"account_id": caller.account_id, "list_id": list_id}
     [found] = _select(connection, "AND lists.id = :list_id", values)
     return Response(200, _render(caller, request, *found))
@@ -240,7 +240,7 @@ ROUTES = (
             "The lists of the account.",
             query=(
                 *ON_PAGE,
-                *(each.parameter for each in _FILTERS),
+                *(filter_.parameter for filter_ in _FILTERS),
                 _WITH_CONTACTS,
                 *build_sort_parameters("date_created", default="ASC"),
             ),

@@ -72,7 +72,7 @@ FILTERS = (
 )
 _BY_KEY = "id"
 SORT_ORDER = SortOrder(
-    {each: each for each in ("timestamp_opt", "timestamp_signup", "last_changed")},
+    {name: name for name in ("timestamp_opt", "timestamp_signup", "last_changed")},
     key="id",
     default="DESC",
     unsorted=_BY_KEY,

@@ -28,7 +28,7 @@ _TAG = "Members"
 _DETAILS = MEMBER_DETAILS | {"status": {"enum": [*STATUSES]}}
 _QUERY = (
     *ON_PAGE,
-    *(each.parameter for each in FILTERS),
+    *(filter_.parameter for filter_ in FILTERS),
     *build_sort_parameters(*SORT_ORDER.columns, default=SORT_ORDER.default),
 )
 

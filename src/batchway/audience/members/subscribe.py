@@ -149,7 +149,7 @@ def _read(request: Request, settings: AudienceSettings) -> MemberCall:
         raise invalid_field("members", f"This collection should have {most} items or less.")
     return Subscribe(
         request.path_params["list_id"],
-        tuple(_read_item(request, settings, each) for each in body.members),
+        tuple(_read_item(request, settings, item) for item in body.members),
         body.update_existing,
         body.sync_tags,
         request.flag("skip_duplicate_check"),

@@ -247,7 +247,7 @@ ROUTES = (
             "The merge fields of a list, in the order in which they are shown.",
             query=(
                 *ON_PAGE,
-                *(each.parameter for each in _FILTERS),
+                *(filter_.parameter for filter_ in _FILTERS),
             ),
             reply=MergeFieldsCollection,
             tag=_TITLE,

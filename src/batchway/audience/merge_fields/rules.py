@@ -51,23 +51,29 @@ class MergeRules:
     def __init__(self, fields: Sequence[MergeField]) -> None:
         """`fields` in the order in which they are shown."""
         rules = [
-            _Rule(str(each.merge_id), each.tag, each.required, make_reader(each.type, each.options))
-            for each in fields
+            _Rule(
+                str(field.merge_id),
+                field.tag,
+                field.required,
+                make_reader(field.type, field.options),
+            )
+            for field in fields
         ]
         self._rules = {rule.tag: rule for rule in rules}
         self._required = tuple(rule for rule in rules if rule.required)
         self._shown = tuple((rule.tag, rule.key) for rule in rules)
         self._day_first = tuple(
-            (each.tag, str(each.merge_id))
-            for each in fields
-            if each.type == "birthday" and each.options.date_format in DAY_FIRST
+            (field.tag, str(field.merge_id))
+            for field in fields
+            if field.type == "birthday" and field.options.date_format in DAY_FIRST
         )
         self._names = tuple(
             rule.key for tag in ("FNAME", "LNAME") if (rule := self._rules.get(tag))
         )
         self._defaults: dict[str, Any] = {}
         self._read_into(
-            self._defaults, {each.tag: each.default_value for each in fields if each.default_value}
+            self._defaults,
+            {field.tag: field.default_value for field in fields if field.default_value},
         )
 
     def read_values(

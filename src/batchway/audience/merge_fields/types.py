@@ -233,7 +233,7 @@ def _read_choice(value: Any, *, choices: tuple[str, ...]) -> str:  # noqa: ANN40
 
 def _read_us_phone(value: Any) -> str:  # noqa: ANN401 - any JSON
     text = _read_text(value).strip()
-    digits = [each for each in text if each.isdigit()]
+    digits = [character for character in text if character.isdigit()]
     digits = digits[1:] if digits[:1] == ["1"] else digits
     if text and not (_US_PHONE.fullmatch(text) and len(digits) == _PHONE_DIGITS):
         message = f"Please enter a phone number of {_PHONE_DIGITS} digits"

@@ -49,7 +49,7 @@ class TagSet(ListCollection):
             missing.pop(tag.name.lower(), None)
         if not missing:
             return present
-        added = [self._get_or_create(*each) for each in missing.items()]
+        added = [self._get_or_create(lower_name, name) for lower_name, name in missing.items()]
         return tuple(sorted((*present, *added), key=_get_id))
 
     def _get_or_create(self, lower_name: str, name: str) -> Tag:
