@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchway.kit.clock import DAY, Microseconds
-
-_SUCCESS = range(200, 300)
+from batchway.model.result import is_error
 
 
 class DeliveryState(StrEnum):
@@ -94,4 +93,4 @@ class Attempt:
     @property
     def is_success(self) -> bool:
         """Whether the receiver responded with 2xx. A redirect is a failure."""
-        return self.status_code in _SUCCESS
+        return self.status_code is not None and not is_error(self.status_code)

@@ -7,6 +7,8 @@ from sqlalchemy import Connection
 from batchway.model.batch import Batch
 from batchway.store.database import run
 
+SQL_IS_RUNNING = "status IN ('preprocessing', 'started', 'finalizing')"
+
 
 class HeldBatch(NamedTuple):
     """A batch that was held and may begin now."""
@@ -31,11 +33,7 @@ def count_running(connection: Connection, account_id: int) -> int:
     return int(
         run(
             connection,
-            """
-            SELECT count(*) FROM batches
-            WHERE account_id = :account_id
-              AND status IN ('preprocessing', 'started', 'finalizing')
-            """,
+            f"SELECT count(*) FROM batches WHERE account_id = :account_id AND {SQL_IS_RUNNING}",
             account_id=account_id,
         ).scalar_one()
     )

@@ -10,6 +10,7 @@ from batchway.kit.clock import Microseconds
 from batchway.kit.ids import new_public_id
 from batchway.model.batch import Batch, Status
 from batchway.store import deliveries
+from batchway.store.admission import SQL_IS_RUNNING
 from batchway.store.claims import sql_is_free
 from batchway.store.database import bind_values, run, sql_in, sql_now
 
@@ -199,8 +200,7 @@ def begin(
         WHERE id = :batch_id AND account_id = :account_id AND status = 'pending'
           AND (is_cancelling OR :running_max > (
             SELECT count(*) FROM batches
-            WHERE account_id = :account_id
-              AND status IN ('preprocessing', 'started', 'finalizing')))
+            WHERE account_id = :account_id AND {SQL_IS_RUNNING}))
         """,
         batch_id=batch.id,
         account_id=batch.account_id,

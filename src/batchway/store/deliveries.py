@@ -235,9 +235,7 @@ def resend(connection: Connection, delivery: Delivery) -> bool:
     changed = run(
         connection,
         f"""
-        UPDATE deliveries
-        SET state = 'pending', attempts_before = attempt_count,
-            next_attempt_at = {sql_now(connection)}, touched_at = {sql_now(connection)}
+        UPDATE deliveries SET {_sql_restart(connection)}
         WHERE id = :delivery_id AND account_id = :account_id AND state <> 'pending'
         """,
         delivery_id=delivery.id,
@@ -256,9 +254,7 @@ def recover(
     rows = run(
         connection,
         f"""
-        UPDATE deliveries
-        SET state = 'pending', attempts_before = attempt_count,
-            next_attempt_at = {sql_now(connection)}, touched_at = {sql_now(connection)}
+        UPDATE deliveries SET {_sql_restart(connection)}
         WHERE account_id = :account_id AND id IN (
             SELECT id FROM deliveries
             WHERE account_id = :account_id AND batch_webhook_id = :webhook_id
@@ -272,6 +268,12 @@ def recover(
         count=count,
     )
     return sorted(rows.scalars())
+
+
+def _sql_restart(connection: Connection) -> str:
+    """Return SQL that makes a delivery due now, with its whole schedule of attempts."""
+    return f"""state = 'pending', attempts_before = attempt_count,
+            next_attempt_at = {sql_now(connection)}, touched_at = {sql_now(connection)}"""
 
 
 def exhaust_all(connection: Connection, webhook: BatchWebhook) -> None:

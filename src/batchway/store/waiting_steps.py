@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from batchway.kit.clock import SECOND, Microseconds
 from batchway.model.batch import Status
+from batchway.store.admission import SQL_IS_RUNNING
 from batchway.store.claims import sql_is_left_by_dead
 from batchway.store.database import run, sql_now
 
@@ -77,8 +78,7 @@ def find_batches(
                OR {sql_is_left_by_dead(connection)})
           AND (NOT is_held OR :running_max > (
             SELECT count(*) FROM batches AS others
-            WHERE others.account_id = batches.account_id
-              AND others.status IN ('preprocessing', 'started', 'finalizing')))
+            WHERE others.account_id = batches.account_id AND others.{SQL_IS_RUNNING}))
         ORDER BY id LIMIT :count
         -- no account: the sweep works for all accounts
         """,
