@@ -1,4 +1,4 @@
-"""Lists that were deleted, whose members and tags are still to be deleted."""
+"""Lists that were deleted, and whose members and tags must still be deleted."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = "0001"
 
 
 def upgrade() -> None:
-    """The caretaker deletes the rows of these lists little by little."""
+    """Add the table. The caretaker deletes the rows of these lists in short transactions."""
     op.create_table(
         "deleted_lists",
         sa.Column("list_id", sa.BigInteger, primary_key=True, autoincrement=False),

@@ -152,7 +152,7 @@ def _lists() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("lists_of_account", "lists", ["account_id", "id"])
-    # Apart from `lists`: counters change with every chunk, and must not make plans stale.
+    # Not in `lists`: counters change with every chunk, and must not make plans stale.
     op.create_table(
         "list_stats",
         _column("list_id", _KEY, primary_key=True),
@@ -220,7 +220,7 @@ def _members() -> None:
         _column("account_id", _KEY),
         _column("list_id", _KEY),
         _column("name", _TEXT),
-        _column("name_key", _TEXT),  # lower-cased: names differ by more than case
+        _column("name_key", _TEXT),  # in lower case: the case of names is ignored
         _column("type", _TEXT),
         _column("created_at", _MOMENT),
         _column("updated_at", _MOMENT),

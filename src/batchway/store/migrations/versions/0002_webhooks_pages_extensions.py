@@ -20,7 +20,7 @@ def _column(name: str, kind: Any, **more: Any) -> sa.Column[Any]:  # noqa: ANN40
 
 
 def upgrade() -> None:
-    """Every default suits batches that were accepted before: they go on as they began."""
+    """Add the tables and columns. The defaults do not change batches that were accepted before."""
     _batches()
     _webhooks()
     _idempotency_keys()
@@ -58,8 +58,8 @@ def _webhooks() -> None:
         _column("url", _TEXT),
         _column("enabled", sa.Boolean),
         _column("signing_enabled", sa.Boolean),
-        _column("secret", sa.LargeBinary, nullable=True),  # sealed
-        _column("old_secret", sa.LargeBinary, nullable=True),  # sealed
+        _column("secret", sa.LargeBinary, nullable=True),  # encrypted
+        _column("old_secret", sa.LargeBinary, nullable=True),  # encrypted
         _column("old_secret_until", _MOMENT, nullable=True),
         _column("failing_since", _MOMENT, nullable=True),
         _column("disabled_reason", _TEXT, nullable=True),

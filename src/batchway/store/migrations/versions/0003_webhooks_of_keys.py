@@ -1,4 +1,4 @@
-"""Batch webhooks know the API key that made them, and end with it."""
+"""Batch webhooks refer to the API key that created them; they are deleted when it is revoked."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,5 +12,5 @@ _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Nobody knows who made the older ones: they stay until they are deleted."""
+    """Add the column. It is null in older webhooks, which remain until they are deleted."""
     op.add_column("batch_webhooks", sa.Column("api_key_id", _KEY, nullable=True))

@@ -1,4 +1,4 @@
-"""PostgreSQL stores compressed data as they are, and does not try to compress them again."""
+"""PostgreSQL does not try to compress data that are compressed already."""
 
 from alembic import op
 
@@ -9,7 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """What is stored already stays as it is."""
+    """Change the storage of new rows; existing rows stay unchanged."""
     if op.get_bind().dialect.name != "postgresql":
         return
     for table in ("batch_inputs", "segment_data"):

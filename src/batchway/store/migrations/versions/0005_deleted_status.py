@@ -1,4 +1,4 @@
-"""A batch that its owner has deleted has the status `deleted`, no longer `cancelled`."""
+"""A batch that its owner has deleted has the status `deleted` instead of `cancelled`."""
 
 from alembic import op
 
@@ -9,5 +9,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """The status is ours and is never shown: clients get 404 for such a batch."""
+    """Rename the status. Clients never see it: they get 404 for such a batch."""
     op.execute("UPDATE batches SET status = 'deleted' WHERE status = 'cancelled'")

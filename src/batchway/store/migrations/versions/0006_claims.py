@@ -17,7 +17,7 @@ _MOMENT = sa.BigInteger()  # UTC epoch microseconds
 
 
 def upgrade() -> None:
-    """Add the columns, and an index for each question that the sweep asks every two seconds."""
+    """Add the columns, and an index for each query that the sweep runs every two seconds."""
     _columns()
     _indexes()
 
@@ -38,7 +38,7 @@ def _columns() -> None:
 
 
 def _indexes() -> None:
-    # Whole: SQLite prefers the index of statuses and accounts to a partial one of moments.
+    # Not partial: SQLite prefers the index of statuses and accounts to a partial index of times.
     op.create_index("batches_by_age", "batches", ["status", "submitted_at"])
     for name, table, columns, condition in (
         ("batches_claimed", "batches", ["claimed_by"], "claimed_by IS NOT NULL"),

@@ -1,4 +1,4 @@
-"""What all processes of an installation share, so that each can compare it at its start."""
+"""What all processes of an installation share, so that a process can check it at its start."""
 
 import sqlalchemy as sa
 from alembic import op
