@@ -7,7 +7,7 @@ audience's tables, so that a process that only prepares the database starts quic
 from batchway.archives.base import Archive
 from batchway.archives.disk import DiskArchive
 from batchway.audience.schema import MIGRATIONS
-from batchway.engine import installation
+from batchway.engine.configuration import prepare_engine
 from batchway.installation import forget_installation, join_installation
 from batchway.kit.clock import Clock
 from batchway.settings import Settings, prepare_data_folder
@@ -35,7 +35,7 @@ def migrate_database(settings: Settings, *, forgets_installation: bool = False) 
     database = open_database(settings)
     try:
         migrate.migrate(database, [MIGRATIONS])
-        installation.prepare(database)
+        prepare_engine(database)
         if forgets_installation:
             forget_installation(database)
     finally:

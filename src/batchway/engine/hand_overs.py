@@ -7,8 +7,8 @@ ever used twice. A hand-over carries ids only, and how often its step has failed
 from dbos import EnqueueOptions
 from sqlalchemy import Connection
 
+from batchway.engine.configuration import VERSION, WORKFLOW, open_client
 from batchway.engine.hand_over_watch import announce_hand_over
-from batchway.engine.installation import VERSION, WORKFLOW, open_client
 from batchway.engine.lanes import LANES
 from batchway.errors import HandOverRefused
 from batchway.model.step import Step, StepName, WrittenHandOver
@@ -17,7 +17,7 @@ from batchway.store.database import Database
 
 
 class HandOvers:
-    """Writes hand-overs for one process. `prepare` must have been called on the database once.
+    """Writes hand-overs for one process. `prepare_engine` must have been called before.
 
     `worker` is the name under which the process claims steps: what it hands over it releases.
     """

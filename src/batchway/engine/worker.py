@@ -10,8 +10,8 @@ from dbos import DBOS
 
 from batchway import limits
 from batchway.engine import books
+from batchway.engine.configuration import WORKFLOW, make_worker_config
 from batchway.engine.hand_overs import HandOvers
-from batchway.engine.installation import WORKFLOW, worker_config
 from batchway.engine.lanes import LANES
 from batchway.engine.queue_polls import QueuePolls
 from batchway.kit.logs import log_exception
@@ -58,7 +58,7 @@ class Worker:
             message = "A worker runs in this process already. Start another process for a second."
             raise RuntimeError(message)
         self._renew()  # before the first work is claimed, or a caretaker would take it away
-        engine = DBOS(config=worker_config(self._database, self.name))
+        engine = DBOS(config=make_worker_config(self._database, self.name))
         self._register()
         DBOS.listen_queues([])  # `QueuePolls` does
         DBOS.launch()

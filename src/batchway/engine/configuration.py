@@ -1,4 +1,4 @@
-"""The engine's part of an installation: its tables, its queues, and how a process joins it."""
+"""How processes use DBOS: its tables and queues, and the configuration of a worker."""
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
@@ -12,7 +12,7 @@ VERSION = "1"
 WORKFLOW = "step"  # the one workflow: its arguments name the step
 
 
-def prepare(database: Database) -> None:
+def prepare_engine(database: Database) -> None:
     """Make or update the engine's own tables. May be called any number of times."""
     DBOS.migrate(database.url)
     client = open_client(database)
@@ -35,7 +35,7 @@ def open_client(database: Database) -> DBOSClient:
     )
 
 
-def worker_config(database: Database, executor_id: str) -> DBOSConfig:
+def make_worker_config(database: Database, executor_id: str) -> DBOSConfig:
     """How a worker joins; `executor_id` is the name of its lease."""
     return DBOSConfig(
         name=_APPLICATION,
