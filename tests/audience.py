@@ -66,7 +66,7 @@ class Audience:
             response = refusal(refused)
         return response.status, json.loads(encode_body(response) or b"{}")
 
-    def done(self, method: str, path: str, body: object = None, **params: str) -> dict[str, Any]:
+    def call_ok(self, method: str, path: str, body: object = None, **params: str) -> dict[str, Any]:
         """The body of a call that must succeed."""
         status, reply = self.call(method, path, body, **params)
         assert status in {200, 204}, reply
@@ -80,7 +80,7 @@ class Audience:
 
     def new_list(self, **settings: object) -> str:
         """The id of a new list."""
-        made: str = self.done("POST", "/lists", NEW_LIST | settings)["id"]
+        made: str = self.call_ok("POST", "/lists", NEW_LIST | settings)["id"]
         return made
 
     def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -16,11 +16,16 @@ from tests.sqlite import SqliteTemplate, make_sqlite_template
 
 # Asserts in modules that tests share explain themselves as those in tests do.
 pytest.register_assert_rewrite(
-    "tests.scenario", "tests.clients", "tests.contract", "tests.faults", "tests.properties"
+    "tests.scenario",
+    "tests.step_runner",
+    "tests.clients",
+    "tests.contract",
+    "tests.faults",
+    "tests.properties",
 )
 
 # Running servers, once for each process of a test run.
-pytest_plugins = ["tests.contract.running"]
+pytest_plugins = ["tests.contract.shared_servers"]
 
 # A failing example prints what repeats it. No deadline: the machine may be busy with other tests.
 # The short profile tries the same examples each time, so that the gate judges the change and not

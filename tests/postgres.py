@@ -2,8 +2,8 @@
 
 It runs under a keeper: this file as a program, which prints the server's URL, waits for the end of
 its input and cleans up. The input ends when the tests end, also when they are killed.
-`python tests/postgres.py` starts one by hand; Ctrl-D ends it. Settings may follow, as
-`fsync=on`: the benchmarks want a server that keeps what it has committed.
+`python tests/postgres.py` starts one from a shell; Ctrl-D ends it. Arguments such as
+`fsync=on` change its settings: the benchmarks need a server that keeps what it has committed.
 """
 
 import os

@@ -1,6 +1,6 @@
 """A receiver of webhooks for tests: a real HTTP server that records what comes, and misbehaves.
 
-    with receiving() as receiver:
+    with open_receiver() as receiver:
         receiver.script(Reply(500), Reply(behaviour="hang"))  # the first two POSTs; then 200
         ...
         [delivery] = receiver.wait_for(1)
@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any, Literal
 
-from tests.scenario import GIVE_UP_SECONDS, until
+from tests.scenario import GIVE_UP_SECONDS, wait_until
 
 Behaviour = Literal["answer", "hang", "close", "drip"]
 
@@ -104,7 +104,7 @@ class Receiver:
 
     def wait_for(self, count: int, seconds: float = GIVE_UP_SECONDS) -> list[Delivery]:
         """The POSTs, once there are so many or more; fails after a while."""
-        until(lambda: len(self.deliveries()) >= count, f"{count} deliveries", seconds)
+        wait_until(lambda: len(self.deliveries()) >= count, f"{count} deliveries", seconds)
         return self.deliveries()
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def open_receiver() -> Iterator[Receiver]:
     """A receiver, closed with the block."""
     receiver = Receiver()
     try:

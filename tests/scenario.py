@@ -1,8 +1,8 @@
-"""A language for tests with a real server: start, submit, kill, wait, look at the results.
+"""A real server for tests: start it, submit batches, kill processes, wait, read the results.
 
     server.submit([add_member(list_id, "ann@example.com")])
 
-No test sleeps: `until` polls a condition, with a limit after which the test fails.
+No test sleeps: `wait_until` polls a condition, and fails after a limit.
 """
 
 import io
@@ -57,8 +57,8 @@ Operation = dict[str, Any]
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = GIVE_UP_SECONDS) -> T:
-    """The first true value of a condition; fails after a while, saying what never came."""
+def wait_until(condition: Callable[[], T], what: str, seconds: float = GIVE_UP_SECONDS) -> T:
+    """Return the first true value of a condition. Fail after `seconds`, naming the condition."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
@@ -71,7 +71,7 @@ def until(condition: Callable[[], T], what: str, seconds: float = GIVE_UP_SECOND
 def add_member(
     list_id: str, address: str, operation_id: str | None = None, **body: Any
 ) -> Operation:
-    """An operation that adds a member."""
+    """Return an operation that adds a member."""
     content = {"email_address": address, "status": "subscribed", **body}
     operation: Operation = {
         "method": "POST",
@@ -83,7 +83,7 @@ def add_member(
 
 @dataclass(frozen=True)
 class Result:
-    """One entry of an archive, its response parsed."""
+    """One entry of an archive, with its response parsed."""
 
     status_code: int
     operation_id: str | None
@@ -92,7 +92,7 @@ class Result:
 
 @dataclass
 class Server:
-    """`batchway serve` in processes of its own, on a folder that outlives them."""
+    """`batchway serve` in separate processes. Its data folder stays when they end."""
 
     folder: Path
     database_url: str = ""
@@ -104,9 +104,9 @@ class Server:
     key: str = KEY
 
     def start(self, **variables: str) -> "Server":
-        """Start and wait until it is ready; again on the same port after an end.
+        """Start the server and wait until it listens. A second start uses the same port.
 
-        `variables` are added to this start's environment alone.
+        `variables` are added to the environment for this start only.
         """
         arguments = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
         with (self.folder / "server.log").open("a") as log:
@@ -118,25 +118,25 @@ class Server:
             )
         assert self.process.stdout
         first = self.process.stdout.readline()
-        assert "listens at" in first, f"no greeting: {first!r}\n{self.log()}"
+        assert "listens at" in first, f"no greeting: {first!r}\n{self.read_log()}"
         self.url = first.split()[-1].removesuffix("/3.0")
         self.port = int(self.url.rsplit(":", 1)[1])
         return self
 
-    def ready(self) -> "Server":
-        """Wait until API and worker take work."""
-        until(self.is_ready, f"the server is ready\n{self.log()}")
+    def wait_until_ready(self) -> "Server":
+        """Wait until the API and a worker accept work."""
+        wait_until(self.is_ready, f"the server is ready\n{self.read_log()}")
         return self
 
     def is_ready(self) -> bool:
-        """Whether /healthz says so."""
+        """Return whether /healthz answers 200."""
         try:
             return httpx.get(f"{self.url}/healthz", verify=_TLS).status_code == 200
         except httpx.TransportError:
             return False
 
     def environment(self) -> dict[str, str]:
-        """What the processes of this server see."""
+        """Return the environment variables of this server's processes."""
         return {
             **os.environ,
             "BATCHWAY_API_KEY": KEY,
@@ -147,8 +147,8 @@ class Server:
             **self.variables,
         }
 
-    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours against this server."""
+    def run_command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a `batchway` command against this server."""
         return subprocess.run(
             [sys.executable, "-m", "batchway", *arguments],
             env=self.environment() | {"BATCHWAY_URL": self.url},
@@ -157,13 +157,13 @@ class Server:
             check=check,
         )
 
-    def log(self) -> str:
-        """What the processes have written to standard error."""
+    def read_log(self) -> str:
+        """Return what the processes have written to standard error."""
         path = self.folder / "server.log"
         return path.read_text() if path.exists() else ""
 
     def stop(self) -> int:
-        """SIGTERM, as an operator would; the exit code."""
+        """Send SIGTERM, as an operator does, and return the exit code."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
@@ -171,32 +171,32 @@ class Server:
         return code
 
     def kill(self) -> None:
-        """`kill -9` of the whole tree."""
+        """Kill the whole process tree with `kill -9`."""
         assert self.process
-        self.process.send_signal(signal.SIGSTOP)  # or it would start the first that dies again
-        tree = [*self.children(), psutil.Process(self.process.pid)]
+        self.process.send_signal(signal.SIGSTOP)  # so that it does not restart a child that dies
+        tree = [*self.list_children(), psutil.Process(self.process.pid)]
         for process in tree:
             _kill(process)
         self.process.wait(60)
-        until(lambda: not any(is_alive(each) for each in tree), "the processes end")
+        wait_until(lambda: not any(is_alive(each) for each in tree), "the processes end")
         self._close()
 
     def kill_child(self, command: str) -> None:
-        """`kill -9` of the children that run `worker`, or `api`."""
-        for process in self.running(command):
+        """Kill the children that run `worker` or `api` with `kill -9`."""
+        for process in self.find_children(command):
             _kill(process)
 
-    def running(self, command: str) -> list[psutil.Process]:
-        """The children that run `worker`, or `api`."""
-        return [each for each in self.children() if _command(each) == command]
+    def find_children(self, command: str) -> list[psutil.Process]:
+        """Return the children that run `worker` or `api`."""
+        return [each for each in self.list_children() if _command(each) == command]
 
-    def children(self) -> list[psutil.Process]:
-        """The processes that the supervisor has started."""
+    def list_children(self) -> list[psutil.Process]:
+        """Return the processes that the supervisor has started."""
         assert self.process
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def close(self) -> None:
-        """End it, however it is."""
+        """End all processes, in whatever state they are."""
         if self.process is None:
             return
         if self.process.poll() is None:
@@ -211,20 +211,20 @@ class Server:
         self.process = None
 
     def call(self, method: str, path: str, key: str | None = None, **more: Any) -> httpx.Response:
-        """One call under /3.0, with this server's key or another one."""
+        """Call a path under /3.0 with this server's key, or with `key`."""
         url, auth = f"{self.url}/3.0{path}", ("any", key or self.key)
         return httpx.request(method, url, auth=auth, timeout=60, verify=_TLS, **more)
 
     def get(self, path: str, **params: Any) -> Any:
-        """The body of a GET that succeeds."""
+        """Return the body of a GET, which must succeed."""
         return _successful(self.call("GET", path, params=params))
 
     def new_list(self, **changes: Any) -> str:
-        """A new audience; its id."""
+        """Create a list and return its id."""
         return str(_successful(self.call("POST", "/lists", json=_LIST | changes))["id"])
 
-    def members(self, list_id: str) -> list[Any]:
-        """Every member of a list, in the order they came."""
+    def get_members(self, list_id: str) -> list[Any]:
+        """Return all members of a list, oldest first."""
         found: list[Any] = []
         while True:
             page: dict[str, Any] = self.get(
@@ -235,39 +235,43 @@ class Server:
                 return found
 
     def submit(self, operations: Iterable[Operation]) -> str:
-        """POST a batch; its id."""
+        """POST a batch and return its id."""
         body = {"operations": list(operations)}
         return str(_successful(self.call("POST", "/batches", json=body))["id"])
 
-    def batch(self, batch_id: str) -> Any:
-        """The status of a batch."""
+    def get_batch(self, batch_id: str) -> Any:
+        """Return a batch as `GET /batches/{id}` shows it."""
         return self.get(f"/batches/{batch_id}")
 
-    def finished(self, batch_id: str, seconds: float = GIVE_UP_SECONDS) -> Any:
-        """Wait for the end of a batch; its last status."""
+    def wait_until_finished(self, batch_id: str, seconds: float = GIVE_UP_SECONDS) -> Any:
+        """Wait until a batch is finished, and return it."""
 
-        def status() -> Any:
+        def get_if_finished() -> Any:
             try:
-                batch = self.batch(batch_id)
+                batch = self.get_batch(batch_id)
             except httpx.TransportError:
-                return None  # the API is being started again
+                return None  # the API is being restarted
             return batch if batch["status"] == "finished" else None
 
-        return until(status, f"batch {batch_id} finishes\n{self.log()[-4000:]}", seconds)
+        return wait_until(
+            get_if_finished, f"batch {batch_id} finishes\n{self.read_log()[-4000:]}", seconds
+        )
 
-    def archive(self, batch_id: str) -> bytes:
-        """The archive of a finished batch, by a fresh link and without a key."""
-        reply = httpx.get(self.finished(batch_id)["response_body_url"], timeout=60, verify=_TLS)
+    def download_archive(self, batch_id: str) -> bytes:
+        """Wait until a batch is finished, and download its archive without a key."""
+        reply = httpx.get(
+            self.wait_until_finished(batch_id)["response_body_url"], timeout=60, verify=_TLS
+        )
         assert 200 == reply.status_code, reply.text
         return reply.content
 
-    def results(self, batch_id: str) -> list[Result]:
-        """The results of a finished batch, in the order of its operations."""
-        return read_archive(self.archive(batch_id))
+    def get_results(self, batch_id: str) -> list[Result]:
+        """Wait until a batch is finished, and return its results in the order of its operations."""
+        return read_archive(self.download_archive(batch_id))
 
 
 def read_archive(archive: bytes) -> list[Result]:
-    """Every result in an archive."""
+    """Return all results in an archive."""
     results = []
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         for member in tar:
@@ -281,19 +285,19 @@ def read_archive(archive: bytes) -> list[Result]:
 
 
 def check_invariants(server: Server, batch_id: str, operations: list[Operation]) -> list[Result]:
-    """What holds for every finished batch, whatever happened on the way; its results.
+    """Check what must hold for every finished batch, and return its results.
 
     Each operation has exactly one result, in its place, and the counters equal the archive.
     """
-    batch = server.batch(batch_id)
-    results = server.results(batch_id)
+    batch = server.get_batch(batch_id)
+    results = server.get_results(batch_id)
 
     assert "finished" == batch["status"]
     assert len(operations) == len(results) == batch["total_operations"]
     assert batch["total_operations"] == batch["finished_operations"]
     assert sum(result.status_code >= 300 for result in results) == batch["errored_operations"]
-    wanted = [operation.get("operation_id") for operation in operations]
-    assert wanted == [result.operation_id for result in results]
+    expected_ids = [operation.get("operation_id") for operation in operations]
+    assert expected_ids == [result.operation_id for result in results]
     return results
 
 
@@ -303,7 +307,7 @@ def _successful(reply: httpx.Response) -> Any:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; one that waits to be reaped does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -31,25 +31,25 @@ def test_a_restored_server_goes_on_from_the_backup(tmp_path: Path) -> None:
         list_id = server.new_list()
         finished = server.submit([add_member(list_id, "ann@example.com", "crm-1")])
         with _worker(before):
-            link = server.finished(finished)["response_body_url"]
+            link = server.wait_until_finished(finished)["response_body_url"]
         operations = _operations(list_id)
         running = server.submit(operations)
         with _worker(before, BATCHWAY_FAULT=Event.EXECUTE_AFTER_COMMIT) as worker:
             assert -signal.SIGKILL == worker.wait(60)
-        at_backup = server.batch(running)
+        at_backup = server.get_batch(running)
         before.types({"back up": COMMANDS["back-up"]})
         too_late = server.submit([add_member(list_id, "late@example.com")])
         with _worker(before):
-            server.finished(too_late)
+            server.wait_until_finished(too_late)
         before.types({"copy on": COMMANDS["back-up"].splitlines()[-1]})
     (before.folder / "backup").rename(after.folder / "backup")
     after.types({"restore": COMMANDS["restore"]})
     after.variables = {"BATCHWAY_PORT": before.url.rpartition(":")[2]}
     with after.server(SERVE):
         restored = _client(after, before.key)
-        restored.finished(running)
+        restored.wait_until_finished(running)
         results = check_invariants(restored, running, operations)
-        addresses = {member["email_address"] for member in restored.members(list_id)}
+        addresses = {member["email_address"] for member in restored.get_members(list_id)}
 
         assert ("started", Limits.chunk_operations_max) == (
             at_backup["status"],
@@ -57,7 +57,7 @@ def test_a_restored_server_goes_on_from_the_backup(tmp_path: Path) -> None:
         )
         assert {200} == {result.status_code for result in results}
         assert {"ann@example.com", *_addresses()} == addresses
-        assert ["crm-1"] == [result.operation_id for result in restored.results(finished)]
+        assert ["crm-1"] == [result.operation_id for result in restored.get_results(finished)]
         assert 200 == httpx.get(link).status_code
         assert 404 == restored.call("GET", f"/batches/{too_late}").status_code
         kept = {path.name for path in (after.folder / "batchway-data" / "archives").iterdir()}

@@ -29,7 +29,7 @@ from batchway.surfaces.health import Health
 from batchway.surfaces.mailchimp.routes import make_routes
 from batchway.surfaces.result_downloads import ResultDownloads
 from batchway.surfaces.server import make_asgi_app
-from tests.contract.running import new_account
+from tests.contract.shared_servers import create_account
 from tests.postgres import Postgres
 from tests.scenario import Server
 from tests.transcripts import ADDRESS, ROOT, START, Reader, agrees, commands, outputs
@@ -65,7 +65,7 @@ def test_transcripts_run(page: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
     """A server for the pages that begin with a running one, and an account without lists."""
-    return replace(sqlite_server, key=new_account(sqlite_server))
+    return replace(sqlite_server, key=create_account(sqlite_server))
 
 
 def test_import_runs(server: Server, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_postgresql_runs(empty_postgres_url: str, tmp_path: Path) -> None:
     }
     reader = Reader(tmp_path, variables)
     with reader.server(start):
-        Server(tmp_path, url=reader.url).ready()
+        Server(tmp_path, url=reader.url).wait_until_ready()
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.clients.programs import need_node_modules
-from tests.contract.running import new_account
-from tests.receiver import Receiver, receiving
+from tests.contract.shared_servers import create_account
+from tests.receiver import Receiver, open_receiver
 from tests.scenario import Server
 
 
@@ -20,11 +20,11 @@ def node_modules() -> None:
 @pytest.fixture
 def hooked(sqlite_server: Server) -> Server:
     """A server that may send webhooks to this machine, and an account that has none yet."""
-    return replace(sqlite_server, key=new_account(sqlite_server))
+    return replace(sqlite_server, key=create_account(sqlite_server))
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as made:
+    with open_receiver() as made:
         yield made

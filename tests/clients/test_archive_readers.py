@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.clients.programs import document_of, need, need_node_modules, output_of
-from tests.contract.running import running_server
+from tests.contract.shared_servers import running_server
 from tests.scenario import Operation, Server, add_member
 
 READERS = Path(__file__).parent / "readers"
@@ -142,7 +142,7 @@ def _run(server: Server, contents: Contents, folder: Path) -> Archive:
 
 def _download(server: Server, batch_id: str, folder: Path) -> Path:
     path = folder / f"{batch_id}.tar.gz"
-    path.write_bytes(server.archive(batch_id))
+    path.write_bytes(server.download_archive(batch_id))
     return path
 
 

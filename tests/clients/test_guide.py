@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from tests.clients.programs import NODE, need, output_of
-from tests.contract.running import Api, entries
+from tests.contract.shared_servers import Api, read_raw_results
 from tests.receiver import Receiver
-from tests.scenario import Server, until
+from tests.scenario import Server, wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -59,7 +59,7 @@ def test_the_guide(api: Api) -> None:
     assert status in {"pending", "preprocessing", "started", "finalizing", "finished"}
     assert "anystring: command not found" in ran.stderr  # the guide's own slip: no user name
 
-    finished = api.finished(batch["id"])
+    finished = api.wait_until_finished(batch["id"])
     read = subprocess.run(
         [sys.executable, EXAMPLES / "read_results.py", finished["response_body_url"]],
         capture_output=True,
@@ -69,7 +69,7 @@ def test_the_guide(api: Api) -> None:
     )
     members = {
         each["email_address"]: each["web_id"]
-        for each in api.done("GET", f"/lists/{list_id}/members")["members"]
+        for each in api.call_ok("GET", f"/lists/{list_id}/members")["members"]
     }
     assert [
         f"1 has web_id {members['user1@example.com']}",
@@ -82,10 +82,10 @@ def test_the_guide_again(api: Api) -> None:
     """Who is there already is reported, not added twice."""
     list_id = api.new_list()
     first, _ = json.JSONDecoder().raw_decode(run_guide(api.server, list_id).stdout)
-    api.finished(first["id"])
+    api.wait_until_finished(first["id"])
     second, _ = json.JSONDecoder().raw_decode(run_guide(api.server, list_id).stdout)
 
-    finished = api.finished(second["id"])
+    finished = api.wait_until_finished(second["id"])
     read = subprocess.run(
         [sys.executable, EXAMPLES / "read_results.py", finished["response_body_url"]],
         capture_output=True,
@@ -106,7 +106,7 @@ def webhook_body(hooked: Server, receiver: Receiver) -> bytes:
     batch_id = hooked.submit([{"method": "GET", "path": "/ping"}])
 
     # The guide makes a batch before the webhook, which may hear of its end as well.
-    bodies = until(lambda: _bodies(receiver, batch_id), f"the webhook hears of {batch_id}")
+    bodies = wait_until(lambda: _bodies(receiver, batch_id), f"the webhook hears of {batch_id}")
     return bodies[0]
 
 
@@ -123,7 +123,9 @@ def test_the_guide_reads_its_webhook(webhook_body: bytes) -> None:
     printed = output_of("node", NODE / "handle_webhook.mjs", given=webhook_body)
 
     assert f"You can fetch the gzipped response with {url}.\n" == printed
-    assert [200] == [each["status_code"] for each in entries(httpx.get(url, timeout=60).content)]
+    assert [200] == [
+        each["status_code"] for each in read_raw_results(httpx.get(url, timeout=60).content)
+    ]
 
 
 def test_php_reads_the_webhook(webhook_body: bytes) -> None:

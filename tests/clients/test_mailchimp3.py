@@ -11,9 +11,9 @@ from mailchimp3 import MailChimp
 from mailchimp3.mailchimpclient import MailChimpError, MailChimpOAuth
 
 from tests.audience import CONTACT, NEW_LIST
-from tests.contract.running import Api, entries
+from tests.contract.shared_servers import Api, read_raw_results
 from tests.receiver import Receiver, Reply
-from tests.scenario import KEY, Server, until
+from tests.scenario import KEY, Server, wait_until
 
 ANN = "ann@example.com"
 HASH = md5(ANN.encode(), usedforsecurity=False).hexdigest()
@@ -103,7 +103,7 @@ def test_all_members(client: Any, api: Api, list_id: str) -> None:
             {"email_address": f"m{number}@example.com", "status": "subscribed"}
             for number in range(first, min(first + 500, 1_100))
         ]
-        api.done("POST", f"/lists/{list_id}", {"members": given})
+        api.call_ok("POST", f"/lists/{list_id}", {"members": given})
 
     found = client.lists.members.all(list_id, get_all=True, fields="members.email_address")
 
@@ -159,7 +159,7 @@ def test_batches(client: Any, list_id: str) -> None:
     ]
 
     batch_id = client.batches.create({"operations": operations})["id"]
-    until(lambda: client.batches.get(batch_id)["status"] == "finished", "the batch finishes")
+    wait_until(lambda: client.batches.get(batch_id)["status"] == "finished", "the batch finishes")
     batch = client.batches.get(batch_id)
     archive = requests.get(batch["response_body_url"], timeout=60)
 
@@ -167,7 +167,7 @@ def test_batches(client: Any, list_id: str) -> None:
         batch[f"{name}_operations"] for name in ("total", "finished", "errored")
     )
     assert {"add": 200, "get": 200, "delete": 204, "lost": 404} == {
-        each["operation_id"]: each["status_code"] for each in entries(archive.content)
+        each["operation_id"]: each["status_code"] for each in read_raw_results(archive.content)
     }
     listed = client.batches.all(get_all=True, fields="batches.id")
     assert {"id": batch_id} in listed["batches"]

@@ -12,9 +12,9 @@ import requests
 from mailchimp_marketing.api_client import ApiClientError
 
 from tests.audience import NEW_LIST
-from tests.contract.running import Api, entries
+from tests.contract.shared_servers import Api, read_raw_results
 from tests.receiver import Receiver, Reply
-from tests.scenario import KEY, Server, until
+from tests.scenario import KEY, Server, wait_until
 
 ANN = "Ann@example.com"
 HASH = md5(ANN.lower().encode(), usedforsecurity=False).hexdigest()
@@ -154,7 +154,9 @@ def test_batches(client: Any, api: Api, list_id: str) -> None:
 
     started = client.batches.start({"operations": operations})
     batch_id = started["id"]
-    until(lambda: client.batches.status(batch_id)["status"] == "finished", "the batch finishes")
+    wait_until(
+        lambda: client.batches.status(batch_id)["status"] == "finished", "the batch finishes"
+    )
     batch = client.batches.status(batch_id)
     archive = requests.get(batch["response_body_url"], timeout=60)
 
@@ -162,14 +164,14 @@ def test_batches(client: Any, api: Api, list_id: str) -> None:
         batch[f"{name}_operations"] for name in ("total", "finished", "errored")
     )
     assert [("crm-0", 200), ("crm-1", 200), ("crm-2", 400)] == [
-        (each["operation_id"], each["status_code"]) for each in entries(archive.content)
+        (each["operation_id"], each["status_code"]) for each in read_raw_results(archive.content)
     ]
     assert batch_id in [each["id"] for each in client.batches.list(count=1000)["batches"]]
     assert {"id": batch_id} == client.batches.status(batch_id, fields=["id"])
     assert 204 == client.batches.delete_request(batch_id).status_code
     assert 404 == refusal(lambda: client.batches.status(batch_id))[0]
     assert 404 == requests.get(batch["response_body_url"], timeout=60).status_code
-    assert 2 == api.done("GET", path)["total_items"]
+    assert 2 == api.call_ok("GET", path)["total_items"]
 
 
 def test_batch_pages(client: Any) -> None:
@@ -217,7 +219,7 @@ def test_batch_webhook_is_called(hooked: Server, receiver: Receiver) -> None:
     fields = dict(parse_qsl(delivery.body.decode(), strict_parsing=True))
     assert ("batch_operation_completed", batch_id) == (fields["type"], fields["data[id]"])
     archive = requests.get(fields["data[response_body_url]"], timeout=60)
-    assert [200] == [each["status_code"] for each in entries(archive.content)]
+    assert [200] == [each["status_code"] for each in read_raw_results(archive.content)]
 
 
 def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.clients.programs import NODE, document_of
-from tests.contract.running import Api
-from tests.receiver import Receiver, Reply, receiving
+from tests.contract.shared_servers import Api
+from tests.receiver import Receiver, Reply, open_receiver
 from tests.scenario import Server
 
 pytestmark = pytest.mark.usefixtures("node_modules")
@@ -69,7 +69,7 @@ def test_batches(api: Api) -> None:
 
 def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
     """Create, get, list, update, remove; a URL that does not answer GET is refused."""
-    with receiving() as deaf:
+    with open_receiver() as deaf:
         deaf.answer_gets(Reply(500))
         seen = run("batch_webhooks.mjs", hooked, receiver.url, deaf.url)
 

@@ -1,23 +1,23 @@
-"""The steps of a batch by hand, and calls on the database that they work on."""
+"""Fixtures for tests that run the steps of batches themselves: a runner and an API client."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.in_process import Client
-from tests.faults.by_hand import ByHand, opened_by_hand
+from tests.contract.asgi_client import AsgiClient
 from tests.scenario import Server
+from tests.step_runner import StepRunner, open_step_runner
 
 
 @pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
-    """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
+def runner(tmp_path: Path, database_url: str) -> Iterator[StepRunner]:
+    """A step runner, on each database in turn."""
+    with open_step_runner(Server(tmp_path, database_url)) as opened:
         yield opened
 
 
 @pytest.fixture
-def client(hand: ByHand) -> Client:
-    """Calls on the same database, at the same moment."""
-    return Client(hand.app.asgi())
+def client(runner: StepRunner) -> AsgiClient:
+    """An API client on the database and the clock of `runner`."""
+    return AsgiClient(runner.app.asgi())

@@ -19,7 +19,7 @@ from batchway.targets.base import (
     Slice,
     Target,
 )
-from tests.faults.by_hand import BASE
+from tests.step_runner import BASE
 
 NOW = 1_795_435_200 * SECOND
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from tests.contract.running import Api, check_problem
+from tests.contract.shared_servers import Api, check_problem
 from tests.scenario import KEY, Server
 
 
@@ -142,10 +142,10 @@ def test_wrong_key(server: Server, http: httpx.Client, headers: Mapping[str, str
 
 def test_refused_calls_have_no_effect(api: Api) -> None:
     """What comes without a right key is not done."""
-    before = api.done("GET", "/lists")["total_items"]
+    before = api.call_ok("GET", "/lists")["total_items"]
 
     reply = api.http.post(f"{api.server.url}/3.0/lists", json={"name": "x"})
 
     check_problem(reply, 401, "API Key Missing")
     assert "Basic" in reply.headers["www-authenticate"]
-    assert before == api.done("GET", "/lists")["total_items"]
+    assert before == api.call_ok("GET", "/lists")["total_items"]

@@ -12,11 +12,17 @@ from batchway.lifecycle.cancel import cancel_batch
 from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.store import leases
-from tests.contract.in_process import Client
-from tests.contract.running import Api, batches_in, change, check_problem, new_account
-from tests.faults.by_hand import ByHand
-from tests.faults.watch import STATUSES
-from tests.scenario import until
+from tests.contract.asgi_client import AsgiClient
+from tests.contract.shared_servers import (
+    Api,
+    check_problem,
+    create_account,
+    execute_sql,
+    insert_batches,
+)
+from tests.faults.batch_monitor import STATUSES
+from tests.scenario import wait_until
+from tests.step_runner import StepRunner
 from tests.steps import execute, finalize, split
 
 PING = {"method": "GET", "path": "/ping"}
@@ -66,7 +72,7 @@ def test_from_the_beginning_to_the_end(own_api: Api) -> None:
 
 def test_a_finished_batch(own_api: Api) -> None:
     """There is one event, and the stream ends."""
-    batch_id = own_api.finished(own_api.submit(PING))["id"]
+    batch_id = own_api.wait_until_finished(own_api.submit(PING))["id"]
 
     with _following(own_api, batch_id) as reply:
         [(name, data)] = _events(reply)
@@ -76,7 +82,7 @@ def test_a_finished_batch(own_api: Api) -> None:
 
 def test_the_first_event_is_the_state_now(own_api: Api) -> None:
     """Then there is one for each change, and none without; a deleted batch says so at last."""
-    batch_id = batches_in(own_api, "started")
+    batch_id = insert_batches(own_api, "started")
 
     with _following(own_api, batch_id) as reply:
         events = _events(reply)
@@ -84,20 +90,22 @@ def test_the_first_event_is_the_state_now(own_api: Api) -> None:
         assert ("progress", "started", 0) == (name, data["status"], data["finished_operations"])
 
         statement = "UPDATE batches SET finished_operations = 1 WHERE public_id = :id"
-        change(own_api.server, statement, id=batch_id)
+        execute_sql(own_api.server, statement, id=batch_id)
         name, data = next(events)
         assert ("progress", 1) == (name, data["finished_operations"])
 
-        own_api.done("DELETE", f"/batches/{batch_id}")
+        own_api.call_ok("DELETE", f"/batches/{batch_id}")
         assert [("deleted", {})] == list(events)
 
 
-def test_a_stream_ends_in_time(hand: ByHand) -> None:
+def test_a_stream_ends_in_time(runner: StepRunner) -> None:
     """The client must ask again then; until then comments keep a silent line open."""
-    batch = hand.submit([PING])
-    hand.limit(event_poll_seconds=0.01, event_silence_seconds_max=0, event_stream_seconds_max=0.5)
+    batch = runner.submit([PING])
+    runner.set_limits(
+        event_poll_seconds=0.01, event_silence_seconds_max=0, event_stream_seconds_max=0.5
+    )
 
-    body = Client(hand.app.asgi()).call("GET", f"/batches/{batch.public_id}/events").text
+    body = AsgiClient(runner.app.asgi()).call("GET", f"/batches/{batch.public_id}/events").text
 
     first, *others = body.split("\n\n")[:-1]
     assert first.startswith('event: progress\ndata: {"id":')
@@ -106,10 +114,10 @@ def test_a_stream_ends_in_time(hand: ByHand) -> None:
 
 def test_as_many_streams_as_may_be(own_api: Api) -> None:
     """One more is refused until one of them ends; other calls and other keys go on."""
-    batch_id = batches_in(own_api, "started")
+    batch_id = insert_batches(own_api, "started")
     most = Limits.event_streams_per_key_max
-    other = Api(replace(own_api.server, key=new_account(own_api.server)), own_api.http)
-    theirs = batches_in(other, "started")
+    other = Api(replace(own_api.server, key=create_account(own_api.server)), own_api.http)
+    theirs = insert_batches(other, "started")
 
     with ExitStack() as last, ExitStack() as streams:
         for number in range(most):
@@ -123,54 +131,54 @@ def test_as_many_streams_as_may_be(own_api: Api) -> None:
         assert 200 == own_api.call("GET", f"/batches/{batch_id}").status_code
         assert 200 == _look(other, theirs).status_code
         last.close()
-        until(lambda: _look(own_api, batch_id).status_code == 200, "a place is free again")
-    own_api.done("DELETE", f"/batches/{batch_id}")
-    other.done("DELETE", f"/batches/{theirs}")
+        wait_until(lambda: _look(own_api, batch_id).status_code == 200, "a place is free again")
+    own_api.call_ok("DELETE", f"/batches/{batch_id}")
+    other.call_ok("DELETE", f"/batches/{theirs}")
 
 
 # --- One look ------------------------------------------------------------------------------------
 
 
-def test_what_is_told(hand: ByHand, client: Client) -> None:
+def test_what_is_told(runner: StepRunner, client: AsgiClient) -> None:
     """Counters, pace and the expected end, and what the batch waits for."""
-    batch = hand.submit([*[LOST] * 5_000, *[PING] * 1_000])
-    _lease(hand)
+    batch = runner.submit([*[LOST] * 5_000, *[PING] * 1_000])
+    _lease(runner)
 
     first = _told(client, batch)
     assert KEYS == list(first)
     assert [batch.public_id, "pending", LARGE, 0, 0, None, ""] == list(first.values())[:7]
     assert "A worker will begin it." == first["waiting_for"]
-    split(hand.parts, batch.id)
+    split(runner.parts, batch.id)
     assert "2 of 2 chunks are to be executed." == _told(client, batch)["waiting_for"]
-    execute(hand.parts, batch.id, 0)
-    hand.clock.now += 10_000_000
+    execute(runner.parts, batch.id, 0)
+    runner.clock.now += 10_000_000
 
     half = _told(client, batch)
     assert ["started", LARGE, 5_000, 5_000, 500.0] == list(half.values())[1:6]
     assert "2026-11-23T12:00:12+00:00" == half["estimated_end"]
     assert "1 of 2 chunks are to be executed." == half["waiting_for"]
-    execute(hand.parts, batch.id, 1)
+    execute(runner.parts, batch.id, 1)
     assert "The results are being compiled." == _told(client, batch)["waiting_for"]
-    finalize(hand.parts, batch.id)
-    hand.clock.now += 3_600_000_000
+    finalize(runner.parts, batch.id)
+    runner.clock.now += 3_600_000_000
 
     last = _told(client, batch)
     assert ["finished", LARGE, LARGE, 5_000, 600.0, "", ""] == list(last.values())[1:8]
 
 
-def test_what_a_batch_waits_for(hand: ByHand, client: Client) -> None:
+def test_what_a_batch_waits_for(runner: StepRunner, client: AsgiClient) -> None:
     """A worker, its turn, or the record of its end."""
-    batch = hand.submit([PING])
+    batch = runner.submit([PING])
     assert _told(client, batch)["waiting_for"].startswith("No worker is ready;")
-    _lease(hand)
+    _lease(runner)
     most = Limits.running_batches_per_account_max
-    running = [hand.submit([PING] * 501) for _ in range(most)]
+    running = [runner.submit([PING] * 501) for _ in range(most)]
     for each in (*running, batch):
-        split(hand.parts, each.id)
+        split(runner.parts, each.id)
 
     held = f"{most} batches of this account are running, at most {most} may."
     assert held == _told(client, batch)["waiting_for"]
-    assert cancel_batch(hand.parts, batch.account_id, running[0].public_id)
+    assert cancel_batch(runner.parts, batch.account_id, running[0].public_id)
     assert "being recorded as cancelled" in _told(client, running[0])["waiting_for"]
 
 
@@ -199,14 +207,14 @@ def _look(api: Api, batch_id: str) -> httpx.Response:
     return api.http.get(url, auth=("any", api.server.key), headers=JSON)
 
 
-def _told(client: Client, batch: Batch) -> dict[str, Any]:
+def _told(client: AsgiClient, batch: Batch) -> dict[str, Any]:
     reply = client.call("GET", f"/batches/{batch.public_id}/events", headers=JSON)
     assert 200 == reply.status_code, reply.text
     found: dict[str, Any] = reply.json()
     return found
 
 
-def _lease(hand: ByHand) -> None:
+def _lease(runner: StepRunner) -> None:
     """Let it seem as if a worker were there."""
-    with hand.parts.database.write() as connection:
+    with runner.parts.database.write() as connection:
         leases.renew(connection, "worker", is_ready=True, seconds=3_600)

@@ -1,6 +1,6 @@
 """Single results of a batch and its errors, while it runs and afterwards.
 
-What a batch does while it is looked at is done by hand, between two of its chunks.
+Tests that read results while a batch runs execute its steps themselves.
 """
 
 import json
@@ -12,10 +12,10 @@ import pytest
 from batchway import limits
 from batchway.limits import Limits
 from batchway.model.batch import Batch
-from tests.contract.in_process import Client
-from tests.contract.running import Api, check_problem, errors_of
-from tests.faults.by_hand import ByHand
+from tests.contract.asgi_client import AsgiClient
+from tests.contract.shared_servers import Api, check_problem, get_field_errors
 from tests.scenario import Operation, add_member
+from tests.step_runner import StepRunner
 from tests.steps import execute_whole, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
@@ -32,25 +32,25 @@ RUNNING = Limits.running_batches_per_account_max
 # --- The list of results -------------------------------------------------------------------------
 
 
-def test_operations_of_a_large_batch(hand: ByHand, client: Client) -> None:
+def test_operations_of_a_large_batch(runner: StepRunner, client: AsgiClient) -> None:
     """Pages deep in the batch, each filter and filters together: the right ones, rightly counted.
 
     While a chunk is still to be executed, what is done of the others is there.
     """
-    batch = _large(hand)
-    split(hand.parts, batch.id)
+    batch = _large(runner)
+    split(runner.parts, batch.id)
     assert ([], 0) == _listed(client, batch)
-    execute_whole(hand.parts, batch.id, 1)
+    execute_whole(runner.parts, batch.id, 1)
     assert ([5_000, 5_001], 1_000) == _listed(client, batch, count=2)
     _check_listed(client, batch, range(5_000, LARGE))
 
-    execute_whole(hand.parts, batch.id, 0)
+    execute_whole(runner.parts, batch.id, 0)
     _check_listed(client, batch, range(LARGE))
-    finalize(hand.parts, batch.id)
+    finalize(runner.parts, batch.id)
     _check_listed(client, batch, range(LARGE))
 
 
-def _check_listed(client: Client, batch: Batch, done: range) -> None:
+def _check_listed(client: AsgiClient, batch: Batch, done: range) -> None:
     """Of each ten operations the first is lost, and the second adds somebody who is there."""
     lost, again = set(done[::10]), {each for each in done if each % 10 == 1 and each != 1}
     wanted: list[tuple[dict[str, Any], set[int]]] = [
@@ -76,13 +76,13 @@ def _check_listed(client: Client, batch: Batch, done: range) -> None:
 
 
 def test_large_responses_come_in_short_pages(
-    hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch
+    runner: StepRunner, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who goes on behind what came finds all of them; lines come all at once."""
-    run(hand.parts, hand.submit(hand.additions(40)).id)
-    members = {"method": "GET", "path": f"/lists/{hand.list_id}/members"}
-    batch = hand.submit([members] * 9)
-    run(hand.parts, batch.id)
+    run(runner.parts, runner.submit(runner.make_additions(40)).id)
+    members = {"method": "GET", "path": f"/lists/{runner.list_id}/members"}
+    batch = runner.submit([members] * 9)
+    run(runner.parts, batch.id)
     monkeypatch.setattr(limits, "answer_bytes_max", 50_000)
 
     found: list[int] = []
@@ -97,12 +97,14 @@ def test_large_responses_come_in_short_pages(
     assert 1 < len(sizes)
 
 
-def test_one_operation(hand: ByHand, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_operation(
+    runner: StepRunner, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is there before its result is; a page is named by its number."""
     monkeypatch.setattr(limits, "page_count_max", 2)
-    run(hand.parts, hand.submit(hand.additions(5)).id)
-    path = f"/lists/{hand.list_id}/members"
-    batch = hand.submit([LOST | {"operation_id": "x"}, {"method": "GET", "path": path}])
+    run(runner.parts, runner.submit(runner.make_additions(5)).id)
+    path = f"/lists/{runner.list_id}/members"
+    batch = runner.submit([LOST | {"operation_id": "x"}, {"method": "GET", "path": path}])
     one = f"/batches/{batch.public_id}/operations"
     keys = ["position", "page", "operation_id", "method", "path", "status_code", "response"]
 
@@ -110,7 +112,7 @@ def test_one_operation(hand: ByHand, client: Client, monkeypatch: pytest.MonkeyP
     assert (200, keys) == (before.status_code, list(before.json()))
     assert [0, 0, "x", "GET", "/nowhere", None, None] == list(before.json().values())
     assert 200 == client.call("GET", f"{one}/1?page=7").status_code
-    run(hand.parts, batch.id)
+    run(runner.parts, batch.id)
 
     lost = client.call("GET", f"{one}/0?fields=status_code,response.title").json()
     assert {"status_code": 404, "response": {"title": "Resource Not Found"}} == lost
@@ -121,27 +123,27 @@ def test_one_operation(hand: ByHand, client: Client, monkeypatch: pytest.MonkeyP
         check_problem(client.call("GET", f"{one}/{wrong}"), 404, "Resource Not Found")
     for wrong in ("x", "-1", "", "1.5"):
         reply = client.call("GET", f"{one}/1?page={wrong}")
-        [(field, _)] = errors_of(check_problem(reply, 400, "Invalid Resource"))
+        [(field, _)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
         assert "page" == field
 
 
 def test_wrong_parameters(api: Api) -> None:
     """They are refused, and named."""
-    batch_id = api.finished(api.submit(PING))["id"]
+    batch_id = api.wait_until_finished(api.submit(PING))["id"]
     for path in ("operations", "actions/retry"):
         method = "GET" if path == "operations" else "POST"
         for name, value in (("status_code", "x"), ("status_code", "-4"), ("errored", "maybe")):
             reply = api.call(method, f"/batches/{batch_id}/{path}", **{name: value})
-            [(field, _)] = errors_of(check_problem(reply, 400, "Invalid Resource"))
+            [(field, _)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
             assert name == field
     for name in ("count", "offset"):
         reply = api.call("GET", f"/batches/{batch_id}/operations", **{name: "x"})
-        assert name == errors_of(check_problem(reply, 400, "Invalid Resource"))[0][0]
+        assert name == get_field_errors(check_problem(reply, 400, "Invalid Resource"))[0][0]
 
 
 def test_batches_of_others(own_api: Api, api: Api) -> None:
     """They are not there, nor are those that do not exist."""
-    theirs = api.finished(api.submit(LOST))["id"]
+    theirs = api.wait_until_finished(api.submit(LOST))["id"]
     for batch_id in (theirs, "0123456789"):
         for path in ("operations", "operations/0", "errors", "events"):
             reply = own_api.call("GET", f"/batches/{batch_id}/{path}")
@@ -153,7 +155,7 @@ def test_batches_of_others(own_api: Api, api: Api) -> None:
 
 def test_lines_of_a_running_server(api: Api) -> None:
     """With `Accept: application/x-ndjson` each result is a line, and all of them come."""
-    batch_id = api.finished(api.submit(*[PING] * 1_500))["id"]
+    batch_id = api.wait_until_finished(api.submit(*[PING] * 1_500))["id"]
     url = f"{api.server.url}/3.0/batches/{batch_id}/operations"
 
     reply = api.http.get(url, headers=NDJSON, auth=("any", api.server.key))
@@ -161,16 +163,18 @@ def test_lines_of_a_running_server(api: Api) -> None:
     assert "application/x-ndjson" == reply.headers["content-type"]
     lines = [json.loads(each) for each in reply.text.splitlines()]
     assert list(range(1_500)) == [each["position"] for each in lines]
-    listed = api.done("GET", f"/batches/{batch_id}/operations", count="2", offset="1400")
+    listed = api.call_ok("GET", f"/batches/{batch_id}/operations", count="2", offset="1400")
     assert ["operations", "batch_id", "total_items", "_links"] == list(listed)
     assert lines[1400:1402] == listed["operations"]
 
 
 @pytest.mark.parametrize(("query", "names"), LINE_FIELDS)
-def test_fields_of_lines(hand: ByHand, client: Client, query: str, names: set[str]) -> None:
+def test_fields_of_lines(
+    runner: StepRunner, client: AsgiClient, query: str, names: set[str]
+) -> None:
     """They are chosen in each line, which is one result."""
-    batch = hand.submit([PING, PING])
-    run(hand.parts, batch.id)
+    batch = runner.submit([PING, PING])
+    run(runner.parts, batch.id)
 
     reply = client.call("GET", f"/batches/{batch.public_id}/operations?{query}", headers=NDJSON)
 
@@ -190,10 +194,12 @@ def test_fields_of_lines(hand: ByHand, client: Client, query: str, names: set[st
         ("*/*", False),
     ],
 )
-def test_who_gets_lines(hand: ByHand, client: Client, accept: str, is_lines: bool) -> None:
+def test_who_gets_lines(
+    runner: StepRunner, client: AsgiClient, accept: str, is_lines: bool
+) -> None:
     """Who names their media type, in any case, but not to refuse it."""
-    batch = hand.submit([PING])
-    run(hand.parts, batch.id)
+    batch = runner.submit([PING])
+    run(runner.parts, batch.id)
 
     path = f"/batches/{batch.public_id}/operations"
     reply = client.call("GET", path, headers={"Accept": accept})
@@ -205,12 +211,14 @@ def test_who_gets_lines(hand: ByHand, client: Client, accept: str, is_lines: boo
 # --- Errors --------------------------------------------------------------------------------------
 
 
-def test_errors(hand: ByHand, client: Client) -> None:
+def test_errors(runner: StepRunner, client: AsgiClient) -> None:
     """They are grouped by status, title and field, the largest group first, with few samples."""
-    add = {"method": "POST", "path": f"/lists/{hand.list_id}/members"}
+    add = {"method": "POST", "path": f"/lists/{runner.list_id}/members"}
     wrong = {"body": '{"email_address": 5, "status": "subscribed", "vip": "x"}'}
-    batch = hand.submit([*[LOST] * 7, *hand.additions(2), *hand.additions(2), add | wrong])
-    run(hand.parts, batch.id)
+    batch = runner.submit(
+        [*[LOST] * 7, *runner.make_additions(2), *runner.make_additions(2), add | wrong]
+    )
+    run(runner.parts, batch.id)
 
     found = client.call("GET", f"/batches/{batch.public_id}/errors").json()
 
@@ -230,12 +238,14 @@ def test_errors(hand: ByHand, client: Client) -> None:
     assert {"errored_operations": 10} == one.json()
 
 
-def test_groups_of_errors_are_bounded(hand: ByHand) -> None:
+def test_groups_of_errors_are_bounded(runner: StepRunner) -> None:
     """What goes beyond is one more group."""
-    hand.limit(error_groups_max=1)
-    client = Client(hand.app.asgi())
-    batch = hand.submit([LOST, *hand.additions(1), *hand.additions(1), *hand.additions(1)])
-    run(hand.parts, batch.id)
+    runner.set_limits(error_groups_max=1)
+    client = AsgiClient(runner.app.asgi())
+    batch = runner.submit(
+        [LOST, *runner.make_additions(1), *runner.make_additions(1), *runner.make_additions(1)]
+    )
+    run(runner.parts, batch.id)
 
     groups = client.call("GET", f"/batches/{batch.public_id}/errors").json()["groups"]
 
@@ -247,7 +257,7 @@ def test_groups_of_errors_are_bounded(hand: ByHand) -> None:
 # --- What the tests say --------------------------------------------------------------------------
 
 
-def _large(hand: ByHand) -> Batch:
+def _large(runner: StepRunner) -> Batch:
     """Of each ten operations the first is lost, and the second adds the same member."""
     operations: list[Operation] = []
     for position in range(LARGE):
@@ -255,16 +265,16 @@ def _large(hand: ByHand) -> Batch:
         if position % 10 == 0:
             operation = LOST
         elif position % 10 == 1:
-            operation = add_member(hand.list_id, "0@example.com")
+            operation = add_member(runner.list_id, "0@example.com")
         operations.append(operation | {"operation_id": str(position)})
     # The second chunk may run first, so that the member is to be there before.
-    if hand.member_count() == 0:
-        run(hand.parts, hand.submit(hand.additions(1)).id)
+    if runner.count_members() == 0:
+        run(runner.parts, runner.submit(runner.make_additions(1)).id)
     operations[1] = PING | {"operation_id": "1"}
-    return hand.submit(operations)
+    return runner.submit(operations)
 
 
-def _listed(client: Client, batch: Batch, **params: Any) -> tuple[list[int], int]:
+def _listed(client: AsgiClient, batch: Batch, **params: Any) -> tuple[list[int], int]:
     """The positions of a page, and how many results there are."""
     path = f"/batches/{batch.public_id}/operations"
     reply = client.call("GET", path, params={"exclude_fields": "operations.response"} | params)
@@ -273,7 +283,7 @@ def _listed(client: Client, batch: Batch, **params: Any) -> tuple[list[int], int
     return [each["position"] for each in found["operations"]], found["total_items"]
 
 
-def _lines(client: Client, batch: Batch, **params: Any) -> list[Any]:
+def _lines(client: AsgiClient, batch: Batch, **params: Any) -> list[Any]:
     path = f"/batches/{batch.public_id}/operations"
     reply: httpx.Response = client.call("GET", path, params=params, headers=NDJSON)
     return [json.loads(each) for each in reply.text.splitlines()]

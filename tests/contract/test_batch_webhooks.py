@@ -12,16 +12,17 @@ import httpx
 import pytest
 
 from batchway.kit.egress import LATE, NOT_HTTP, UNREACHABLE
-from tests.contract.running import (
+from tests.contract.shared_servers import (
     Api,
     Body,
     check_problem,
-    errors_of,
-    new_account,
+    create_account,
+    describe_wrong_type,
+    get_field_errors,
     running_server,
 )
-from tests.receiver import Receiver, Reply, receiving
-from tests.scenario import until
+from tests.receiver import Receiver, Reply, open_receiver
+from tests.scenario import wait_until
 
 UNVERIFIED = "We couldn't verify the URL is working. Please double check and try again. "
 KEYS = ["id", "url", "enabled", "signing_enabled", "_links"]
@@ -32,7 +33,7 @@ SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32}")
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
@@ -47,7 +48,7 @@ def impatient_api(tmp_path_factory: pytest.TempPathFactory, http: httpx.Client) 
 
 def new_webhook(api: Api, receiver: Receiver, **more: Body) -> Any:
     """A new webhook, as the reply to its POST shows it."""
-    return api.done("POST", "/batch-webhooks", {"url": receiver.url} | more)
+    return api.call_ok("POST", "/batch-webhooks", {"url": receiver.url} | more)
 
 
 # --- The five calls ------------------------------------------------------------------------------
@@ -97,8 +98,8 @@ def test_links(own_api: Api, receiver: Receiver) -> None:
 def test_get_and_list(own_api: Api, receiver: Receiver) -> None:
     """They show what was created, oldest first, and no secret."""
     created = [new_webhook(own_api, receiver) for _ in range(3)]
-    shown = [own_api.done("GET", f"/batch-webhooks/{each['id']}") for each in created]
-    listed = own_api.done("GET", "/batch-webhooks")
+    shown = [own_api.call_ok("GET", f"/batch-webhooks/{each['id']}") for each in created]
+    listed = own_api.call_ok("GET", "/batch-webhooks")
 
     for each in created:
         del each["signing_secret"]
@@ -113,11 +114,11 @@ def test_pages_and_fields(own_api: Api, receiver: Receiver) -> None:
     """`count`, `offset`, `fields` and `exclude_fields` as everywhere."""
     ids = [new_webhook(own_api, receiver)["id"] for _ in range(12)]
 
-    first = own_api.done("GET", "/batch-webhooks")
-    page = own_api.done("GET", "/batch-webhooks", count="2", offset="1", fields="webhooks.id")
-    rest = own_api.done("GET", "/batch-webhooks", offset="10", exclude_fields="_links")
-    one = own_api.done("GET", f"/batch-webhooks/{ids[0]}", exclude_fields="_links,url")
-    created = own_api.done(
+    first = own_api.call_ok("GET", "/batch-webhooks")
+    page = own_api.call_ok("GET", "/batch-webhooks", count="2", offset="1", fields="webhooks.id")
+    rest = own_api.call_ok("GET", "/batch-webhooks", offset="10", exclude_fields="_links")
+    one = own_api.call_ok("GET", f"/batch-webhooks/{ids[0]}", exclude_fields="_links,url")
+    created = own_api.call_ok(
         "POST", "/batch-webhooks", {"url": receiver.url}, fields="enabled,signing_secret"
     )
 
@@ -145,8 +146,8 @@ def test_update(own_api: Api, receiver: Receiver) -> None:
         {"signing_enabled": True, "enabled": False},
     ):
         created |= {name: value for name, value in changes.items() if name in created}
-        assert created == own_api.done("PATCH", path, changes)
-        assert created == own_api.done("GET", path)
+        assert created == own_api.call_ok("PATCH", path, changes)
+        assert created == own_api.call_ok("GET", path)
 
 
 def test_delete(own_api: Api, receiver: Receiver) -> None:
@@ -156,7 +157,7 @@ def test_delete(own_api: Api, receiver: Receiver) -> None:
     reply = own_api.call("DELETE", path)
 
     assert (204, b"") == (reply.status_code, reply.content)
-    assert 0 == own_api.done("GET", "/batch-webhooks")["total_items"]
+    assert 0 == own_api.call_ok("GET", "/batch-webhooks")["total_items"]
     check_problem(own_api.call("DELETE", path), 404, "Resource Not Found")
 
 
@@ -182,7 +183,7 @@ def test_not_found(own_api: Api, api: Api, receiver: Receiver, method: str, belo
     for webhook_id in ("0123456789", theirs):
         reply = api.call(method, f"/batch-webhooks/{webhook_id}{below}", body)
         check_problem(reply, 404, "Resource Not Found")
-    assert 1 == own_api.done("GET", "/batch-webhooks")["total_items"]
+    assert 1 == own_api.call_ok("GET", "/batch-webhooks")["total_items"]
 
 
 @pytest.mark.parametrize(
@@ -203,22 +204,29 @@ def test_method_not_allowed(api: Api, method: str, path: str, allowed: str) -> N
 # --- What is refused -----------------------------------------------------------------------------
 
 
-def wanted(kind: str, found: str) -> str:
-    """The message for a value of the wrong type."""
-    return f"Schema describes {kind}, {found} found instead"
-
-
 WRONG_TYPES: list[tuple[Body, str, str]] = [
-    ([], "", wanted("object", "array")),
-    ({"url": None}, "url", wanted("string", "NULL")),
-    ({"url": 5}, "url", wanted("string", "integer")),
-    ({"url": "http://a.example", "enabled": "yes"}, "enabled", wanted("boolean", "string")),
-    ({"url": "http://a.example", "enabled": None}, "enabled", wanted("boolean", "NULL")),
-    ({"url": "http://a.example", "enabled": 1}, "enabled", wanted("boolean", "integer")),
+    ([], "", describe_wrong_type("object", "array")),
+    ({"url": None}, "url", describe_wrong_type("string", "NULL")),
+    ({"url": 5}, "url", describe_wrong_type("string", "integer")),
+    (
+        {"url": "http://a.example", "enabled": "yes"},
+        "enabled",
+        describe_wrong_type("boolean", "string"),
+    ),
+    (
+        {"url": "http://a.example", "enabled": None},
+        "enabled",
+        describe_wrong_type("boolean", "NULL"),
+    ),
+    (
+        {"url": "http://a.example", "enabled": 1},
+        "enabled",
+        describe_wrong_type("boolean", "integer"),
+    ),
     (
         {"url": "http://a.example", "signing_enabled": {}},
         "signing_enabled",
-        wanted("boolean", "object"),
+        describe_wrong_type("boolean", "object"),
     ),
 ]
 
@@ -235,7 +243,7 @@ def test_new_one_of_a_wrong_form(api: Api, body: Body, field: str, message: str)
     """The contract's grammar names the field."""
     document = check_problem(api.call("POST", "/batch-webhooks", body), 400, "Invalid Resource")
 
-    assert [(field, message)] == errors_of(document)
+    assert [(field, message)] == get_field_errors(document)
 
 
 @pytest.mark.parametrize(("body", "field", "message"), WRONG_TYPES)
@@ -244,12 +252,12 @@ def test_change_of_a_wrong_form(
 ) -> None:
     """The same as for a new one, and nothing is changed."""
     path = f"/batch-webhooks/{new_webhook(own_api, receiver)['id']}"
-    before = own_api.done("GET", path)
+    before = own_api.call_ok("GET", path)
 
     document = check_problem(own_api.call("PATCH", path, body), 400, "Invalid Resource")
 
-    assert [(field, message)] == errors_of(document)
-    assert before == own_api.done("GET", path)
+    assert [(field, message)] == get_field_errors(document)
+    assert before == own_api.call_ok("GET", path)
 
 
 @pytest.mark.parametrize(
@@ -269,10 +277,10 @@ def test_invalid_url(own_api: Api, url: str, what: str) -> None:
     """The message says what is wrong with it."""
     reply = own_api.call("POST", "/batch-webhooks", {"url": url})
 
-    [(field, message)] = errors_of(check_problem(reply, 400, "Invalid Resource"))
+    [(field, message)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
     assert ("url", True) == (field, message.startswith("Invalid URL. "))
     assert what in message
-    assert 0 == own_api.done("GET", "/batch-webhooks")["total_items"]
+    assert 0 == own_api.call_ok("GET", "/batch-webhooks")["total_items"]
 
 
 def test_twenty_of_an_account(own_api: Api, receiver: Receiver) -> None:
@@ -287,9 +295,9 @@ def test_twenty_of_an_account(own_api: Api, receiver: Receiver) -> None:
         "An account can have 20 batch webhooks at a time. Delete one first." == document["detail"]
     )
     assert visits == len(receiver.visits()) == 20
-    own_api.done("DELETE", f"/batch-webhooks/{created[7]['id']}")
+    own_api.call_ok("DELETE", f"/batch-webhooks/{created[7]['id']}")
     new_webhook(own_api, receiver)
-    assert 20 == own_api.done("GET", "/batch-webhooks")["total_items"]
+    assert 20 == own_api.call_ok("GET", "/batch-webhooks")["total_items"]
 
 
 def test_racing_for_the_last_place(own_api: Api, receiver: Receiver) -> None:
@@ -305,7 +313,7 @@ def test_racing_for_the_last_place(own_api: Api, receiver: Receiver) -> None:
         statuses = [each.result().status_code for each in calls]
 
     assert [200, 400] == sorted(statuses)
-    assert 20 == own_api.done("GET", "/batch-webhooks")["total_items"]
+    assert 20 == own_api.call_ok("GET", "/batch-webhooks")["total_items"]
     assert visits < len(receiver.visits())
 
 
@@ -318,11 +326,11 @@ def test_when_a_url_is_visited(own_api: Api, receiver: Receiver) -> None:
     assert ["/hook"] == [each.path for each in receiver.visits()]
 
     for changes in ({"enabled": False}, {"signing_enabled": False}, {"url": receiver.url}, {}):
-        own_api.done("PATCH", path, changes)
-    own_api.done("GET", path)
+        own_api.call_ok("PATCH", path, changes)
+    own_api.call_ok("GET", path)
     assert 1 == len(receiver.visits())
 
-    own_api.done("PATCH", path, {"url": f"{receiver.url}/2?a=b"})
+    own_api.call_ok("PATCH", path, {"url": f"{receiver.url}/2?a=b"})
     assert ["/hook", "/hook/2?a=b"] == [each.path for each in receiver.visits()]
     assert [] == receiver.deliveries()
 
@@ -335,7 +343,7 @@ def test_when_a_url_is_visited(own_api: Api, receiver: Receiver) -> None:
 def test_url_that_answers_otherwise(own_api: Api, receiver: Receiver, reply: Reply) -> None:
     """The status is told, a redirect is not followed, and nothing is kept."""
     path = f"/batch-webhooks/{new_webhook(own_api, receiver)['id']}"
-    before = own_api.done("GET", "/batch-webhooks")
+    before = own_api.call_ok("GET", "/batch-webhooks")
     receiver.answer_gets(reply)
 
     body = {"url": f"{receiver.url}/new"}
@@ -343,8 +351,8 @@ def test_url_that_answers_otherwise(own_api: Api, receiver: Receiver, reply: Rep
 
     for each in replies:
         document = check_problem(each, 400, "Invalid Resource")
-        assert [("url", f"{UNVERIFIED}HTTP Code: {reply.status}")] == errors_of(document)
-    assert before == own_api.done("GET", "/batch-webhooks")
+        assert [("url", f"{UNVERIFIED}HTTP Code: {reply.status}")] == get_field_errors(document)
+    assert before == own_api.call_ok("GET", "/batch-webhooks")
     assert 3 == len(receiver.visits())
 
 
@@ -359,27 +367,27 @@ def test_url_that_answers_well(own_api: Api, receiver: Receiver, status: int) ->
 @pytest.mark.parametrize("behaviour", ["hang", "drip"])
 def test_url_that_does_not_answer_in_time(impatient_api: Api, behaviour: Any) -> None:
     """The wait is bounded, though bytes may come all the time."""
-    with receiving() as receiver:
+    with open_receiver() as receiver:
         receiver.answer_gets(Reply(behaviour=behaviour))
         reply = impatient_api.call("POST", "/batch-webhooks", {"url": receiver.url})
 
     document = check_problem(reply, 400, "Invalid Resource")
-    assert [("url", UNVERIFIED + LATE)] == errors_of(document)
+    assert [("url", UNVERIFIED + LATE)] == get_field_errors(document)
 
 
 def test_urls_that_hang(tmp_path: Path, http: httpx.Client) -> None:
     """Few of them are waited for, the others refused; all other calls go on meanwhile."""
     outlasting_the_test = '{"delivery_seconds_max": 300}'
     with running_server(tmp_path, BATCHWAY_LIMITS=outlasting_the_test) as server:
-        apis = [Api(replace(server, key=new_account(server)), http) for _ in range(5)]
-        with ThreadPoolExecutor(50) as threads, receiving() as receiver:
+        apis = [Api(replace(server, key=create_account(server)), http) for _ in range(5)]
+        with ThreadPoolExecutor(50) as threads, open_receiver() as receiver:
             receiver.answer_gets(Reply(behaviour="hang"))
             calls = [
                 threads.submit(each.call, "POST", "/batch-webhooks", {"url": receiver.url})
                 for each in apis
                 for _ in range(10)  # all the requests that a key may have under way
             ]
-            until(lambda: len([each for each in calls if each.done()]) == 42, "42 are refused")
+            wait_until(lambda: len([each for each in calls if each.done()]) == 42, "42 are refused")
 
             assert 200 == http.get(f"{server.url}/healthz").status_code
             assert [200] * 5 == [each.call("GET", "/ping").status_code for each in apis]
@@ -397,7 +405,7 @@ def test_url_that_hangs_up(api: Api, receiver: Receiver) -> None:
     reply = api.call("POST", "/batch-webhooks", {"url": receiver.url})
 
     document = check_problem(reply, 400, "Invalid Resource")
-    assert [("url", UNVERIFIED + NOT_HTTP)] == errors_of(document)
+    assert [("url", UNVERIFIED + NOT_HTTP)] == get_field_errors(document)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +428,7 @@ def test_url_that_cannot_be_reached(api: Api, url: str) -> None:
         reply = api.call("POST", "/batch-webhooks", {"url": given})
 
     document = check_problem(reply, 400, "Invalid Resource")
-    assert [("url", UNVERIFIED + UNREACHABLE)] == errors_of(document)
+    assert [("url", UNVERIFIED + UNREACHABLE)] == get_field_errors(document)
 
 
 # --- Secrets -------------------------------------------------------------------------------------
@@ -431,7 +439,7 @@ def test_rotated_secret(own_api: Api, receiver: Receiver) -> None:
     created = new_webhook(own_api, receiver)
     path = f"/batch-webhooks/{created['id']}"
 
-    rotated = own_api.done("POST", f"{path}/actions/rotate-secret")
+    rotated = own_api.call_ok("POST", f"{path}/actions/rotate-secret")
 
     assert WITH_SECRET == list(rotated)
     assert SECRET.fullmatch(rotated["signing_secret"])
@@ -461,13 +469,13 @@ def test_secret_of_a_webhook_that_begins_to_sign(own_api: Api, receiver: Receive
         ({"signing_enabled": False}, KEYS),
         ({"signing_enabled": True}, KEYS),  # the secret is still the same
     ):
-        assert keys == list(own_api.done("PATCH", path, changes))
+        assert keys == list(own_api.call_ok("PATCH", path, changes))
 
 
 def test_secrets_are_not_written_down(own_api: Api, receiver: Receiver) -> None:
     """Neither in the log, nor readable in a data folder of the embedded database."""
     secret = new_webhook(own_api, receiver)["signing_secret"].removeprefix("whsec_")
 
-    assert secret not in own_api.server.log()
+    assert secret not in own_api.server.read_log()
     for file in (own_api.server.folder / "data").glob("batchway.db*"):
         assert secret.encode() not in file.read_bytes()

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.contract.running import (
+from tests.contract.shared_servers import (
     FAR_FUTURE,
     Api,
     Body,
-    batches_in,
-    change,
     check_problem,
-    entries,
-    errors_of,
-    tables,
+    describe_wrong_type,
+    execute_sql,
+    get_field_errors,
+    insert_batches,
+    open_tables,
+    read_raw_results,
 )
-from tests.scenario import add_member, until
+from tests.scenario import add_member, wait_until
 
 PING = {"method": "GET", "path": "/ping"}
 STATUSES = ("pending", "preprocessing", "started", "finalizing", "finished")
@@ -39,16 +40,6 @@ LAST_CHANGED = re.compile(r'"last_changed":"[^"]+"')
 # --- What is refused -----------------------------------------------------------------------------
 
 
-def string_wanted(found: str) -> str:
-    """The message for a value that is no string."""
-    return f"Schema describes string, {found} found instead"
-
-
-def object_wanted(found: str) -> str:
-    """The message for a value that is no object."""
-    return f"Schema describes object, {found} found instead"
-
-
 METHODS = "Value should be one of GET, POST, PUT, PATCH, DELETE."
 BLANK = "This value should not be blank."
 
@@ -56,7 +47,7 @@ BLANK = "This value should not be blank."
 @pytest.mark.parametrize(
     ("body", "field", "message"),
     [
-        ([PING], "", object_wanted("array")),
+        ([PING], "", describe_wrong_type("object", "array")),
         ({}, "", "Required fields were not provided: operations"),
         (b"", "", "Required fields were not provided: operations"),
         ({"operations": None}, "operations", "Schema describes array, NULL found instead"),
@@ -68,7 +59,7 @@ def test_request_that_is_refused(api: Api, body: Body, field: str, message: str)
     """The request itself has a wrong form."""
     document = check_problem(api.call("POST", "/batches", body), 400, "Invalid Resource")
 
-    assert [(field, message)] == errors_of(document)
+    assert [(field, message)] == get_field_errors(document)
     assert document["detail"].endswith("For field-specific details, see the 'errors' array.")
 
 
@@ -76,27 +67,27 @@ def test_request_that_is_refused(api: Api, body: Body, field: str, message: str)
 @pytest.mark.parametrize(
     ("operation", "field", "message"),
     [
-        ([], "", object_wanted("array")),
-        (None, "", object_wanted("NULL")),
-        ("GET /ping", "", object_wanted("string")),
+        ([], "", describe_wrong_type("object", "array")),
+        (None, "", describe_wrong_type("object", "NULL")),
+        ("GET /ping", "", describe_wrong_type("object", "string")),
         ({"path": "/ping"}, "", "Required fields were not provided: method"),
         ({"method": "GET"}, "", "Required fields were not provided: path"),
-        (PING | {"method": None}, ".method", string_wanted("NULL")),
-        (PING | {"method": 1}, ".method", string_wanted("integer")),
+        (PING | {"method": None}, ".method", describe_wrong_type("string", "NULL")),
+        (PING | {"method": 1}, ".method", describe_wrong_type("string", "integer")),
         (PING | {"method": "HEAD"}, ".method", METHODS),
         (PING | {"method": ""}, ".method", METHODS),
         (PING | {"path": ""}, ".path", BLANK),
         (PING | {"path": "?count=1"}, ".path", BLANK),
-        (PING | {"path": 5}, ".path", string_wanted("integer")),
+        (PING | {"path": 5}, ".path", describe_wrong_type("string", "integer")),
         (PING | {"path": "/" + "a" * 5_000}, ".path", "2048 characters or less"),
-        (PING | {"params": "count=1"}, ".params", object_wanted("string")),
-        (PING | {"params": 1}, ".params", object_wanted("integer")),
-        (PING | {"params": ["count"]}, ".params", object_wanted("array")),
-        (PING | {"body": 5}, ".body", string_wanted("integer")),
-        (PING | {"body": True}, ".body", string_wanted("boolean")),
-        (PING | {"operation_id": {}}, ".operation_id", string_wanted("object")),
-        (PING | {"operation_id": 1.5}, ".operation_id", string_wanted("number")),
-        (PING | {"operation_id": True}, ".operation_id", string_wanted("boolean")),
+        (PING | {"params": "count=1"}, ".params", describe_wrong_type("object", "string")),
+        (PING | {"params": 1}, ".params", describe_wrong_type("object", "integer")),
+        (PING | {"params": ["count"]}, ".params", describe_wrong_type("object", "array")),
+        (PING | {"body": 5}, ".body", describe_wrong_type("string", "integer")),
+        (PING | {"body": True}, ".body", describe_wrong_type("string", "boolean")),
+        (PING | {"operation_id": {}}, ".operation_id", describe_wrong_type("string", "object")),
+        (PING | {"operation_id": 1.5}, ".operation_id", describe_wrong_type("string", "number")),
+        (PING | {"operation_id": True}, ".operation_id", describe_wrong_type("string", "boolean")),
         (PING | {"operation_id": "x" * 2_000}, ".operation_id", "1000 characters or less"),
     ],
 )
@@ -107,14 +98,14 @@ def test_operation_that_refuses_its_batch(
     list_id = api.new_list()
     operations: list[Body] = [add_member(list_id, f"m{each}@example.com") for each in range(330)]
     operations[position] = operation
-    before = api.done("GET", "/batches")["total_items"]
+    before = api.call_ok("GET", "/batches")["total_items"]
 
     reply = api.call("POST", "/batches", {"operations": operations})
 
-    [(name, told)] = errors_of(check_problem(reply, 400, "Invalid Resource"))
+    [(name, told)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
     assert f"operations.item:{position}{field}" == name
     assert message in told
-    assert before == api.done("GET", "/batches")["total_items"]
+    assert before == api.call_ok("GET", "/batches")["total_items"]
 
 
 # --- What is accepted ----------------------------------------------------------------------------
@@ -122,7 +113,7 @@ def test_operation_that_refuses_its_batch(
 
 def test_fresh_batch(api: Api) -> None:
     """The reply to the POST: keys in the contract's order, the number of operations, no results."""
-    batch = api.done("POST", "/batches", {"operations": [PING, PING]})
+    batch = api.call_ok("POST", "/batches", {"operations": [PING, PING]})
 
     assert KEYS == list(batch)
     assert len(batch["id"]) == 10
@@ -134,7 +125,7 @@ def test_fresh_batch(api: Api) -> None:
 
 def test_links_of_a_batch(api: Api) -> None:
     """Three, in the contract's order, each with the keys that it has."""
-    batch = api.done("POST", "/batches", {"operations": []})
+    batch = api.call_ok("POST", "/batches", {"operations": []})
     base, itself = api.server.url, f"{api.server.url}/3.0/batches/{batch['id']}"
     schema = f"{base}/schema/3.0"
 
@@ -160,7 +151,7 @@ def test_finished_batch(api: Api) -> None:
     """Counters are those of the results; only what is not 2xx is errored."""
     list_id = api.new_list()
     member = f"/lists/{list_id}/members/ann@example.com"
-    batch = api.finished(
+    batch = api.wait_until_finished(
         api.submit(
             add_member(list_id, "ann@example.com"),
             {"method": "POST", "path": f"{member}/tags", "body": '{"tags":[]}'},
@@ -175,13 +166,13 @@ def test_finished_batch(api: Api) -> None:
     assert ("finished", 6, 6, 2) == _state(batch)
     assert batch["submitted_at"] <= batch["completed_at"]
     assert [200, 204, 200, 404, 400, 204] == [
-        each.status_code for each in api.server.results(batch["id"])
+        each.status_code for each in api.server.get_results(batch["id"])
     ]
 
 
 def test_batch_of_nothing(api: Api) -> None:
     """It is accepted, and finishes without results."""
-    batch = api.finished(api.submit())
+    batch = api.wait_until_finished(api.submit())
 
     assert ("finished", 0, 0, 0) == _state(batch)
     assert batch["completed_at"]
@@ -219,7 +210,7 @@ FORMS: list[tuple[dict[str, Any], str | None]] = [
 
 def test_forms_of_an_operation(api: Api) -> None:
     """What clients send besides the plain form is taken, and its id comes back as it was."""
-    results = api.results(*(PING | changes for changes, _ in FORMS))
+    results = api.run_batch(*(PING | changes for changes, _ in FORMS))
 
     for (changes, operation_id), result in zip(FORMS, results, strict=True):
         assert (200, operation_id) == (result.status_code, result.operation_id), changes
@@ -228,7 +219,7 @@ def test_forms_of_an_operation(api: Api) -> None:
 
 def test_root_in_a_batch(api: Api) -> None:
     """The root is a resource as any other."""
-    [result] = api.results({"method": "GET", "path": "/", "params": {"fields": "account_name"}})
+    [result] = api.run_batch({"method": "GET", "path": "/", "params": {"fields": "account_name"}})
 
     assert (200, ["account_name"]) == (result.status_code, list(result.response))
 
@@ -241,12 +232,12 @@ def test_body_that_is_no_string(api: Api, body: Body, found: str) -> None:
     path = f"/lists/{api.new_list()}/members"
     operation = {"method": "POST", "path": path, "body": body}
 
-    wrong, right = api.results(operation, PING)
+    wrong, right = api.run_batch(operation, PING)
 
     assert (400, 200) == (wrong.status_code, right.status_code)
     assert "Invalid Resource" == wrong.response["title"]
-    assert [("body", string_wanted(found))] == errors_of(wrong.response)
-    assert 0 == api.done("GET", path)["total_items"]
+    assert [("body", describe_wrong_type("string", found))] == get_field_errors(wrong.response)
+    assert 0 == api.call_ok("GET", path)["total_items"]
 
 
 def test_body_text_is_judged_when_it_runs(api: Api) -> None:
@@ -254,7 +245,7 @@ def test_body_text_is_judged_when_it_runs(api: Api) -> None:
     add = {"method": "POST", "path": f"/lists/{api.new_list()}/members"}
     texts = ("", "null", "{}", "no JSON", "[1]", "\0", '"\u00fc"')
 
-    for result in api.results(*(add | {"body": each} for each in texts)):
+    for result in api.run_batch(*(add | {"body": each} for each in texts)):
         assert 400 == result.status_code
         assert result.response["title"] in {"Invalid Resource", "JSON Parse Exception"}
 
@@ -291,12 +282,12 @@ def test_paths_that_are_refused_alone(api: Api) -> None:
         operations.append({"method": "GET", "path": path})
         operations.append(add_member(list_id, f"m{number}@example.com"))
 
-    results = api.results(*operations)
+    results = api.run_batch(*operations)
 
     for (path, status), refused in zip(REFUSED_PATHS, results[::2], strict=True):
         assert (status, "") == (refused.status_code, refused.response["instance"]), path
     assert {200} == {each.status_code for each in results[1::2]}
-    stats = api.done("GET", f"/lists/{list_id}")["stats"]
+    stats = api.call_ok("GET", f"/lists/{list_id}")["stats"]
     assert len(REFUSED_PATHS) == stats["member_count"]
 
 
@@ -304,20 +295,20 @@ def test_nested_batch_is_not_run(own_api: Api) -> None:
     """A batch cannot start another one."""
     nested = {"method": "POST", "path": "/batches", "body": json.dumps({"operations": [PING]})}
 
-    [result] = own_api.results(nested)
+    [result] = own_api.run_batch(nested)
 
     assert (400, "Bad Request") == (result.status_code, result.response["title"])
-    assert 1 == own_api.done("GET", "/batches")["total_items"]
+    assert 1 == own_api.call_ok("GET", "/batches")["total_items"]
 
 
 def test_get_in_a_batch_gives_its_page(api: Api) -> None:
     """`count` and `offset` are those of the operation, in `params` or in the path."""
     list_id = api.new_list()
     members = [{"email_address": f"m{n}@example.com", "status": "pending"} for n in range(12)]
-    api.done("POST", f"/lists/{list_id}", {"members": members})
+    api.call_ok("POST", f"/lists/{list_id}", {"members": members})
     path = f"/lists/{list_id}/members"
 
-    in_params, in_path, both = api.results(
+    in_params, in_path, both = api.run_batch(
         {"method": "GET", "path": path, "params": {"count": 3, "offset": "10"}},
         {"method": "GET", "path": f"{path}?count=3&offset=10"},
         {"method": "GET", "path": f"{path}?count=99&offset=10", "params": {"count": "1"}},
@@ -332,10 +323,10 @@ def test_params_of_writes(api: Api) -> None:
     """They count for every method."""
     list_id = api.new_list()
     required = {"name": "Must", "type": "text", "tag": "MUST", "required": True}
-    api.done("POST", f"/lists/{list_id}/merge-fields", required)
+    api.call_ok("POST", f"/lists/{list_id}/merge-fields", required)
     operation = add_member(list_id, "ann@example.com")
 
-    refused, added = api.results(
+    refused, added = api.run_batch(
         operation, operation | {"params": {"skip_merge_validation": "true", "fields": "status"}}
     )
 
@@ -364,13 +355,13 @@ def test_same_bytes_alone_and_in_a_batch(api: Api, method: str, path: str, body:
     """A call and an operation are answered alike, but for the instance of an error."""
     list_id = api.new_list()
     path = path.format(list_id=list_id)
-    api.done("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
     operation = {"method": method, "path": path}
     if body is not None:
         operation["body"] = json.dumps(body)
 
     alone = api.call(method, path, body)
-    [entry] = entries(api.server.archive(api.submit(operation)))
+    [entry] = read_raw_results(api.server.download_archive(api.submit(operation)))
 
     instance = f'"instance":"{alone.headers["x-request-id"]}"'
     wanted = alone.text.replace(instance, '"instance":""')
@@ -386,10 +377,10 @@ def test_batches_are_listed_newest_first(own_api: Api) -> None:
     """All of the account, page by page."""
     made = [own_api.submit(PING) for _ in range(5)]
     for batch_id in made:
-        own_api.finished(batch_id)
+        own_api.wait_until_finished(batch_id)
 
-    whole = own_api.done("GET", "/batches")
-    page = own_api.done("GET", "/batches", count="2", offset="1")
+    whole = own_api.call_ok("GET", "/batches")
+    page = own_api.call_ok("GET", "/batches", count="2", offset="1")
 
     assert ["batches", "total_items", "_links"] == list(whole)
     assert made[::-1] == [each["id"] for each in whole["batches"]]
@@ -401,9 +392,9 @@ def test_batches_are_listed_newest_first(own_api: Api) -> None:
 
 def test_delete_in_every_state(own_api: Api) -> None:
     """A batch can be deleted whatever it does; then it is gone, and its rows go, too."""
-    found = {status: batches_in(own_api, status) for status in STATUSES}
+    found = {status: insert_batches(own_api, status) for status in STATUSES}
     for status, batch_id in found.items():
-        batch = own_api.done("GET", f"/batches/{batch_id}")
+        batch = own_api.call_ok("GET", f"/batches/{batch_id}")
         assert (status, "") == (batch["status"], batch["completed_at"])
 
         deleted = own_api.call("DELETE", f"/batches/{batch_id}")
@@ -411,20 +402,24 @@ def test_delete_in_every_state(own_api: Api) -> None:
         assert (204, b"") == (deleted.status_code, deleted.content)
         check_problem(own_api.call("GET", f"/batches/{batch_id}"), 404, "Resource Not Found")
         check_problem(own_api.call("DELETE", f"/batches/{batch_id}"), 404, "Resource Not Found")
-        assert batch_id not in [each["id"] for each in own_api.done("GET", "/batches")["batches"]]
+        assert batch_id not in [
+            each["id"] for each in own_api.call_ok("GET", "/batches")["batches"]
+        ]
     ids = list(found.values())
-    until(lambda: not any(_exists(own_api, each) for each in ids), "the sweep removes the batches")
+    wait_until(
+        lambda: not any(_exists(own_api, each) for each in ids), "the sweep removes the batches"
+    )
 
 
 def test_batches_end_after_seven_days(own_api: Api) -> None:
     """Seven days from the POST a finished batch is gone, and so is its link."""
     batch_id = own_api.submit(PING)
-    url = own_api.finished(batch_id)["response_body_url"]
+    url = own_api.wait_until_finished(batch_id)["response_body_url"]
     week = 7 * 24 * 60 * 60 * 1_000_000
 
     def age(by: int) -> None:
         statement = "UPDATE batches SET submitted_at = submitted_at - :by WHERE public_id = :id"
-        change(own_api.server, statement, by=by, id=batch_id)
+        execute_sql(own_api.server, statement, by=by, id=batch_id)
 
     age(week - 60_000_000)
     assert 200 == own_api.call("GET", f"/batches/{batch_id}").status_code
@@ -433,46 +428,50 @@ def test_batches_end_after_seven_days(own_api: Api) -> None:
     age(60_000_000)
     assert 404 == own_api.call("GET", f"/batches/{batch_id}").status_code
     assert 404 == own_api.http.get(url).status_code
-    assert 0 == own_api.done("GET", "/batches")["total_items"]
+    assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
 
 
 def test_unfinished_batches_do_not_end(own_api: Api) -> None:
     """Whatever their age."""
-    batch_id = batches_in(own_api, "pending")
-    change(own_api.server, "UPDATE batches SET submitted_at = 1 WHERE public_id = :id", id=batch_id)
+    batch_id = insert_batches(own_api, "pending")
+    execute_sql(
+        own_api.server, "UPDATE batches SET submitted_at = 1 WHERE public_id = :id", id=batch_id
+    )
 
-    batch = own_api.done("GET", f"/batches/{batch_id}")
+    batch = own_api.call_ok("GET", f"/batches/{batch_id}")
 
     assert ("pending", "1970-01-01T00:00:00+00:00") == (batch["status"], batch["submitted_at"])
 
 
 def test_five_hundred_pending_batches(own_api: Api) -> None:
     """One more is refused until one of them begins."""
-    first = batches_in(own_api, "pending", count=500)
+    first = insert_batches(own_api, "pending", count=500)
 
     refused = own_api.call("POST", "/batches", {"operations": [PING]})
 
     document = check_problem(refused, 429, "Too Many Requests")
     assert document["detail"].startswith("You have more than 500 pending batches.")
     assert int(refused.headers["retry-after"]) > 0
-    assert 500 == own_api.done("GET", "/batches")["total_items"]
-    change(own_api.server, "UPDATE batches SET status = 'started' WHERE public_id = :id", id=first)
+    assert 500 == own_api.call_ok("GET", "/batches")["total_items"]
+    execute_sql(
+        own_api.server, "UPDATE batches SET status = 'started' WHERE public_id = :id", id=first
+    )
     assert own_api.submit(PING)
     # Or else they would all begin, one after the other, while other tests run.
-    change(own_api.server, "DELETE FROM batches WHERE touched_at = :then", then=FAR_FUTURE)
+    execute_sql(own_api.server, "DELETE FROM batches WHERE touched_at = :then", then=FAR_FUTURE)
 
 
 def test_ten_batches_run_at_once(own_api: Api, api: Api) -> None:
     """While ten run, another one waits as `pending`, and begins when one of them ends."""
-    first = batches_in(own_api, "started", count=10)
+    first = insert_batches(own_api, "started", count=10)
     waiting = own_api.submit(PING)
-    [other] = api.results(PING)
+    [other] = api.run_batch(PING)
     assert 200 == other.status_code  # accounts do not wait for each other
 
-    assert "pending" == own_api.done("GET", f"/batches/{waiting}")["status"]
-    own_api.done("DELETE", f"/batches/{first}")
+    assert "pending" == own_api.call_ok("GET", f"/batches/{waiting}")["status"]
+    own_api.call_ok("DELETE", f"/batches/{first}")
 
-    assert ("finished", 1, 1, 0) == _state(own_api.finished(waiting))
+    assert ("finished", 1, 1, 0) == _state(own_api.wait_until_finished(waiting))
 
 
 def _state(batch: dict[str, Any]) -> tuple[str, int, int, int]:
@@ -482,7 +481,7 @@ def _state(batch: dict[str, Any]) -> tuple[str, int, int, int]:
 
 
 def _exists(api: Api, batch_id: str) -> bool:
-    with tables(api.server) as connection:
+    with open_tables(api.server) as connection:
         found = connection.execute(
             text("SELECT 1 FROM batches WHERE public_id = :id"), {"id": batch_id}
         )

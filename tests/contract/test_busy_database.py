@@ -8,32 +8,32 @@ import pytest
 from sqlalchemy import text
 
 from batchway.store.database import Database
-from tests.contract.in_process import Client
-from tests.contract.running import check_problem
+from tests.contract.asgi_client import AsgiClient
+from tests.contract.shared_servers import check_problem
 from tests.contract.test_submit_options import PING, body, rows_of
-from tests.faults.by_hand import ByHand
+from tests.step_runner import StepRunner
 
 WAIT_SECONDS = 0.1
 
 
 @pytest.fixture
-def impatient(hand: ByHand) -> Iterator[ByHand]:
+def impatient(runner: StepRunner) -> Iterator[StepRunner]:
     """An app that waits for a lock for a tenth of a second only."""
-    database = Database(hand.app.database.url, busy_timeout_seconds=WAIT_SECONDS)
+    database = Database(runner.app.database.url, busy_timeout_seconds=WAIT_SECONDS)
     if not database.is_sqlite:
         with database.engine.begin() as connection:
             name = connection.scalar(text("SELECT current_database()"))
             connection.execute(text(f'ALTER DATABASE "{name}" SET lock_timeout = 100'))
         database.engine.dispose()  # the setting is for new connections
-    hand.parts = replace(hand.parts, database=database)
-    hand.app = replace(hand.app, database=database, parts=hand.parts)
-    yield hand
+    runner.parts = replace(runner.parts, database=database)
+    runner.app = replace(runner.app, database=database, parts=runner.parts)
+    yield runner
     database.close()
 
 
-def test_a_lock_of_another_process(impatient: ByHand) -> None:
+def test_a_lock_of_another_process(impatient: StepRunner) -> None:
     """It is not free in time: 503, with the time after which to try again."""
-    client = Client(impatient.app.asgi())
+    client = AsgiClient(impatient.app.asgi())
     other = Database(impatient.app.database.url)
 
     with other.write() as connection:
@@ -48,12 +48,12 @@ def test_a_lock_of_another_process(impatient: ByHand) -> None:
     assert 200 == client.call("POST", "/batches", content=body(PING)).status_code
 
 
-def test_a_lock_of_another_thread(impatient: ByHand) -> None:
+def test_a_lock_of_another_thread(impatient: StepRunner) -> None:
     """The threads of a process queue for the lock of SQLite; that is no other matter."""
     database = impatient.app.database
     if not database.is_sqlite:
         return  # its threads do not queue
-    client = Client(impatient.app.asgi())
+    client = AsgiClient(impatient.app.asgi())
 
     with ThreadPoolExecutor(1) as threads, database.write():
         call = threads.submit(client.call, "POST", "/batches", content=body(PING))
@@ -63,14 +63,14 @@ def test_a_lock_of_another_thread(impatient: ByHand) -> None:
     assert [] == rows_of(impatient, "batches")
 
 
-def test_a_time_out_that_is_not_ours(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_out_that_is_not_ours(runner: StepRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A TimeoutError says nothing about the length of a request: it is a 500, not a 504."""
 
     def time_out() -> int:
         raise TimeoutError
 
-    monkeypatch.setattr(type(hand.parts.archive), "free_bytes", lambda _archive: time_out())
-    client = Client(hand.app.asgi())
+    monkeypatch.setattr(type(runner.parts.archive), "free_bytes", lambda _archive: time_out())
+    client = AsgiClient(runner.app.asgi())
 
     refused = client.call("POST", "/batches", content=body(PING))
 

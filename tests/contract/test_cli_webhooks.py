@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 
 from batchway.cli.main import build
 from batchway.cli.terminal import CommandError
-from tests.contract.running import new_account
+from tests.contract.shared_servers import create_account
 from tests.processes import start_process
-from tests.receiver import Receiver, Reply, receiving
-from tests.scenario import Server, add_member, until
+from tests.receiver import Receiver, Reply, open_receiver
+from tests.scenario import Server, add_member, wait_until
 
 PING = {"method": "GET", "path": "/ping"}
 MISSING = {"method": "GET", "path": "/lists/0123456789", "operation_id": "crm-7"}
@@ -31,13 +31,13 @@ ENDED_SECONDS = 60
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
     """A server with an account of its own. The database makes no difference here."""
-    return replace(sqlite_server, key=new_account(sqlite_server))
+    return replace(sqlite_server, key=create_account(sqlite_server))
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver of events."""
-    with receiving() as receiver:
+    with open_receiver() as receiver:
         yield receiver
 
 
@@ -47,7 +47,7 @@ def run(server: Server, *arguments: str) -> Result:
     return CliRunner().invoke(build(), arguments, env=variables)
 
 
-def done(server: Server, *arguments: str) -> str:
+def run_ok(server: Server, *arguments: str) -> str:
     """The output of a command that must succeed."""
     result = run(server, *arguments)
     assert 0 == result.exit_code, f"{result.output}\n{result.exception!r}"
@@ -63,7 +63,7 @@ def refusal(server: Server, *arguments: str) -> CommandError:
 
 def new_webhook(server: Server, receiver: Receiver, *arguments: str) -> str:
     """The id of a new batch webhook."""
-    printed = done(server, "webhooks", "create", receiver.url, *arguments)
+    printed = run_ok(server, "webhooks", "create", receiver.url, *arguments)
     return str(re.findall(r"Batch webhook (\w+) was created", printed)[0])
 
 
@@ -78,12 +78,12 @@ def rows(printed: str) -> list[list[str]]:
 def test_the_life_of_a_webhook(server: Server, receiver: Receiver) -> None:
     """It is created, listed, changed and deleted; each secret is printed when it is created."""
     webhook = new_webhook(server, receiver, "--no-signing", "--disabled")
-    listed = rows(done(server, "webhooks", "list"))
-    changed = done(server, "webhooks", "update", webhook, "--enable", "--signing")
-    rotated = done(server, "webhooks", "rotate-secret", webhook)
+    listed = rows(run_ok(server, "webhooks", "list"))
+    changed = run_ok(server, "webhooks", "update", webhook, "--enable", "--signing")
+    rotated = run_ok(server, "webhooks", "rotate-secret", webhook)
     refused = refusal(server, "webhooks", "rotate-secret", webhook)
-    forced = done(server, "webhooks", "rotate-secret", webhook, "--force")
-    deleted = done(server, "webhooks", "delete", webhook)
+    forced = run_ok(server, "webhooks", "rotate-secret", webhook, "--force")
+    deleted = run_ok(server, "webhooks", "delete", webhook)
 
     assert [[webhook, receiver.url, "disabled", "not signed"]] == listed
     assert "is enabled, its events are signed" in changed
@@ -93,25 +93,25 @@ def test_the_life_of_a_webhook(server: Server, receiver: Receiver) -> None:
     assert [1, 1, 1] == [len(each) for each in shown]
     assert 3 == len({secret for [secret] in shown})
     assert f"Batch webhook {webhook} was deleted.\n" == deleted
-    assert [] == rows(done(server, "webhooks", "list"))
+    assert [] == rows(run_ok(server, "webhooks", "list"))
 
 
 def test_a_delivery_is_shown_and_sent_again(server: Server, receiver: Receiver) -> None:
     """The receiver's answer is shown, and the event can be sent again when the receiver works."""
     webhook = new_webhook(server, receiver)
     receiver.answer_posts(Reply(410, body=b"Gone fishing."))
-    event = re.findall(r"msg_\w+", done(server, "webhooks", "test", webhook))[0]
+    event = re.findall(r"msg_\w+", run_ok(server, "webhooks", "test", webhook))[0]
     receiver.wait_for(1)
 
     def exhausted() -> list[list[str]]:
-        return rows(done(server, "webhooks", "deliveries", webhook, "--state", "exhausted"))
+        return rows(run_ok(server, "webhooks", "deliveries", webhook, "--state", "exhausted"))
 
-    [row] = until(exhausted, "the delivery is given up")
-    shown = done(server, "webhooks", "show", webhook, event)
+    [row] = wait_until(exhausted, "the delivery is given up")
+    shown = run_ok(server, "webhooks", "show", webhook, event)
     receiver.answer_posts(Reply(200))
     error = refusal(server, "webhooks", "resend", webhook, event)
-    done(server, "webhooks", "update", webhook, "--enable")
-    resent = done(server, "webhooks", "resend", webhook, event)
+    run_ok(server, "webhooks", "update", webhook, "--enable")
+    resent = run_ok(server, "webhooks", "resend", webhook, event)
     [_, again] = receiver.wait_for(2)
 
     assert [event, "test", "", "exhausted"] == row[:4]
@@ -126,7 +126,7 @@ def test_links_of_a_test_event_lead_to_the_server(server: Server, receiver: Rece
     """The workers know the address that the server listens on, even if it chose a free port."""
     webhook = new_webhook(server, receiver)
 
-    done(server, "webhooks", "test", webhook)
+    run_ok(server, "webhooks", "test", webhook)
 
     [event] = receiver.wait_for(1)
     fields = parse_qsl(event.body.decode())
@@ -139,12 +139,14 @@ def test_exhausted_deliveries_are_recovered(server: Server, receiver: Receiver) 
     webhook = new_webhook(server, receiver)
     receiver.script(Reply(410))
     server.submit([PING])
-    until(lambda: "was disabled" in run(server, "webhooks", "deliveries", webhook).stderr, "a 410")
-    done(server, "webhooks", "update", webhook, "--enable")
+    wait_until(
+        lambda: "was disabled" in run(server, "webhooks", "deliveries", webhook).stderr, "a 410"
+    )
+    run_ok(server, "webhooks", "update", webhook, "--enable")
 
-    first = done(server, "webhooks", "recover", webhook, "--since", "2h")
+    first = run_ok(server, "webhooks", "recover", webhook, "--since", "2h")
     receiver.wait_for(2)
-    second = done(server, "webhooks", "recover", webhook, "--since", "2h")
+    second = run_ok(server, "webhooks", "recover", webhook, "--since", "2h")
 
     assert first.startswith("1 events since ")
     assert second.startswith("0 events since ")
@@ -227,9 +229,9 @@ def test_errors_are_grouped(server: Server) -> None:
     list_id = server.new_list()
     mistakes = [add_member(list_id, "no address", f"bad-{number}") for number in range(3)]
     batch_id = server.submit([PING, MISSING, *mistakes])
-    server.finished(batch_id)
+    server.wait_until_finished(batch_id)
 
-    found = rows(done(server, "batches", "errors", batch_id))
+    found = rows(run_ok(server, "batches", "errors", batch_id))
 
     assert [["3", "400"], ["1", "404"]] == [row[:2] for row in found]
     assert ["bad-0, bad-1, bad-2", "crm-7"] == [row[5] for row in found]
@@ -239,10 +241,10 @@ def test_errors_are_grouped(server: Server) -> None:
 def test_no_errors(server: Server) -> None:
     """The command says that no operation has errored."""
     batch_id = server.submit([PING])
-    server.finished(batch_id)
+    server.wait_until_finished(batch_id)
 
     expected = f"No operation of batch {batch_id} has errored.\n"
-    assert expected == done(server, "batches", "errors", batch_id)
+    assert expected == run_ok(server, "batches", "errors", batch_id)
 
 
 @pytest.mark.parametrize(
@@ -262,11 +264,11 @@ def test_no_errors(server: Server) -> None:
 def test_operations_are_chosen(server: Server, arguments: list[str], expected: list[str]) -> None:
     """The table and the JSON lines have the same operations."""
     batch_id = server.submit([PING, MISSING, PING])
-    server.finished(batch_id)
+    server.wait_until_finished(batch_id)
     command = ["batches", "operations", batch_id, *arguments]
 
-    table = rows(done(server, *command))
-    lines = [json.loads(line) for line in done(server, *command, "--json").splitlines()]
+    table = rows(run_ok(server, *command))
+    lines = [json.loads(line) for line in run_ok(server, *command, "--json").splitlines()]
 
     assert expected == [row[0] for row in table]
     assert expected == [str(each["position"]) for each in lines]
@@ -278,14 +280,14 @@ def test_operations_are_chosen(server: Server, arguments: list[str], expected: l
 def test_retry_runs_what_errored_again(server: Server) -> None:
     """The errored operations become a new batch; without any it is refused."""
     batch_id = server.submit([PING, MISSING])
-    server.finished(batch_id)
+    server.wait_until_finished(batch_id)
 
-    printed = done(server, "batches", "retry", batch_id, "--watch")
+    printed = run_ok(server, "batches", "retry", batch_id, "--watch")
     new_id = re.findall(r"^Batch (\w+) was accepted: 1 operations", printed)[0]
     error = refusal(server, "batches", "retry", batch_id, "--status-code", "500")
 
     assert printed.splitlines()[-1].endswith(f"batchway batches errors {new_id}")
-    assert ["crm-7"] == [each.operation_id for each in server.results(new_id)]
+    assert ["crm-7"] == [each.operation_id for each in server.get_results(new_id)]
     assert f"batchway batches operations {batch_id}" in error.next_step
 
 
@@ -293,9 +295,9 @@ def test_cancel_ends_a_batch(server: Server) -> None:
     """The batch finishes with a result for each operation."""
     batch_id = server.submit([PING] * 2_000)
 
-    done(server, "batches", "cancel", batch_id, "--watch")
+    run_ok(server, "batches", "cancel", batch_id, "--watch")
 
-    assert 2_000 == server.finished(batch_id)["finished_operations"]
+    assert 2_000 == server.wait_until_finished(batch_id)["finished_operations"]
 
 
 def test_validation_shows_what_would_fail(server: Server, tmp_path: Path) -> None:
@@ -321,8 +323,8 @@ def test_lines_are_submitted_once(server: Server, tmp_path: Path) -> None:
     other.write_text(f"{json.dumps(MISSING)}\n")
     once = ["--idempotency-key", tmp_path.name, "--quiet"]
 
-    first = done(server, "batches", "submit", str(file), *once)
-    second = done(server, "batches", "submit", str(file), *once)
+    first = run_ok(server, "batches", "submit", str(file), *once)
+    second = run_ok(server, "batches", "submit", str(file), *once)
     error = refusal(server, "batches", "submit", str(other), *once)
 
     assert first == second
@@ -333,10 +335,10 @@ def test_watching_names_the_next_step(server: Server) -> None:
     """If operations errored, the command for the errors is named; otherwise it is not."""
     bad, good = server.submit([MISSING]), server.submit([PING])
 
-    watched = done(server, "batches", "watch", bad)
+    watched = run_ok(server, "batches", "watch", bad)
 
     assert watched.splitlines()[-1].endswith(f"batchway batches errors {bad}")
-    assert "batches errors" not in done(server, "batches", "watch", good)
+    assert "batches errors" not in run_ok(server, "batches", "watch", good)
 
 
 def test_limits_are_shown_with_their_use(server: Server, receiver: Receiver) -> None:
@@ -344,7 +346,7 @@ def test_limits_are_shown_with_their_use(server: Server, receiver: Receiver) -> 
     new_webhook(server, receiver)
     limits: dict[str, Any] = server.get("/limits")["limits"]
 
-    found = {name: (value, used) for name, value, used in rows(done(server, "limits"))}
+    found = {name: (value, used) for name, value, used in rows(run_ok(server, "limits"))}
 
     assert list(limits) == list(found)
     assert ("20", "1") == found["batch_webhooks_per_account_max"]

@@ -16,19 +16,19 @@ from sqlalchemy import text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from batchway import limits
-from tests.contract.running import (
+from tests.contract.shared_servers import (
     FAR_FUTURE,
     Api,
     Body,
     check_problem,
-    entries,
-    errors_of,
-    new_account,
+    create_account,
+    get_field_errors,
+    open_tables,
+    read_raw_results,
     running_server,
-    tables,
 )
-from tests.receiver import Delivery, Receiver, Reply, receiving
-from tests.scenario import Operation, add_member, until
+from tests.receiver import Delivery, Receiver, Reply, open_receiver
+from tests.scenario import Operation, add_member, wait_until
 
 PING: Operation = {"method": "GET", "path": "/ping"}
 NOWHERE: Operation = {"method": "GET", "path": "/nowhere"}
@@ -57,13 +57,13 @@ ATTEMPT_KEYS = [
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
 def new_webhook(api: Api, receiver: Receiver, **more: Body) -> Any:
     """A new webhook, as the reply to its POST shows it."""
-    return api.done("POST", "/batch-webhooks", {"url": receiver.url} | more)
+    return api.call_ok("POST", "/batch-webhooks", {"url": receiver.url} | more)
 
 
 def path_of(webhook: Any, *more: str) -> str:
@@ -73,7 +73,7 @@ def path_of(webhook: Any, *more: str) -> str:
 
 def entries_of(api: Api, webhook: Any, **params: str) -> list[Any]:
     """The log of a webhook."""
-    found: list[Any] = api.done("GET", path_of(webhook, "deliveries"), **params)["deliveries"]
+    found: list[Any] = api.call_ok("GET", path_of(webhook, "deliveries"), **params)["deliveries"]
     return found
 
 
@@ -84,7 +84,7 @@ def tried(api: Api, webhook: Any, state: str, count: int = 1) -> list[Any]:
         log = entries_of(api, webhook, state=state, count="100")
         return log if len([each for each in log if each["attempt_count"]]) >= count else []
 
-    return until(found, f"{count} {state}")
+    return wait_until(found, f"{count} {state}")
 
 
 # --- Who is told ---------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def tried(api: Api, webhook: Any, state: str, count: int = 1) -> list[Any]:
 def test_one_event_for_each_batch_and_webhook(own_api: Api, receiver: Receiver) -> None:
     """Every enabled webhook is told of every batch of the account, also of one without work."""
     webhooks = [new_webhook(own_api, receiver) for _ in range(2)]
-    with receiving() as silent:
+    with open_receiver() as silent:
         new_webhook(own_api, silent, enabled=False)
         ids = [own_api.submit(*operations) for operations in ([PING], [], [NOWHERE] * 3)]
         for each in webhooks:
@@ -108,7 +108,7 @@ def test_one_event_for_each_batch_and_webhook(own_api: Api, receiver: Receiver) 
 def test_other_accounts_are_not_told(own_api: Api, api: Api, receiver: Receiver) -> None:
     """A webhook belongs to one account."""
     webhook = new_webhook(own_api, receiver)
-    api.finished(api.submit(PING))
+    api.wait_until_finished(api.submit(PING))
     batch_id = own_api.submit(PING)
 
     [entry] = tried(own_api, webhook, "delivered")
@@ -121,10 +121,10 @@ def test_cancelled_batch(own_api: Api, receiver: Receiver) -> None:
     webhook = new_webhook(own_api, receiver)
     list_id = own_api.new_list()
     batch_id = own_api.submit(*(add_member(list_id, f"{n}@example.com") for n in range(6_000)))
-    own_api.done("POST", f"/batches/{batch_id}/actions/cancel")
+    own_api.call_ok("POST", f"/batches/{batch_id}/actions/cancel")
 
     [entry] = tried(own_api, webhook, "delivered")
-    own_api.finished(batch_id)
+    own_api.wait_until_finished(batch_id)
     assert batch_id == entry["batch_id"]
     assert 1 == len(receiver.deliveries())
 
@@ -138,7 +138,7 @@ def test_body(own_api: Api, receiver: Receiver) -> None:
     batch_id = own_api.submit(PING, NOWHERE)
     [delivery] = receiver.wait_for(1)
     [entry] = tried(own_api, webhook, "delivered")
-    batch = own_api.done("GET", f"/batches/{batch_id}")
+    batch = own_api.call_ok("GET", f"/batches/{batch_id}")
     told = dict(parse_qsl(delivery.body.decode()))
     link, _, token = told["data[response_body_url]"].partition("?t=")
     assert link == batch["response_body_url"].partition("?t=")[0]
@@ -177,7 +177,7 @@ def test_every_parser_agrees(own_api: Api, receiver: Receiver) -> None:
     assert flat["data[_links][2][method]"] == data["_links"]["2"]["method"] == "DELETE"
     assert link == flat["data[response_body_url]"] == data["response_body_url"]
     archive = own_api.http.get(link)
-    assert [200, 404] == [each["status_code"] for each in entries(archive.content)]
+    assert [200, 404] == [each["status_code"] for each in read_raw_results(archive.content)]
 
 
 def bracket_parsed(body: str) -> Any:
@@ -230,7 +230,7 @@ def test_signatures(own_api: Api, receiver: Receiver) -> None:
 def test_signatures_of_two_secrets(own_api: Api, receiver: Receiver) -> None:
     """After a rotation the old secret verifies beside the new one."""
     webhook = new_webhook(own_api, receiver)
-    rotated = own_api.done("POST", path_of(webhook, "actions", "rotate-secret"))
+    rotated = own_api.call_ok("POST", path_of(webhook, "actions", "rotate-secret"))
     secrets = [rotated["signing_secret"], webhook["signing_secret"]]
     own_api.submit(PING)
     [delivery] = receiver.wait_for(1)
@@ -245,7 +245,7 @@ def test_signatures_of_two_secrets(own_api: Api, receiver: Receiver) -> None:
 def test_without_signatures(own_api: Api, receiver: Receiver) -> None:
     """Whoever does not want them gets the id and the time, which need no secret."""
     webhook = new_webhook(own_api, receiver)
-    own_api.done("PATCH", path_of(webhook), {"signing_enabled": False})
+    own_api.call_ok("PATCH", path_of(webhook), {"signing_enabled": False})
     own_api.submit(PING)
     [delivery] = receiver.wait_for(1)
 
@@ -272,8 +272,8 @@ def test_log(own_api: Api, receiver: Receiver) -> None:
     """Newest first, each with its attempts; keys in order; chosen by state and page."""
     webhook = new_webhook(own_api, receiver)
     assert ["deliveries", [], 0] == [
-        *list(own_api.done("GET", path_of(webhook, "deliveries")))[:1],
-        *list(own_api.done("GET", path_of(webhook, "deliveries")).values())[:2],
+        *list(own_api.call_ok("GET", path_of(webhook, "deliveries")))[:1],
+        *list(own_api.call_ok("GET", path_of(webhook, "deliveries")).values())[:2],
     ]
     delivered_id = own_api.submit(PING)
     tried(own_api, webhook, "delivered")
@@ -281,7 +281,7 @@ def test_log(own_api: Api, receiver: Receiver) -> None:
     failed_id = own_api.submit(PING)
     tried(own_api, webhook, "pending")
 
-    log = own_api.done("GET", path_of(webhook, "deliveries"))
+    log = own_api.call_ok("GET", path_of(webhook, "deliveries"))
     failed, delivered = log["deliveries"]
     assert LOG_KEYS == list(log)
     assert [DELIVERY_KEYS] * 2 == [list(each) for each in (failed, delivered)]
@@ -306,18 +306,18 @@ def test_parts_of_the_log(own_api: Api, receiver: Receiver) -> None:
     """One delivery, a page of them, some of their fields, and those in one state."""
     webhook = new_webhook(own_api, receiver)
     for _ in range(3):
-        own_api.done("POST", path_of(webhook, "actions", "test"))
+        own_api.call_ok("POST", path_of(webhook, "actions", "test"))
     found = tried(own_api, webhook, "delivered", 3)
     path = path_of(webhook, "deliveries")
 
-    page = own_api.done("GET", path, count="1", offset="1", fields="deliveries.id,total_items")
+    page = own_api.call_ok("GET", path, count="1", offset="1", fields="deliveries.id,total_items")
     assert {"deliveries": [{"id": found[1]["id"]}], "total_items": 3} == page
-    assert found[2] == own_api.done("GET", f"{path}/{found[2]['id']}")
+    assert found[2] == own_api.call_ok("GET", f"{path}/{found[2]['id']}")
     for state, count in (("pending", 0), ("delivered", 3), ("exhausted", 0), ("", 3)):
-        log = own_api.done("GET", path, state=state)
+        log = own_api.call_ok("GET", path, state=state)
         assert (count, count) == (len(log["deliveries"]), log["total_items"])
     reply = own_api.call("GET", path, state="lost")
-    assert [("state", "Value should be one of pending, delivered, exhausted.")] == errors_of(
+    assert [("state", "Value should be one of pending, delivered, exhausted.")] == get_field_errors(
         check_problem(reply, 400, "Invalid Resource")
     )
     check_problem(own_api.call("GET", f"{path}/msg_1"), 404, "Resource Not Found")
@@ -327,7 +327,7 @@ def test_test_event(own_api: Api, receiver: Receiver) -> None:
     """It arrives, signed as any other, and stands in the log without a batch."""
     webhook = new_webhook(own_api, receiver)
 
-    answer = own_api.done("POST", path_of(webhook, "actions", "test"))
+    answer = own_api.call_ok("POST", path_of(webhook, "actions", "test"))
 
     assert DELIVERY_KEYS == list(answer)
     assert ("test", "", "pending", []) == tuple(
@@ -350,15 +350,17 @@ def test_resend_and_recover(own_api: Api, receiver: Receiver) -> None:
     receiver.script(Reply(410))
     own_api.submit(PING)
     [entry] = tried(own_api, webhook, "exhausted")
-    own_api.done("PATCH", path_of(webhook), {"enabled": True})
+    own_api.call_ok("PATCH", path_of(webhook), {"enabled": True})
 
-    resent = own_api.done("POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend"))
+    resent = own_api.call_ok(
+        "POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend")
+    )
     [delivered] = tried(own_api, webhook, "delivered")
     receiver.script(Reply(410))
     own_api.submit(PING)
     tried(own_api, webhook, "exhausted")
-    own_api.done("PATCH", path_of(webhook), {"enabled": True})
-    recovered = own_api.done(
+    own_api.call_ok("PATCH", path_of(webhook), {"enabled": True})
+    recovered = own_api.call_ok(
         "POST", path_of(webhook, "actions", "recover"), {"since": entry["fired_at"]}
     )
     tried(own_api, webhook, "delivered", 2)
@@ -380,7 +382,7 @@ def test_resend_that_does_not_fit(own_api: Api, receiver: Receiver) -> None:
     path = path_of(webhook, "deliveries", entry["id"], "actions", "resend")
 
     check_problem(own_api.call("POST", path), 409, "Conflict")
-    own_api.done("PATCH", path_of(webhook), {"enabled": False})
+    own_api.call_ok("PATCH", path_of(webhook), {"enabled": False})
     check_problem(own_api.call("POST", path), 409, "Conflict")
     recover = own_api.call("POST", path_of(webhook, "actions", "recover"), {"since": "2026-01-01"})
     check_problem(recover, 409, "Conflict")
@@ -408,7 +410,7 @@ def test_recover_since_when(
 
     document = check_problem(own_api.call("POST", path, body), 400, "Invalid Resource")
 
-    assert [(field, message)] == errors_of(document)
+    assert [(field, message)] == get_field_errors(document)
 
 
 # --- Receivers that hang, and events that wait ---------------------------------------------------
@@ -426,11 +428,11 @@ def test_receivers_that_hang(
         running_server(tmp_path, database_url, BATCHWAY_LIMITS=outlasting_the_test) as server,
         ExitStack() as stack,
     ):
-        hanging = [stack.enter_context(receiving()) for _ in range(4)]
+        hanging = [stack.enter_context(open_receiver()) for _ in range(4)]
         for each in hanging:
             each.answer_posts(Reply(behaviour="hang"))
         first, second, third = (
-            Api(replace(server, key=new_account(server)), http) for _ in range(3)
+            Api(replace(server, key=create_account(server)), http) for _ in range(3)
         )
         hung = [
             (api, new_webhook(api, each))
@@ -443,7 +445,7 @@ def test_receivers_that_hang(
         for each in hanging:
             each.wait_for(1)
 
-        third.finished(third.submit(PING))
+        third.wait_until_finished(third.submit(PING))
         for (api, webhook), count in zip(fine, (20, 1), strict=True):
             tried(api, webhook, "delivered", count)
 
@@ -466,9 +468,9 @@ def test_too_many_events_wait(own_api: Api, receiver: Receiver) -> None:
     document = check_problem(reply, 429, "Too Many Requests")
     assert "500 pending batch webhook requests" in document["detail"]
     assert int(reply.headers["retry-after"]) > 0
-    assert 500 == own_api.done("GET", "/limits")["usage"]["undelivered_events"]
-    assert 0 == own_api.done("GET", "/batches")["total_items"]
-    with tables(own_api.server) as connection:
+    assert 500 == own_api.call_ok("GET", "/limits")["usage"]["undelivered_events"]
+    assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
+    with open_tables(own_api.server) as connection:
         connection.execute(
             text("DELETE FROM deliveries WHERE public_id LIKE '%\\_499' ESCAPE '\\'")
         )
@@ -484,7 +486,7 @@ def undelivered(api: Api, webhook: Any, count: int) -> None:
         FROM batch_webhooks WHERE public_id = :webhook
     """
     values = {"far": FAR_FUTURE, "webhook": webhook["id"]}
-    with tables(api.server) as connection:
+    with open_tables(api.server) as connection:
         connection.execute(
             text(copy), [values | {"id": f"{webhook['id']}_{n}"} for n in range(count)]
         )

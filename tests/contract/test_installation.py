@@ -17,23 +17,23 @@ from batchway.kit.signing import Signer
 from batchway.lifecycle.sweep import sweep
 from batchway.observers.base import Event, Field, Observers
 from batchway.settings import load_settings
-from tests.faults.by_hand import BASE, ByHand
 from tests.scenario import SECRET_KEY
+from tests.step_runner import BASE, StepRunner
 from tests.steps import run
 
 OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
 HOUR_SECONDS = 3_600
 
 
-def test_processes_with_the_same_archives_and_key_join(hand: ByHand, tmp_path: Path) -> None:
+def test_processes_with_the_same_archives_and_key_join(runner: StepRunner, tmp_path: Path) -> None:
     """The first process decides; each other one finds that it shares the same."""
     for _ in range(3):
-        join_installation(hand.parts.database, DiskArchive(tmp_path / "one"), [OLD])
+        join_installation(runner.parts.database, DiskArchive(tmp_path / "one"), [OLD])
 
 
-def test_other_archive_folder_is_refused(hand: ByHand, tmp_path: Path) -> None:
+def test_other_archive_folder_is_refused(runner: StepRunner, tmp_path: Path) -> None:
     """A process whose archives would go elsewhere does not start, and changes nothing."""
-    database = hand.parts.database
+    database = runner.parts.database
     join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
 
     for _ in range(2):
@@ -42,12 +42,14 @@ def test_other_archive_folder_is_refused(hand: ByHand, tmp_path: Path) -> None:
     join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
 
 
-def test_api_and_worker_with_another_data_folder_are_refused(hand: ByHand, tmp_path: Path) -> None:
+def test_api_and_worker_with_another_data_folder_are_refused(
+    runner: StepRunner, tmp_path: Path
+) -> None:
     """The surface and a worker of one database need the same data folder."""
-    hand.app.asgi()
+    runner.app.asgi()
     other = load_settings(
         data_dir=tmp_path / "other",
-        database_url=hand.app.settings.database_in_use,
+        database_url=runner.app.settings.database_in_use,
         secret_key=SECRET_KEY,
     )
 
@@ -61,18 +63,18 @@ def test_api_and_worker_with_another_data_folder_are_refused(hand: ByHand, tmp_p
         app.close()
 
 
-def test_moved_archive_folder_is_the_same(hand: ByHand, tmp_path: Path) -> None:
+def test_moved_archive_folder_is_the_same(runner: StepRunner, tmp_path: Path) -> None:
     """The identity is in the folder, whatever its path is."""
-    join_installation(hand.parts.database, DiskArchive(tmp_path / "one"), [OLD])
+    join_installation(runner.parts.database, DiskArchive(tmp_path / "one"), [OLD])
 
     (tmp_path / "one").rename(tmp_path / "two")
 
-    join_installation(hand.parts.database, DiskArchive(tmp_path / "two"), [OLD])
+    join_installation(runner.parts.database, DiskArchive(tmp_path / "two"), [OLD])
 
 
-def test_secret_key_is_rotated(hand: ByHand, tmp_path: Path) -> None:
+def test_secret_key_is_rotated(runner: StepRunner, tmp_path: Path) -> None:
     """A process that knows the signing key among others joins, and its first key signs then."""
-    database, archive = hand.parts.database, DiskArchive(tmp_path / "one")
+    database, archive = runner.parts.database, DiskArchive(tmp_path / "one")
     join_installation(database, archive, [OLD])
 
     join_installation(database, archive, [NEW, OLD])
@@ -82,9 +84,9 @@ def test_secret_key_is_rotated(hand: ByHand, tmp_path: Path) -> None:
         join_installation(database, archive, [OLD])
 
 
-def test_other_secret_key_is_refused(hand: ByHand, tmp_path: Path) -> None:
+def test_other_secret_key_is_refused(runner: StepRunner, tmp_path: Path) -> None:
     """A process that signs with a key of its own does not start; no message shows a key."""
-    database, archive = hand.parts.database, DiskArchive(tmp_path / "one")
+    database, archive = runner.parts.database, DiskArchive(tmp_path / "one")
     join_installation(database, archive, [NEW, OLD])
 
     with pytest.raises(OtherInstallation) as raised:
@@ -94,9 +96,9 @@ def test_other_secret_key_is_refused(hand: ByHand, tmp_path: Path) -> None:
     join_installation(database, archive, [NEW])
 
 
-def test_forgotten_installation_is_decided_anew(hand: ByHand, tmp_path: Path) -> None:
+def test_forgotten_installation_is_decided_anew(runner: StepRunner, tmp_path: Path) -> None:
     """After both were lost, the next process decides."""
-    database = hand.parts.database
+    database = runner.parts.database
     join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
 
     forget_installation(database)
@@ -129,15 +131,15 @@ class Recorder:
             self.removed.append((fields["archives"], fields["temporary_files"]))
 
 
-def test_housekeeping_is_done_once_an_hour(hand: ByHand) -> None:
+def test_housekeeping_is_done_once_an_hour(runner: StepRunner) -> None:
     """However many rounds and processes there are, the archives are searched once an hour."""
     recorder = Recorder()
-    parts = replace(hand.parts, observe=Observers([recorder]))
+    parts = replace(runner.parts, observe=Observers([recorder]))
     join_installation(parts.database, parts.archive, [OLD])
     parts.archive.write("0123456789", [b"orphan"])
 
     for seconds in (0, 2, HOUR_SECONDS - 3, 1, 1):
-        hand.clock.now += seconds * SECOND
+        runner.clock.now += seconds * SECOND
         sweep(parts, lambda _written: [])
         join_installation(parts.database, parts.archive, [OLD])
 
@@ -153,13 +155,13 @@ class LinkingArchive(DiskArchive):
         return f"https://store.example.com/{key}?seconds={seconds}"
 
 
-def test_link_of_an_archive_store_is_used(hand: ByHand, tmp_path: Path) -> None:
+def test_link_of_an_archive_store_is_used(runner: StepRunner, tmp_path: Path) -> None:
     """A store that serves archives is linked to; for one that does not, the API is."""
-    batch = hand.submit(hand.additions(1))
-    run(hand.parts, batch.id)
-    finished = hand.batch(batch)
+    batch = runner.submit(runner.make_additions(1))
+    run(runner.parts, batch.id)
+    finished = runner.load_batch(batch)
     assert finished
-    disk = ResultLinks(Signer((OLD,)), hand.parts.archive, hand.clock, 600)
+    disk = ResultLinks(Signer((OLD,)), runner.parts.archive, runner.clock, 600)
 
     own = disk.build_url(finished, BASE)
     theirs = replace(disk, archive=LinkingArchive(tmp_path / "linking")).build_url(finished, BASE)

@@ -8,9 +8,16 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from tests.contract.running import Api, Ask, Call, batches_in, check_problem, tables
-from tests.receiver import Receiver, receiving
-from tests.scenario import Server, add_member, until
+from tests.contract.shared_servers import (
+    Api,
+    Call,
+    CallSender,
+    check_problem,
+    insert_batches,
+    open_tables,
+)
+from tests.receiver import Receiver, open_receiver
+from tests.scenario import Server, add_member, wait_until
 
 ANN = {"email_address": "ann@example.com", "status": "subscribed"}
 
@@ -28,9 +35,9 @@ class Owned:
 def owned(api: Api) -> Owned:
     """A list with a member and a tag, and a finished batch."""
     list_id = api.new_list()
-    member = api.done("POST", f"/lists/{list_id}/members", ANN | {"tags": ["vip"]})
+    member = api.call_ok("POST", f"/lists/{list_id}/members", ANN | {"tags": ["vip"]})
     batch_id = api.submit({"method": "GET", "path": f"/lists/{list_id}"})
-    api.finished(batch_id)
+    api.wait_until_finished(batch_id)
     return Owned(list_id, member, batch_id)
 
 
@@ -78,7 +85,7 @@ def test_another_account_finds_nothing(api: Api, own_api: Api, owned: Owned) -> 
     before = _everything(api, owned)
 
     calls = [(method, path.format(**names), body) for method, path, body in CALLS]
-    answers = Ask(own_api, is_batched=True).all(calls)
+    answers = CallSender(own_api, is_batched=True).send_all(calls)
 
     for call, answer in zip(calls, answers, strict=True):
         document = check_problem(own_api.call(*call), 404, "Resource Not Found")
@@ -91,7 +98,7 @@ def test_operations_on_anothers_list(own_api: Api, owned: Owned) -> None:
     """Those on one's own list succeed beside them."""
     own = own_api.new_list()
 
-    results = own_api.results(
+    results = own_api.run_batch(
         add_member(owned.list_id, "eve@example.com"),
         add_member(own, "eve@example.com"),
         {"method": "GET", "path": "/lists"},
@@ -108,14 +115,14 @@ def test_batches_of_another_account(api: Api, own_api: Api, owned: Owned) -> Non
     check_problem(own_api.call("GET", path), 404, "Resource Not Found")
     check_problem(own_api.call("DELETE", path), 404, "Resource Not Found")
 
-    assert 0 == own_api.done("GET", "/batches")["total_items"]
-    assert 200 == api.http.get(api.link(owned.batch_id)).status_code
+    assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
+    assert 200 == api.http.get(api.get_link(owned.batch_id)).status_code
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """Hears of the batches that finish."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
@@ -131,13 +138,17 @@ class Told:
 @pytest.fixture
 def told(api: Api, own_api: Api, receiver: Receiver) -> Iterator[Told]:
     """Two webhooks of two accounts, the first of which has been tested."""
-    made = [each.done("POST", "/batch-webhooks", {"url": receiver.url}) for each in (api, own_api)]
+    made = [
+        each.call_ok("POST", "/batch-webhooks", {"url": receiver.url}) for each in (api, own_api)
+    ]
     webhook_id, own_webhook_id = (each["id"] for each in made)
-    delivery = api.done("POST", f"/batch-webhooks/{webhook_id}/actions/test")
+    delivery = api.call_ok("POST", f"/batch-webhooks/{webhook_id}/actions/test")
     path = f"/batch-webhooks/{webhook_id}/deliveries/{delivery['id']}"
-    until(lambda: api.done("GET", path)["state"] == "delivered", "the test event is delivered")
+    wait_until(
+        lambda: api.call_ok("GET", path)["state"] == "delivered", "the test event is delivered"
+    )
     yield Told(webhook_id, delivery["id"], own_webhook_id)
-    api.done("DELETE", f"/batch-webhooks/{webhook_id}")
+    api.call_ok("DELETE", f"/batch-webhooks/{webhook_id}")
 
 
 _WEBHOOK = "/batch-webhooks/{webhook_id}"
@@ -175,10 +186,10 @@ def test_results_webhooks_and_deliveries(
         named = path.format(batch_id=owned.batch_id, **vars(told))
         check_problem(own_api.call(method, named, body), 404, "Resource Not Found")
 
-    webhooks = own_api.done("GET", "/batch-webhooks")
+    webhooks = own_api.call_ok("GET", "/batch-webhooks")
     assert [told.own_webhook_id] == [each["id"] for each in webhooks["webhooks"]]
     assert 1 == webhooks["total_items"]
-    deliveries = own_api.done("GET", f"/batch-webhooks/{told.own_webhook_id}/deliveries")
+    deliveries = own_api.call_ok("GET", f"/batch-webhooks/{told.own_webhook_id}/deliveries")
     assert 0 == deliveries["total_items"]
     assert before == _everything_told(api, told)
     assert sent == len(receiver.deliveries())
@@ -189,11 +200,13 @@ def test_events_go_to_webhooks_of_their_account(
 ) -> None:
     """A batch of one account is told to that account's webhook alone."""
     batch_id = own_api.submit({"method": "GET", "path": "/ping"})
-    own_api.finished(batch_id)
+    own_api.wait_until_finished(batch_id)
 
     path = f"/batch-webhooks/{told.own_webhook_id}/deliveries"
-    until(lambda: own_api.done("GET", path, state="delivered")["total_items"], "it is delivered")
-    own_deliveries = own_api.done("GET", path)["deliveries"]
+    wait_until(
+        lambda: own_api.call_ok("GET", path, state="delivered")["total_items"], "it is delivered"
+    )
+    own_deliveries = own_api.call_ok("GET", path)["deliveries"]
 
     assert [batch_id] == [each["batch_id"] for each in own_deliveries]
     about = [each for each in receiver.deliveries() if batch_id.encode() in each.body]
@@ -207,8 +220,8 @@ def test_the_same_idempotency_key(api: Api, own_api: Api) -> None:
     others = [_submit_once(own_api, [ping, ping]), _submit_once(own_api, [ping, ping])]
 
     assert others[0] == others[1] != theirs
-    assert 1 == own_api.done("GET", "/batches")["total_items"]
-    assert 2 == own_api.finished(others[0])["total_operations"]
+    assert 1 == own_api.call_ok("GET", "/batches")["total_items"]
+    assert 2 == own_api.wait_until_finished(others[0])["total_operations"]
 
 
 def _submit_once(api: Api, operations: list[dict[str, Any]]) -> str:
@@ -225,8 +238,8 @@ def _submit_once(api: Api, operations: list[dict[str, Any]]) -> str:
 def test_links_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
     """The token of one batch opens no other."""
     own_batch = own_api.submit({"method": "GET", "path": "/ping"})
-    own_api.finished(own_batch)
-    own_link, link = own_api.link(own_batch), api.link(owned.batch_id)
+    own_api.wait_until_finished(own_batch)
+    own_link, link = own_api.get_link(own_batch), api.get_link(owned.batch_id)
 
     assert 200 == api.http.get(own_link).status_code
     exchanged = f"{link.partition('?')[0]}?{own_link.partition('?')[2]}"
@@ -235,9 +248,9 @@ def test_links_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
 
 def test_usage_is_of_one_account(api: Api, own_api: Api, told: Told) -> None:
     """What others have under way is not counted."""
-    batches_in(api, "pending", count=3)
+    insert_batches(api, "pending", count=3)
 
-    usage = own_api.done("GET", "/limits")["usage"]
+    usage = own_api.call_ok("GET", "/limits")["usage"]
 
     assert told.own_webhook_id
     assert {
@@ -250,9 +263,9 @@ def test_usage_is_of_one_account(api: Api, own_api: Api, told: Told) -> None:
 
 def test_collections_and_counts(own_api: Api, owned: Owned) -> None:
     """Nothing of the owner is counted."""
-    lists = own_api.done("GET", "/lists")
-    filtered = own_api.done("GET", "/lists", email="ann@example.com")
-    root = own_api.done("GET", "/")
+    lists = own_api.call_ok("GET", "/lists")
+    filtered = own_api.call_ok("GET", "/lists", email="ann@example.com")
+    root = own_api.call_ok("GET", "/")
 
     assert ([], 0) == (lists["lists"], lists["total_items"])
     assert 0 == lists["constraints"]["current_total_instances"]
@@ -263,12 +276,14 @@ def test_collections_and_counts(own_api: Api, owned: Owned) -> None:
 
 def test_same_address_in_two_accounts(api: Api, own_api: Api, owned: Owned) -> None:
     """They are two contacts, and their ids have nothing in common but the address's hash."""
-    mine = own_api.done("POST", f"/lists/{own_api.new_list()}/members", ANN)
+    mine = own_api.call_ok("POST", f"/lists/{own_api.new_list()}/members", ANN)
 
     assert owned.member["id"] == mine["id"]
     for name in ("contact_id", "web_id", "unique_email_id"):
         assert owned.member[name] != mine[name]
-    own_api.done("POST", f"/lists/{mine['list_id']}/members/{mine['id']}/actions/delete-permanent")
+    own_api.call_ok(
+        "POST", f"/lists/{mine['list_id']}/members/{mine['id']}/actions/delete-permanent"
+    )
     assert 200 == api.call("GET", f"/lists/{owned.list_id}/members/{mine['id']}").status_code
 
 
@@ -285,10 +300,10 @@ class Commanded:
 @pytest.fixture
 def commanded(server: Server, http: httpx.Client) -> Commanded:
     """`accounts create`, `keys create`, `keys list`."""
-    made = server.command("accounts", "create", "Acme Ltd").stdout.split()
+    made = server.run_command("accounts", "create", "Acme Ltd").stdout.split()
     number, key = made[1], made[made.index("key") + 1]
-    other = server.command("keys", "create", "--account", number).stdout.split()[0]
-    lines = server.command("keys", "list").stdout.splitlines()
+    other = server.run_command("keys", "create", "--account", number).stdout.split()[0]
+    lines = server.run_command("keys", "list").stdout.splitlines()
     [key_number, _] = [each.split()[0] for each in lines if each.split()[2] == number]
     first, second = (Api(replace(server, key=each), http) for each in (key, other))
     return Commanded(number, first, second, key_number)
@@ -297,21 +312,21 @@ def commanded(server: Server, http: httpx.Client) -> Commanded:
 def test_revoked_key(commanded: Commanded) -> None:
     """It opens nothing any more; what its batches have not done yet is answered 401."""
     first, second = commanded.first, commanded.second
-    assert "Acme Ltd" == first.done("GET", "/")["account_name"]
+    assert "Acme Ltd" == first.call_ok("GET", "/")["account_name"]
     list_id = first.new_list()
-    busy = batches_in(second, "started", count=10)
+    busy = insert_batches(second, "started", count=10)
     operations = [add_member(list_id, f"m{n}@example.com", str(n)) for n in range(20)]
     waiting = first.submit(*operations)
 
-    told = first.server.command("keys", "revoke", commanded.first_key_number).stdout
+    told = first.server.run_command("keys", "revoke", commanded.first_key_number).stdout
 
     assert "was revoked" in told
     check_problem(first.call("GET", "/ping"), 401, "API Key Invalid")
     check_problem(first.call("GET", f"/batches/{waiting}"), 401, "API Key Invalid")
-    assert list_id == second.done("GET", f"/lists/{list_id}")["id"]
-    second.done("DELETE", f"/batches/{busy}")  # makes room for the one that waits
-    batch = second.finished(waiting)
-    results = second.server.results(waiting)
+    assert list_id == second.call_ok("GET", f"/lists/{list_id}")["id"]
+    second.call_ok("DELETE", f"/batches/{busy}")  # makes room for the one that waits
+    batch = second.wait_until_finished(waiting)
+    results = second.server.get_results(waiting)
     assert (20, 20, 20) == tuple(
         batch[f"{each}_operations"] for each in ("total", "finished", "errored")
     )
@@ -319,20 +334,22 @@ def test_revoked_key(commanded: Commanded) -> None:
         (each.status_code, each.response["title"], each.response["instance"]) for each in results
     }
     assert [str(n) for n in range(20)] == [each.operation_id for each in results]
-    assert 0 == second.done("GET", f"/lists/{list_id}/members")["total_items"]
+    assert 0 == second.call_ok("GET", f"/lists/{list_id}/members")["total_items"]
 
 
 def test_every_row_has_its_account(own_api: Api, receiver: Receiver) -> None:
     """What an account has made is stored under it."""
     list_id = own_api.new_list()
     add = add_member(list_id, "ann@example.com", tags=["a"])
-    own_api.results(add)
+    own_api.run_batch(add)
     _submit_once(own_api, [add])
-    webhook = own_api.done("POST", "/batch-webhooks", {"url": receiver.url})
-    own_api.done("POST", f"/batch-webhooks/{webhook['id']}/actions/test")
+    webhook = own_api.call_ok("POST", "/batch-webhooks", {"url": receiver.url})
+    own_api.call_ok("POST", f"/batch-webhooks/{webhook['id']}/actions/test")
     receiver.wait_for(1)
     path = f"/batch-webhooks/{webhook['id']}/deliveries"
-    until(lambda: own_api.done("GET", path, state="delivered")["total_items"], "it is delivered")
+    wait_until(
+        lambda: own_api.call_ok("GET", path, state="delivered")["total_items"], "it is delivered"
+    )
     tables_of_ours = (
         "lists",
         "members",
@@ -347,7 +364,7 @@ def test_every_row_has_its_account(own_api: Api, receiver: Receiver) -> None:
         "deliveries",
         "delivery_attempts",
     )
-    with tables(own_api.server) as connection:
+    with open_tables(own_api.server) as connection:
         query = "SELECT account_id FROM batches ORDER BY id DESC LIMIT 1"
         account_id = connection.execute(text(query)).scalar_one()
         for table in tables_of_ours:
@@ -358,9 +375,9 @@ def test_every_row_has_its_account(own_api: Api, receiver: Receiver) -> None:
 
 def _everything(api: Api, owned: Owned) -> list[Any]:
     paths = ("", "/members", "/merge-fields", f"/members/{owned.member['id']}/tags")
-    return [api.done("GET", f"/lists/{owned.list_id}{path}") for path in paths]
+    return [api.call_ok("GET", f"/lists/{owned.list_id}{path}") for path in paths]
 
 
 def _everything_told(api: Api, told: Told) -> list[Any]:
     path = f"/batch-webhooks/{told.webhook_id}"
-    return [api.done("GET", path), api.done("GET", f"{path}/deliveries/{told.delivery_id}")]
+    return [api.call_ok("GET", path), api.call_ok("GET", f"{path}/deliveries/{told.delivery_id}")]

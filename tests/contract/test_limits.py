@@ -18,9 +18,15 @@ from batchway import limits
 from batchway.limits import Limits
 from batchway.settable_limits import CONSTANT, SETTABLE
 from tests.clients.programs import absent
-from tests.contract.running import Api, batches_in, check_problem, new_account, running_server
+from tests.contract.shared_servers import (
+    Api,
+    check_problem,
+    create_account,
+    insert_batches,
+    running_server,
+)
 from tests.contract.test_submit_options import LINES, PING, body, lines, post
-from tests.scenario import Server, until
+from tests.scenario import Server, wait_until
 
 MOST = Limits.requests_per_key_max
 MET = (*SETTABLE, *CONSTANT)
@@ -31,10 +37,10 @@ MET = (*SETTABLE, *CONSTANT)
 
 def test_limits_and_their_use(own_api: Api) -> None:
     """`GET /limits` names each limit that a client can meet, and counts what is under way."""
-    batches_in(own_api, "pending", count=3)
-    started = batches_in(own_api, "started", count=2)
+    insert_batches(own_api, "pending", count=3)
+    started = insert_batches(own_api, "started", count=2)
 
-    found = own_api.done("GET", "/limits")
+    found = own_api.call_ok("GET", "/limits")
 
     assert ["limits", "usage", "_links"] == list(found)
     in_force = {name: getattr(Limits, name, None) or getattr(limits, name) for name in MET}
@@ -46,11 +52,11 @@ def test_limits_and_their_use(own_api: Api) -> None:
         "undelivered_events": 0,
         "batch_webhooks": 0,
     } == found["usage"]
-    own_api.done("DELETE", f"/batches/{started}")
-    usage = own_api.done("GET", "/limits", fields="usage.running_batches")
+    own_api.call_ok("DELETE", f"/batches/{started}")
+    usage = own_api.call_ok("GET", "/limits", fields="usage.running_batches")
     assert {"usage": {"running_batches": 1}} == usage
-    for batch in own_api.done("GET", "/batches")["batches"]:
-        own_api.done("DELETE", f"/batches/{batch['id']}")
+    for batch in own_api.call_ok("GET", "/batches")["batches"]:
+        own_api.call_ok("DELETE", f"/batches/{batch['id']}")
 
 
 def test_limits_that_are_set(tmp_path: Path, database_url: str) -> None:
@@ -59,7 +65,7 @@ def test_limits_that_are_set(tmp_path: Path, database_url: str) -> None:
     with running_server(tmp_path, database_url, BATCHWAY_LIMITS=json.dumps(new)) as server:
         with httpx.Client(timeout=60) as http:
             api = Api(server, http)
-            batches_in(api, "pending", count=2)
+            insert_batches(api, "pending", count=2)
             refused = api.call("POST", "/batches", {"operations": [PING]})
             checked = api.call("POST", "/batches", {"operations": [PING]}, validate_only="true")
         shown = server.get("/limits")["limits"]
@@ -96,8 +102,8 @@ def test_wrong_limits_are_refused_at_the_start(tmp_path: Path, value: str, told:
     finally:
         server.close()
 
-    assert told in " ".join(server.log().split())
-    assert "Traceback" not in server.log()
+    assert told in " ".join(server.read_log().split())
+    assert "Traceback" not in server.read_log()
 
 
 # --- Requests at once ----------------------------------------------------------------------------
@@ -105,8 +111,8 @@ def test_wrong_limits_are_refused_at_the_start(tmp_path: Path, value: str, told:
 
 def test_as_many_requests_at_once_as_may_be(own_api: Api) -> None:
     """One more of the same key is refused until one ends; batches are exempt, downloads are not."""
-    link = own_api.link(own_api.finished(own_api.submit(PING))["id"])
-    other = Api(replace(own_api.server, key=new_account(own_api.server)), own_api.http)
+    link = own_api.get_link(own_api.wait_until_finished(own_api.submit(PING))["id"])
+    other = Api(replace(own_api.server, key=create_account(own_api.server)), own_api.http)
 
     with ExitStack() as stack:
         hanging = [stack.enter_context(_hanging(own_api)) for _ in range(MOST)]
@@ -118,7 +124,7 @@ def test_as_many_requests_at_once_as_may_be(own_api: Api) -> None:
                     hanging[number] = stack.enter_context(_hanging(own_api))
             return own_api.call("GET", "/ping").status_code == 429
 
-        until(have_all_begun, "all of them have begun")
+        wait_until(have_all_begun, "all of them have begun")
 
         refused = own_api.call("GET", "/lists")
         document = check_problem(refused, 429, "Too Many Requests")
@@ -135,11 +141,11 @@ def test_as_many_requests_at_once_as_may_be(own_api: Api) -> None:
         unchecked = own_api.call("POST", "/batches", {"operations": []}, validate_only="true")
         assert 429 == unchecked.status_code
         batch_id = own_api.submit(PING, PING)
-        assert 2 == own_api.finished(batch_id)["finished_operations"]
+        assert 2 == own_api.wait_until_finished(batch_id)["finished_operations"]
         assert 200 == other.call("GET", "/lists").status_code
 
         hanging[0].close()
-        until(lambda: own_api.call("GET", "/ping").status_code == 200, "a place is free again")
+        wait_until(lambda: own_api.call("GET", "/ping").status_code == 200, "a place is free again")
         assert 200 == own_api.http.get(link).status_code
 
 
@@ -188,7 +194,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def small_api(small_server: Server, http: httpx.Client) -> Api:
     """An account of that server that nobody else uses."""
-    return Api(replace(small_server, key=new_account(small_server)), http)
+    return Api(replace(small_server, key=create_account(small_server)), http)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", LINES])
@@ -200,7 +206,7 @@ def test_bombs(small_api: Api, content_type: str) -> None:
         reply = post(small_api, packed, {"Content-Encoding": "gzip", "Content-Type": content_type})
 
         check_problem(reply, 413, "Request Entity Too Large")
-    assert 0 == small_api.done("GET", "/batches")["total_items"]
+    assert 0 == small_api.call_ok("GET", "/batches")["total_items"]
 
 
 MANY_VALUES = b'{"method":"POST","path":"/","body":[' + b"[]," * 3_300_000 + b"1]}"
@@ -223,13 +229,13 @@ def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, st
     packed = gzip.compress(content)
     with running_server(tmp_path) as server:
         api = Api(server, http)
-        api.finished(api.submit(PING))  # all that is made at the first batch is there
-        processes = [*server.running("api"), *server.running("worker")]
+        api.wait_until_finished(api.submit(PING))  # all that is made at the first batch is there
+        processes = [*server.find_children("api"), *server.find_children("worker")]
         before = [_forget_peak(each.pid) for each in processes]
 
         reply = post(api, packed, {"Content-Encoding": "gzip"})
         if reply.status_code == 200:
-            api.finished(reply.json()["id"])
+            api.wait_until_finished(reply.json()["id"])
             api.call("GET", f"/batches/{reply.json()['id']}/operations/0")
 
         assert status == reply.status_code, reply.text
@@ -262,7 +268,7 @@ def test_too_many_operations(small_api: Api, make: Any) -> None:
     )
 
     assert "5000" in document["detail"]
-    assert 1 == small_api.done("GET", "/batches")["total_items"]
+    assert 1 == small_api.call_ok("GET", "/batches")["total_items"]
 
 
 def test_body_of_a_call_that_is_too_large(small_api: Api) -> None:
@@ -327,4 +333,4 @@ def test_a_full_disk_refuses_new_batches(tmp_path: Path) -> None:
 
         check_problem(reply, 503, "Service Unavailable")
         assert int(reply.headers["retry-after"]) > 0
-        assert 0 == api.done("GET", "/batches")["total_items"]
+        assert 0 == api.call_ok("GET", "/batches")["total_items"]

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.contract.running import Api, Ask, change, check_problem
+from tests.contract.shared_servers import Api, CallSender, check_problem, execute_sql
 
 KEYS = [
     "id",
@@ -64,9 +64,9 @@ def member(address: str = ANN, **more: Any) -> dict[str, Any]:
 # --- The object ----------------------------------------------------------------------------------
 
 
-def test_fresh_member(api: Api, ask: Ask, path: str) -> None:
+def test_fresh_member(api: Api, send_call: CallSender, path: str) -> None:
     """Every key of the contract, in its order, with its default."""
-    code, made = ask("POST", path, member())
+    code, made = send_call("POST", path, member())
 
     assert (200, KEYS) == (code, list(made))
     assert ["FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY"] == list(made["merge_fields"])
@@ -106,7 +106,7 @@ def test_fresh_member(api: Api, ask: Ask, path: str) -> None:
     }.items() <= made.items()
 
 
-def test_everything_that_can_be_given(api: Api, ask: Ask, path: str) -> None:
+def test_everything_that_can_be_given(api: Api, send_call: CallSender, path: str) -> None:
     """What is given is shown, by every call that shows the member."""
     given: dict[str, Any] = {
         "email_type": "text",
@@ -120,7 +120,7 @@ def test_everything_that_can_be_given(api: Api, ask: Ask, path: str) -> None:
         "timestamp_opt": "2020-02-08T12:13:13+00:00",
     }
 
-    code, made = ask("POST", path, member(tags=["new", "vip"], **given))
+    code, made = send_call("POST", path, member(tags=["new", "vip"], **given))
 
     assert (200, "Ann Lee") == (code, made["full_name"])
     for name in given.keys() - {"merge_fields", "location"}:
@@ -129,24 +129,26 @@ def test_everything_that_can_be_given(api: Api, ask: Ask, path: str) -> None:
     assert given["merge_fields"] == {k: v for k, v in made["merge_fields"].items() if v}
     assert (2, ["new", "vip"]) == (made["tags_count"], [tag["name"] for tag in made["tags"]])
     assert [{"id", "name"}] * 2 == [set(tag) for tag in made["tags"]]
-    assert made == ask("GET", f"{path}/{made['id']}")[1]
-    [listed] = api.done("GET", path)["members"]
+    assert made == send_call("GET", f"{path}/{made['id']}")[1]
+    [listed] = api.call_ok("GET", path)["members"]
     assert (made, KEYS) == (listed, list(listed))
 
 
-def test_unsubscribed_member_has_a_reason(ask: Ask, path: str) -> None:
+def test_unsubscribed_member_has_a_reason(send_call: CallSender, path: str) -> None:
     """The key is there only for who has unsubscribed."""
-    _, made = ask("POST", path, member(status="unsubscribed"))
+    _, made = send_call("POST", path, member(status="unsubscribed"))
 
     assert "N/A (Unsubscribed by an admin)" == made["unsubscribe_reason"]
     assert KEYS == [name for name in made if name != "unsubscribe_reason"]
 
 
-def test_patch_changes_what_is_given(ask: Ask, path: str) -> None:
+def test_patch_changes_what_is_given(send_call: CallSender, path: str) -> None:
     """The rest stays, merge fields one by one."""
-    _, before = ask("POST", path, member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True))
+    _, before = send_call(
+        "POST", path, member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True)
+    )
 
-    code, after = ask("PATCH", f"{path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
+    code, after = send_call("PATCH", f"{path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
 
     assert (200, "Ann", True) == (code, after["full_name"], after["vip"])
     assert before["timestamp_opt"] == after["timestamp_opt"]
@@ -173,21 +175,21 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_wrong_fields(api: Api, ask: Ask, path: str) -> None:
+def test_wrong_fields(api: Api, send_call: CallSender, path: str) -> None:
     """Each is named, and nobody is added."""
-    answers = ask.all([("POST", path, member(**given)) for given, _ in WRONG_FIELDS])
+    answers = send_call.send_all([("POST", path, member(**given)) for given, _ in WRONG_FIELDS])
 
     for (given, field), (code, problem) in zip(WRONG_FIELDS, answers, strict=True):
         assert (400, "Invalid Resource") == (code, problem["title"]), given
         assert [field] == [each["field"] for each in problem["errors"]]
-    assert 0 == api.done("GET", path)["total_items"]
+    assert 0 == api.call_ok("GET", path)["total_items"]
 
 
 @pytest.mark.parametrize("empty", [[], {}, None])
 @pytest.mark.parametrize("name", ["merge_fields", "interests"])
-def test_empty_objects(ask: Ask, path: str, name: str, empty: Any) -> None:
+def test_empty_objects(send_call: CallSender, path: str, name: str, empty: Any) -> None:
     """PHP sends an empty array for an empty object."""
-    assert 200 == ask("POST", path, member(**{name: empty}))[0]
+    assert 200 == send_call("POST", path, member(**{name: empty}))[0]
 
 
 # --- The collection ------------------------------------------------------------------------------
@@ -203,12 +205,12 @@ def six(api: Api, path: str) -> str:
     statuses = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
     for status in statuses:
         more = {"vip": True, "email_type": "text"} if status == "pending" else {}
-        api.done("POST", path, member(f"{status}@example.com", status=status, **more))
-    archived = api.done("POST", path, member("archived@example.com"))
-    api.done("DELETE", f"{path}/{archived['id']}")
+        api.call_ok("POST", path, member(f"{status}@example.com", status=status, **more))
+    archived = api.call_ok("POST", path, member("archived@example.com"))
+    api.call_ok("DELETE", f"{path}/{archived['id']}")
     for day, status in enumerate((*statuses, "archived")):
         # The days of each time begin elsewhere, so that no two filters give the same.
-        change(
+        execute_sql(
             api.server,
             """
             UPDATE members SET timestamp_opt = :opt, last_changed = :changed,
@@ -259,21 +261,23 @@ FILTERS: list[tuple[dict[str, str], list[str]]] = [
 ]
 
 
-def test_filters(ask: Ask, six: str) -> None:
+def test_filters(send_call: CallSender, six: str) -> None:
     """Filters are ANDed, and `total_items` counts what they leave."""
-    answers = ask.all([("GET", f"{six}?{urlencode(params)}", None) for params, _ in FILTERS])
+    answers = send_call.send_all(
+        [("GET", f"{six}?{urlencode(params)}", None) for params, _ in FILTERS]
+    )
 
     for (params, found), (code, page) in zip(FILTERS, answers, strict=True):
         assert (200, found) == (code, [each["status"] for each in page["members"]]), params
         assert len(found) == page["total_items"]
         assert ["members", "list_id", "total_items", "_links"] == list(page)[:4]
-        assert (["returned_item_count"] if ask.is_batched else []) == list(page)[4:]
+        assert (["returned_item_count"] if send_call.is_batched else []) == list(page)[4:]
         assert ["self", "parent", "create"] == [link["rel"] for link in page["_links"]]
 
 
 def test_total_items_is_before_paging(api: Api, six: str) -> None:
     """A filtered page knows how many match in all."""
-    page = api.done("GET", six, email_type="html", count="2", offset="1")
+    page = api.call_ok("GET", six, email_type="html", count="2", offset="1")
 
     assert ["unsubscribed", "cleaned"] == [each["status"] for each in page["members"]]
     assert 5 == page["total_items"]
@@ -281,11 +285,11 @@ def test_total_items_is_before_paging(api: Api, six: str) -> None:
 
 def test_unique_email_id(api: Api, six: str) -> None:
     """One address has one id over all lists of an account."""
-    [first] = api.done("GET", six, status="pending")["members"]
+    [first] = api.call_ok("GET", six, status="pending")["members"]
     other = f"/lists/{api.new_list()}/members"
 
-    second = api.done("POST", other, member(first["email_address"].upper()))
-    found = api.done("GET", six, unique_email_id=second["unique_email_id"])["members"]
+    second = api.call_ok("POST", other, member(first["email_address"].upper()))
+    found = api.call_ok("GET", six, unique_email_id=second["unique_email_id"])["members"]
 
     assert [first["id"]] == [each["id"] for each in found]
     assert first["contact_id"] != second["contact_id"]
@@ -312,7 +316,7 @@ def test_statistics_count_by_status(api: Api, six: str) -> None:
     """Archived contacts are in no count but that of all contacts."""
     list_id = six.split("/")[2]
 
-    stats = api.done("GET", f"/lists/{list_id}", include_total_contacts="true")["stats"]
+    stats = api.call_ok("GET", f"/lists/{list_id}", include_total_contacts="true")["stats"]
 
     assert (1, 1, 1, 6) == (
         stats["member_count"],

@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from batchway.store import batches
-from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.scenario import KEY, Server, read_archive
 from tests.sqlite import SqliteTemplate
+from tests.step_runner import BASE, StepRunner, open_step_runner
 from tests.steps import run
 
 MOUNTED_AT = f"{BASE}/batch%20api"
@@ -25,7 +25,7 @@ MOUNTED_AT = f"{BASE}/batch%20api"
 class Mounted:
     """Calls on an app that is mounted at a path with a space in it."""
 
-    hand: ByHand
+    runner: StepRunner
 
     def request(self, method: str, url: str, **more: Any) -> httpx.Response:
         """One request to the outer application."""
@@ -37,14 +37,14 @@ class Mounted:
 
     def run_batch(self, public_id: str) -> None:
         """Run a small batch to its end, as a worker does."""
-        hand = self.hand
-        with hand.parts.database.read() as connection:
-            batch = batches.find(connection, hand.identity.account.id, public_id, 0)
+        runner = self.runner
+        with runner.parts.database.read() as connection:
+            batch = batches.find(connection, runner.identity.account.id, public_id, 0)
         assert batch
-        run(hand.parts, batch.id)
+        run(runner.parts, batch.id)
 
     async def _request(self, method: str, url: str, **more: Any) -> httpx.Response:
-        outer = Starlette(routes=[Mount("/batch api", self.hand.app.asgi())])
+        outer = Starlette(routes=[Mount("/batch api", self.runner.app.asgi())])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(outer)) as client:
             return await client.request(method, url, **more)
 
@@ -53,8 +53,8 @@ class Mounted:
 def mounted(sqlite_template: SqliteTemplate, tmp_path: Path) -> Iterator[Mounted]:
     """A mounted app without a worker."""
     server = Server(tmp_path, sqlite_template.copy_to(tmp_path))
-    with opened_by_hand(server) as hand:
-        yield Mounted(hand)
+    with open_step_runner(server) as runner:
+        yield Mounted(runner)
 
 
 def test_calls_and_links(mounted: Mounted) -> None:

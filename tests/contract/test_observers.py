@@ -15,7 +15,7 @@ from batchway.observers.faults import FaultObserver
 from batchway.observers.log import LogObserver
 from batchway.store import batches
 from tests.contract.observers_suite import ObserverSuite
-from tests.faults.by_hand import ByHand
+from tests.step_runner import StepRunner
 from tests.steps import execute, finalize, split
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "log-events.md"
@@ -86,7 +86,7 @@ class TestFaultObserver(ObserverSuite):
 class Recorder:
     """Notes the facts, and the status of the batch that other connections see at each of them."""
 
-    hand: ByHand
+    runner: StepRunner
     facts: list[tuple[Event, Mapping[str, Field]]] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
 
@@ -94,29 +94,29 @@ class Recorder:
         """Note a fact."""
         if not event.is_fault_point:
             self.facts.append((event, fields))
-            with self.hand.parts.database.read() as connection:
-                [batch], _ = batches.find_page(connection, self.hand.identity.account.id, 1, 0, 0)
+            with self.runner.parts.database.read() as connection:
+                [batch], _ = batches.find_page(connection, self.runner.identity.account.id, 1, 0, 0)
             self.statuses.append(batch.status)
 
 
-def test_facts_are_reported_after_their_commit(hand: ByHand) -> None:
+def test_facts_are_reported_after_their_commit(runner: StepRunner) -> None:
     """When an event is observed, everyone can see what it reports; a second run reports nothing."""
-    recorder = Recorder(hand)
-    hand.parts = replace(hand.parts, observe=Observers([recorder]))
-    operations = [*hand.additions(3), {"method": "GET", "path": "/nowhere"}]
+    recorder = Recorder(runner)
+    runner.parts = replace(runner.parts, observe=Observers([recorder]))
+    operations = [*runner.make_additions(3), {"method": "GET", "path": "/nowhere"}]
 
-    batch = hand.submit(operations)
+    batch = runner.submit(operations)
     for _ in range(2):
-        split(hand.parts, batch.id)
-        execute(hand.parts, batch.id, 0)
-        hand.clock.now += 2_500_000
-        finalize(hand.parts, batch.id)
+        split(runner.parts, batch.id)
+        execute(runner.parts, batch.id, 0)
+        runner.clock.now += 2_500_000
+        finalize(runner.parts, batch.id)
 
     named = {"batch": batch.public_id, "operations": 4}
     accepted, done, finished = recorder.facts
     assert (Event.BATCH_ACCEPTED, named) == accepted
     assert (Event.CHUNK_DONE, named | {"chunk": 0, "errored": 1, "seconds": 0.0}) == done
-    size = hand.parts.archive.size(batch.public_id)
+    size = runner.parts.archive.size(batch.public_id)
     report = named | {"errored": 1, "archive_bytes": size, "seconds": 2.5}
     assert (Event.BATCH_FINISHED, report) == finished
     assert ["pending", "finalizing", "finished"] == recorder.statuses
@@ -130,15 +130,15 @@ def test_the_reference_lists_every_fact() -> None:
     assert len(Event) == len(FACTS) + len(FAULT_POINTS)
 
 
-def test_the_reference_lists_the_fields(hand: ByHand) -> None:
+def test_the_reference_lists_the_fields(runner: StepRunner) -> None:
     """The fields of each event that a batch causes are those of its line."""
-    recorder = Recorder(hand)
-    hand.parts = replace(hand.parts, observe=Observers([recorder]))
+    recorder = Recorder(runner)
+    runner.parts = replace(runner.parts, observe=Observers([recorder]))
 
-    batch = hand.submit(hand.additions(3))
-    split(hand.parts, batch.id)
-    execute(hand.parts, batch.id, 0)
-    finalize(hand.parts, batch.id)
+    batch = runner.submit(runner.make_additions(3))
+    split(runner.parts, batch.id)
+    execute(runner.parts, batch.id, 0)
+    finalize(runner.parts, batch.id)
 
     listed = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$", PAGE.read_text(), re.MULTILINE))
     for event, fields in recorder.facts:

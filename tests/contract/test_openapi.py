@@ -20,9 +20,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.contract.running import Api, check_problem
-from tests.receiver import Receiver, receiving
-from tests.scenario import until
+from tests.contract.shared_servers import Api, check_problem
+from tests.receiver import Receiver, open_receiver
+from tests.scenario import wait_until
 
 CHECKS = [
     not_a_server_error,
@@ -48,7 +48,7 @@ OPTIONAL = {
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as receiver:
+    with open_receiver() as receiver:
         yield receiver
 
 
@@ -143,20 +143,22 @@ def known_ids(api: Api, receiver: Receiver, path: str) -> dict[str, str]:
     if "{list_id}" in path:
         member = {"email_address": "member@example.com", "status": "subscribed"}
         ids |= {"list_id": api.new_list(), "subscriber_hash": "member@example.com", "merge_id": "1"}
-        api.done("POST", f"/lists/{ids['list_id']}/members", member)
+        api.call_ok("POST", f"/lists/{ids['list_id']}/members", member)
     if "{batch_id}" in path:
         failing = {"method": "GET", "path": "/nothing"}
         ids |= {
             "batch_id": api.submit({"method": "GET", "path": "/ping"}, failing),
             "position": "1",
         }
-        api.finished(ids["batch_id"])
+        api.wait_until_finished(ids["batch_id"])
     if "{batch_webhook_id}" in path:
-        webhook = api.done("POST", "/batch-webhooks", {"url": receiver.url})["id"]
+        webhook = api.call_ok("POST", "/batch-webhooks", {"url": receiver.url})["id"]
         ids["batch_webhook_id"] = webhook
         if "{delivery_id}" in path:
-            test = api.done("POST", f"/batch-webhooks/{webhook}/actions/test")["id"]
+            test = api.call_ok("POST", f"/batch-webhooks/{webhook}/actions/test")["id"]
             one = f"/batch-webhooks/{webhook}/deliveries/{test}"
-            until(lambda: api.done("GET", one)["state"] != "pending", "the test event arrives")
+            wait_until(
+                lambda: api.call_ok("GET", one)["state"] != "pending", "the test event arrives"
+            )
             ids["delivery_id"] = test
     return ids

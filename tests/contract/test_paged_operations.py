@@ -1,6 +1,7 @@
 """Operations with several results: a GET without a `count` pages through its whole collection.
 
-Pages go on in turns, each a transaction of its own: what happens between two turns is done by hand.
+A GET continues in turns, and each turn is one transaction. The tests run the steps themselves, so
+that they can make changes between two turns.
 """
 
 import io
@@ -22,23 +23,23 @@ from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
 from batchway.store import accounts
 from tests.audience import NEW_LIST
-from tests.contract.running import Api, entries
-from tests.faults.by_hand import ByHand, Interrupted, audience, with_audience
+from tests.contract.shared_servers import Api, read_raw_results
 from tests.scenario import Operation, Result, add_member
+from tests.step_runner import InterruptedTarget, StepRunner, get_audience, replace_audience
 from tests.steps import execute, finalize, run, split
 
-PAGE = 10  # items, in tests by hand
+PAGE = 10  # items, in tests that run the steps themselves
 PING = {"method": "GET", "path": "/ping"}
 COUNTED = "returned_item_count"
 
 
 @pytest.fixture
-def in_turns(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> ByHand:
+def in_turns(runner: StepRunner, monkeypatch: pytest.MonkeyPatch) -> StepRunner:
     """Small pages, and each of them in a turn of its own."""
     monkeypatch.setattr(limits, "page_count_max", PAGE)
     monkeypatch.setattr(limits, "answer_bytes_max", 1)
-    hand.limit(step_seconds_max=0)
-    return hand
+    runner.set_limits(step_seconds_max=0)
+    return runner
 
 
 def get(path: str, operation_id: str | None = None, **params: Any) -> Operation:
@@ -92,7 +93,7 @@ def test_pages_of_members(api: Api) -> None:
     in_path = get(f"{path}?offset=400&fields=members.id", "in the path")
 
     batch_id = api.submit(*paged, *unpaged, in_path)
-    results = api.server.results(batch_id)
+    results = api.server.get_results(batch_id)
 
     assert {200} == {each.status_code for each in results}
     for operation, (params, counts) in zip(paged, PAGED, strict=True):
@@ -105,7 +106,7 @@ def test_pages_of_members(api: Api) -> None:
         assert COUNTED not in page
     found = [each["members"] for each in _responses(results, "in the path")]
     assert [1000, 1000, 100] == [len(each) for each in found]
-    batch = api.done("GET", f"/batches/{batch_id}")
+    batch = api.call_ok("GET", f"/batches/{batch_id}")
     assert len(results) == batch["total_operations"] == batch["finished_operations"]
     assert 0 == batch["errored_operations"]
 
@@ -115,32 +116,32 @@ def test_files_of_pages(api: Api) -> None:
     path = f"/lists/{_large_list(api)}/members"
     batch_id = api.submit(get(path, "all"))
 
-    archive = api.server.archive(batch_id)
+    archive = api.server.download_archive(batch_id)
 
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         names = tar.getnames()
     assert 3 == len(set(names)) == len(names)
-    pages = [json.loads(each["response"]) for each in entries(archive)]
-    keys = list(api.done("GET", path))
+    pages = [json.loads(each["response"]) for each in read_raw_results(archive)]
+    keys = list(api.call_ok("GET", path))
     assert [[*keys, COUNTED]] * 3 == [list(each) for each in pages]
     assert [2500] * 3 == [each["total_items"] for each in pages]
     assert 2500 == sum(each[COUNTED] for each in pages)
     shown = [member["id"] for each in pages for member in each["members"]]
-    assert [each["id"] for each in api.server.members(path.split("/")[2])] == shown
+    assert [each["id"] for each in api.server.get_members(path.split("/")[2])] == shown
 
 
 def test_pages_of_other_collections(own_api: Api) -> None:
     """Lists, merge fields and tags of a member are paged through as members are."""
     new_list = {"method": "POST", "path": "/lists", "body": json.dumps(NEW_LIST)}
-    made = own_api.results(*[new_list] * 1005)
+    made = own_api.run_batch(*[new_list] * 1005)
     assert {200} == {each.status_code for each in made}
     list_id = made[0].response["id"]
     member = f"/lists/{list_id}/members/ann@example.com"
-    own_api.done("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    own_api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
     tags = [{"name": f"tag {each}", "status": "active"} for each in range(1003)]
-    own_api.done("POST", f"{member}/tags", {"tags": tags})
+    own_api.call_ok("POST", f"{member}/tags", {"tags": tags})
 
-    results = own_api.results(
+    results = own_api.run_batch(
         get("/lists", "lists"),
         get("/lists", "some", fields="lists.id"),
         get(f"/lists/{list_id}/merge-fields", "merge_fields"),
@@ -162,7 +163,7 @@ def test_collections_without_items(api: Api) -> None:
     """They are one page of nothing; a collection that is not there is one error."""
     list_id = api.new_list()
 
-    empty, missing = api.results(
+    empty, missing = api.run_batch(
         get(f"/lists/{list_id}/members"), get("/lists/0123456789/members", fields="members")
     )
 
@@ -173,10 +174,10 @@ def test_collections_without_items(api: Api) -> None:
 def test_instances_are_not_paged(api: Api) -> None:
     """What is no collection comes once, as it is."""
     list_id = api.new_list()
-    api.done("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
     paths = ["/", "/ping", f"/lists/{list_id}", f"/lists/{list_id}/members/ann@example.com"]
 
-    results = api.results(*map(get, paths))
+    results = api.run_batch(*map(get, paths))
 
     assert [200] * len(paths) == [each.status_code for each in results]
     assert not any(COUNTED in each.response for each in results)
@@ -185,7 +186,7 @@ def test_instances_are_not_paged(api: Api) -> None:
 # --- In turns ------------------------------------------------------------------------------------
 
 
-def test_counters_grow_with_the_pages(in_turns: ByHand) -> None:
+def test_counters_grow_with_the_pages(in_turns: StepRunner) -> None:
     """Each page is an operation more; the last turn compiles the results."""
     _fill(in_turns, 25)
     batch = _started(in_turns, _all_members(in_turns), PING | {"operation_id": "ping"})
@@ -199,23 +200,23 @@ def test_counters_grow_with_the_pages(in_turns: ByHand) -> None:
     assert 25 == sum(_shown_counts(_finished(in_turns, batch)))
 
 
-def test_turns_that_two_workers_take(in_turns: ByHand) -> None:
+def test_turns_that_two_workers_take(in_turns: StepRunner) -> None:
     """The one that commits last keeps nothing of its own; each page is there once."""
     _fill(in_turns, 35)
     batch = _started(in_turns, _all_members(in_turns))
     parts = in_turns.parts
 
-    in_turns.twice(lambda: execute(parts, batch.id, 0))
-    [number] = in_turns.waiting(batch)
-    twice = with_audience(parts, _PagesTwice(parts, batch.id, number))
+    in_turns.run_twice(lambda: execute(parts, batch.id, 0))
+    [number] = in_turns.get_waiting_chunks(batch)
+    twice = replace_audience(parts, _PagesTwice(parts, batch.id, number))
     execute(twice, batch.id, number)
-    in_turns.idle(lambda: execute(parts, batch.id, 0))
+    in_turns.check_no_effect(lambda: execute(parts, batch.id, 0))
     for _ in _turns(in_turns, batch):
         pass
-    in_turns.idle(lambda: execute(parts, batch.id, number))
-    in_turns.twice(lambda: finalize(parts, batch.id))
+    in_turns.check_no_effect(lambda: execute(parts, batch.id, number))
+    in_turns.run_twice(lambda: finalize(parts, batch.id))
 
-    results = in_turns.results(batch)
+    results = in_turns.read_results(batch)
     assert [10, 10, 10, 5] == [each.response[COUNTED] for each in results]
     assert 35 == len(_addresses(results)) == len(set(_addresses(results)))
     now = _now(in_turns, batch)
@@ -225,7 +226,7 @@ def test_turns_that_two_workers_take(in_turns: ByHand) -> None:
 @pytest.mark.parametrize("added", [0, 3, 30])
 @pytest.mark.parametrize("removed", [[], [3], [33], [0, 1, 2, 3, 4, 20, 21, 34], range(10, 35)])
 def test_others_change_the_list_between_two_turns(
-    in_turns: ByHand, added: int, removed: list[int]
+    in_turns: StepRunner, added: int, removed: list[int]
 ) -> None:
     """Who is there all the time is shown, and nobody is shown twice."""
     _fill(in_turns, 35)
@@ -249,12 +250,12 @@ def test_others_change_the_list_between_two_turns(
 
 
 @pytest.mark.parametrize("event", ["list deleted", "cancelled", "key revoked"])
-def test_what_ends_the_paging(in_turns: ByHand, event: str) -> None:
+def test_what_ends_the_paging(in_turns: StepRunner, event: str) -> None:
     """One more page says why; the pages before it stay."""
     _fill(in_turns, 35)
     batch = _started(in_turns, _all_members(in_turns))
     execute(in_turns.parts, batch.id, 0)
-    execute(in_turns.parts, batch.id, *in_turns.waiting(batch))
+    execute(in_turns.parts, batch.id, *in_turns.get_waiting_chunks(batch))
 
     status, title = _happens(in_turns, batch, event)
     results = _finished(in_turns, batch)
@@ -266,24 +267,24 @@ def test_what_ends_the_paging(in_turns: ByHand, event: str) -> None:
     assert (3, 3, 1) == (now.total_operations, now.finished_operations, now.errored_operations)
 
 
-def test_the_batch_is_deleted_between_two_turns(in_turns: ByHand) -> None:
+def test_the_batch_is_deleted_between_two_turns(in_turns: StepRunner) -> None:
     """No further page is made."""
     _fill(in_turns, 35)
     batch = _started(in_turns, _all_members(in_turns))
     execute(in_turns.parts, batch.id, 0)
-    numbers = in_turns.waiting(batch)
+    numbers = in_turns.get_waiting_chunks(batch)
 
     assert delete_batch(in_turns.parts, batch.account_id, batch.public_id)
 
     for number in numbers:
-        in_turns.idle(lambda number=number: execute(in_turns.parts, batch.id, number))  # type: ignore[misc]
+        in_turns.check_no_effect(lambda number=number: execute(in_turns.parts, batch.id, number))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("bytes_max", [1, 8_000, 30_000, 10**9])
 @pytest.mark.parametrize("format_name", ["per-operation", "per-batch"])
 @pytest.mark.parametrize("is_one_hop", [True, False])
 def test_reads_among_writes_in_several_parts(
-    hand: ByHand,
+    runner: StepRunner,
     monkeypatch: pytest.MonkeyPatch,
     bytes_max: int,
     format_name: str,
@@ -293,15 +294,15 @@ def test_reads_among_writes_in_several_parts(
     """Each write takes effect once, and a read sees what stands before the border before it."""
     monkeypatch.setattr(limits, "page_count_max", PAGE)
     monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
-    hand.parts = replace(hand.parts, format_name=format_name)
-    batch = hand.submit(list(_reads_and_writes(hand.list_id, 6)))
+    runner.parts = replace(runner.parts, format_name=format_name)
+    batch = runner.submit(list(_reads_and_writes(runner.list_id, 6)))
 
     if is_one_hop:
-        run(hand.parts, batch.id)
-        results = hand.results(batch)
+        run(runner.parts, batch.id)
+        results = runner.read_results(batch)
     else:
-        split(hand.parts, batch.id)
-        results = _finished(hand, batch)
+        split(runner.parts, batch.id)
+        results = _finished(runner, batch)
 
     assert {200} == {each.status_code for each in results}
     for group in range(6):
@@ -311,8 +312,8 @@ def test_reads_among_writes_in_several_parts(
         [page] = [each for each in results if each.operation_id == f"three {group}"]
         assert 3 == len(page.response["members"])
     assert {f"add {each}" for each in range(24)} <= {each.operation_id for each in results}
-    assert 24 == hand.member_count()
-    now = _now(hand, batch)
+    assert 24 == runner.count_members()
+    now = _now(runner, batch)
     assert len(results) == now.total_operations == now.finished_operations
     assert 0 == now.errored_operations
 
@@ -320,11 +321,11 @@ def test_reads_among_writes_in_several_parts(
 # --- What the tests say --------------------------------------------------------------------------
 
 
-class _PagesTwice(Interrupted):
+class _PagesTwice(InterruptedTarget):
     """While a page is worked out, another worker takes the same turn from beginning to end."""
 
     def __init__(self, parts: Parts, batch_id: int, number: int) -> None:
-        super().__init__(audience(parts), lambda _: None)
+        super().__init__(get_audience(parts), lambda _: None)
         object.__setattr__(self, "turn", (parts, batch_id, number))
 
     turn: tuple[Parts, int, int]
@@ -343,7 +344,7 @@ def _large_list(api: Api) -> str:
     additions += [
         add_member(list_id, f"p{each}@example.com", status="pending") for each in range(1_200)
     ]
-    assert 0 == api.finished(api.submit(*additions))["errored_operations"]
+    assert 0 == api.wait_until_finished(api.submit(*additions))["errored_operations"]
     return list_id
 
 
@@ -374,42 +375,42 @@ def _delete(list_id: str, number: int) -> Operation:
     return {"method": "DELETE", "path": f"/lists/{list_id}/members/{number}@example.com"}
 
 
-def _fill(hand: ByHand, count: int) -> None:
-    _run(hand, hand.submit(hand.additions(count)))
+def _fill(runner: StepRunner, count: int) -> None:
+    _run(runner, runner.submit(runner.make_additions(count)))
 
 
-def _run(hand: ByHand, batch: Batch) -> None:
+def _run(runner: StepRunner, batch: Batch) -> None:
     """From beginning to end, in as many turns as it takes."""
-    while hand.status(batch) != "finished":
-        run(hand.parts, batch.id)
+    while runner.get_status(batch) != "finished":
+        run(runner.parts, batch.id)
 
 
-def _all_members(hand: ByHand) -> Operation:
-    return get(f"/lists/{hand.list_id}/members", "all")
+def _all_members(runner: StepRunner) -> Operation:
+    return get(f"/lists/{runner.list_id}/members", "all")
 
 
-def _started(hand: ByHand, *operations: Operation) -> Batch:
-    batch = hand.submit(operations)
-    split(hand.parts, batch.id)
+def _started(runner: StepRunner, *operations: Operation) -> Batch:
+    batch = runner.submit(operations)
+    split(runner.parts, batch.id)
     return batch
 
 
-def _turns(hand: ByHand, batch: Batch) -> Iterator[int]:
+def _turns(runner: StepRunner, batch: Batch) -> Iterator[int]:
     """Take one turn after the other, until none is left."""
-    while waiting := hand.waiting(batch):
-        execute(hand.parts, batch.id, waiting[0])
+    while waiting := runner.get_waiting_chunks(batch):
+        execute(runner.parts, batch.id, waiting[0])
         yield waiting[-1]
 
 
-def _finished(hand: ByHand, batch: Batch) -> list[Result]:
-    for _ in _turns(hand, batch):
+def _finished(runner: StepRunner, batch: Batch) -> list[Result]:
+    for _ in _turns(runner, batch):
         pass
-    finalize(hand.parts, batch.id)
-    return hand.results(batch)
+    finalize(runner.parts, batch.id)
+    return runner.read_results(batch)
 
 
-def _now(hand: ByHand, batch: Batch) -> Batch:
-    found = hand.batch(batch)
+def _now(runner: StepRunner, batch: Batch) -> Batch:
+    found = runner.load_batch(batch)
     assert found
     return found
 
@@ -422,16 +423,16 @@ def _addresses(results: list[Result]) -> list[str]:
     return [member["email_address"] for each in results for member in each.response["members"]]
 
 
-def _happens(hand: ByHand, batch: Batch, event: str) -> tuple[int, str]:
+def _happens(runner: StepRunner, batch: Batch, event: str) -> tuple[int, str]:
     """Let something happen; the status and title of the page that tells of it."""
     if event == "list deleted":
-        _run(hand, hand.submit([{"method": "DELETE", "path": f"/lists/{hand.list_id}"}]))
+        _run(runner, runner.submit([{"method": "DELETE", "path": f"/lists/{runner.list_id}"}]))
         return 404, "Resource Not Found"
     if event == "cancelled":
-        assert cancel_batch(hand.parts, batch.account_id, batch.public_id)
+        assert cancel_batch(runner.parts, batch.account_id, batch.public_id)
         return 499, "Operation Cancelled"
-    with hand.parts.database.write() as connection:
-        assert accounts.revoke_key(connection, batch.api_key_id, hand.clock())
+    with runner.parts.database.write() as connection:
+        assert accounts.revoke_key(connection, batch.api_key_id, runner.clock())
     return 401, "API Key Invalid"
 
 
@@ -441,7 +442,7 @@ def _reads_and_writes(list_id: str, groups: int) -> Iterator[Operation]:
     for group in range(groups):
         for number in range(4 * group, 4 * group + 4):
             yield add_member(list_id, f"{number}@example.com", f"add {number}")
-        body = json.dumps({"name": f"By hand {group}"})
+        body = json.dumps({"name": f"Group {group}"})
         yield {"method": "PATCH", "path": path, "body": body, "operation_id": f"border {group}"}
         yield get(f"{path}/members", f"all {group}")
         yield get(f"{path}/members", f"three {group}", count=3)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.audience import NEW_LIST
-from tests.contract.running import Api, check_problem, errors_of, send
+from tests.contract.shared_servers import Api, check_problem, get_field_errors, send_raw_request
 
 DATE = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 _LINK = ("rel", "href", "method", "targetSchema", "schema")
@@ -18,10 +18,10 @@ _LINK = ("rel", "href", "method", "targetSchema", "schema")
 def test_dates_have_one_form(own_api: Api) -> None:
     """Out: whole seconds and a numeric zone; a date that is not there is the empty string."""
     list_id = own_api.new_list()
-    own_api.done("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
-    batch = own_api.finished(own_api.submit({"method": "GET", "path": "/ping"}))
-    audience = own_api.done("GET", f"/lists/{list_id}")
-    [member] = own_api.done("GET", f"/lists/{list_id}/members")["members"]
+    own_api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    batch = own_api.wait_until_finished(own_api.submit({"method": "GET", "path": "/ping"}))
+    audience = own_api.call_ok("GET", f"/lists/{list_id}")
+    [member] = own_api.call_ok("GET", f"/lists/{list_id}/members")["members"]
 
     for date in (
         batch["submitted_at"],
@@ -50,7 +50,7 @@ def test_dates_that_are_read(api: Api, given: str, shown: str) -> None:
     """In: ISO 8601 with `Z`, fractions and other zones, too."""
     path = f"/lists/{api.new_list()}/members"
 
-    made = api.done("POST", path, _member("ann@example.com", timestamp_opt=given))
+    made = api.call_ok("POST", path, _member("ann@example.com", timestamp_opt=given))
 
     assert shown == made["timestamp_opt"]
 
@@ -73,9 +73,9 @@ def test_dates_that_are_refused(api: Api, given: str, field: str) -> None:
 
     reply = api.call("POST", path, _member("ann@example.com", **{field: given}))
 
-    [(name, _)] = errors_of(check_problem(reply, 400, "Invalid Resource"))
+    [(name, _)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
     assert field == name
-    assert 0 == api.done("GET", path)["total_items"]
+    assert 0 == api.call_ok("GET", path)["total_items"]
 
 
 # --- Pages and fields ----------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def members(api: Api) -> str:
     """The path of a list with twelve members."""
     list_id = api.new_list()
     given = [_member(f"m{number:02}@example.com") for number in range(12)]
-    api.done("POST", f"/lists/{list_id}", {"members": given})
+    api.call_ok("POST", f"/lists/{list_id}", {"members": given})
     return f"/lists/{list_id}/members"
 
 
@@ -109,7 +109,7 @@ def test_pages(
     api: Api, members: str, params: dict[str, str], first: int | None, count: int
 ) -> None:
     """A page tells how many there are in all; behind the end it is empty."""
-    page = api.done("GET", members, **params)
+    page = api.call_ok("GET", members, **params)
 
     assert (count, 12) == (len(page["members"]), page["total_items"])
     if first is not None:
@@ -126,14 +126,14 @@ def test_every_collection_pages(own_api: Api, collection: str) -> None:
     path = collection.format(list_id=list_id)
     name = path.rpartition("/")[2].replace("-", "_")
 
-    whole = own_api.done("GET", path)
-    pages = [own_api.done("GET", path, count="1", offset=str(at)) for at in range(3)]
+    whole = own_api.call_ok("GET", path)
+    pages = [own_api.call_ok("GET", path, count="1", offset=str(at)) for at in range(3)]
 
     ids = [_id(each) for each in whole[name]][:3]
     assert ids == [_id(each) for page in pages for each in page[name]]
     assert {whole["total_items"]} == {page["total_items"] for page in pages}
     assert len(whole[name]) == whole["total_items"]
-    assert [] == own_api.done("GET", path, offset="100")[name]
+    assert [] == own_api.call_ok("GET", path, offset="100")[name]
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "0x10", "\u0663"])
@@ -143,7 +143,7 @@ def test_wrong_pages(api: Api, path: str, name: str, value: str) -> None:
     """What is no number is told so."""
     reply = api.call("GET", path, **{name: value})
 
-    [(field, _)] = errors_of(check_problem(reply, 400, "Invalid Resource"))
+    [(field, _)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
     assert name == field
 
 
@@ -166,14 +166,14 @@ def test_wrong_pages(api: Api, path: str, name: str, value: str) -> None:
 )
 def test_fields(api: Api, members: str, query: str, expected: Any) -> None:
     """Dotted paths are kept, arrays are transparent, unknown ones match nothing."""
-    assert expected == api.done("GET", f"{members}?count=1&{query}")
+    assert expected == api.call_ok("GET", f"{members}?count=1&{query}")
 
 
 def test_exclude_fields(api: Api, members: str) -> None:
     """Dotted paths are dropped; one that does not exist at its level changes nothing."""
-    whole = api.done("GET", members, count="1")
-    without = api.done("GET", members, count="1", exclude_fields="_links,members._links")
-    unchanged = api.done("GET", members, count="1", exclude_fields="email_address,x.y")
+    whole = api.call_ok("GET", members, count="1")
+    without = api.call_ok("GET", members, count="1", exclude_fields="_links,members._links")
+    unchanged = api.call_ok("GET", members, count="1", exclude_fields="email_address,x.y")
 
     assert {"members", "list_id", "total_items"} == set(without)
     [member] = without["members"]
@@ -185,9 +185,11 @@ def test_fields_of_batches(own_api: Api) -> None:
     """Batches are filtered as everything else is, and so are the replies to writes."""
     batch_id = own_api.submit()
 
-    assert {"id": batch_id} == own_api.done("GET", f"/batches/{batch_id}", fields="id")
-    assert {"batches": [{"id": batch_id}]} == own_api.done("GET", "/batches", fields="batches.id")
-    made = own_api.done("POST", "/lists?fields=name", NEW_LIST)
+    assert {"id": batch_id} == own_api.call_ok("GET", f"/batches/{batch_id}", fields="id")
+    assert {"batches": [{"id": batch_id}]} == own_api.call_ok(
+        "GET", "/batches", fields="batches.id"
+    )
+    made = own_api.call_ok("POST", "/lists?fields=name", NEW_LIST)
     assert {"name": NEW_LIST["name"]} == made
 
 
@@ -206,7 +208,7 @@ def test_fields_and_exclude_fields(api: Api, path: str) -> None:
 )
 def test_boolean_parameters(api: Api, members: str, value: str, is_true: bool) -> None:
     """`true` and `1` are true, anything else is false."""
-    page = api.done("GET", members, vip_only=value)
+    page = api.call_ok("GET", members, vip_only=value)
 
     assert (0 if is_true else 12) == page["total_items"]
 
@@ -225,7 +227,7 @@ def test_links(own_api: Api) -> None:
         "/batches",
         f"/batches/{batch_id}",
     ):
-        links = {link["rel"]: link for link in own_api.done("GET", path)["_links"]}
+        links = {link["rel"]: link for link in own_api.call_ok("GET", path)["_links"]}
         assert (f"{server.url}/3.0{path}", "GET") == (
             links["self"]["href"],
             links["self"]["method"],
@@ -262,7 +264,7 @@ def test_odd_paths(api: Api, path: str, part: str) -> None:
     """They name nothing."""
     target = "/3.0" + path.format(part=part, list_id=api.new_list())
 
-    status, body = send(api.server, "GET", target, {})
+    status, body = send_raw_request(api.server, "GET", target, {})
 
     # Of some of these the path is what stands before them.
     assert status in {404, 414, 405} or part in {"..", ".", "%2e%2e"}, body
@@ -281,7 +283,9 @@ def test_odd_paths(api: Api, path: str, part: str) -> None:
 )  # fmt: skip
 def test_odd_queries(api: Api, query: str) -> None:
     """They are answered, or told what is wrong."""
-    status, body = send(api.server, "GET", f"/3.0/lists/{api.new_list()}/members?{query}", {})
+    status, body = send_raw_request(
+        api.server, "GET", f"/3.0/lists/{api.new_list()}/members?{query}", {}
+    )
 
     assert status in {200, 400}, body
 

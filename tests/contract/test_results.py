@@ -15,8 +15,8 @@ import pytest
 from batchway.kit.clock import SECOND, system_clock
 from batchway.kit.signing import Signer
 from tests.clients.programs import need
-from tests.contract.running import Api, entries
-from tests.scenario import SECRET_KEY, add_member, until
+from tests.contract.shared_servers import Api, read_raw_results
+from tests.scenario import SECRET_KEY, add_member, wait_until
 
 PING = {"method": "GET", "path": "/ping"}
 # How many results there are, as a program that knows nothing of ours reads the archive.
@@ -50,7 +50,7 @@ def batch_id(api: Api) -> str:
         {"method": "DELETE", "path": member, "operation_id": ""},
         {"method": "GET", "path": "/nowhere"},
     )
-    api.finished(batch_id)
+    api.wait_until_finished(batch_id)
     return batch_id
 
 
@@ -59,7 +59,7 @@ def batch_id(api: Api) -> str:
 
 def test_link_needs_no_key(api: Api, batch_id: str) -> None:
     """It is absolute, has one opaque word in its query, and is the permission itself."""
-    url = api.link(batch_id)
+    url = api.get_link(batch_id)
 
     parts = urlsplit(url)
     [(name, [token])] = parse_qs(parts.query).items()
@@ -73,7 +73,7 @@ def test_link_needs_no_key(api: Api, batch_id: str) -> None:
 
 def test_reply_of_a_link(api: Api, batch_id: str) -> None:
     """The gzip is the payload: it is not announced as an encoding, which readers would undo."""
-    url = api.link(batch_id)
+    url = api.get_link(batch_id)
     reply = api.http.get(url, headers={"Accept-Encoding": "gzip, br, deflate"})
     head = api.http.head(url)
 
@@ -89,16 +89,16 @@ def test_reply_of_a_link(api: Api, batch_id: str) -> None:
 
 def test_each_look_gives_a_fresh_link(api: Api, batch_id: str) -> None:
     """As time passes links differ, and an older one stays good until its own end."""
-    first = api.link(batch_id)
-    until(lambda: api.link(batch_id) != first, "a later look gives another link")
-    later = api.link(batch_id)
+    first = api.get_link(batch_id)
+    wait_until(lambda: api.get_link(batch_id) != first, "a later look gives another link")
+    later = api.get_link(batch_id)
 
     assert [200, 200] == [api.http.get(url).status_code for url in (first, later)]
 
 
 def test_link_lasts_ten_minutes(api: Api, batch_id: str) -> None:
     """Signed as the server signs, one that has expired is refused, one that has not is taken."""
-    url = api.link(batch_id).partition("?")[0]
+    url = api.get_link(batch_id).partition("?")[0]
     signer = Signer((SECRET_KEY.encode(),))
 
     def status(seconds: int, subject: str = f"results:{batch_id}") -> tuple[int, str]:
@@ -116,7 +116,7 @@ def test_link_lasts_ten_minutes(api: Api, batch_id: str) -> None:
 def test_token_says_ten_minutes(api: Api, batch_id: str) -> None:
     """A link is good for ten minutes from the look that made it."""
     before = system_clock()
-    token = api.link(batch_id).partition("?t=")[2]
+    token = api.get_link(batch_id).partition("?t=")[2]
     signer, subject = Signer((SECRET_KEY.encode(),)), f"results:{batch_id}"
 
     assert "valid" == signer.verify(token, subject, before + 599 * SECOND).value
@@ -125,7 +125,7 @@ def test_token_says_ten_minutes(api: Api, batch_id: str) -> None:
 
 def test_tampered_links(api: Api, batch_id: str) -> None:
     """Whatever is changed in a token, it opens nothing."""
-    url, _, token = api.link(batch_id).partition("?t=")
+    url, _, token = api.get_link(batch_id).partition("?t=")
     first, other = ("B" if token[0] != "B" else "C"), ("A" if token[10] != "A" else "B")
     tampered = ["", token[:-1], first + token[1:], token + "A", token * 2, "A" * len(token), "\0"]
     tampered += [token[:10] + other + token[11:], f"{token}.", f" {token}"]
@@ -139,8 +139,8 @@ def test_tampered_links(api: Api, batch_id: str) -> None:
 def test_a_token_opens_one_archive(api: Api, batch_id: str) -> None:
     """Not that of another batch."""
     other = api.submit(PING)
-    api.finished(other)
-    one, two = api.link(batch_id), api.link(other)
+    api.wait_until_finished(other)
+    one, two = api.get_link(batch_id), api.get_link(other)
 
     assert 403 == api.http.get(one.replace(batch_id, other)).status_code
     assert 403 == api.http.get(two.replace(other, batch_id)).status_code
@@ -148,10 +148,10 @@ def test_a_token_opens_one_archive(api: Api, batch_id: str) -> None:
 
 def test_link_of_a_deleted_batch(api: Api, batch_id: str) -> None:
     """It is dead at once, though it has not expired."""
-    url = api.link(batch_id)
+    url = api.get_link(batch_id)
     assert 200 == api.http.get(url).status_code
 
-    api.done("DELETE", f"/batches/{batch_id}")
+    api.call_ok("DELETE", f"/batches/{batch_id}")
 
     reply = api.http.get(url)
     assert (404, True) == (reply.status_code, "deleted" in reply.text)
@@ -160,7 +160,7 @@ def test_link_of_a_deleted_batch(api: Api, batch_id: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_links_are_for_reading(api: Api, batch_id: str, method: str) -> None:
     """Nothing else can be done with one."""
-    url = api.link(batch_id)
+    url = api.get_link(batch_id)
 
     assert 405 == api.http.request(method, url).status_code
     assert 200 == api.http.get(url).status_code
@@ -171,7 +171,7 @@ def test_links_are_for_reading(api: Api, batch_id: str, method: str) -> None:
 
 def test_results(api: Api, batch_id: str) -> None:
     """Three keys in their order; every response is a string of JSON, `{}` where there is none."""
-    found = entries(api.server.archive(batch_id))
+    found = read_raw_results(api.server.download_archive(batch_id))
 
     assert {("status_code", "operation_id", "response")} == {tuple(each) for each in found}
     assert [200, 400, 200, 204, 204, 404] == [each["status_code"] for each in found]
@@ -187,7 +187,7 @@ def test_results(api: Api, batch_id: str) -> None:
 
 def test_one_gzip_member(api: Api, batch_id: str) -> None:
     """Readers that stop after the first member miss nothing."""
-    archive = api.server.archive(batch_id)
+    archive = api.server.download_archive(batch_id)
     reader = zlib.decompressobj(wbits=31)
 
     raw = reader.decompress(archive)
@@ -200,7 +200,7 @@ def test_one_gzip_member(api: Api, batch_id: str) -> None:
 
 def test_plain_ustar(api: Api, batch_id: str) -> None:
     """Only files with plain names and whole times: what readers trip over is not there."""
-    raw = gzip.decompress(api.server.archive(batch_id))
+    raw = gzip.decompress(api.server.download_archive(batch_id))
 
     assert 0 == len(raw) % 512
     assert bytes(1024) == raw[-1024:]
@@ -222,14 +222,14 @@ def test_plain_ustar(api: Api, batch_id: str) -> None:
 
 def test_readers_agree(api: Api, batch_id: str, tmp_path: Path) -> None:
     """GNU tar, Python and Node find the same results."""
-    archive = api.server.archive(batch_id)
+    archive = api.server.download_archive(batch_id)
 
     listed = _run(archive, "tar", "--list", "--gzip", "--file=-").split()
     _run(archive, "tar", "--extract", "--gzip", "--file=-", f"--directory={tmp_path}")
     whole = _run(archive, "tar", "--extract", "--gzip", "--to-stdout", "--file=-")
 
     unpacked = [json.loads((tmp_path / name).read_text()) for name in listed]
-    assert entries(archive) == [entry for file in unpacked for entry in file]
+    assert read_raw_results(archive) == [entry for file in unpacked for entry in file]
     assert 6 == whole.count('"status_code"')
 
 
@@ -237,7 +237,7 @@ def test_node_reads_it(api: Api, batch_id: str) -> None:
     """With nothing but what it brings along."""
     need("node", "nodejs")
 
-    assert "6\n" == _run(api.server.archive(batch_id), "node", "--eval", NODE_READER)
+    assert "6\n" == _run(api.server.download_archive(batch_id), "node", "--eval", NODE_READER)
 
 
 def test_large_archive(api: Api) -> None:
@@ -246,9 +246,9 @@ def test_large_archive(api: Api) -> None:
 
     batch_id = api.submit(*operations)
 
-    archive = api.server.archive(batch_id)
+    archive = api.server.download_archive(batch_id)
     assert [str(each) for each in range(12_000)] == [
-        each["operation_id"] for each in entries(archive)
+        each["operation_id"] for each in read_raw_results(archive)
     ]
     reader = zlib.decompressobj(wbits=31)
     reader.decompress(archive)

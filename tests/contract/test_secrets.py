@@ -17,10 +17,10 @@ from sqlalchemy import Connection, inspect, text
 
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
-from tests.contract.running import Api, tables
-from tests.faults.by_hand import ByHand, opened_by_hand
-from tests.receiver import Receiver, Reply, receiving
-from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, until
+from tests.contract.shared_servers import Api, open_tables
+from tests.receiver import Receiver, Reply, open_receiver
+from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, wait_until
+from tests.step_runner import StepRunner, open_step_runner
 from tests.steps import execute, finalize, split
 
 WRONG = "badbadbadbadbadbadbadbadbadbadba-us1"
@@ -34,7 +34,7 @@ _URL_PART = "token=canary-of-a-webhook"  # stored, because it is part of the add
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """Hears of the batches that finish."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
@@ -56,12 +56,12 @@ def test_keys_and_links_leave_no_trace(api: Api) -> None:
 def test_what_is_kept_can_be_searched(tmp_path: Path, database_url: str) -> None:
     """What is no secret is found wherever it is kept, compressed as it is."""
     server = Server(tmp_path, database_url)
-    with opened_by_hand(server) as hand:
-        batch = hand.submit([add_member(hand.list_id, f"{_HARMLESS}@example.com")])
-        split(hand.parts, batch.id)
-        execute(hand.parts, batch.id, 0)
+    with open_step_runner(server) as runner:
+        batch = runner.submit([add_member(runner.list_id, f"{_HARMLESS}@example.com")])
+        split(runner.parts, batch.id)
+        execute(runner.parts, batch.id, 0)
         before = dict(_everything_kept(server))
-        finalize(hand.parts, batch.id)
+        finalize(runner.parts, batch.id)
         after = dict(_everything_kept(server))
 
     assert {"batch_inputs, inflated", "segment_data, inflated"} <= {*_where(_HARMLESS, before)}
@@ -86,11 +86,11 @@ def test_secrets_of_webhooks_leave_no_trace(own_api: Api, receiver: Receiver) ->
         assert [] == _where(secret, kept)
         assert [] == [reply for reply in replies if secret in reply]
         assert [] == [body for body in bodies if secret in body and secret not in tokens]
-    assert _URL_PART in own_api.done("GET", "/batch-webhooks")["webhooks"][0]["url"]
+    assert _URL_PART in own_api.call_ok("GET", "/batch-webhooks")["webhooks"][0]["url"]
     logs = {name: content for name, content in kept.items() if name.endswith(".log")}
     assert logs
     assert [] == _where(_URL_PART, logs)
-    with tables(own_api.server) as connection:
+    with open_tables(own_api.server) as connection:
         query = text("SELECT secret FROM batch_webhooks ORDER BY id DESC LIMIT 1")
         sealed = bytes(connection.execute(query).scalar_one())
     sealer = Sealer((SECRET_KEY.encode(),))
@@ -103,8 +103,8 @@ def test_idempotency_keys_leave_no_trace(own_api: Api) -> None:
     replies = [
         _submit_once(own_api, key, operations) for operations in ([PING], [PING, PING], [], [5])
     ]
-    own_api.finished(json.loads(replies[0])["id"])
-    own_api.done("DELETE", f"/batches/{json.loads(replies[0])['id']}")
+    own_api.wait_until_finished(json.loads(replies[0])["id"])
+    own_api.call_ok("DELETE", f"/batches/{json.loads(replies[0])['id']}")
     replies.append(_submit_once(own_api, key, [PING]))
     replies.append(_submit_once(own_api, key * 20, [PING]))
 
@@ -115,9 +115,9 @@ def test_idempotency_keys_leave_no_trace(own_api: Api) -> None:
     assert hashlib.sha256(key.encode()).digest() in kept["idempotency_keys"]
 
 
-def test_no_object_of_an_app_shows_a_secret(hand: ByHand) -> None:
+def test_no_object_of_an_app_shows_a_secret(runner: StepRunner) -> None:
     """Whatever part of an app is printed or logged, the secret key is not in it."""
-    app = hand.app
+    app = runner.app
     roots = [app, app.asgi(), app.worker()]
 
     shown = [type(each).__name__ for each in _reachable(roots) if SECRET_KEY in repr(each)]
@@ -158,7 +158,7 @@ def _submit_once(api: Api, key: str, operations: list[Any]) -> str:
 def _make_webhook_noise(api: Api, receiver: Receiver) -> tuple[list[str], list[str]]:
     """The secrets that were shown, and the replies that must show none."""
     refused = f"http://{_USER_DATA}@127.0.0.1:{receiver.port}/hook"
-    made = api.done("POST", "/batch-webhooks", {"url": f"{receiver.url}?{_URL_PART}"})
+    made = api.call_ok("POST", "/batch-webhooks", {"url": f"{receiver.url}?{_URL_PART}"})
     path = f"/batch-webhooks/{made['id']}"
     replies = [
         api.call("POST", "/batch-webhooks", {"url": refused}).text,
@@ -167,13 +167,13 @@ def _make_webhook_noise(api: Api, receiver: Receiver) -> tuple[list[str], list[s
         api.call("GET", path).text,
         api.call("GET", "/batch-webhooks").text,
     ]
-    rotated = api.done("POST", f"{path}/actions/rotate-secret")
+    rotated = api.call_ok("POST", f"{path}/actions/rotate-secret")
     receiver.script(Reply(500, body=b"no"), Reply(behaviour="close"), Reply(410))
     for count in (1, 2, 3, 4):  # the last one is not sent: a 410 has disabled the webhook
-        api.finished(api.submit(PING))
+        api.wait_until_finished(api.submit(PING))
         if count < 4:
             receiver.wait_for(count)
-    until(lambda: not api.done("GET", path)["enabled"], "the webhook is disabled")
+    wait_until(lambda: not api.call_ok("GET", path)["enabled"], "the webhook is disabled")
     replies += [
         api.call("GET", f"{path}/deliveries").text,
         api.call("PATCH", path, {"enabled": True}).text,
@@ -204,8 +204,8 @@ def _make_noise(api: Api) -> tuple[str, list[httpx.Response]]:
         {"method": "GET", "path": "/", "operation_id": "x"},
         {"method": "GET", "path": "/nowhere"},
     )
-    api.finished(batch_id)
-    address = api.link(batch_id)
+    api.wait_until_finished(batch_id)
+    address = api.get_link(batch_id)
     assert 200 == http.get(address).status_code
     replies.append(http.get(f"{address}x"))
     return address.partition("?t=")[2], replies
@@ -218,7 +218,7 @@ def _everything_kept(server: Server) -> Iterator[tuple[str, bytes]]:
         yield str(path), content
         if path.suffix == ".gz":
             yield f"{path}, inflated", gzip.decompress(content)
-    with tables(server) as connection:
+    with open_tables(server) as connection:
         inspector = inspect(connection)
         schemas = {inspector.default_schema_name, "dbos"} & {None, *inspector.get_schema_names()}
         for schema in schemas:

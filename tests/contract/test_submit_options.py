@@ -14,11 +14,11 @@ from batchway.kit.clock import SECOND
 from batchway.lifecycle.submit import IdempotentRequest, IncomingBatch, submit_batch
 from batchway.lifecycle.sweep import sweep
 from batchway.model.batch import Batch
-from tests.contract.in_process import Client
-from tests.contract.running import Api, check_problem, errors_of, new_account
-from tests.faults.by_hand import BASE, ByHand
-from tests.reading import read_batch
+from tests.batch_bodies import read_batch
+from tests.contract.asgi_client import AsgiClient
+from tests.contract.shared_servers import Api, check_problem, create_account, get_field_errors
 from tests.scenario import add_member
+from tests.step_runner import BASE, StepRunner
 from tests.steps import run
 
 PING = {"method": "GET", "path": "/ping"}
@@ -53,9 +53,9 @@ def test_same_key_and_body(own_api: Api) -> None:
     others = {post(own_api, content).json()["id"] for _ in range(2)}
 
     assert (1, 2) == (len(ids), len(others))
-    assert 3 == own_api.done("GET", "/batches")["total_items"]
+    assert 3 == own_api.call_ok("GET", "/batches")["total_items"]
     [made] = ids
-    own_api.finished(made)
+    own_api.wait_until_finished(made)
     again = post(own_api, content, {"Idempotency-Key": "k 1"}).json()
     assert (made, "finished") == (again["id"], again["status"])
     assert again["response_body_url"]
@@ -72,8 +72,8 @@ def test_same_key_at_once(own_api: Api) -> None:
     replies = list(made)
     assert [200] * 5 == [each.status_code for each in replies]
     [batch_id] = {each.json()["id"] for each in replies}
-    assert 0 == own_api.finished(batch_id)["errored_operations"]
-    assert 1 == own_api.done("GET", "/batches")["total_items"]
+    assert 0 == own_api.wait_until_finished(batch_id)["errored_operations"]
+    assert 1 == own_api.call_ok("GET", "/batches")["total_items"]
 
 
 def test_same_key_with_another_body(own_api: Api) -> None:
@@ -85,12 +85,12 @@ def test_same_key_with_another_body(own_api: Api) -> None:
     )
 
     assert "another body" in document["detail"]
-    assert 1 == own_api.done("GET", "/batches")["total_items"]
+    assert 1 == own_api.call_ok("GET", "/batches")["total_items"]
 
 
 def test_key_of_another_account(own_api: Api) -> None:
     """Accounts do not know of each other's keys."""
-    other = Api(replace(own_api.server, key=new_account(own_api.server)), own_api.http)
+    other = Api(replace(own_api.server, key=create_account(own_api.server)), own_api.http)
 
     ids = {
         post(each, body(PING), {"Idempotency-Key": "k"}).json()["id"] for each in (own_api, other)
@@ -104,7 +104,7 @@ def test_key_of_another_account(own_api: Api) -> None:
 def test_key_of_a_deleted_batch(own_api: Api) -> None:
     """It is refused: the client deleted what it now asks for."""
     made = post(own_api, body(PING), {"Idempotency-Key": "k"}).json()["id"]
-    own_api.done("DELETE", f"/batches/{made}")
+    own_api.call_ok("DELETE", f"/batches/{made}")
 
     document = check_problem(post(own_api, body(PING), {"Idempotency-Key": "k"}), 409, "Conflict")
 
@@ -116,7 +116,7 @@ def test_malformed_keys(own_api: Api, key: bytes) -> None:
     """They are refused, and so is the batch."""
     check_problem(post(own_api, body(PING), {"Idempotency-Key": key}), 400, "Bad Request")
 
-    assert 0 == own_api.done("GET", "/batches")["total_items"]
+    assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
     longest = {"Idempotency-Key": b'"!~ ' + b"x" * 251}
     assert 200 == post(own_api, body(PING), longest).status_code
 
@@ -133,36 +133,36 @@ def test_key_of_a_compressed_body(own_api: Api) -> None:
     assert 409 == post(own_api, gzip.compress(body(), mtime=0), packed).status_code
 
 
-def test_keys_are_forgotten_after_a_day(hand: ByHand) -> None:
+def test_keys_are_forgotten_after_a_day(runner: StepRunner) -> None:
     """Then the same request is a new batch; until then it is not, and the sweep keeps the key."""
-    first = _submitted_once(hand)
-    hand.clock.now += DAY_SECONDS * SECOND
-    sweep(hand.parts, lambda _: ())
-    same = _submitted_once(hand)
+    first = _submitted_once(runner)
+    runner.clock.now += DAY_SECONDS * SECOND
+    sweep(runner.parts, lambda _: ())
+    same = _submitted_once(runner)
     with pytest.raises(Refusal, match="another body"):
-        _submitted_once(hand, b"another body")
+        _submitted_once(runner, b"another body")
 
-    hand.clock.now += 1
-    second = _submitted_once(hand, b"another body")
+    runner.clock.now += 1
+    second = _submitted_once(runner, b"another body")
 
     assert first.id == same.id != second.id
-    assert second.id == _submitted_once(hand, b"another body").id
+    assert second.id == _submitted_once(runner, b"another body").id
 
 
-def test_the_sweep_drops_old_keys(hand: ByHand) -> None:
+def test_the_sweep_drops_old_keys(runner: StepRunner) -> None:
     """Nothing is left of them after their day."""
-    run(hand.parts, _submitted_once(hand).id)
-    hand.clock.now += DAY_SECONDS * SECOND + 1
+    run(runner.parts, _submitted_once(runner).id)
+    runner.clock.now += DAY_SECONDS * SECOND + 1
 
-    hand.twice(lambda: sweep(hand.parts, lambda _: ()))
+    runner.run_twice(lambda: sweep(runner.parts, lambda _: ()))
 
-    assert [] == rows_of(hand, "idempotency_keys")
+    assert [] == rows_of(runner, "idempotency_keys")
 
 
-def test_key_when_there_is_no_room(hand: ByHand) -> None:
+def test_key_when_there_is_no_room(runner: StepRunner) -> None:
     """A batch that was accepted is found again, though no further one is."""
-    hand.limit(pending_batches_per_account_max=1)
-    client = Client(hand.app.asgi())
+    runner.set_limits(pending_batches_per_account_max=1)
+    client = AsgiClient(runner.app.asgi())
     made = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
 
     again = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
@@ -175,7 +175,7 @@ def test_key_when_there_is_no_room(hand: ByHand) -> None:
         other.status_code,
         client.call("POST", "/batches", content=body()).status_code,
     ]
-    assert 1 == len(rows_of(hand, "batches"))
+    assert 1 == len(rows_of(runner, "batches"))
 
 
 # --- Forms of a body -----------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_forms_of_a_body(api: Api) -> None:
     for content, headers in sent:
         reply = post(api, content, headers)
         assert 200 == reply.status_code, reply.text
-        results = api.server.results(reply.json()["id"])
+        results = api.server.get_results(reply.json()["id"])
         assert [(200, "1"), (200, "2"), (404, None)] * 300 == [
             (each.status_code, each.operation_id) for each in results
         ]
@@ -214,7 +214,7 @@ def test_forms_of_a_body(api: Api) -> None:
 )
 def test_no_operations(api: Api, content: bytes, headers: dict[str, str]) -> None:
     """They finish at once, without results."""
-    batch = api.finished(post(api, content, headers).json()["id"])
+    batch = api.wait_until_finished(post(api, content, headers).json()["id"])
 
     assert (0, 0, "") == (
         batch["total_operations"],
@@ -227,10 +227,10 @@ def test_operations_as_clients_send_them(api: Api) -> None:
     """Lower-case methods page and write as others; odd keys and forms are as the plain ones."""
     list_id = api.new_list()
     many = [add_member(list_id, f"{each}@example.com") for each in range(1_010)]
-    api.finished(api.submit(*many))
+    api.wait_until_finished(api.submit(*many))
     path = f"lists/{list_id}/members"
 
-    results = api.results(
+    results = api.run_batch(
         {"method": "get", "path": path, "operation_id": 7},
         {"method": "get", "path": f"{path}?count=2"},
         {"method": "delete", "path": f"/{path}/3@example.com", "body": "", "headers": {"X-A": "b"}},
@@ -252,7 +252,7 @@ def test_operations_as_clients_send_them(api: Api) -> None:
     others = [each for each in results if each.operation_id is None]
     assert [200, 204, 200, 400, 400] == [each.status_code for each in others]
     assert 2 == len(others[0].response["members"])
-    assert [("body", "Schema describes string, object found instead")] == errors_of(
+    assert [("body", "Schema describes string, object found instead")] == get_field_errors(
         others[3].response
     )
 
@@ -290,7 +290,7 @@ def test_wrong_bodies(own_api: Api, name: str, *, is_packed: bool) -> None:
     assert 400 == reply.status_code
     check_problem(reply, 400, reply.json()["title"])
     assert reply.json()["title"] in {"JSON Parse Exception", "Invalid Resource"}
-    assert 0 == own_api.done("GET", "/batches")["total_items"]
+    assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
 
 
 @pytest.mark.parametrize(
@@ -306,8 +306,8 @@ def test_wrong_lines(own_api: Api, content: bytes, field: str) -> None:
     reply = post(own_api, content, {"Content-Type": LINES})
 
     document = check_problem(reply, 400, "Invalid Resource")
-    assert [field] == [name for name, _ in errors_of(document)]
-    assert 0 == own_api.done("GET", "/batches")["total_items"]
+    assert [field] == [name for name, _ in get_field_errors(document)]
+    assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_damaged_gzip(own_api: Api, content: bytes) -> None:
     reply = post(own_api, content, {"Content-Encoding": "gzip"})
 
     check_problem(reply, 400, "JSON Parse Exception")
-    assert 0 == own_api.done("GET", "/batches")["total_items"]
+    assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "nonsense"])
@@ -340,15 +340,15 @@ def test_unknown_encodings(api: Api, encoding: str) -> None:
 # --- What the tests say --------------------------------------------------------------------------
 
 
-def _submitted_once(hand: ByHand, body_hash: bytes = b"body") -> Batch:
+def _submitted_once(runner: StepRunner, body_hash: bytes = b"body") -> Batch:
     with IncomingBatch.collect(
-        hand.parts.targets, hand.parts.limits, read_batch(body(PING))
+        runner.parts.targets, runner.parts.limits, read_batch(body(PING))
     ) as incoming:
         idempotency = IdempotentRequest(b"key", body_hash)
-        return submit_batch(hand.parts, hand.identity, BASE, incoming, idempotency=idempotency)
+        return submit_batch(runner.parts, runner.identity, BASE, incoming, idempotency=idempotency)
 
 
-def rows_of(hand: ByHand, name: str) -> list[str]:
+def rows_of(runner: StepRunner, name: str) -> list[str]:
     """What stands in a table."""
-    [table] = [table for table in hand.snapshot() if table.endswith(f".{name}")]
-    return hand.snapshot()[table]
+    [table] = [table for table in runner.take_snapshot() if table.endswith(f".{name}")]
+    return runner.take_snapshot()[table]

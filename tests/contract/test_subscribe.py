@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.running import Api, Ask
+from tests.contract.shared_servers import Api, CallSender
 
 ANN, BOB, EVE = "ann@example.com", "bob@example.com", "eve@example.com"
 EXISTS = f"{ANN} is already a list member. Use PUT to insert or update list members."
@@ -39,9 +39,9 @@ def counts(answer: dict[str, Any]) -> tuple[int, int, int]:
     return answer["total_created"], answer["total_updated"], answer["error_count"]
 
 
-def test_new_members(api: Api, ask: Ask, path: str) -> None:
+def test_new_members(api: Api, send_call: CallSender, path: str) -> None:
     """Each is added, and shown as a member is."""
-    code, answer = ask(
+    code, answer = send_call(
         "POST",
         path,
         {"members": [member(ANN, tags=["a"], merge_fields={"FNAME": "Ann"}), member(BOB)]},
@@ -58,23 +58,23 @@ def test_new_members(api: Api, ask: Ask, path: str) -> None:
         "_links",
     ] == list(answer)
     assert [ANN, BOB] == addresses(answer["new_members"])
-    assert answer["new_members"][0] == api.done("GET", f"{path}/members/{ANN}")
-    assert 2 == api.done("GET", path)["stats"]["member_count"]
+    assert answer["new_members"][0] == api.call_ok("GET", f"{path}/members/{ANN}")
+    assert 2 == api.call_ok("GET", path)["stats"]["member_count"]
 
 
 @pytest.mark.parametrize("status", ["unsubscribed", "cleaned", "pending", "transactional"])
-def test_statuses(ask: Ask, path: str, status: str) -> None:
+def test_statuses(send_call: CallSender, path: str, status: str) -> None:
     """Those of a new member."""
-    _, answer = ask("POST", path, {"members": [member(ANN, status=status)]})
+    _, answer = send_call("POST", path, {"members": [member(ANN, status=status)]})
 
     assert status == answer["new_members"][0]["status"]
 
 
-def test_existing_members_are_errors(api: Api, ask: Ask, path: str) -> None:
+def test_existing_members_are_errors(api: Api, send_call: CallSender, path: str) -> None:
     """Unless they may be updated."""
-    before = api.done("POST", f"{path}/members", member(ANN))
+    before = api.call_ok("POST", f"{path}/members", member(ANN))
 
-    code, answer = ask("POST", path, {"members": [member(ANN, vip=True), member(BOB)]})
+    code, answer = send_call("POST", path, {"members": [member(ANN, vip=True), member(BOB)]})
 
     assert (200, (1, 0, 1)) == (code, counts(answer))
     assert [
@@ -86,63 +86,65 @@ def test_existing_members_are_errors(api: Api, ask: Ask, path: str) -> None:
             "field_message": "",
         }
     ] == answer["errors"]
-    assert before == api.done("GET", f"{path}/members/{ANN}")
+    assert before == api.call_ok("GET", f"{path}/members/{ANN}")
 
 
-def test_update_existing(api: Api, ask: Ask, path: str) -> None:
+def test_update_existing(api: Api, send_call: CallSender, path: str) -> None:
     """What is given changes, what is not stays; tags are added."""
-    api.done("POST", f"{path}/members", member(ANN, tags=["a"], language="uk"))
+    api.call_ok("POST", f"{path}/members", member(ANN, tags=["a"], language="uk"))
 
     body = {"members": [member(ANN, vip=True, tags=["b"]), member(BOB)], "update_existing": True}
-    code, answer = ask("POST", path, body)
+    code, answer = send_call("POST", path, body)
 
     assert (200, (1, 1, 0)) == (code, counts(answer))
     [updated] = answer["updated_members"]
     assert (True, "uk") == (updated["vip"], updated["language"])
     assert ["a", "b"] == tags(updated)
-    assert updated == api.done("GET", f"{path}/members/{ANN}")
+    assert updated == api.call_ok("GET", f"{path}/members/{ANN}")
 
 
-def test_sync_tags(api: Api, ask: Ask, path: str) -> None:
+def test_sync_tags(api: Api, send_call: CallSender, path: str) -> None:
     """With it the tags given are all the tags."""
-    api.done("POST", f"{path}/members", member(ANN, tags=["a", "b"]))
+    api.call_ok("POST", f"{path}/members", member(ANN, tags=["a", "b"]))
 
     members = [member(ANN, tags=["b", "c"])]
-    _, answer = ask("POST", path, {"members": members, "update_existing": True, "sync_tags": True})
+    _, answer = send_call(
+        "POST", path, {"members": members, "update_existing": True, "sync_tags": True}
+    )
 
     assert ["b", "c"] == tags(answer["updated_members"][0])
-    assert ["b", "c"] == tags(api.done("GET", f"{path}/members/{ANN}"))
+    assert ["b", "c"] == tags(api.call_ok("GET", f"{path}/members/{ANN}"))
 
 
-def test_archived_members_come_back(api: Api, ask: Ask, path: str) -> None:
+def test_archived_members_come_back(api: Api, send_call: CallSender, path: str) -> None:
     """They are new members again, with their contact id."""
-    before = api.done("POST", f"{path}/members", member(ANN))
-    api.done("DELETE", f"{path}/members/{ANN}")
+    before = api.call_ok("POST", f"{path}/members", member(ANN))
+    api.call_ok("DELETE", f"{path}/members/{ANN}")
 
-    _, answer = ask("POST", path, {"members": [member(ANN)]})
+    _, answer = send_call("POST", path, {"members": [member(ANN)]})
 
     assert (1, 0, 0) == counts(answer)
     assert before["contact_id"] == answer["new_members"][0]["contact_id"]
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_duplicates_in_the_request(ask: Ask, path: str, skips: bool) -> None:
+def test_duplicates_in_the_request(send_call: CallSender, path: str, skips: bool) -> None:
     """The first counts; the others are errors, or are left out."""
     members = [member(ANN, vip=True), member(ANN.upper()), member(BOB), member(ANN)]
     params = {"skip_duplicate_check": "true"} if skips else {}
 
-    code, answer = ask("POST", path, {"members": members}, **params)
+    code, answer = send_call("POST", path, {"members": members}, **params)
 
     assert (200, (2, 0, 0 if skips else 2)) == (code, counts(answer))
     assert [True, False] == [each["vip"] for each in answer["new_members"]]
     assert {"ERROR_GENERIC"} >= {each["error_code"] for each in answer["errors"]}
 
 
-def test_errors_are_each_members_own(api: Api, ask: Ask, path: str) -> None:
+def test_errors_are_each_members_own(api: Api, send_call: CallSender, path: str) -> None:
     """The call is a 200, even if all have failed."""
-    api.done("POST", f"{path}/members", member(EVE))
-    api.done("POST", f"{path}/members/{EVE}/actions/delete-permanent")
-    api.done("POST", f"{path}/merge-fields", {"tag": "AGE", "name": "Age", "type": "number"})
+    api.call_ok("POST", f"{path}/members", member(EVE))
+    api.call_ok("POST", f"{path}/members/{EVE}/actions/delete-permanent")
+    api.call_ok("POST", f"{path}/merge-fields", {"tag": "AGE", "name": "Age", "type": "number"})
     members = [
         member("malformed"),
         {"status": "subscribed"},
@@ -152,7 +154,7 @@ def test_errors_are_each_members_own(api: Api, ask: Ask, path: str) -> None:
         member(EVE),
     ]
 
-    code, answer = ask("POST", path, {"members": members})
+    code, answer = send_call("POST", path, {"members": members})
 
     assert (200, (0, 0, 6)) == (code, counts(answer))
     assert {"ERROR_GENERIC"} == {each["error_code"] for each in answer["errors"]}
@@ -161,16 +163,16 @@ def test_errors_are_each_members_own(api: Api, ask: Ask, path: str) -> None:
         answer["errors"][4][name] for name in ("field", "field_message")
     )
     assert "was permanently deleted" in answer["errors"][5]["error"]
-    assert 0 == api.done("GET", f"{path}/members")["total_items"]
+    assert 0 == api.call_ok("GET", f"{path}/members")["total_items"]
 
 
 @pytest.mark.parametrize("skips", ["true", "false"])
-def test_required_merge_fields(api: Api, ask: Ask, path: str, skips: str) -> None:
+def test_required_merge_fields(api: Api, send_call: CallSender, path: str, skips: str) -> None:
     """`skip_merge_validation` is for this call, too."""
     must = {"tag": "MUST", "name": "Must", "type": "text", "required": True}
-    api.done("POST", f"{path}/merge-fields", must)
+    api.call_ok("POST", f"{path}/merge-fields", must)
 
-    _, answer = ask("POST", path, {"members": [member(ANN)]}, skip_merge_validation=skips)
+    _, answer = send_call("POST", path, {"members": [member(ANN)]}, skip_merge_validation=skips)
 
     assert ((1, 0, 0) if skips == "true" else (0, 0, 1)) == counts(answer)
 
@@ -187,27 +189,29 @@ def test_required_merge_fields(api: Api, ask: Ask, path: str, skips: str) -> Non
         ({"members": [], "update_existing": "yes"}, "update_existing"),
     ],
 )
-def test_wrong_requests(api: Api, ask: Ask, path: str, body: Any, field: str) -> None:
+def test_wrong_requests(api: Api, send_call: CallSender, path: str, body: Any, field: str) -> None:
     """A wrong form refuses the whole call."""
-    code, problem = ask("POST", path, body)
+    code, problem = send_call("POST", path, body)
 
     assert (400, "Invalid Resource") == (code, problem["title"])
     assert [field] == [each["field"] for each in problem["errors"]]
-    assert 0 == api.done("GET", f"{path}/members")["total_items"]
+    assert 0 == api.call_ok("GET", f"{path}/members")["total_items"]
 
 
-def test_five_hundred_members(api: Api, ask: Ask, path: str) -> None:
+def test_five_hundred_members(api: Api, send_call: CallSender, path: str) -> None:
     """As many as a call may have."""
-    _, answer = ask("POST", path, {"members": [member(f"m{n}@example.com") for n in range(500)]})
+    _, answer = send_call(
+        "POST", path, {"members": [member(f"m{n}@example.com") for n in range(500)]}
+    )
 
     assert (500, 0, 0) == counts(answer)
-    assert 500 == api.done("GET", path)["stats"]["member_count"]
+    assert 500 == api.call_ok("GET", path)["stats"]["member_count"]
 
 
 def test_subscribe_beside_single_writes(api: Api, path: str) -> None:
     """In one batch it sees what stands before it, and is seen by what stands behind it."""
     add = '{"email_address":"%s","status":"subscribed"}'
-    results = api.results(
+    results = api.run_batch(
         {"method": "POST", "path": f"{path}/members", "body": add.replace("%s", ANN)},
         {
             "method": "POST",

@@ -10,32 +10,32 @@ from batchway.model.operation import Operation
 from batchway.store.database import Database
 from batchway.targets.base import PlannedTarget
 from tests.contract.targets_suite import PlannedTargetSuite, SendingTargetSuite
-from tests.faults.by_hand import BASE, ByHand, audience
 from tests.scripted_target import ScriptedTarget
+from tests.step_runner import BASE, StepRunner, get_audience
 
 
 class TestBuiltinTarget(PlannedTargetSuite):
     """The audience of this server."""
 
     @pytest.fixture
-    def target(self, hand: ByHand) -> PlannedTarget:
+    def target(self, runner: StepRunner) -> PlannedTarget:
         """The target of an account with one list."""
-        return audience(hand.parts)
+        return get_audience(runner.parts)
 
     @pytest.fixture
-    def database(self, hand: ByHand) -> Database:
+    def database(self, runner: StepRunner) -> Database:
         """The database of that account."""
-        return hand.parts.database
+        return runner.parts.database
 
     @pytest.fixture
-    def caller(self, hand: ByHand) -> Caller:
+    def caller(self, runner: StepRunner) -> Caller:
         """That account."""
-        return Caller(hand.identity.account.id, "", hand.clock(), Links(BASE))
+        return Caller(runner.identity.account.id, "", runner.clock(), Links(BASE))
 
     @pytest.fixture
-    def operations(self, hand: ByHand) -> list[Operation]:
+    def operations(self, runner: StepRunner) -> list[Operation]:
         """Members to be added; the second address is none."""
-        path = f"/lists/{hand.list_id}/members"
+        path = f"/lists/{runner.list_id}/members"
         addresses = ["ann@example.com", "nonsense", "bob@example.com", "cid@example.com"]
         return [
             Operation(
@@ -45,9 +45,9 @@ class TestBuiltinTarget(PlannedTargetSuite):
         ]
 
     @pytest.fixture
-    def count_effects(self, hand: ByHand) -> Callable[[], int]:
+    def count_effects(self, runner: StepRunner) -> Callable[[], int]:
         """The members that were added."""
-        return hand.member_count
+        return runner.count_members
 
 
 class TestScriptedTarget(SendingTargetSuite):

@@ -9,7 +9,13 @@ import pytest
 
 from batchway.limits import Limits
 from tests.audience import NEW_LIST
-from tests.contract.running import JSON, Api, check_problem, errors_of, send
+from tests.contract.shared_servers import (
+    JSON,
+    Api,
+    check_problem,
+    get_field_errors,
+    send_raw_request,
+)
 from tests.scenario import KEY, Server
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -108,11 +114,11 @@ def test_head(api: Api) -> None:
 def test_slashes_mean_nothing(api: Api) -> None:
     """Trailing and doubled slashes are no part of a path."""
     list_id = api.new_list()
-    wanted = api.done("GET", f"/lists/{list_id}")
+    wanted = api.call_ok("GET", f"/lists/{list_id}")
 
     for path in (f"/lists/{list_id}/", f"//lists//{list_id}", f"/lists/{list_id}//"):
-        assert wanted == api.done("GET", path)
-    assert api.done("GET", "/batches/") == api.done("GET", "/batches")
+        assert wanted == api.call_ok("GET", path)
+    assert api.call_ok("GET", "/batches/") == api.call_ok("GET", "/batches")
 
 
 # --- Bodies --------------------------------------------------------------------------------------
@@ -181,13 +187,13 @@ def test_bodies_that_could_not_be_read(api: Api, method: str, body: bytes, encod
 def test_post_without_arguments(api: Api, body: bytes) -> None:
     """`null`, nothing and `{}` are three ways to say nothing."""
     path = f"/lists/{api.new_list()}/members"
-    made = api.done("POST", path, _member("ann@example.com"))
+    made = api.call_ok("POST", path, _member("ann@example.com"))
 
     forgotten = api.call("POST", f"{path}/{made['id']}/actions/delete-permanent", body)
     empty = api.call("POST", path, body)
 
     assert 204 == forgotten.status_code
-    assert [("", "Required fields were not provided: email_address, status")] == errors_of(
+    assert [("", "Required fields were not provided: email_address, status")] == get_field_errors(
         check_problem(empty, 400, "Invalid Resource")
     )
 
@@ -212,7 +218,7 @@ def test_body_that_is_no_object(api: Api, path: str, body: bytes, found: str) ->
     """The message is Mailchimp's."""
     reply = api.call("POST", path.format(list_id=api.new_list()), body)
 
-    assert [("", f"Schema describes object, {found} found instead")] == errors_of(
+    assert [("", f"Schema describes object, {found} found instead")] == get_field_errors(
         check_problem(reply, 400, "Invalid Resource")
     )
 
@@ -221,7 +227,7 @@ def test_body_that_is_no_object(api: Api, path: str, body: bytes, found: str) ->
 def test_method_override(api: Api, http: httpx.Client, method: str) -> None:
     """A POST may stand for methods that a proxy does not let pass."""
     path = f"/lists/{api.new_list()}/members"
-    made = api.done("POST", path, _member("ann@example.com"))
+    made = api.call_ok("POST", path, _member("ann@example.com"))
 
     reply = http.post(
         f"{api.server.url}/3.0{path}/{made['id']}",
@@ -230,7 +236,7 @@ def test_method_override(api: Api, http: httpx.Client, method: str) -> None:
         auth=("", KEY),
     )
 
-    now = api.done("GET", f"{path}/{made['id']}")
+    now = api.call_ok("GET", f"{path}/{made['id']}")
     if method == "DELETE":
         assert (204, "archived") == (reply.status_code, now["status"])
     else:
@@ -253,7 +259,7 @@ def test_wrong_method_override(api: Api, http: httpx.Client, method: str, overri
     )
 
     check_problem(reply, 422, "InvalidMethodOverride")
-    assert list_id == api.done("GET", f"/lists/{list_id}")["id"]
+    assert list_id == api.call_ok("GET", f"/lists/{list_id}")["id"]
 
 
 # --- Odd requests --------------------------------------------------------------------------------
@@ -264,7 +270,7 @@ def test_wrong_method_override(api: Api, http: httpx.Client, method: str, overri
 )
 def test_unknown_hosts(server: Server, host: str) -> None:
     """Whatever name the server is called by, it answers."""
-    status, _ = send(server, "GET", "/3.0/lists", {"Host": host})
+    status, _ = send_raw_request(server, "GET", "/3.0/lists", {"Host": host})
 
     assert status in {200, 400}
 
@@ -281,14 +287,14 @@ def test_unknown_hosts(server: Server, host: str) -> None:
 )  # fmt: skip
 def test_nothing_odd_is_our_fault(server: Server, target: str) -> None:
     """Outside of /3.0, too, and even where it is no HTTP."""
-    status, body = send(server, "GET", target, {})
+    status, body = send_raw_request(server, "GET", target, {})
 
     assert 200 <= status < 500, body
 
 
 def test_body_over_the_limit(server: Server) -> None:
     """A body that is announced as too large is refused before it is sent."""
-    status, body = send(server, "POST", "/3.0/batches", {"Content-Length": str(10**12)})
+    status, body = send_raw_request(server, "POST", "/3.0/batches", {"Content-Length": str(10**12)})
 
     assert 413 == status
     assert "Send it in several requests." in json.loads(body)["detail"]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.in_process import Client
+from tests.contract.asgi_client import AsgiClient
 from tests.contract.test_submit_options import PING, body
-from tests.faults.by_hand import opened_by_hand
 from tests.scenario import Server
 from tests.sqlite import SqliteTemplate
+from tests.step_runner import open_step_runner
 from tests.steps import run
 
 
@@ -17,11 +17,11 @@ def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_pat
     """Each keeps its own limits, batches and results, whichever was opened last."""
     with ExitStack() as stack:
         strict, generous = (
-            stack.enter_context(opened_by_hand(_new_server(sqlite_template, tmp_path / name)))
+            stack.enter_context(open_step_runner(_new_server(sqlite_template, tmp_path / name)))
             for name in ("strict", "generous")
         )
-        strict.limit(pending_batches_per_account_max=1)
-        clients = [Client(each.app.asgi()) for each in (strict, generous)]
+        strict.set_limits(pending_batches_per_account_max=1)
+        clients = [AsgiClient(each.app.asgi()) for each in (strict, generous)]
 
         statuses = [
             [client.call("POST", "/batches", content=body(PING)).status_code for client in clients]
@@ -35,18 +35,18 @@ def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_pat
         assert [[200, 200], [429, 200]] == statuses
         assert [1, 500] == [each["pending_batches_per_account_max"] for each in shown]
         assert [1, 2] == kept
-        assert [200] == [each.status_code for each in generous.results(finished)]
+        assert [200] == [each.status_code for each in generous.read_results(finished)]
         assert 404 == clients[0].call("GET", f"/batches/{finished.public_id}").status_code
 
 
 def test_a_second_worker_in_a_process(sqlite_template: SqliteTemplate, tmp_path: Path) -> None:
     """The engine is one a process, so a second worker is refused before it takes any work."""
-    with opened_by_hand(_new_server(sqlite_template, tmp_path)) as hand:
-        first, second = hand.app.worker(), hand.app.worker()
-        hand.app.start(first)
+    with open_step_runner(_new_server(sqlite_template, tmp_path)) as runner:
+        first, second = runner.app.worker(), runner.app.worker()
+        runner.app.start(first)
         try:
             with pytest.raises(RuntimeError, match="A worker runs in this process already"):
-                hand.app.start(second)
+                runner.app.start(second)
         finally:
             first.stop()
 

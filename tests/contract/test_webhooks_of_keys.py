@@ -11,22 +11,28 @@ from batchway.cli.api_keys import add_key
 from batchway.kit.ids import hash_api_key
 from batchway.store import accounts
 from batchway.store.database import Database
-from tests.contract.running import Api, change, check_problem, database_url, tables
+from tests.contract.shared_servers import (
+    Api,
+    check_problem,
+    execute_sql,
+    get_database_url,
+    open_tables,
+)
 from tests.contract.test_deliveries import PING, new_webhook, tried
-from tests.receiver import Receiver, Reply, receiving
+from tests.receiver import Receiver, Reply, open_receiver
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
 @pytest.fixture
 def other_key(own_api: Api, http: httpx.Client) -> Api:
     """Another key of the same account."""
-    database = Database(database_url(own_api.server))
+    database = Database(get_database_url(own_api.server))
     try:
         with database.read() as connection:
             identity = accounts.identify(connection, own_api.server.key)
@@ -39,7 +45,7 @@ def other_key(own_api: Api, http: httpx.Client) -> Api:
 
 def key_number(api: Api) -> int:
     """What `keys list` shows of it."""
-    with tables(api.server) as connection:
+    with open_tables(api.server) as connection:
         query = text("SELECT id FROM api_keys WHERE key_hash = :key_hash")
         found = connection.execute(query, {"key_hash": hash_api_key(api.server.key)})
         return int(found.scalar_one())
@@ -50,29 +56,29 @@ def test_revoking_a_key(own_api: Api, other_key: Api, receiver: Receiver) -> Non
     receiver.answer_posts(Reply(500))
     gone = [new_webhook(own_api, receiver) for _ in range(2)]
     stays, older = new_webhook(other_key, receiver), new_webhook(own_api, receiver)
-    change(
+    execute_sql(
         own_api.server,
         "UPDATE batch_webhooks SET api_key_id = NULL WHERE public_id = :id",
         id=older["id"],
     )
-    other_key.done("PATCH", f"/batch-webhooks/{gone[0]['id']}", {"signing_enabled": False})
+    other_key.call_ok("PATCH", f"/batch-webhooks/{gone[0]['id']}", {"signing_enabled": False})
     own_api.submit(PING)
     for webhook in (*gone, stays, older):
         tried(own_api, webhook, "pending")
 
-    told = own_api.server.command("keys", "revoke", str(key_number(own_api))).stdout
+    told = own_api.server.run_command("keys", "revoke", str(key_number(own_api))).stdout
 
     assert "was revoked, and its 2 batch webhooks were deleted." in told
-    left = other_key.done("GET", "/batch-webhooks")["webhooks"]
+    left = other_key.call_ok("GET", "/batch-webhooks")["webhooks"]
     assert [stays["id"], older["id"]] == [each["id"] for each in left]
     for webhook in gone:
         reply = other_key.call("GET", f"/batch-webhooks/{webhook['id']}/deliveries")
         check_problem(reply, 404, "Resource Not Found")
-    with tables(own_api.server) as connection:
+    with open_tables(own_api.server) as connection:
         orphans = """
             SELECT count(*) FROM deliveries
             WHERE batch_webhook_id NOT IN (SELECT id FROM batch_webhooks)
         """
         assert 0 == connection.execute(text(orphans)).scalar_one()
     for webhook in left:
-        other_key.done("DELETE", f"/batch-webhooks/{webhook['id']}")
+        other_key.call_ok("DELETE", f"/batch-webhooks/{webhook['id']}")

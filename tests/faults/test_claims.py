@@ -37,8 +37,8 @@ from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.results import Filter
 from batchway.store import chunks, leases
 from batchway.store.database import Database
-from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.scenario import Server
+from tests.step_runner import BASE, StepRunner, open_step_runner
 from tests.steps import execute, finalize, run_steps, split
 
 LARGE = 6_000  # operations: two chunks
@@ -46,9 +46,9 @@ SMALL = 20
 
 
 @pytest.fixture
-def hand(server: Server) -> Iterator[ByHand]:
+def runner(server: Server) -> Iterator[StepRunner]:
     """The steps of a worker that lives, on each database in turn."""
-    with opened_by_hand(server) as opened:
+    with open_step_runner(server) as opened:
         prolong_lease(opened, opened.parts)
         yield opened
 
@@ -56,67 +56,69 @@ def hand(server: Server) -> Iterator[ByHand]:
 # --- Two workers ---------------------------------------------------------------------------------
 
 
-def test_a_slow_chunk_is_run_once_by_two_living_workers(hand: ByHand) -> None:
+def test_a_slow_chunk_is_run_once_by_two_living_workers(runner: StepRunner) -> None:
     """However long one worker takes, the other one neither begins the chunk nor asks for it."""
-    batch = hand.submit(hand.additions(LARGE))
-    other = other_worker(hand)
+    batch = runner.submit(runner.make_additions(LARGE))
+    other = other_worker(runner)
     begun: list[int] = []
 
     def be_slow(operations: Sequence[object]) -> None:
         begun.append(len(operations))
-        hand.clock.now += 60 * SECOND
-        prolong_lease(hand, hand.parts)
+        runner.clock.now += 60 * SECOND
+        prolong_lease(runner, runner.parts)
         execute(other, batch.id, 0)
         sweep(other, all_lost)
 
-    split(hand.parts, batch.id)
-    execute(hand.interrupted(be_slow), batch.id, 0)
+    split(runner.parts, batch.id)
+    execute(runner.make_interrupted_parts(be_slow), batch.id, 0)
 
     assert [5_000] == begun
-    assert [1] == hand.waiting(batch)
+    assert [1] == runner.get_waiting_chunks(batch)
     execute(other, batch.id, 1)
     finalize(other, batch.id)
-    assert LARGE == len(hand.results(batch)) == hand.member_count()
+    assert LARGE == len(runner.read_results(batch)) == runner.count_members()
 
 
-def test_a_worker_that_was_taken_for_dead_changes_nothing(hand: ByHand) -> None:
+def test_a_worker_that_was_taken_for_dead_changes_nothing(runner: StepRunner) -> None:
     """Its lease has ended, another worker runs its chunk, and then it wakes up."""
-    batch = hand.submit(hand.additions(LARGE))
-    other = other_worker(hand)
+    batch = runner.submit(runner.make_additions(LARGE))
+    other = other_worker(runner)
 
     def sleep(_operations: Sequence[object]) -> None:
-        hand.clock.now += int((limits.lease_seconds + 1) * SECOND)
-        prolong_lease(hand, other)
+        runner.clock.now += int((limits.lease_seconds + 1) * SECOND)
+        prolong_lease(runner, other)
         execute(other, batch.id, 0)
 
-    split(hand.parts, batch.id)
-    execute(hand.interrupted(sleep), batch.id, 0)
+    split(runner.parts, batch.id)
+    execute(runner.make_interrupted_parts(sleep), batch.id, 0)
     execute(other, batch.id, 1)
     finalize(other, batch.id)
 
-    assert LARGE == len(hand.results(batch)) == hand.member_count()
+    assert LARGE == len(runner.read_results(batch)) == runner.count_members()
 
 
-def test_the_archive_is_written_by_one_living_worker(hand: ByHand) -> None:
+def test_the_archive_is_written_by_one_living_worker(runner: StepRunner) -> None:
     """Finalize is claimed with the last chunk: another worker that is asked for it does nothing."""
-    batch = hand.submit(hand.additions(SMALL))
-    steps = run_until(hand.parts, Step.RUN, batch, Step.FINALIZE)
-    other = other_worker(hand)
+    batch = runner.submit(runner.make_additions(SMALL))
+    steps = run_until(runner.parts, Step.RUN, batch, Step.FINALIZE)
+    other = other_worker(runner)
 
-    hand.idle(lambda: finalize(other, batch.id))
-    assert "finalizing" == hand.status(batch)
+    runner.check_no_effect(lambda: finalize(other, batch.id))
+    assert "finalizing" == runner.get_status(batch)
     for _ in steps:
         pass
-    assert "finished" == hand.status(batch)
+    assert "finished" == runner.get_status(batch)
 
 
 @pytest.mark.parametrize(("size", "step"), [(SMALL, Step.RUN), (LARGE, Step.SPLIT)])
-def test_a_chain_that_dies_is_handed_over_at_once(hand: ByHand, size: int, step: Step) -> None:
+def test_a_chain_that_dies_is_handed_over_at_once(
+    runner: StepRunner, size: int, step: Step
+) -> None:
     """The sweep finds what a dead worker has claimed, without waiting for the batch to be quiet."""
-    other = other_worker(hand)
-    batch = hand.submit(hand.additions(size))
+    other = other_worker(runner)
+    batch = runner.submit(runner.make_additions(size))
     with suppress(Died):
-        run_steps(hand.interrupted(die), step, batch.id)
+        run_steps(runner.make_interrupted_parts(die), step, batch.id)
     asked: list[StepName] = []
 
     def note(written: Sequence[WrittenHandOver]) -> list[StepName]:
@@ -125,47 +127,47 @@ def test_a_chain_that_dies_is_handed_over_at_once(hand: ByHand, size: int, step:
 
     sweep(other, note)
     assert [] == asked
-    with hand.parts.database.write() as connection:
-        leases.release(connection, hand.parts.worker)
+    with runner.parts.database.write() as connection:
+        leases.release(connection, runner.parts.worker)
     sweep(other, note)
 
     [name] = asked
     assert StepName(Step.RUN if step is Step.RUN else Step.EXECUTE, batch.id) == name
     run_steps(other, *name)
-    assert 0 not in hand.waiting(batch)
+    assert 0 not in runner.get_waiting_chunks(batch)
 
 
-def test_a_claim_whose_release_failed(hand: ByHand) -> None:
+def test_a_claim_whose_release_failed(runner: StepRunner) -> None:
     """A step raises, and so does its release; the worker finds the claim and hands it over."""
-    batch = hand.submit(hand.additions(LARGE))
-    split(hand.parts, batch.id)
-    other = other_worker(hand)
+    batch = runner.submit(runner.make_additions(LARGE))
+    split(runner.parts, batch.id)
+    other = other_worker(runner)
 
     def fail(_operations: Sequence[object]) -> None:
-        release_idle_claims(hand.parts)  # it runs: its claim is not idle
+        release_idle_claims(runner.parts)  # it runs: its claim is not idle
         raise OperationalError("lost", None, OSError())
 
     with suppress(OperationalError):
-        execute(hand.interrupted(fail), batch.id, 0)
-    hand.idle(lambda: execute(other, batch.id, 0))
+        execute(runner.make_interrupted_parts(fail), batch.id, 0)
+    runner.check_no_effect(lambda: execute(other, batch.id, 0))
 
-    release_idle_claims(hand.parts)
+    release_idle_claims(runner.parts)
     execute(other, batch.id, 0)
 
-    assert [1] == hand.waiting(batch)
+    assert [1] == runner.get_waiting_chunks(batch)
 
 
-def test_a_process_runs_a_step_once(hand: ByHand) -> None:
+def test_a_process_runs_a_step_once(runner: StepRunner) -> None:
     """A second hand-over of a step that comes to the same process finds it running."""
-    batch = hand.submit(hand.additions(LARGE))
-    split(hand.parts, batch.id)
+    batch = runner.submit(runner.make_additions(LARGE))
+    split(runner.parts, batch.id)
     begun: list[int] = []
 
     def begin_again(operations: Sequence[object]) -> None:
         begun.append(len(operations))
-        execute(hand.interrupted(begin_again), batch.id, 0)
+        execute(runner.make_interrupted_parts(begin_again), batch.id, 0)
 
-    execute(hand.interrupted(begin_again), batch.id, 0)
+    execute(runner.make_interrupted_parts(begin_again), batch.id, 0)
 
     assert [5_000] == begun
 
@@ -173,31 +175,31 @@ def test_a_process_runs_a_step_once(hand: ByHand) -> None:
 # --- Whole or not at all -------------------------------------------------------------------------
 
 
-def test_a_chunk_is_halved_whole_or_not_at_all(hand: ByHand) -> None:
+def test_a_chunk_is_halved_whole_or_not_at_all(runner: StepRunner) -> None:
     """If the batch has no room for the other half, the chunk keeps all of its operations."""
-    batch = hand.submit(hand.additions(LARGE))
-    split(hand.parts, batch.id)
-    with hand.parts.database.write() as connection:
+    batch = runner.submit(runner.make_additions(LARGE))
+    split(runner.parts, batch.id)
+    with runner.parts.database.write() as connection:
         for _ in range(Limits.chunk_attempts_max):
-            chunks.claim(connection, batch, 0, hand.parts.worker)
+            chunks.claim(connection, batch, 0, runner.parts.worker)
 
     def delete() -> None:
-        assert delete_batch(hand.parts, batch.account_id, batch.public_id)
+        assert delete_batch(runner.parts, batch.account_id, batch.public_id)
 
-    database = DeedBeforeSecondWrite(hand.parts.database, delete)
-    execute(replace(hand.parts, database=cast(Database, database)), batch.id, 0)
+    database = DeedBeforeSecondWrite(runner.parts.database, delete)
+    execute(replace(runner.parts, database=cast(Database, database)), batch.id, 0)
 
-    assert [5_000, 1_000] == [len(each.positions) for each in waiting_chunks(hand, batch)]
+    assert [5_000, 1_000] == [len(each.positions) for each in waiting_chunks(runner, batch)]
 
 
 # --- Results in any order ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_name", ["per-operation", "per-batch"])
-def test_results_that_are_committed_in_any_order(hand: ByHand, format_name: str) -> None:
+def test_results_that_are_committed_in_any_order(runner: StepRunner, format_name: str) -> None:
     """Each slice is there for readers as soon as it is committed; the chunk keeps the others."""
-    parts = replace(hand.parts, format_name=format_name)
-    batch = submit_to(parts, hand)
+    parts = replace(runner.parts, format_name=format_name)
+    batch = submit_to(parts, runner)
     claimed = claim_first_chunk(parts, batch)
     slices = [[7, 3, 5], [0, 19], [4, 6, 8, 9, 10], [1]]
     seen: list[int] = []
@@ -207,96 +209,98 @@ def test_results_that_are_committed_in_any_order(hand: ByHand, format_name: str)
         seen = sorted([*seen, *slice_positions])
         check_results(parts, batch, seen)
     left = Positions.collect(set(range(SMALL)) - set(seen))
-    assert [left] == [each.positions for each in waiting_chunks(hand, batch)]
+    assert [left] == [each.positions for each in waiting_chunks(runner, batch)]
 
     commit_slice(parts, claimed, left)
     run_steps(parts, Step.FINALIZE, batch.id)
     check_results(parts, batch, range(SMALL))
-    ids = [int(each.operation_id or "") for each in hand.results(batch)]
+    ids = [int(each.operation_id or "") for each in runner.read_results(batch)]
     assert list(range(SMALL)) == sorted(ids)
 
 
-def test_a_slice_of_a_lost_claim(hand: ByHand) -> None:
+def test_a_slice_of_a_lost_claim(runner: StepRunner) -> None:
     """Nothing of it is kept: another worker has claimed the chunk meanwhile."""
-    batch = hand.submit(hand.additions(SMALL))
-    work = load_work(hand.parts, claim_first_chunk(hand.parts, batch))
+    batch = runner.submit(runner.make_additions(SMALL))
+    work = load_work(runner.parts, claim_first_chunk(runner.parts, batch))
     assert work
-    hand.clock.now += int((limits.lease_seconds + 1) * SECOND)
-    claim_first_chunk(other_worker(hand), batch)
+    runner.clock.now += int((limits.lease_seconds + 1) * SECOND)
+    claim_first_chunk(other_worker(runner), batch)
 
-    before = hand.snapshot()
+    before = runner.take_snapshot()
     with pytest.raises(NotRunning):
-        commit_work(hand.parts, work, Positions.collect([3]))
-    assert before == hand.snapshot()
+        commit_work(runner.parts, work, Positions.collect([3]))
+    assert before == runner.take_snapshot()
 
 
-def test_a_chunk_goes_on_with_what_is_left(hand: ByHand) -> None:
+def test_a_chunk_goes_on_with_what_is_left(runner: StepRunner) -> None:
     """The worker that takes it over executes only the operations that have no result."""
-    batch = hand.submit(hand.additions(SMALL))
-    commit_slice(hand.parts, claim_first_chunk(hand.parts, batch), Positions.collect([2, 5, 6]))
+    batch = runner.submit(runner.make_additions(SMALL))
+    commit_slice(runner.parts, claim_first_chunk(runner.parts, batch), Positions.collect([2, 5, 6]))
     executed: list[str | None] = []
 
     def note(operations: Sequence[Operation]) -> None:
         executed.extend(each.operation_id for each in operations)
 
-    run_steps(hand.interrupted(note), Step.EXECUTE, batch.id, 0)
+    run_steps(runner.make_interrupted_parts(note), Step.EXECUTE, batch.id, 0)
 
     assert [str(each) for each in range(SMALL) if each not in (2, 5, 6)] == executed
-    assert "finished" == hand.status(batch)
-    assert SMALL == len(hand.results(batch))
+    assert "finished" == runner.get_status(batch)
+    assert SMALL == len(runner.read_results(batch))
 
 
 # --- Chunks that wait ----------------------------------------------------------------------------
 
 
-def test_a_postponed_chunk_waits_without_a_thread(hand: ByHand) -> None:
+def test_a_postponed_chunk_waits_without_a_thread(runner: StepRunner) -> None:
     """It is a chunk of its own with a reason; nobody claims it, or asks for it, before its time."""
-    batch = hand.submit(hand.additions(SMALL))
-    claimed = claim_first_chunk(hand.parts, batch)
-    commit_slice(hand.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
+    batch = runner.submit(runner.make_additions(SMALL))
+    claimed = claim_first_chunk(runner.parts, batch)
+    commit_slice(runner.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
 
-    hand.idle(lambda: execute(hand.parts, batch.id, 1), lambda: sweep(hand.parts, all_lost))
-    assert "The receiver is busy." == reason(hand, batch)
-    hand.clock.now += 60 * SECOND
-    execute(hand.parts, batch.id, 1)
+    runner.check_no_effect(
+        lambda: execute(runner.parts, batch.id, 1), lambda: sweep(runner.parts, all_lost)
+    )
+    assert "The receiver is busy." == reason(runner, batch)
+    runner.clock.now += 60 * SECOND
+    execute(runner.parts, batch.id, 1)
 
-    assert [0] == hand.waiting(batch)
-    assert reason(hand, batch) is None
-    run_steps(hand.parts, Step.RUN, batch.id)
-    assert SMALL == len(hand.results(batch))
+    assert [0] == runner.get_waiting_chunks(batch)
+    assert reason(runner, batch) is None
+    run_steps(runner.parts, Step.RUN, batch.id)
+    assert SMALL == len(runner.read_results(batch))
 
 
-def test_the_sweep_knows_when_a_postponed_chunk_is_due(hand: ByHand) -> None:
+def test_the_sweep_knows_when_a_postponed_chunk_is_due(runner: StepRunner) -> None:
     """If its delayed hand-over is lost, it is handed over again after its time, not before."""
-    batch = hand.submit(hand.additions(SMALL))
-    claimed = claim_first_chunk(hand.parts, batch)
-    commit_slice(hand.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
+    batch = runner.submit(runner.make_additions(SMALL))
+    claimed = claim_first_chunk(runner.parts, batch)
+    commit_slice(runner.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
     asked: list[WrittenHandOver] = []
 
     def note(written: Sequence[WrittenHandOver]) -> list[StepName]:
         asked.extend(written)
         return []
 
-    hand.clock.now += 59 * SECOND
-    prolong_lease(hand, hand.parts)
-    sweep(hand.parts, note)
+    runner.clock.now += 59 * SECOND
+    prolong_lease(runner, runner.parts)
+    sweep(runner.parts, note)
     assert [] == asked
-    hand.clock.now += int((1 + limits.overdue_seconds) * SECOND) + 1
-    sweep(hand.parts, note)
+    runner.clock.now += int((1 + limits.overdue_seconds) * SECOND) + 1
+    sweep(runner.parts, note)
 
     assert [StepName(Step.RUN, batch.id)] == [each.name for each in asked]
 
 
-def test_cancelling_does_not_wait_for_postponed_chunks(hand: ByHand) -> None:
+def test_cancelling_does_not_wait_for_postponed_chunks(runner: StepRunner) -> None:
     """They are due at once, to be recorded as cancelled."""
-    batch = hand.submit(hand.additions(SMALL))
-    claimed = claim_first_chunk(hand.parts, batch)
-    commit_slice(hand.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
+    batch = runner.submit(runner.make_additions(SMALL))
+    claimed = claim_first_chunk(runner.parts, batch)
+    commit_slice(runner.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
 
-    cancel_batch(hand.parts, batch.account_id, batch.public_id)
-    run_steps(hand.parts, Step.RUN, batch.id)
+    cancel_batch(runner.parts, batch.account_id, batch.public_id)
+    run_steps(runner.parts, Step.RUN, batch.id)
 
-    statuses = [each.status_code for each in hand.results(batch)]
+    statuses = [each.status_code for each in runner.read_results(batch)]
     assert [204, *[499] * (SMALL - 1)] == statuses
 
 
@@ -327,22 +331,22 @@ class DeedBeforeSecondWrite:
             yield connection
 
 
-def other_worker(hand: ByHand) -> Parts:
+def other_worker(runner: StepRunner) -> Parts:
     """The same parts in the process of another worker, which lives."""
     name = "other-worker"
     parts = replace(
-        hand.parts,
+        runner.parts,
         worker=name,
-        hand_over=HandOvers(hand.parts.database, name),
+        hand_over=HandOvers(runner.parts.database, name),
         running=RunningSteps(),
     )
-    prolong_lease(hand, parts)
+    prolong_lease(runner, parts)
     return parts
 
 
-def prolong_lease(hand: ByHand, parts: Parts) -> None:
+def prolong_lease(runner: StepRunner, parts: Parts) -> None:
     """A worker shows that it is alive."""
-    with hand.parts.database.write() as connection:
+    with runner.parts.database.write() as connection:
         leases.renew(connection, parts.worker, is_ready=True, seconds=limits.lease_seconds)
 
 
@@ -367,23 +371,23 @@ def run_until(parts: Parts, step: Step, batch: Batch, last: Step) -> Iterator[St
     return chain
 
 
-def waiting_chunks(hand: ByHand, batch: Batch) -> list[Chunk]:
+def waiting_chunks(runner: StepRunner, batch: Batch) -> list[Chunk]:
     """The chunks that are not done."""
-    with hand.parts.database.read() as connection:
+    with runner.parts.database.read() as connection:
         return chunks.find_waiting(connection, batch)
 
 
-def reason(hand: ByHand, batch: Batch) -> str | None:
+def reason(runner: StepRunner, batch: Batch) -> str | None:
     """Why a chunk of the batch waits."""
-    with hand.parts.database.read() as connection:
+    with runner.parts.database.read() as connection:
         return chunks.find_reason(connection, batch)
 
 
-def submit_to(parts: Parts, hand: ByHand) -> Batch:
+def submit_to(parts: Parts, runner: StepRunner) -> Batch:
     """A small batch with these parts."""
     pings = [Operation("GET", "/ping", {}, None, str(n)) for n in range(SMALL)]
     with IncomingBatch.collect(parts.targets, parts.limits, pings) as some:
-        return submit_batch(parts, hand.identity, BASE, some)
+        return submit_batch(parts, runner.identity, BASE, some)
 
 
 def claim_first_chunk(parts: Parts, batch: Batch) -> StepName:
@@ -423,7 +427,7 @@ def commit_work(
 
 
 def check_results(parts: Parts, batch: Batch, positions: Sequence[int]) -> None:
-    """Readers find these results, and no others, however they ask."""
+    """Readers find these results, and no others, with each way of reading them."""
     results = parts.read_results(batch, Filter())
     assert list(positions) == [each.position for each in results.iterate()]
     page, total = results.read_page(3, 1, 10**9)

@@ -1,4 +1,4 @@
-"""Deliveries by hand: when they are tried again, what an attempt comes to, and who is told."""
+"""Deliveries: retries, the outcomes of an attempt, and the batches that have events."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
@@ -15,19 +15,19 @@ from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.delete import delete_batch
 from batchway.lifecycle.sweep import sweep
 from batchway.limits import Limits
-from tests.faults.delivering import (
+from tests.faults.delivery_runner import (
     BROKEN,
     HOUR,
-    Delivering,
+    DeliveryRunner,
     ids_of,
     link_in,
     only_entry,
     path_of,
 )
-from tests.receiver import Delivery, Receiver, Reply, receiving
+from tests.receiver import Delivery, Receiver, Reply, open_receiver
 from tests.steps import run, split
 
-pytest_plugins = ["tests.faults.delivering"]
+pytest_plugins = ["tests.faults.delivery_runner"]
 
 LARGE = 6_000  # operations: two chunks
 
@@ -35,7 +35,7 @@ LARGE = 6_000  # operations: two chunks
 # --- The schedule --------------------------------------------------------------------------------
 
 
-def test_schedule(account: Delivering, receiver: Receiver) -> None:
+def test_schedule(account: DeliveryRunner, receiver: Receiver) -> None:
     """Nine attempts under one id, each as long after the last one as planned, and all logged."""
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(BROKEN)
@@ -43,7 +43,7 @@ def test_schedule(account: Delivering, receiver: Receiver) -> None:
     waits, moments = [], []
     while account.pending():
         account.deliver_pending()
-        moments.append(account.hand.clock.now)
+        moments.append(account.runner.clock.now)
         if account.pending():
             waits.append((account.next_attempt_at() - moments[-1]) / SECOND)
 
@@ -66,10 +66,10 @@ def test_schedule(account: Delivering, receiver: Receiver) -> None:
         for number, (moment, attempt) in enumerate(zip(moments, entry["attempts"], strict=True), 1)
     ] == entry["attempts"]
     assert [entry["id"]] * 9 == ids_of(receiver.deliveries())
-    assert account.done("GET", path_of(webhook))["enabled"]
+    assert account.call_ok("GET", path_of(webhook))["enabled"]
 
 
-def test_each_attempt_is_made_anew(account: Delivering, receiver: Receiver) -> None:
+def test_each_attempt_is_made_anew(account: DeliveryRunner, receiver: Receiver) -> None:
     """A later attempt has its own time, signature and link; all else stays as it was."""
     account.new_webhook(receiver)
     receiver.script(BROKEN)
@@ -81,7 +81,7 @@ def test_each_attempt_is_made_anew(account: Delivering, receiver: Receiver) -> N
     assert link_in(first) != link_in(second)
     assert first.body.replace(token_in(first), b"") == second.body.replace(token_in(second), b"")
     times = [int(each.headers["webhook-timestamp"]) for each in (first, second)]
-    assert account.hand.clock.now // SECOND == times[1] > times[0]
+    assert account.runner.clock.now // SECOND == times[1] > times[0]
     for name in ("webhook-signature", "x-mailchimp-signature"):
         assert first.headers[name] != second.headers[name]
 
@@ -91,16 +91,16 @@ def token_in(delivery: Delivery) -> bytes:
     return link_in(delivery).partition("?t=")[2].encode()
 
 
-def test_a_step_that_comes_too_early(account: Delivering, receiver: Receiver) -> None:
+def test_a_step_that_comes_too_early(account: DeliveryRunner, receiver: Receiver) -> None:
     """A hand-over that the engine brings before its time sends nothing."""
     account.new_webhook(receiver)
     receiver.script(BROKEN)
     account.finish_batch()
     account.deliver_pending()
     [key] = account.pending()
-    account.hand.clock.now = account.next_attempt_at() - 3 * SECOND
+    account.runner.clock.now = account.next_attempt_at() - 3 * SECOND
 
-    account.hand.idle(lambda: account.deliver(key))
+    account.runner.check_no_effect(lambda: account.deliver(key))
 
     assert 1 == len(receiver.deliveries())
 
@@ -117,19 +117,19 @@ def test_a_step_that_comes_too_early(account: Delivering, receiver: Receiver) ->
     ],
 )
 def test_retry_after(
-    account: Delivering, receiver: Receiver, header: str, least: float, most: float
+    account: DeliveryRunner, receiver: Receiver, header: str, least: float, most: float
 ) -> None:
     """A receiver can ask for a longer wait, up to a limit, and never for a shorter one."""
     webhook = account.new_webhook(receiver)
     if header == "a date":
-        asked = datetime.fromtimestamp(account.hand.clock.now // SECOND + 300, tz=UTC)
+        asked = datetime.fromtimestamp(account.runner.clock.now // SECOND + 300, tz=UTC)
         header = format_datetime(asked, usegmt=True)
     receiver.script(Reply(503, {"Retry-After": header}))
     account.finish_batch()
     account.deliver_pending()
 
     [attempt] = only_entry(account, webhook)["attempts"]
-    waited = (account.next_attempt_at() - account.hand.clock.now) / SECOND
+    waited = (account.next_attempt_at() - account.runner.clock.now) / SECOND
     took = attempt["duration_ms"] / 1_000
     assert least + took - 1 <= waited <= most + took + 1
 
@@ -138,14 +138,14 @@ def test_retry_after(
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_success(account: Delivering, receiver: Receiver, status: int) -> None:
+def test_success(account: DeliveryRunner, receiver: Receiver, status: int) -> None:
     """Any 2xx ends the delivery, whatever the answer says."""
     webhook = account.new_webhook(receiver)
     receiver.script(Reply(status, {"Retry-After": "60"}))
     account.finish_batch()
     [key] = account.pending()
 
-    account.hand.twice(lambda: account.deliver(key))
+    account.runner.run_twice(lambda: account.deliver(key))
 
     entry = only_entry(account, webhook)
     assert ("delivered", 1, "") == tuple(
@@ -155,14 +155,14 @@ def test_success(account: Delivering, receiver: Receiver, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
-def test_a_redirect_is_a_failure(account: Delivering, receiver: Receiver, status: int) -> None:
+def test_a_redirect_is_a_failure(account: DeliveryRunner, receiver: Receiver, status: int) -> None:
     """It is logged as an answer, tried again, and not followed."""
     webhook = account.new_webhook(receiver)
     account.finish_batch()
     [key] = account.pending()
-    with receiving() as elsewhere:
+    with open_receiver() as elsewhere:
         receiver.script(Reply.redirect(elsewhere.url, status))
-        account.hand.twice(lambda: account.deliver(key))
+        account.runner.run_twice(lambda: account.deliver(key))
         assert [] == elsewhere.deliveries() + elsewhere.visits()
 
     entry = only_entry(account, webhook)
@@ -181,10 +181,10 @@ def test_a_redirect_is_a_failure(account: Delivering, receiver: Receiver, status
         (None, UNREACHABLE),
     ],
 )
-def test_no_answer(account: Delivering, reply: Reply | None, reason: str) -> None:
+def test_no_answer(account: DeliveryRunner, reply: Reply | None, reason: str) -> None:
     """It is logged without a status, with the reason, and tried again."""
-    account.limit(delivery_seconds_max=1.0)
-    with receiving() as receiver:
+    account.set_limits(delivery_seconds_max=1.0)
+    with open_receiver() as receiver:
         webhook = account.new_webhook(receiver)
         account.finish_batch()
         if reply is not None:
@@ -214,7 +214,7 @@ def test_no_answer(account: Delivering, reply: Reply | None, reason: str) -> Non
     ],
 )
 def test_start_of_an_answer(
-    account: Delivering, receiver: Receiver, body: bytes, start: str
+    account: DeliveryRunner, receiver: Receiver, body: bytes, start: str
 ) -> None:
     """The log keeps the first characters, whatever bytes came and however many."""
     webhook = account.new_webhook(receiver)
@@ -226,7 +226,7 @@ def test_start_of_an_answer(
     assert (200, start) == (attempt["status_code"], attempt["answer_start"])
 
 
-def test_two_attempts_at_once(account: Delivering, receiver: Receiver) -> None:
+def test_two_attempts_at_once(account: DeliveryRunner, receiver: Receiver) -> None:
     """A delivery that two workers make is sent twice under one id, and logged once."""
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(Reply(500, delay_seconds=0.5))
@@ -244,26 +244,26 @@ def test_two_attempts_at_once(account: Delivering, receiver: Receiver) -> None:
 # --- Who is told ---------------------------------------------------------------------------------
 
 
-def test_an_announcement_twice(account: Delivering, receiver: Receiver) -> None:
+def test_an_announcement_twice(account: DeliveryRunner, receiver: Receiver) -> None:
     """A batch has one event for a webhook, however often it is announced."""
     account.new_webhook(receiver)
     batch = account.finish_batch()
-    parts = account.hand.parts
+    parts = account.runner.parts
 
     def again() -> None:
         with parts.database.write() as connection:
             announce_batch(parts, connection, batch, parts.clock())
 
-    account.hand.idle(again)
+    account.runner.check_no_effect(again)
     assert 1 == len(account.pending())
 
 
-def test_deleted_batches_tell_nobody(account: Delivering, receiver: Receiver) -> None:
+def test_deleted_batches_tell_nobody(account: DeliveryRunner, receiver: Receiver) -> None:
     """Neither one that was pending, nor one that ran, nor a finished one that nobody heard of."""
     account.new_webhook(receiver)
-    hand, parts = account.hand, account.hand.parts
+    runner, parts = account.runner, account.runner.parts
     receiver.script(BROKEN)
-    waiting, running = (hand.submit(hand.additions(size)) for size in (1, LARGE))
+    waiting, running = (runner.submit(runner.make_additions(size)) for size in (1, LARGE))
     split(parts, running.id)
     finished, failed_once = account.finish_batch(), account.finish_batch()
     keys = account.pending()
@@ -272,22 +272,22 @@ def test_deleted_batches_tell_nobody(account: Delivering, receiver: Receiver) ->
         assert delete_batch(parts, batch.account_id, batch.public_id)
     run(parts, waiting.id)
     run(parts, running.id)
-    hand.clock.now += HOUR
+    runner.clock.now += HOUR
 
-    hand.idle(*account.steps(keys))
+    runner.check_no_effect(*account.steps(keys))
     sweep(parts, lambda _: ())
-    hand.idle(*account.steps(keys))
+    runner.check_no_effect(*account.steps(keys))
 
     assert [] == account.pending()
     assert 1 == len(receiver.deliveries())
 
 
-def test_a_batch_that_is_stopped_is_told_of(account: Delivering, receiver: Receiver) -> None:
+def test_a_batch_that_is_stopped_is_told_of(account: DeliveryRunner, receiver: Receiver) -> None:
     """It ends as any other: with its results, and one event."""
     account.new_webhook(receiver)
-    batch = account.hand.submit(account.hand.additions(2))
-    cancel_batch(account.hand.parts, batch.account_id, batch.public_id)
-    run(account.hand.parts, batch.id)
+    batch = account.runner.submit(account.runner.make_additions(2))
+    cancel_batch(account.runner.parts, batch.account_id, batch.public_id)
+    run(account.runner.parts, batch.id)
     account.deliver_pending()
 
     [delivery] = receiver.deliveries()
@@ -298,12 +298,12 @@ def test_a_batch_that_is_stopped_is_told_of(account: Delivering, receiver: Recei
 
 @pytest.mark.parametrize("change", ["disable", "delete"])
 def test_a_webhook_goes_while_a_batch_finishes(
-    account: Delivering, receiver: Receiver, change: str
+    account: DeliveryRunner, receiver: Receiver, change: str
 ) -> None:
     """Whichever commits first, no event is left that would be pending for ever."""
     webhook = account.new_webhook(receiver)
-    parts, path = account.hand.parts, path_of(webhook)
-    batch = account.hand.submit(account.hand.additions(1))
+    parts, path = account.runner.parts, path_of(webhook)
+    batch = account.runner.submit(account.runner.make_additions(1))
     request = ("PATCH", path, {"enabled": False}) if change == "disable" else ("DELETE", path)
     with ThreadPoolExecutor(1) as threads:
         with parts.database.write() as connection:

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from batchway.observers.base import FAULT_POINTS, Event
-from tests.faults.trap import Trap
-from tests.receiver import Receiver, Reply, receiving
-from tests.scenario import Server, until
+from tests.faults.one_time_fault import OneTimeFault
+from tests.receiver import Receiver, Reply, open_receiver
+from tests.scenario import Server, wait_until
 
 POINTS = [point for point in FAULT_POINTS if point.startswith("deliver.")]
 PING = {"method": "GET", "path": "/ping"}
@@ -19,7 +19,7 @@ PING = {"method": "GET", "path": "/ping"}
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
@@ -35,14 +35,14 @@ def test_a_death_while_delivering(
     server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
     """Another process sends the event, once more if need be, and the log shows it delivered."""
-    trap = Trap(point, tmp_path / "struck")
-    server.start(**trap.laid()).ready()
+    fault = OneTimeFault(point, tmp_path / "struck")
+    server.start(**fault.make_variables()).wait_until_ready()
     path = new_webhook(server, receiver)
-    trap.set()
+    fault.arm()
 
     server.submit([PING])
 
-    until(lambda: trap.has_struck, f"a process dies at {point}")
+    wait_until(lambda: fault.has_fired, f"a process dies at {point}")
     check_delivered(server, receiver, path)
     is_sent_twice = point in {Event.DELIVER_AFTER_SEND, Event.DELIVER_BEFORE_COMMIT}
     assert (2 if is_sent_twice else 1) == len(receiver.deliveries())
@@ -50,7 +50,7 @@ def test_a_death_while_delivering(
 
 def test_the_api_dies_while_an_event_is_sent(server: Server, receiver: Receiver) -> None:
     """Deliveries need no API; the new one shows the log."""
-    server.start().ready()
+    server.start().wait_until_ready()
     path = new_webhook(server, receiver)
     receiver.script(Reply(delay_seconds=1))
     server.submit([PING])
@@ -63,13 +63,13 @@ def test_the_api_dies_while_an_event_is_sent(server: Server, receiver: Receiver)
 
 def test_all_dies_while_a_delivery_waits(server: Server, receiver: Receiver) -> None:
     """The attempt that was planned is made by those who are started then."""
-    server.start().ready()
+    server.start().wait_until_ready()
     path = new_webhook(server, receiver)
     receiver.script(Reply(500))
     server.submit([PING])
-    until(lambda: entry_of(server, path, "pending", 1), "the first attempt fails")
+    wait_until(lambda: entry_of(server, path, "pending", 1), "the first attempt fails")
     server.kill()
-    server.start().ready()
+    server.start().wait_until_ready()
 
     entry = check_delivered(server, receiver, path)
     assert [500, 200] == [each["status_code"] for each in entry["attempts"]]
@@ -85,7 +85,7 @@ def new_webhook(server: Server, receiver: Receiver) -> str:
 
 def check_delivered(server: Server, receiver: Receiver, path: str) -> Any:
     """The only entry of the log, once it is delivered; every request named its id."""
-    entry = until(lambda: entry_of(server, path, "delivered", 1), "the event is delivered")
+    entry = wait_until(lambda: entry_of(server, path, "delivered", 1), "the event is delivered")
     assert {entry["id"]} == {each.headers["webhook-id"] for each in receiver.deliveries()}
     assert 200 == entry["attempts"][-1]["status_code"]
     return entry

@@ -14,11 +14,11 @@ import pytest
 from batchway import limits
 from batchway.limits import Limits
 from batchway.observers.base import FAULT_POINTS, Event
-from tests.faults.mixture import Mixture, Paged
-from tests.faults.trap import Trap
-from tests.faults.watch import Watch
-from tests.receiver import Delivery, Receiver, receiving
-from tests.scenario import Server, add_member, until
+from tests.faults.batch_monitor import BatchMonitor
+from tests.faults.one_time_fault import OneTimeFault
+from tests.faults.workloads import MixedWorkload, PagedWorkload
+from tests.receiver import Delivery, Receiver, open_receiver
+from tests.scenario import Server, add_member, wait_until
 
 SUBMIT = [Event.SUBMIT_BEFORE_COMMIT, Event.SUBMIT_AFTER_COMMIT]
 # Servers have no target that sends; `test_sending.py` kills workers that do.
@@ -36,7 +36,7 @@ PAUSE_SECONDS = limits.lease_seconds + 2 * limits.sweep_seconds  # taken for dea
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """Hears of the batches that finish."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
@@ -49,32 +49,35 @@ def test_a_death_in_a_worker(
     In a large batch, whose steps are hops of their own; and in a small one, which runs in one hop
     and is taken up where its last commit left it. The webhook hears of each under one id.
     """
-    trap = Trap(point, tmp_path / "struck")
-    server.start(**trap.laid(), **LOOPBACK).ready()
+    fault = OneTimeFault(point, tmp_path / "struck")
+    server.start(**fault.make_variables(), **LOOPBACK).wait_until_ready()
     add_webhook(server, receiver)
 
     for work in works(server, point):
         work.prepare(server)
-        trap.set()
-        watch = Watch(server, server.submit(work.operations()))
-        watch.until_finished()
-        until(lambda: trap.has_struck, f"a process dies at {trap.point}")
-        work.check(server, watch.batch_id)
-        check_told(receiver, watch.batch_id)
+        fault.arm()
+        monitor = BatchMonitor(server, server.submit(work.operations()))
+        monitor.wait_until_finished()
+        wait_until(lambda: fault.has_fired, f"a process dies at {fault.point}")
+        work.check(server, monitor.batch_id)
+        check_told(receiver, monitor.batch_id)
 
 
-def works(server: Server, point: Event) -> list[Mixture | Paged]:
+def works(server: Server, point: Event) -> list[MixedWorkload | PagedWorkload]:
     """Batches, large and small, whose steps come to the point."""
     list_id = server.new_list()
     large, small = (
-        Mixture(list_id, "large", LARGE_GROUP_COUNT),
-        Mixture(list_id, "small", SMALL_GROUP_COUNT),
+        MixedWorkload(list_id, "large", LARGE_GROUP_COUNT),
+        MixedWorkload(list_id, "small", SMALL_GROUP_COUNT),
     )
     match point.partition(".")[0]:
         case "split":
             return [large]
         case "pages":
-            return [Paged(list_id, PAGED_LARGE), Paged(server.new_list(), PAGED_SMALL)]
+            return [
+                PagedWorkload(list_id, PAGED_LARGE),
+                PagedWorkload(server.new_list(), PAGED_SMALL),
+            ]
         case "deliver":
             return [small]
         case _:
@@ -89,7 +92,7 @@ def add_webhook(server: Server, receiver: Receiver) -> None:
 
 def check_told(receiver: Receiver, batch_id: str) -> None:
     """One event, however often it was sent."""
-    told = until(lambda: events(receiver, batch_id), f"the webhook hears of {batch_id}")
+    told = wait_until(lambda: events(receiver, batch_id), f"the webhook hears of {batch_id}")
 
     assert 1 == len({each.headers["webhook-id"] for each in told})
 
@@ -109,25 +112,27 @@ def test_a_death_while_submitting(server: Server, tmp_path: Path, point: Event) 
 
     Whoever calls next waits for the new process: the connection is not refused.
     """
-    trap = Trap(point, tmp_path / "struck")
-    server.start(**trap.laid()).ready()
+    fault = OneTimeFault(point, tmp_path / "struck")
+    server.start(**fault.make_variables()).wait_until_ready()
     list_id = server.new_list()
     operations = [add_member(list_id, f"{number}@example.com") for number in range(1_000)]
-    trap.set()
+    fault.arm()
 
     with pytest.raises(httpx.TransportError) as lost:
         server.submit(operations)
 
     assert not isinstance(lost.value, httpx.ConnectError)
-    assert trap.has_struck
+    assert fault.has_fired
     accepted = [each["id"] for each in server.get("/batches")["batches"]]
     assert (1 if point is Event.SUBMIT_AFTER_COMMIT else 0) == len(accepted)
-    watches = [Watch(server, batch_id) for batch_id in (*accepted, server.submit(operations))]
-    for watch in watches:
-        watch.until_finished()
+    monitors = [
+        BatchMonitor(server, batch_id) for batch_id in (*accepted, server.submit(operations))
+    ]
+    for monitor in monitors:
+        monitor.wait_until_finished()
 
-    assert [200] * 1_000 == [each.status_code for each in server.results(watches[0].batch_id)]
-    assert 1_000 == len(server.members(list_id))
+    assert [200] * 1_000 == [each.status_code for each in server.get_results(monitors[0].batch_id)]
+    assert 1_000 == len(server.get_members(list_id))
 
 
 @pytest.mark.long
@@ -136,26 +141,28 @@ def test_a_worker_that_comes_back(
     server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
     """A worker pauses for longer than its lease; what it does when it wakes harms nothing."""
-    trap = Trap(point, tmp_path / "struck", "SIGSTOP")
+    fault = OneTimeFault(point, tmp_path / "struck", "SIGSTOP")
     server.workers = 2
-    server.start(**trap.laid(), **LOOPBACK).ready()
+    server.start(**fault.make_variables(), **LOOPBACK).wait_until_ready()
     add_webhook(server, receiver)
     work = works(server, point)[0]
     work.prepare(server)
-    trap.set()
-    watch = Watch(server, server.submit(work.operations()))
-    until(lambda: trap.has_struck, f"a worker pauses at {point}")
-    [paused] = until(lambda: stopped_workers(server), "a worker pauses")
+    fault.arm()
+    monitor = BatchMonitor(server, server.submit(work.operations()))
+    wait_until(lambda: fault.has_fired, f"a worker pauses at {point}")
+    [paused] = wait_until(lambda: stopped_workers(server), "a worker pauses")
 
-    watch.look_for(PAUSE_SECONDS)
+    monitor.poll_for(PAUSE_SECONDS)
     paused.resume()
-    watch.until_finished()
+    monitor.wait_until_finished()
 
-    until(lambda: not stopped_workers(server), "the worker wakes up")
-    work.check(server, watch.batch_id)
-    check_told(receiver, watch.batch_id)
+    wait_until(lambda: not stopped_workers(server), "the worker wakes up")
+    work.check(server, monitor.batch_id)
+    check_told(receiver, monitor.batch_id)
 
 
 def stopped_workers(server: Server) -> list[psutil.Process]:
     """The workers that are paused."""
-    return [each for each in server.running("worker") if each.status() == psutil.STATUS_STOPPED]
+    return [
+        each for each in server.find_children("worker") if each.status() == psutil.STATUS_STOPPED
+    ]

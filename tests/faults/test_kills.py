@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from batchway import limits
-from tests.faults.mixture import GROUP_OPERATION_COUNT, Mixture
-from tests.faults.watch import Watch, look_at
-from tests.scenario import Server, until
+from tests.faults.batch_monitor import BatchMonitor, poll_batches
+from tests.faults.workloads import GROUP_OPERATION_COUNT, MixedWorkload
+from tests.scenario import Server, wait_until
 
 LARGE_OPERATION_COUNT = 20_000
 SMALL_OPERATION_COUNT = 300
@@ -32,25 +32,25 @@ class Campaign:
 
     server: Server
     chance: random.Random
-    prepared: list[tuple[Server, Mixture]] = field(default_factory=list)
-    submitted: list[tuple[Mixture, Watch]] = field(default_factory=list)
+    prepared: list[tuple[Server, MixedWorkload]] = field(default_factory=list)
+    submitted: list[tuple[MixedWorkload, BatchMonitor]] = field(default_factory=list)
 
     def prepare(self, owner: Server, name: str, operation_count: int) -> None:
         """One more batch that can be submitted, of the account as which `owner` calls."""
-        mixture = Mixture(owner.new_list(), name, operation_count // GROUP_OPERATION_COUNT)
-        mixture.prepare(owner)
-        self.prepared.append((owner, mixture))
+        workload = MixedWorkload(owner.new_list(), name, operation_count // GROUP_OPERATION_COUNT)
+        workload.prepare(owner)
+        self.prepared.append((owner, workload))
 
     def submit(self) -> None:
         """Submit the next batch that is prepared."""
-        owner, mixture = self.prepared.pop(0)
-        batch_id = owner.submit(mixture.operations())
-        self.submitted.append((mixture, Watch(owner, batch_id)))
+        owner, workload = self.prepared.pop(0)
+        batch_id = owner.submit(workload.operations())
+        self.submitted.append((workload, BatchMonitor(owner, batch_id)))
 
     def strike(self, blow: str) -> None:
         """One blow, after a while; if no batch runs that it could hit, the next one is begun."""
         if self.prepared and not self.is_running:
-            until(self.server.is_ready, "a worker could begin")
+            wait_until(self.server.is_ready, "a worker could begin")
             self.submit()
         self._look(self.chance.uniform(0, SECONDS_BETWEEN_BLOWS_MAX))
         print("blow:", blow, "while batches run" if self.is_running else "when all is done")
@@ -67,19 +67,19 @@ class Campaign:
 
     def finish(self) -> None:
         """Wait for all batches; then each has done what it had to, exactly once."""
-        for _, watch in self.submitted:
-            watch.until_finished()
-        for mixture, watch in self.submitted:
-            mixture.check(watch.server, watch.batch_id)
+        for _, monitor in self.submitted:
+            monitor.wait_until_finished()
+        for workload, monitor in self.submitted:
+            workload.check(monitor.server, monitor.batch_id)
         self.prepared, self.submitted = [], []
 
     @property
     def is_running(self) -> bool:
         """Whether some batch was not finished when last seen."""
-        return any(watch.is_running for _, watch in self.submitted)
+        return any(monitor.is_running for _, monitor in self.submitted)
 
     def _look(self, seconds: float) -> None:
-        look_at([watch for _, watch in self.submitted], seconds)
+        poll_batches([monitor for _, monitor in self.submitted], seconds)
 
     def _pause(self) -> None:
         """A worker is away for longer than its lease, and comes back."""
@@ -90,7 +90,9 @@ class Campaign:
 
     def _some_worker(self) -> psutil.Process:
         """One that lives; all may just be starting again after the last blow."""
-        workers = until(lambda: self.server.running("worker"), "a worker is there to be hit")
+        workers = wait_until(
+            lambda: self.server.find_children("worker"), "a worker is there to be hit"
+        )
         return self.chance.choice(workers)
 
 
@@ -100,9 +102,9 @@ def campaign(server: Server) -> Iterator[Campaign]:
     seed = int(os.environ.get("BATCHWAY_FAULT_SEED") or random.getrandbits(32))
     print(f"repeat with: BATCHWAY_FAULT_SEED={seed}")
     server.workers = 2
-    server.start().ready()
+    server.start().wait_until_ready()
     yield Campaign(server, random.Random(seed))
-    print(server.log()[-8_000:])
+    print(server.read_log()[-8_000:])
 
 
 def test_a_large_batch_survives_kills(campaign: Campaign) -> None:
@@ -140,6 +142,6 @@ def test_campaign(campaign: Campaign) -> None:
 
 def second_account(server: Server) -> Server:
     """The same server, called by another account."""
-    printed = server.command("accounts", "create", "Second").stdout
+    printed = server.run_command("accounts", "create", "Second").stdout
     key = printed.split("API key", 1)[1].split()[0]
     return replace(server, key=key)

@@ -10,9 +10,9 @@ from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.model.operation import Operation
 from batchway.observers.base import Event
-from tests.faults.by_hand import ByHand, opened_by_hand
-from tests.faults.watch import Watch
+from tests.faults.batch_monitor import BatchMonitor
 from tests.scenario import GIVE_UP_SECONDS, Server, add_member, check_invariants
+from tests.step_runner import StepRunner, open_step_runner
 from tests.steps import execute, finalize, run, split
 
 POISON = "13"  # the operation id of the one that is at fault
@@ -25,32 +25,34 @@ class Poisoned(Exception):
 
 
 @pytest.fixture
-def hand(server: Server) -> Iterator[ByHand]:
+def runner(server: Server) -> Iterator[StepRunner]:
     """The steps, on each database in turn."""
-    with opened_by_hand(server) as opened:
+    with open_step_runner(server) as opened:
         yield opened
 
 
-def test_one_poisonous_operation_in_a_large_batch(hand: ByHand) -> None:
+def test_one_poisonous_operation_in_a_large_batch(runner: StepRunner) -> None:
     """Its chunk is halved until it stands alone and gets a 500; all others take effect."""
-    batch = hand.submit(hand.additions(LARGE))
-    parts = hand.interrupted(poison)
+    batch = runner.submit(runner.make_additions(LARGE))
+    parts = runner.make_interrupted_parts(poison)
     split(parts, batch.id)
     steps = 0
 
-    while waiting := hand.waiting(batch):
+    while waiting := runner.get_waiting_chunks(batch):
         for number in waiting:
             steps += 1
             endured(lambda number=number: execute(parts, batch.id, number))  # type: ignore[misc]
     finalize(parts, batch.id)
 
     assert steps < attempts_max(LARGE)
-    check_only_poison_failed(hand, batch)
+    check_only_poison_failed(runner, batch)
 
 
-def test_result_that_cannot_be_rendered(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_that_cannot_be_rendered(
+    runner: StepRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It becomes a 500; the chunk goes on with all others."""
-    batch = hand.submit(hand.additions(SMALL))
+    batch = runner.submit(runner.make_additions(SMALL))
     render = MemberRenderer.render
 
     def fail_for_one(renderer: MemberRenderer, member: Member, *, plain: bool) -> bytes:
@@ -59,26 +61,26 @@ def test_result_that_cannot_be_rendered(hand: ByHand, monkeypatch: pytest.Monkey
         return render(renderer, member, plain=plain)
 
     monkeypatch.setattr(MemberRenderer, "render", fail_for_one)
-    run(hand.parts, batch.id)
+    run(runner.parts, batch.id)
 
-    statuses = {each.operation_id: each.status_code for each in hand.results(batch)}
+    statuses = {each.operation_id: each.status_code for each in runner.read_results(batch)}
     assert SMALL == len(statuses)
     assert [POISON] == [name for name, status in statuses.items() if status == 500]
     assert {200, 500} == set(statuses.values())
 
 
-def test_one_poisonous_operation_in_a_small_batch(hand: ByHand) -> None:
+def test_one_poisonous_operation_in_a_small_batch(runner: StepRunner) -> None:
     """The same in one hop."""
-    batch = hand.submit(hand.additions(SMALL))
-    parts = hand.interrupted(poison)
+    batch = runner.submit(runner.make_additions(SMALL))
+    parts = runner.make_interrupted_parts(poison)
     runs = 0
 
-    while hand.status(batch) != "finished":
+    while runner.get_status(batch) != "finished":
         runs += 1
         assert runs < attempts_max(SMALL)
         endured(lambda: run(parts, batch.id))
 
-    check_only_poison_failed(hand, batch)
+    check_only_poison_failed(runner, batch)
 
 
 def test_an_operation_that_kills(server: Server) -> None:
@@ -94,21 +96,21 @@ def test_operations_that_kill(server: Server) -> None:
 
 def check_all_killed(server: Server, count: int, seconds: float) -> None:
     """Each operation ends with a 500 of its own, and what comes afterwards runs as ever."""
-    server.start(BATCHWAY_FAULT=Event.EXECUTE_BEFORE_ANSWER).ready()
+    server.start(BATCHWAY_FAULT=Event.EXECUTE_BEFORE_ANSWER).wait_until_ready()
     list_id = server.new_list()
     operations = [add_member(list_id, f"{number}@example.com") for number in range(count)]
 
     batch_id = server.submit(operations)
-    server.finished(batch_id, seconds)
+    server.wait_until_finished(batch_id, seconds)
 
     results = check_invariants(server, batch_id, operations)
     assert [500] * count == [result.status_code for result in results]
-    assert [] == server.members(list_id)
+    assert [] == server.get_members(list_id)
     assert 0 == server.stop()
     server.start()
-    watch = Watch(server, server.submit(operations))
-    watch.until_finished()
-    assert count == len(server.members(list_id))
+    monitor = BatchMonitor(server, server.submit(operations))
+    monitor.wait_until_finished()
+    assert count == len(server.get_members(list_id))
 
 
 def poison(operations: Sequence[Operation]) -> None:
@@ -130,14 +132,14 @@ def attempts_max(operation_count: int) -> int:
     return (Limits.chunk_attempts_max + 2) * (operation_count.bit_length() + 2)
 
 
-def check_only_poison_failed(hand: ByHand, batch: Batch) -> None:
+def check_only_poison_failed(runner: StepRunner, batch: Batch) -> None:
     """One 500, in its place; the others were added."""
-    results = hand.results(batch)
-    found = hand.batch(batch)
+    results = runner.read_results(batch)
+    found = runner.load_batch(batch)
     assert found
 
     assert [POISON] == [each.operation_id for each in results if each.status_code != 200]
     assert [500] == [each.status_code for each in results if each.operation_id == POISON]
     assert list(range(len(results))) == [int(each.operation_id or "") for each in results]
     assert (len(results), 1) == (found.finished_operations, found.errored_operations)
-    assert len(results) - 1 == hand.member_count()
+    assert len(results) - 1 == runner.count_members()

@@ -22,10 +22,10 @@ from batchway.model.step import Step
 from batchway.observers.base import Event, Field, Observers
 from batchway.store import chunks
 from batchway.targets.table import TargetTable
-from tests.faults.by_hand import AUDIENCE, ByHand, opened_by_hand
-from tests.faults.trap import Trap
-from tests.scenario import Operation, Result, Server, until
+from tests.faults.one_time_fault import OneTimeFault
+from tests.scenario import Operation, Result, Server, wait_until
 from tests.scripted_target import PAUSE, Broken, ScriptedTarget, Sent, read_history
+from tests.step_runner import AUDIENCE, StepRunner, open_step_runner
 from tests.steps import run_steps
 
 SEND_POINTS = [Event.SEND_BEFORE_COMMIT, Event.SEND_AFTER_COMMIT]
@@ -42,9 +42,9 @@ def target() -> ScriptedTarget:
 
 
 @pytest.fixture
-def hand(server: Server, target: ScriptedTarget) -> Iterator[ByHand]:
+def runner(server: Server, target: ScriptedTarget) -> Iterator[StepRunner]:
     """The steps, with the built-in audience and the scripted target, on each database in turn."""
-    with opened_by_hand(server, [target.mount]) as opened:
+    with open_step_runner(server, [target.mount]) as opened:
         yield opened
 
 
@@ -52,48 +52,50 @@ def hand(server: Server, target: ScriptedTarget) -> Iterator[ByHand]:
 
 
 @pytest.mark.parametrize("is_large", [False, True], ids=["small", "large"])
-def test_a_batch_that_mixes_targets(hand: ByHand, target: ScriptedTarget, is_large: bool) -> None:
+def test_a_batch_that_mixes_targets(
+    runner: StepRunner, target: ScriptedTarget, is_large: bool
+) -> None:
     """Each operation gets its result from its own target, in its own place."""
     scripts = ["ok", "fail", "silent", "unsent"]
     operations: list[Operation] = []
-    for number, addition in enumerate(hand.additions(300 if is_large else 8)):
+    for number, addition in enumerate(runner.make_additions(300 if is_large else 8)):
         operations += [addition, *send(scripts[number % 4])]
     operations.append({"method": "POST", "path": "/batches", "body": "{}"})
 
-    batch = submit(hand, operations)
-    finish(hand, batch)
+    batch = submit(runner, operations)
+    finish(runner, batch)
 
-    results = results_of(hand, batch)
+    results = results_of(runner, batch)
     expected = [200, 200, 200, 422, 200, 504, 200, 503] * (len(operations) // 8)
     assert [*expected, 400] == status_codes(results)
     assert "urn:batchway:outcome-unknown" == results[5].response["type"]
     assert "urn:batchway:not-sent" == results[7].response["type"]
-    assert len(operations) // 2 == hand.member_count()
+    assert len(operations) // 2 == runner.count_members()
     unsent = set(range(7, len(operations), 8))
     assert set(range(1, len(operations) - 1, 2)) - unsent == {each.position for each in target.sent}
     check_each_sent_once(target)
 
 
-def test_each_operation_has_a_key_of_its_own(hand: ByHand, target: ScriptedTarget) -> None:
+def test_each_operation_has_a_key_of_its_own(runner: StepRunner, target: ScriptedTarget) -> None:
     """Equal operations are told apart, within a batch and between batches."""
     for _ in range(2):
-        finish(hand, submit(hand, send("ok", "ok", "ok")))
+        finish(runner, submit(runner, send("ok", "ok", "ok")))
 
     assert 6 == len(target.sent) == len({each.key for each in target.sent})
 
 
-def test_postponed_operations_wait(hand: ByHand, target: ScriptedTarget) -> None:
+def test_postponed_operations_wait(runner: StepRunner, target: ScriptedTarget) -> None:
     """All others are recorded meanwhile; the reason is shown; then they are sent, once."""
-    batch = submit(hand, send("later", "ok", "later", "ok"))
+    batch = submit(runner, send("later", "ok", "later", "ok"))
 
-    run_all(hand, batch)
+    run_all(runner, batch)
 
     assert {1, 3} == {each.position for each in target.sent}
-    with hand.parts.database.read() as connection:
+    with runner.parts.database.read() as connection:
         assert PAUSE == chunks.find_reason(connection, batch)
-    hand.clock.now += 60 * SECOND
-    finish(hand, batch)
-    assert [200] * 4 == status_codes(results_of(hand, batch))
+    runner.clock.now += 60 * SECOND
+    finish(runner, batch)
+    assert [200] * 4 == status_codes(results_of(runner, batch))
     check_each_sent_once(target)
 
 
@@ -117,20 +119,20 @@ class DiesEachSecondTime:
 
 @pytest.mark.parametrize("point", SEND_POINTS)
 def test_what_was_not_committed_is_sent_again(
-    hand: ByHand, target: ScriptedTarget, point: Event
+    runner: StepRunner, target: ScriptedTarget, point: Event
 ) -> None:
     """After a death in each slice: under the same keys; what was committed is not sent again."""
-    batch = submit(hand, send(*["ok"] * 7))
-    observe = hand.parts.observe
-    hand.parts = replace(hand.parts, observe=Observers([DiesEachSecondTime(point)]))
+    batch = submit(runner, send(*["ok"] * 7))
+    observe = runner.parts.observe
+    runner.parts = replace(runner.parts, observe=Observers([DiesEachSecondTime(point)]))
 
     for _ in range(10):
         with suppress(Died):
-            run_all(hand, batch)
-    hand.parts = replace(hand.parts, observe=observe)
-    finish(hand, batch)
+            run_all(runner, batch)
+    runner.parts = replace(runner.parts, observe=observe)
+    finish(runner, batch)
 
-    results = results_of(hand, batch)
+    results = results_of(runner, batch)
     assert [200] * 7 == status_codes(results)
     keys = {each.position: each.key for each in target.sent}
     assert [keys[position] for position in range(7)] == [each.response["key"] for each in results]
@@ -139,32 +141,32 @@ def test_what_was_not_committed_is_sent_again(
     assert bool(sent_twice) == (point is Event.SEND_BEFORE_COMMIT)
 
 
-def test_an_operation_that_breaks_each_attempt(hand: ByHand) -> None:
+def test_an_operation_that_breaks_each_attempt(runner: StepRunner) -> None:
     """It is set apart, and nobody knows whether it was done; all others get their results."""
-    batch = submit(hand, send("ok", "ok", "break", "ok", "ok"))
+    batch = submit(runner, send("ok", "ok", "break", "ok", "ok"))
 
-    for _ in range(5 * hand.parts.limits.chunk_attempts_max):
+    for _ in range(5 * runner.parts.limits.chunk_attempts_max):
         with suppress(Broken):
-            run_all(hand, batch)
-    finish(hand, batch)
+            run_all(runner, batch)
+    finish(runner, batch)
 
-    assert [200, 200, 504, 200, 200] == status_codes(results_of(hand, batch))
+    assert [200, 200, 504, 200, 200] == status_codes(results_of(runner, batch))
 
 
 @pytest.mark.parametrize("point", SEND_POINTS)
 def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path, point: Event) -> None:
     """Another one takes over: all operations get results, under the keys of the first."""
     history = tmp_path / "history"
-    trap = Trap(point, tmp_path / "struck")
-    variables = server.environment() | trap.laid()
-    trap.set()
-    with opened_by_hand(server, [ScriptedTarget().mount]) as hand:
-        batch = submit(hand, [*hand.additions(3), *send(*["ok"] * 5)])
+    fault = OneTimeFault(point, tmp_path / "struck")
+    variables = server.environment() | fault.make_variables()
+    fault.arm()
+    with open_step_runner(server, [ScriptedTarget().mount]) as runner:
+        batch = submit(runner, [*runner.make_additions(3), *send(*["ok"] * 5)])
         with running_worker(history, variables) as first:
             assert -signal.SIGKILL == first.wait(60)
         with running_worker(history, variables):
-            until(lambda: hand.status(batch) == "finished", "the batch finishes")
-        results = results_of(hand, batch)
+            wait_until(lambda: runner.get_status(batch) == "finished", "the batch finishes")
+        results = results_of(runner, batch)
 
     sent = read_history(history)
     assert [200] * 8 == status_codes(results)
@@ -177,40 +179,44 @@ def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path, point: Ev
 # --- Cancelling and deleting ---------------------------------------------------------------------
 
 
-def test_a_batch_that_is_cancelled_between_slices(hand: ByHand, target: ScriptedTarget) -> None:
+def test_a_batch_that_is_cancelled_between_slices(
+    runner: StepRunner, target: ScriptedTarget
+) -> None:
     """What was sent is recorded, the slice under way included; the rest is not sent any more."""
-    batch = submit(hand, send(*["ok"] * 7))
+    batch = submit(runner, send(*["ok"] * 7))
 
     def cancel_with_second_slice() -> None:
         if len(target.sent) == 2 * target.slice_count:
-            cancel(hand, batch)
+            cancel(runner, batch)
 
     target.before_slice = cancel_with_second_slice
-    finish(hand, batch)
+    finish(runner, batch)
 
-    assert [499] * 3 + [200] * 4 == status_codes(results_of(hand, batch))
+    assert [499] * 3 + [200] * 4 == status_codes(results_of(runner, batch))
     check_each_sent_once(target)
 
 
-def test_postponing_in_a_batch_that_is_cancelled(hand: ByHand, target: ScriptedTarget) -> None:
+def test_postponing_in_a_batch_that_is_cancelled(
+    runner: StepRunner, target: ScriptedTarget
+) -> None:
     """Nothing waits any more: what was to wait is recorded as cancelled."""
-    batch = submit(hand, send("ok", "later", "later"))
-    target.before_slice = lambda: cancel(hand, batch)
+    batch = submit(runner, send("ok", "later", "later"))
+    target.before_slice = lambda: cancel(runner, batch)
 
-    finish(hand, batch)
+    finish(runner, batch)
 
-    assert [499] * 3 == status_codes(results_of(hand, batch))
+    assert [499] * 3 == status_codes(results_of(runner, batch))
     assert [] == target.sent
 
 
-def test_a_batch_that_is_deleted_between_slices(hand: ByHand, target: ScriptedTarget) -> None:
+def test_a_batch_that_is_deleted_between_slices(runner: StepRunner, target: ScriptedTarget) -> None:
     """Nothing more is sent, and the step ends."""
-    batch = submit(hand, send(*["ok"] * 7))
-    target.before_slice = lambda: delete_batch(hand.parts, batch.account_id, batch.public_id)
+    batch = submit(runner, send(*["ok"] * 7))
+    target.before_slice = lambda: delete_batch(runner.parts, batch.account_id, batch.public_id)
 
-    run_all(hand, batch)
+    run_all(runner, batch)
     sent = list(target.sent)
-    run_all(hand, batch)
+    run_all(runner, batch)
 
     assert target.slice_count == len(sent) == len(target.sent)
 
@@ -218,29 +224,31 @@ def test_a_batch_that_is_deleted_between_slices(hand: ByHand, target: ScriptedTa
 # --- The worker's time, and the configuration ----------------------------------------------------
 
 
-def test_a_chunk_for_which_the_time_is_over(hand: ByHand, target: ScriptedTarget) -> None:
+def test_a_chunk_for_which_the_time_is_over(runner: StepRunner, target: ScriptedTarget) -> None:
     """It is handed over with what is left, and goes on there."""
-    batch = submit(hand, send(*["ok"] * 7))
+    batch = submit(runner, send(*["ok"] * 7))
 
     def pass_time() -> None:
-        hand.clock.now += int(hand.parts.limits.step_seconds_max * SECOND)
+        runner.clock.now += int(runner.parts.limits.step_seconds_max * SECOND)
 
     target.before_slice = pass_time
-    finish(hand, batch)
+    finish(runner, batch)
 
-    assert [200] * 7 == status_codes(results_of(hand, batch))
+    assert [200] * 7 == status_codes(results_of(runner, batch))
     check_each_sent_once(target)
 
 
-def test_a_target_that_is_not_configured_any_more(hand: ByHand, target: ScriptedTarget) -> None:
+def test_a_target_that_is_not_configured_any_more(
+    runner: StepRunner, target: ScriptedTarget
+) -> None:
     """Its operations are recorded as not sent, and name it; the batch ends like any other."""
-    batch = submit(hand, [*hand.additions(1), *send("ok")])
-    without = TargetTable([hand.parts.targets.by_name[AUDIENCE]])
-    run_steps(hand.parts, Step.SPLIT, batch.id)
-    hand.parts = replace(hand.parts, targets=without)
-    finish(hand, batch)
+    batch = submit(runner, [*runner.make_additions(1), *send("ok")])
+    without = TargetTable([runner.parts.targets.by_name[AUDIENCE]])
+    run_steps(runner.parts, Step.SPLIT, batch.id)
+    runner.parts = replace(runner.parts, targets=without)
+    finish(runner, batch)
 
-    results = results_of(hand, batch)
+    results = results_of(runner, batch)
     assert [200, 503] == status_codes(results)
     assert "'echo'" in results[1].response["detail"]
     assert [] == target.sent
@@ -254,33 +262,33 @@ def send(*scripts: str) -> list[Operation]:
     return [{"method": "POST", "path": f"/echo/{script}", "body": "{}"} for script in scripts]
 
 
-def submit(hand: ByHand, operations: Sequence[Operation]) -> Batch:
+def submit(runner: StepRunner, operations: Sequence[Operation]) -> Batch:
     """A batch whose operation ids are their positions."""
-    return hand.submit(
+    return runner.submit(
         [each | {"operation_id": str(position)} for position, each in enumerate(operations)]
     )
 
 
-def run_all(hand: ByHand, batch: Batch) -> None:
+def run_all(runner: StepRunner, batch: Batch) -> None:
     """Run what is handed over: first the split, then each chunk that waits."""
-    found = hand.batch(batch)
+    found = runner.load_batch(batch)
     if found is None:
         return
     if found.status in ("pending", "preprocessing"):
-        run_steps(hand.parts, choose_first_step(hand.parts, found.operation_count), batch.id)
-    for name in _waiting_steps(hand.parts, batch):
-        run_steps(hand.parts, *name)
+        run_steps(runner.parts, choose_first_step(runner.parts, found.operation_count), batch.id)
+    for name in _waiting_steps(runner.parts, batch):
+        run_steps(runner.parts, *name)
 
 
-def finish(hand: ByHand, batch: Batch) -> None:
+def finish(runner: StepRunner, batch: Batch) -> None:
     """Run all steps of a batch to its end."""
     for _ in range(20):
-        run_all(hand, batch)
-        if hand.status(batch) == "finalizing":
-            run_steps(hand.parts, Step.FINALIZE, batch.id)
-        if hand.status(batch) == "finished":
+        run_all(runner, batch)
+        if runner.get_status(batch) == "finalizing":
+            run_steps(runner.parts, Step.FINALIZE, batch.id)
+        if runner.get_status(batch) == "finished":
             return
-    pytest.fail(f"The batch is still {hand.status(batch)}.")
+    pytest.fail(f"The batch is still {runner.get_status(batch)}.")
 
 
 def _waiting_steps(parts: Parts, batch: Batch) -> Sequence[tuple[Step, int, int]]:
@@ -291,14 +299,14 @@ def _waiting_steps(parts: Parts, batch: Batch) -> Sequence[tuple[Step, int, int]
     ]
 
 
-def cancel(hand: ByHand, batch: Batch) -> None:
+def cancel(runner: StepRunner, batch: Batch) -> None:
     """Cancel the batch, as its owner does."""
-    assert cancel_batch(hand.parts, batch.account_id, batch.public_id)
+    assert cancel_batch(runner.parts, batch.account_id, batch.public_id)
 
 
-def results_of(hand: ByHand, batch: Batch) -> list[Result]:
+def results_of(runner: StepRunner, batch: Batch) -> list[Result]:
     """The results in the archive, in the order of operations."""
-    return sorted(hand.results(batch), key=lambda result: int(result.operation_id or ""))
+    return sorted(runner.read_results(batch), key=lambda result: int(result.operation_id or ""))
 
 
 def status_codes(results: Sequence[Result]) -> list[int]:

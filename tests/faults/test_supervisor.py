@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from batchway import limits
-from tests.faults.mixture import Mixture
-from tests.faults.watch import Watch
+from tests.faults.batch_monitor import BatchMonitor
+from tests.faults.workloads import MixedWorkload
 from tests.processes import start_process
-from tests.scenario import Server, add_member, is_alive, until
+from tests.scenario import Server, add_member, is_alive, wait_until
 
 GROUP_COUNT = 2_000  # 20,000 operations
 FOLLOW_SECONDS_MAX = 5.0  # until the children of a dead supervisor are gone
@@ -23,34 +23,36 @@ FOLLOW_SECONDS_MAX = 5.0  # until the children of a dead supervisor are gone
 
 def test_sigterm_leaves_no_batch_behind(server: Server) -> None:
     """SIGTERM in the middle of a batch exits with 0 in time; the next start finishes the batch."""
-    server.start().ready()
-    mixture = Mixture(server.new_list(), "stopped", GROUP_COUNT)
-    mixture.prepare(server)
-    watch = Watch(server, server.submit(mixture.operations()))
-    until(lambda: watch.look() or watch.seen[-1]["status"] == "started", "the batch is started")
+    server.start().wait_until_ready()
+    workload = MixedWorkload(server.new_list(), "stopped", GROUP_COUNT)
+    workload.prepare(server)
+    monitor = BatchMonitor(server, server.submit(workload.operations()))
+    wait_until(
+        lambda: monitor.poll() or monitor.seen[-1]["status"] == "started", "the batch is started"
+    )
 
     begun = time.monotonic()
     assert 0 == server.stop()
 
     assert time.monotonic() - begun < limits.shutdown_grace_seconds
-    assert watch.is_running
+    assert monitor.is_running
     server.start()
-    watch.until_finished()
-    mixture.check(server, watch.batch_id)
+    monitor.wait_until_finished()
+    workload.check(server, monitor.batch_id)
 
 
 def test_children_follow_their_supervisor(server: Server) -> None:
     """If only the supervisor is killed, the API and the workers end by themselves."""
     server.workers = 2
-    server.start().ready()
-    children = server.children()
+    server.start().wait_until_ready()
+    children = server.list_children()
     assert server.process
 
     server.process.kill()
     server.process.wait()
 
     assert 3 == len(children)
-    until(lambda: not any(map(is_alive, children)), "all end", FOLLOW_SECONDS_MAX)
+    wait_until(lambda: not any(map(is_alive, children)), "all end", FOLLOW_SECONDS_MAX)
 
 
 def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
     with running(Server(tmp_path)) as server:
         assert server.process
 
-        second = server.command("serve", "--port", "0", check=False)
+        second = server.run_command("serve", "--port", "0", check=False)
 
         assert 1 == second.returncode
         assert f"in use by process {server.process.pid}" in second.stderr
@@ -67,11 +69,11 @@ def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_is_free_after_a_kill(tmp_path: Path) -> None:
-    """The lock ends with its process, so nothing has to be removed by hand."""
+    """The lock ends with its process, so no file has to be removed."""
     with running(Server(tmp_path)) as server:
         server.kill()
 
-        server.start().ready()
+        server.start().wait_until_ready()
 
         assert "Everything's Chimpy!" == server.get("/ping")["health_status"]
 
@@ -79,29 +81,29 @@ def test_a_data_folder_is_free_after_a_kill(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["api", "worker"])
 def test_a_dead_child_is_started_again(server: Server, command: str) -> None:
     """Another process replaces it, and work continues."""
-    server.start().ready()
+    server.start().wait_until_ready()
     list_id = server.new_list()
-    [before] = server.running(command)
+    [before] = server.find_children(command)
 
     before.kill()
-    [after] = until(
+    [after] = wait_until(
         # One that was killed can be seen for another moment.
-        lambda: [each for each in server.running(command) if each.pid != before.pid],
+        lambda: [each for each in server.find_children(command) if each.pid != before.pid],
         f"another {command} runs",
     )
 
     assert is_alive(after)
-    server.finished(server.submit([add_member(list_id, "ann@example.com")]))
-    assert 1 == len(server.members(list_id))
+    server.wait_until_finished(server.submit([add_member(list_id, "ann@example.com")]))
+    assert 1 == len(server.get_members(list_id))
 
 
 def test_callers_wait_for_a_new_api(server: Server) -> None:
     """While no API process runs, a call waits in the supervisor's socket and does not fail."""
-    server.start().ready()
-    [api] = server.running("api")
+    server.start().wait_until_ready()
+    [api] = server.find_children("api")
 
     api.kill()
-    until(lambda: not is_alive(api), "the API is dead")
+    wait_until(lambda: not is_alive(api), "the API is dead")
 
     assert "Everything's Chimpy!" == server.get("/ping")["health_status"]
 
@@ -113,13 +115,13 @@ def test_a_worker_alone(server: Server) -> None:
     """
     server.workers = 0
     server.start()
-    until(lambda: health(server) == 503, "the API answers that it is not ready")
+    wait_until(lambda: health(server) == 503, "the API answers that it is not ready")
     batch_id = server.submit([add_member(server.new_list(), "ann@example.com")])
-    assert "pending" == server.batch(batch_id)["status"]
+    assert "pending" == server.get_batch(batch_id)["status"]
 
     with worker(server) as process:
-        server.ready()
-        assert [200] == [each.status_code for each in server.results(batch_id)]
+        server.wait_until_ready()
+        assert [200] == [each.status_code for each in server.get_results(batch_id)]
         process.terminate()
         assert 0 == process.wait(limits.shutdown_grace_seconds)
 
@@ -129,23 +131,25 @@ def test_a_worker_alone(server: Server) -> None:
 def test_an_outage_of_the_database(postgres_url: str, tmp_path: Path) -> None:
     """The processes survive an outage of the database, even if a worker dies during it."""
     with running(Server(tmp_path, postgres_url)) as server:
-        mixture = Mixture(server.new_list(), "outage", GROUP_COUNT)
-        mixture.prepare(server)
-        watch = Watch(server, server.submit(mixture.operations()))
+        workload = MixedWorkload(server.new_list(), "outage", GROUP_COUNT)
+        workload.prepare(server)
+        monitor = BatchMonitor(server, server.submit(workload.operations()))
 
         with outage(postgres_url):
             server.kill_child("worker")
-            until(lambda: server.log().count("child_died") > 1, "a worker finds no database")
+            wait_until(
+                lambda: server.read_log().count("child_died") > 1, "a worker finds no database"
+            )
 
-        watch.until_finished()
-        mixture.check(server, watch.batch_id)
+        monitor.wait_until_finished()
+        workload.check(server, monitor.batch_id)
 
 
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     """A server for one test."""
     try:
-        yield server.start().ready()
+        yield server.start().wait_until_ready()
     finally:
         server.close()
 

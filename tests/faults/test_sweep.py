@@ -12,8 +12,8 @@ from batchway.kit.clock import SECOND
 from batchway.lifecycle.sweep import sweep
 from batchway.model.step import StepName, WrittenHandOver
 from batchway.store import batches, waiting_steps
-from tests.faults.by_hand import ByHand, opened_by_hand
 from tests.scenario import Server
+from tests.step_runner import StepRunner, open_step_runner
 from tests.steps import split
 
 LARGE = 6_000  # operations: two chunks
@@ -29,21 +29,21 @@ FINDERS: dict[str, Callable[[Connection], object]] = {
 
 
 @pytest.fixture
-def hand(server: Server) -> Iterator[ByHand]:
+def runner(server: Server) -> Iterator[StepRunner]:
     """The steps, on each database in turn."""
-    with opened_by_hand(server) as opened:
+    with open_step_runner(server) as opened:
         yield opened
 
 
-def test_many_waiting_chunks_are_one_question(hand: ByHand) -> None:
+def test_many_waiting_chunks_are_one_question(runner: StepRunner) -> None:
     """One statement and one question to the engine, whether one batch waits or three."""
     statement_counts = []
     for count in (1, 2, 3):
-        split(hand.parts, hand.submit(hand.additions(LARGE)).id)
-        hand.clock.now += int((limits.overdue_seconds + 1) * SECOND)
+        split(runner.parts, runner.submit(runner.make_additions(LARGE)).id)
+        runner.clock.now += int((limits.overdue_seconds + 1) * SECOND)
         questions: list[int] = []
-        with noted_statements(hand) as statements:
-            sweep(hand.parts, note_into(questions))
+        with noted_statements(runner) as statements:
+            sweep(runner.parts, note_into(questions))
         assert [2 * count] == questions
         statement_counts.append(len(statements))
 
@@ -51,14 +51,14 @@ def test_many_waiting_chunks_are_one_question(hand: ByHand) -> None:
 
 
 @pytest.mark.parametrize("index", FINDERS)
-def test_an_index_answers_the_sweep(hand: ByHand, index: str) -> None:
+def test_an_index_answers_the_sweep(runner: StepRunner, index: str) -> None:
     """Batches that are finished, and deliveries that are over, are not read to find what waits."""
-    with hand.parts.database.read() as connection:
-        with noted_statements(hand) as statements:
+    with runner.parts.database.read() as connection:
+        with noted_statements(runner) as statements:
             FINDERS[index](connection)
         [(statement, values)] = statements
         explain = "EXPLAIN QUERY PLAN"
-        if not hand.parts.database.is_sqlite:
+        if not runner.parts.database.is_sqlite:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # the tables are empty
             explain = "EXPLAIN"
         plan = connection.exec_driver_sql(f"{explain} {statement}", values).all()
@@ -77,15 +77,15 @@ def note_into(questions: list[int]) -> Callable[[Sequence[WrittenHandOver]], lis
 
 
 @contextmanager
-def noted_statements(hand: ByHand) -> Iterator[list[tuple[str, Any]]]:
+def noted_statements(runner: StepRunner) -> Iterator[list[tuple[str, Any]]]:
     """The statements that are executed within the block, with their values."""
     noted: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
         noted.append((statement, values))
 
-    event.listen(hand.parts.database.engine, "before_cursor_execute", note)
+    event.listen(runner.parts.database.engine, "before_cursor_execute", note)
     try:
         yield noted
     finally:
-        event.remove(hand.parts.database.engine, "before_cursor_execute", note)
+        event.remove(runner.parts.database.engine, "before_cursor_execute", note)

@@ -41,10 +41,10 @@ from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
 from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
 from batchway.surfaces.mailchimp.url_checks import UrlChecks
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
-from tests.faults.by_hand import audience
+from tests.batch_bodies import read_batch
 from tests.properties.calls import NEW_LIST
 from tests.properties.world import BASE, BEFORE, Place
-from tests.reading import read_batch
+from tests.step_runner import get_audience
 from tests.steps import execute, finalize, run, split
 
 URL = "https://example.com/hook"
@@ -183,7 +183,7 @@ class Bench:
         """One call on the audience that came alone."""
         caller = Caller(self.account_id, "", self.clock(), Links(BASE))
         request = Request(method, path, params, None if body is None else json.dumps(body).encode())
-        return json.loads(encode_body(audience(self.parts).answer_single(caller, request)))
+        return json.loads(encode_body(get_audience(self.parts).answer_single(caller, request)))
 
     def members(self) -> dict[str, int]:
         """How often each address stands on the list."""

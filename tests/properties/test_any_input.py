@@ -15,10 +15,10 @@ from batchway.kit.json_text import quote_json
 from batchway.model.operation import METHODS, Operation, pack_operations, unpack_operations
 from batchway.result_archive.files import encode_result
 from batchway.surfaces.mailchimp.authentication import authenticate
+from tests.batch_bodies import read_batch
 from tests.properties.calls import Call
 from tests.properties.conftest import Places
 from tests.properties.world import NOW, Answered, World
-from tests.reading import read_batch
 
 _EXAMPLES = settings().max_examples
 

@@ -11,7 +11,7 @@ from batchway.contract.problems import Refused
 from batchway.limits import Limits
 from batchway.model.operation import METHODS, Operation
 from batchway.surfaces.mailchimp.batch_reader import BatchReader
-from tests.reading import read_batch
+from tests.batch_bodies import read_batch
 
 # Texts with all that may be taken for the end of an operation, or for one of its keys.
 texts = st.one_of(

@@ -35,10 +35,10 @@ from batchway.store.database import run
 from batchway.surfaces.mailchimp.refusals import render_refusal
 from batchway.targets.base import Plan
 from batchway.targets.builtin import BuiltinTarget
-from tests.faults.by_hand import audience
+from tests.batch_bodies import read_batch
 from tests.properties.calls import NEW_LIST, PEOPLE, Call
-from tests.reading import read_batch
 from tests.scenario import SECRET_KEY
+from tests.step_runner import get_audience
 from tests.steps import run_steps
 
 BASE = "http://127.0.0.1:8080"
@@ -96,7 +96,7 @@ class World:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.target = audience(place.app.parts)
+        self.target = get_audience(place.app.parts)
         self.database = place.app.database
         self.identity = self._new_account()
         self.account_id = self.identity.account.id
@@ -114,19 +114,19 @@ class World:
 
     def _furnish(self) -> None:
         for name, merge_field in (("A", _LTV), ("B", _NEED)):
-            made = self._done("POST", "/lists", NEW_LIST | {"name": name})
+            made = self._call_ok("POST", "/lists", NEW_LIST | {"name": name})
             self.names[f"<{name}>"] = path = made["id"]
-            self._done("POST", f"/lists/{path}/merge-fields", merge_field)
-            members = self._done("POST", f"/lists/{path}", _MEMBERS[name])["new_members"]
+            self._call_ok("POST", f"/lists/{path}/merge-fields", merge_field)
+            members = self._call_ok("POST", f"/lists/{path}", _MEMBERS[name])["new_members"]
             for each in members:
                 person = each["email_address"].partition("@")[0]
                 self.names[f"<{name}:{person}>"] = each["contact_id"]
         first = f"/lists/{self.names['<A>']}/members/{{}}"
-        self._done("DELETE", first.format("dee@example.com"))
-        self._done("POST", first.format("eve@example.com/actions/delete-permanent"))
+        self._call_ok("DELETE", first.format("dee@example.com"))
+        self._call_ok("POST", first.format("eve@example.com/actions/delete-permanent"))
         self._run(_BY_OWN_WISH, hash=ids.subscriber_hash("bob@example.com"))
 
-    def _done(self, method: str, path: str, body: Any = None) -> Any:
+    def _call_ok(self, method: str, path: str, body: Any = None) -> Any:
         call = Call("write", method, path, {}, json.dumps(body))
         status, text = self._answer_one(call, BEFORE)
         assert status in {200, 204}, text

@@ -9,7 +9,7 @@ import pytest
 from batchway import limits
 from batchway.limits import Limits
 from batchway.model.operation import Operation
-from tests.reading import (
+from tests.batch_bodies import (
     PING,
     PING_TEXT,
     PINGED,

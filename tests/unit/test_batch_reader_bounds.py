@@ -9,7 +9,7 @@ from batchway import limits
 from batchway.contract.problems import Refused
 from batchway.limits import Limits
 from batchway.surfaces.mailchimp.batch_reader import BatchReader
-from tests.reading import (
+from tests.batch_bodies import (
     PING_TEXT,
     PINGED,
     TWO_KEYS,

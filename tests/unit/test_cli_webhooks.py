@@ -1,4 +1,4 @@
-"""The commands for batch webhooks: what they ask, and what they advise."""
+"""The commands for batch webhooks: what they send, and what they advise."""
 
 import json
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from batchway.kit.egress import (
     check_url,
     resolve_host,
 )
-from tests.asking import an_egress, get, reason_of
+from tests.egress_requests import an_egress, get, reason_of
 
 PUBLIC = "93.184.215.14"
 PUBLIC_6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"

@@ -24,7 +24,7 @@ from batchway.kit.egress import (
     Unreached,
     make_tls_context,
 )
-from tests.asking import (
+from tests.egress_requests import (
     LONG_SECONDS,
     LOOPBACK,
     OK,

@@ -25,7 +25,7 @@ def database(sqlite_url: str) -> Iterator[Database]:
 def test_no_thread_is_free(database: Database) -> None:
     """It answers all the same."""
 
-    async def ask() -> tuple[int, bytes]:
+    async def send_call() -> tuple[int, bytes]:
         common = to_thread.current_default_thread_limiter()
         common.total_tokens = 1
         async with common:
@@ -33,6 +33,6 @@ def test_no_thread_is_free(database: Database) -> None:
                 response = await Health(database).get(Request({"type": "http"}))
         return response.status_code, bytes(response.body)
 
-    status, body = anyio.run(ask)
+    status, body = anyio.run(send_call)
 
     assert (503, {"status": "waiting for a worker"}) == (status, json.loads(body))

@@ -31,7 +31,7 @@ def test_a_deleted_list_leaves_nothing(api: Audience) -> None:
     """Its own rows go, those of the account's other list stay."""
     kept, gone = api.new_list(), api.new_list()
     for number, public_id in enumerate((kept, gone), start=1):
-        key = api.done("GET", f"/lists/{public_id}")["web_id"]
+        key = api.call_ok("GET", f"/lists/{public_id}")["web_id"]
         add_member(api, key, number)
         api.run("INSERT INTO forgotten_members VALUES (:list_id, 'h', 1, 0)", list_id=key)
         api.run(
@@ -51,7 +51,7 @@ def test_a_deleted_list_leaves_nothing(api: Audience) -> None:
     assert {table: count // 2 for table, count in rows.items()} == {
         table: len(api.run(f"SELECT 1 FROM {table}")) for table in TABLES
     }
-    assert kept == api.done("GET", "/lists")["lists"][0]["id"]
+    assert kept == api.call_ok("GET", "/lists")["lists"][0]["id"]
 
 
 def test_a_deleted_list_is_purged_in_bounded_transactions(
@@ -60,10 +60,10 @@ def test_a_deleted_list_is_purged_in_bounded_transactions(
     """No transaction deletes more rows than the limit, and each round has a limited number."""
     monkeypatch.setattr(limits, "purge_rows_max", 2)
     monkeypatch.setattr(limits, "purge_transactions_max", 2)
-    key = api.done("GET", f"/lists/{(public_id := api.new_list())}")["web_id"]
+    key = api.call_ok("GET", f"/lists/{(public_id := api.new_list())}")["web_id"]
     for number in range(7):
         api.run("INSERT INTO forgotten_members VALUES (:key, :n, 1, 0)", key=key, n=str(number))
-    api.done("DELETE", f"/lists/{public_id}")
+    api.call_ok("DELETE", f"/lists/{public_id}")
 
     left = []
     for _ in range(3):
@@ -81,8 +81,8 @@ def test_a_deleted_list_is_purged_in_bounded_transactions(
 def test_the_rest_of_a_deleted_list_is_not_seen(api: Audience) -> None:
     """Before its rows are purged, no other list and no filter shows them."""
     kept, gone = api.new_list(), api.new_list()
-    add_member(api, api.done("GET", f"/lists/{gone}")["web_id"], 1)
-    api.done("DELETE", f"/lists/{gone}")
+    add_member(api, api.call_ok("GET", f"/lists/{gone}")["web_id"], 1)
+    api.call_ok("DELETE", f"/lists/{gone}")
 
-    assert [kept] == [each["id"] for each in api.done("GET", "/lists")["lists"]]
-    assert 0 == api.done("GET", "/lists", email="ann@example.com")["total_items"]
+    assert [kept] == [each["id"] for each in api.call_ok("GET", "/lists")["lists"]]
+    assert 0 == api.call_ok("GET", "/lists", email="ann@example.com")["total_items"]

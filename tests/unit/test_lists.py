@@ -53,7 +53,7 @@ def names(reply: dict[str, Any]) -> list[str]:
 
 def test_a_new_list_is_complete_and_in_the_contracts_order(api: Audience) -> None:
     """What was given comes back, the rest has the contract's defaults."""
-    made = api.done("POST", "/lists", NEW_LIST)
+    made = api.call_ok("POST", "/lists", NEW_LIST)
 
     assert LIST_KEYS == " ".join(made)
     assert STATS_KEYS == " ".join(made["stats"])
@@ -70,16 +70,16 @@ def test_a_new_list_is_complete_and_in_the_contracts_order(api: Audience) -> Non
 
 def test_a_new_list_can_be_read_again(api: Audience) -> None:
     """POST and GET show the same."""
-    made = api.done("POST", "/lists", NEW_LIST)
+    made = api.call_ok("POST", "/lists", NEW_LIST)
 
-    assert made == api.done("GET", f"/lists/{made['id']}")
+    assert made == api.call_ok("GET", f"/lists/{made['id']}")
 
 
 def test_a_new_list_has_the_first_merge_fields(api: Audience) -> None:
     """They count in the list's statistics; the address does not."""
-    made = api.done("POST", "/lists", NEW_LIST)
+    made = api.call_ok("POST", "/lists", NEW_LIST)
 
-    fields = api.done("GET", f"/lists/{made['id']}/merge-fields")["merge_fields"]
+    fields = api.call_ok("GET", f"/lists/{made['id']}/merge-fields")["merge_fields"]
     assert [(1, "FNAME"), (2, "LNAME"), (3, "ADDRESS"), (4, "PHONE"), (5, "BIRTHDAY")] == [
         (each["merge_id"], each["tag"]) for each in fields
     ]
@@ -88,7 +88,7 @@ def test_a_new_list_has_the_first_merge_fields(api: Audience) -> None:
 
 def test_links_lead_to_the_list_and_what_it_holds(api: Audience) -> None:
     """Every link is absolute, under the address that the caller reached us by."""
-    made = api.done("POST", "/lists", NEW_LIST)
+    made = api.call_ok("POST", "/lists", NEW_LIST)
 
     here = f"{BASE}/3.0/lists/{made['id']}"
     assert {
@@ -137,12 +137,12 @@ def test_what_a_list_cannot_be(
 ) -> None:
     """A wrong field is named and explained, on creation and on change; nothing is changed."""
     with audience(sqlite_url) as api:
-        made = api.done("POST", "/lists", NEW_LIST)
+        made = api.call_ok("POST", "/lists", NEW_LIST)
 
         assert {field: message} == api.errors("POST", "/lists", NEW_LIST | change)
         if "Required" not in message:
             assert {field: message} == api.errors("PATCH", f"/lists/{made['id']}", change)
-        assert [made] == api.done("GET", "/lists")["lists"]
+        assert [made] == api.call_ok("GET", "/lists")["lists"]
 
 
 def test_required_fields_are_named_all_at_once(sqlite_url: str) -> None:
@@ -168,7 +168,7 @@ def test_a_body_that_is_no_object(sqlite_url: str, body: bytes) -> None:
 
 def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
     """Objects are merged, other values replaced, unknown and read-only ones ignored."""
-    before = api.done("POST", "/lists", NEW_LIST | {"double_optin": True})
+    before = api.call_ok("POST", "/lists", NEW_LIST | {"double_optin": True})
     change = {
         "name": "Writers",
         "contact": {"zip": "01001"},
@@ -178,7 +178,7 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
         "stats": {"member_count": 7},
     }
 
-    after = api.done("PATCH", f"/lists/{before['id']}", change)
+    after = api.call_ok("PATCH", f"/lists/{before['id']}", change)
 
     assert (
         before
@@ -189,7 +189,7 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
         }
         == after
     )
-    assert after == api.done("GET", f"/lists/{before['id']}")
+    assert after == api.call_ok("GET", f"/lists/{before['id']}")
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"contact":{"\xff":""}}', b'{"contact":{}} {}'])
@@ -207,9 +207,9 @@ def test_a_body_that_is_no_json(sqlite_url: str, body: bytes) -> None:
 def test_a_change_of_nothing(sqlite_url: str, body: bytes) -> None:
     """An absent body, null and an empty object change nothing."""
     with audience(sqlite_url) as api:
-        made = api.done("POST", "/lists", NEW_LIST)
+        made = api.call_ok("POST", "/lists", NEW_LIST)
 
-        assert made == api.done("PATCH", f"/lists/{made['id']}", body)
+        assert made == api.call_ok("PATCH", f"/lists/{made['id']}", body)
 
 
 @pytest.mark.parametrize("list_id", ["0123456789", "", "a" * 300, "é"])
@@ -223,7 +223,7 @@ def test_an_unknown_list(api: Audience, list_id: str) -> None:
 
 def test_another_accounts_list(api: Audience) -> None:
     """It cannot be seen, changed, deleted, or counted."""
-    made = api.done("POST", "/lists", NEW_LIST)
+    made = api.call_ok("POST", "/lists", NEW_LIST)
     stranger = Audience(api.database, account_id=2)
     path = f"/lists/{made['id']}"
 
@@ -237,8 +237,8 @@ def test_another_accounts_list(api: Audience) -> None:
             ("POST", f"{path}/merge-fields", {"name": "Age", "type": "number"}),
         )
     ]
-    assert 0 == stranger.done("GET", "/lists")["total_items"]
-    assert made == api.done("GET", path)
+    assert 0 == stranger.call_ok("GET", "/lists")["total_items"]
+    assert made == api.call_ok("GET", path)
 
 
 def test_a_public_id_that_is_taken_is_made_again(api: Audience) -> None:
@@ -251,15 +251,15 @@ def test_a_public_id_that_is_taken_is_made_again(api: Audience) -> None:
         insert_list(connection, 1, "Readers", settings, NOON, make_id)
         insert_list(connection, 2, "Readers", settings, NOON, make_id)
 
-    assert ["aaaaaaaaaa"] == [each["id"] for each in api.done("GET", "/lists")["lists"]]
+    assert ["aaaaaaaaaa"] == [each["id"] for each in api.call_ok("GET", "/lists")["lists"]]
     stranger = Audience(api.database, account_id=2)
-    assert ["bbbbbbbbbb"] == [each["id"] for each in stranger.done("GET", "/lists")["lists"]]
+    assert ["bbbbbbbbbb"] == [each["id"] for each in stranger.call_ok("GET", "/lists")["lists"]]
 
 
 def test_an_account_has_a_limit_of_lists(api: Audience) -> None:
     """The constraints say so before the call is refused; another account is not concerned."""
     api.new_list()
-    most = api.done("GET", "/lists")["constraints"]["max_instances"]
+    most = api.call_ok("GET", "/lists")["constraints"]["max_instances"]
     api.run(
         """
         INSERT INTO lists (account_id, public_id, name, settings, created_at)
@@ -275,7 +275,7 @@ def test_an_account_has_a_limit_of_lists(api: Audience) -> None:
         "may_create": False,
         "max_instances": most,
         "current_total_instances": most,
-    } == api.done("GET", "/lists")["constraints"]
+    } == api.call_ok("GET", "/lists")["constraints"]
     assert 403 == api.call("POST", "/lists", NEW_LIST)[0]
     assert 200 == Audience(api.database, account_id=2).call("POST", "/lists", NEW_LIST)[0]
 
@@ -295,7 +295,7 @@ def test_statistics_count(api: Audience) -> None:
         moment=NOON,
     )
 
-    stats = api.done("GET", f"/lists/{list_id}")["stats"]
+    stats = api.call_ok("GET", f"/lists/{list_id}")["stats"]
     assert (1, 20, 300) == (
         stats["member_count"],
         stats["unsubscribe_count"],
@@ -303,10 +303,10 @@ def test_statistics_count(api: Audience) -> None:
     )
     assert "2026-11-23T12:00:00+00:00" == stats["last_sub_date"]
     assert "2026-11-23T12:00:01+00:00" == stats["last_unsub_date"]
-    asked = api.done("GET", f"/lists/{list_id}", include_total_contacts="true")["stats"]
+    asked = api.call_ok("GET", f"/lists/{list_id}", include_total_contacts="true")["stats"]
     assert stats | {"total_contacts": 654_321} == asked
     assert ["member_count", "total_contacts", "unsubscribe_count"] == list(asked)[:3]
-    [listed] = api.done("GET", "/lists", include_total_contacts="1")["lists"]
+    [listed] = api.call_ok("GET", "/lists", include_total_contacts="1")["lists"]
     assert asked == listed["stats"]
 
 
@@ -344,7 +344,7 @@ def three(api: Audience) -> Audience:
 )
 def test_filters(three: Audience, params: dict[str, str], expected: list[str]) -> None:
     """Each filter leaves what it names, and `total_items` counts that."""
-    reply = three.done("GET", "/lists", **params)
+    reply = three.call_ok("GET", "/lists", **params)
 
     assert expected == names(reply)
     assert len(expected) == reply["total_items"]
@@ -353,14 +353,14 @@ def test_filters(three: Audience, params: dict[str, str], expected: list[str]) -
 
 def test_the_filter_by_address(three: Audience) -> None:
     """Lists that hold the address, in any case, are found; archived contacts do not count."""
-    old, middle, new = (each["web_id"] for each in three.done("GET", "/lists")["lists"])
+    old, middle, new = (each["web_id"] for each in three.call_ok("GET", "/lists")["lists"])
     add_member(three, old, 1, "unsubscribed")
     add_member(three, middle, 2, "archived")
     add_member(Audience(three.database, account_id=2), new, 3)
 
-    assert ["Old"] == names(three.done("GET", "/lists", email="Ann@Example.com"))
+    assert ["Old"] == names(three.call_ok("GET", "/lists", email="Ann@Example.com"))
     assert [] == names(
-        three.done("GET", "/lists", email="ann@example.com", before_date_created="2026-11-01")
+        three.call_ok("GET", "/lists", email="ann@example.com", before_date_created="2026-11-01")
     )
 
 
@@ -377,7 +377,7 @@ def test_the_filter_by_address(three: Audience) -> None:
 )
 def test_pages(three: Audience, params: dict[str, str], expected: list[str]) -> None:
     """A page is a part of the order; `total_items` counts all."""
-    reply = three.done("GET", "/lists", **params)
+    reply = three.call_ok("GET", "/lists", **params)
 
     assert expected == names(reply)
     assert 3 == reply["total_items"]
@@ -404,7 +404,7 @@ def test_wrong_parameters(sqlite_url: str, name: str, value: str) -> None:
 def test_a_collection_has_its_links(sqlite_url: str) -> None:
     """From the collection one gets to its parent and to a new list."""
     with audience(sqlite_url) as api:
-        links = api.done("GET", "/lists")["_links"]
+        links = api.call_ok("GET", "/lists")["_links"]
 
     assert ["self", "parent", "create"] == [each["rel"] for each in links]
 
@@ -423,7 +423,7 @@ def test_a_touched_list_has_a_new_revision(api: Audience) -> None:
         ("PATCH", f"{fields}/6", {"required": True}),
         ("DELETE", f"{fields}/6", None),
     ):
-        api.done(method, path, body)
+        api.call_ok(method, path, body)
         revisions.append(_revision(api, list_id))
     with api.database.write() as connection:
         touch_list(connection, 2, find_list(connection, 1, list_id).id)
@@ -449,10 +449,10 @@ def test_changes_of_one_list_wait_for_each_other(postgres_url: str) -> None:
             with api.database.write() as connection:
                 find_list(connection, 1, list_id, sql_for_update(connection))
                 changes = [{"name": "Writers"}, {"contact": {"zip": "01001"}}]
-                calls = [pool.submit(api.done, "PATCH", path, change) for change in changes]
+                calls = [pool.submit(api.call_ok, "PATCH", path, change) for change in changes]
                 until_waiting(api, len(calls))
             for each in calls:
                 each.result()
 
-        after = api.done("GET", path)
+        after = api.call_ok("GET", path)
     assert ("Writers", "01001") == (after["name"], after["contact"]["zip"])

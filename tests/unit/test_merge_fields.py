@@ -55,7 +55,7 @@ def test_a_new_merge_field_is_complete_and_in_the_contracts_order(
     api: Audience, fields: str
 ) -> None:
     """Only a name and a type are needed; the tag and the place are found."""
-    made = api.done("POST", fields, {"name": "Age", "type": "number"})
+    made = api.call_ok("POST", fields, {"name": "Age", "type": "number"})
 
     assert KEYS == " ".join(made)
     links = made.pop("_links")
@@ -94,11 +94,11 @@ def test_a_merge_field_keeps_what_it_was_given(api: Audience, fields: str) -> No
         "help_text": "Ψ",
     }
 
-    made = api.done("POST", fields, given)
+    made = api.call_ok("POST", fields, given)
 
     assert given | {"tag": "COLOUR_1"} == {name: made[name] for name in given}
-    assert made == api.done("GET", f"{fields}/6")
-    assert made == api.done("GET", fields)["merge_fields"][0]
+    assert made == api.call_ok("GET", f"{fields}/6")
+    assert made == api.call_ok("GET", fields)["merge_fields"][0]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_options_of_each_type(
     """A type has its own options, with defaults; others are dropped."""
     body = {"name": "Field", "type": kind, "options": given}
 
-    assert expected == quick.done("POST", path_in(quick), body)["options"]
+    assert expected == quick.call_ok("POST", path_in(quick), body)["options"]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_what_a_merge_field_cannot_be(quick: Audience, change: dict[str, Any], f
     path = path_in(quick)
 
     assert [field] == list(quick.errors("POST", path, {"name": "F", "type": "text"} | change))
-    assert 5 == quick.done("GET", path)["total_items"]
+    assert 5 == quick.call_ok("GET", path)["total_items"]
 
 
 def test_a_tag_is_unique_in_its_list(api: Audience, fields: str) -> None:
@@ -194,40 +194,40 @@ def test_a_tag_is_unique_in_its_list(api: Audience, fields: str) -> None:
     assert 400 == status
     assert 'A Merge Field with the tag "FNAME" already exists for this list.' == reply["detail"]
     body["tag"] = "AGE"
-    api.done("POST", fields, body)
-    assert "AGE" == api.done("POST", path_in(api), body)["tag"]
+    api.call_ok("POST", fields, body)
+    assert "AGE" == api.call_ok("POST", path_in(api), body)["tag"]
 
 
 def test_a_tag_that_is_made_avoids_the_given_ones(quick: Audience) -> None:
     """Somebody may have used MMERGE7 before."""
     path = path_in(quick)
     for tag in ("MMERGE7", "MMERGE8"):
-        quick.done("POST", path, {"name": tag, "type": "text", "tag": tag})
-    quick.done("DELETE", f"{path}/7")
-    quick.done("POST", path, {"name": "8", "type": "text"})
+        quick.call_ok("POST", path, {"name": tag, "type": "text", "tag": tag})
+    quick.call_ok("DELETE", f"{path}/7")
+    quick.call_ok("POST", path, {"name": "8", "type": "text"})
 
-    assert "MMERGE9" == quick.done("POST", path, {"name": "9", "type": "text"})["tag"]
-    quick.done("PATCH", f"{path}/9", {"tag": "MMERGE10"})
-    assert "MMERGE11" == quick.done("POST", path, {"name": "10", "type": "text"})["tag"]
+    assert "MMERGE9" == quick.call_ok("POST", path, {"name": "9", "type": "text"})["tag"]
+    quick.call_ok("PATCH", f"{path}/9", {"tag": "MMERGE10"})
+    assert "MMERGE11" == quick.call_ok("POST", path, {"name": "10", "type": "text"})["tag"]
 
 
 def test_merge_ids_are_never_used_again(api: Audience, fields: str) -> None:
     """Members keep values under the id of a deleted field; a new field must not show them."""
     for expected in (6, 7, 8):
-        made = api.done("POST", fields, {"name": "Age", "type": "number", "tag": "AGE"})
+        made = api.call_ok("POST", fields, {"name": "Age", "type": "number", "tag": "AGE"})
         assert expected == made["merge_id"]
         assert (204, {}) == api.call("DELETE", f"{fields}/{expected}")
-        api.done("PATCH", fields.removesuffix("/merge-fields"), {"name": f"List {expected}"})
+        api.call_ok("PATCH", fields.removesuffix("/merge-fields"), {"name": f"List {expected}"})
 
     assert 404 == api.call("GET", f"{fields}/8")[0]
-    assert 5 == api.done("GET", fields)["total_items"]
+    assert 5 == api.call_ok("GET", fields)["total_items"]
 
 
 def test_a_list_has_a_limit_of_merge_fields(quick: Audience) -> None:
     """The refusal says how many there may be."""
     path = path_in(quick)
     for number in range(limits.merge_fields_per_list_max - 5):
-        quick.done("POST", path, {"name": str(number), "type": "text"})
+        quick.call_ok("POST", path, {"name": str(number), "type": "text"})
 
     status, reply = quick.call("POST", path, {"name": "One more", "type": "text"})
 
@@ -240,7 +240,7 @@ def test_a_list_has_a_limit_of_merge_fields(quick: Audience) -> None:
 
 def test_a_change_leaves_the_rest_as_it_was(api: Audience, fields: str) -> None:
     """Options are merged, the type stays, and so does the id."""
-    before = api.done(
+    before = api.call_ok(
         "POST",
         fields,
         {"name": "Size", "type": "radio", "options": {"choices": ["S", "L"]}, "required": True},
@@ -253,7 +253,7 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience, fields: str) -> None:
         "merge_id": 1,
     }
 
-    after = api.done("PATCH", f"{fields}/6", change)
+    after = api.call_ok("PATCH", f"{fields}/6", change)
 
     assert (
         before
@@ -264,16 +264,16 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience, fields: str) -> None:
         }
         == after
     )
-    assert after == api.done("GET", f"{fields}/6")
+    assert after == api.call_ok("GET", f"{fields}/6")
 
 
 @pytest.mark.parametrize("body", [None, {}, {"tag": ""}, {"options": {"size": 99}}])
 def test_a_change_of_nothing(quick: Audience, body: object) -> None:
     """Nothing, a blank tag, and the size, which can only be chosen at first, change nothing."""
     path = path_in(quick)
-    before = quick.done("GET", f"{path}/1")
+    before = quick.call_ok("GET", f"{path}/1")
 
-    assert before == quick.done("PATCH", f"{path}/1", body)
+    assert before == quick.call_ok("PATCH", f"{path}/1", body)
 
 
 @pytest.mark.parametrize(
@@ -291,18 +291,18 @@ def test_what_a_change_cannot_do(quick: Audience, change: dict[str, Any], field:
     """A changed field keeps the rules of a new one."""
     path = path_in(quick)
     body = {"name": "F", "type": "radio", "options": {"choices": ["a"]}, "default_value": "a"}
-    before = quick.done("POST", path, body)
+    before = quick.call_ok("POST", path, body)
 
     assert [field] == list(quick.errors("PATCH", f"{path}/6", change))
-    assert before == quick.done("GET", f"{path}/6")
+    assert before == quick.call_ok("GET", f"{path}/6")
 
 
 def test_a_merge_field_may_keep_its_own_tag(quick: Audience) -> None:
     """Sending a field back as it was read is no duplicate."""
     path = path_in(quick)
-    before = quick.done("GET", f"{path}/1")
+    before = quick.call_ok("GET", f"{path}/1")
 
-    assert before == quick.done("PATCH", f"{path}/1", before)
+    assert before == quick.call_ok("PATCH", f"{path}/1", before)
 
 
 @pytest.mark.parametrize("merge_id", ["0", "7", "-1", "01", "one", "²", "99999999999999999999"])
@@ -323,7 +323,7 @@ def test_two_new_fields_at_once(postgres_url: str) -> None:
             with api.database.write() as connection:
                 find_list(connection, 1, path.split("/")[2], sql_for_update(connection))
                 body = {"name": "Age", "type": "number"}
-                calls = [pool.submit(api.done, "POST", path, body) for _ in range(2)]
+                calls = [pool.submit(api.call_ok, "POST", path, body) for _ in range(2)]
                 until_waiting(api, len(calls))
             made = [each.result()["merge_id"] for each in calls]
 
@@ -350,9 +350,9 @@ def test_the_collection(
 ) -> None:
     """Filters and pages; `total_items` counts what the filters leave."""
     path = path_in(quick)
-    quick.done("PATCH", f"{path}/2", {"required": True})
+    quick.call_ok("PATCH", f"{path}/2", {"required": True})
 
-    reply = quick.done("GET", path, **params)
+    reply = quick.call_ok("GET", path, **params)
 
     assert ["merge_fields", "list_id", "total_items", "_links"] == list(reply)
     assert expected == tags(reply)
@@ -366,16 +366,16 @@ def test_an_unknown_type_is_refused(quick: Audience) -> None:
 
 def test_fields_are_shown_in_their_order(api: Audience, fields: str) -> None:
     """Those in the same place stand in the order in which they were made."""
-    api.done("PATCH", f"{fields}/5", {"display_order": 1})
-    api.done("PATCH", f"{fields}/4", {"display_order": 2})
+    api.call_ok("PATCH", f"{fields}/5", {"display_order": 1})
+    api.call_ok("PATCH", f"{fields}/4", {"display_order": 2})
 
-    assert ["BIRTHDAY", "FNAME", "PHONE", "LNAME", "ADDRESS"] == tags(api.done("GET", fields))
+    assert ["BIRTHDAY", "FNAME", "PHONE", "LNAME", "ADDRESS"] == tags(api.call_ok("GET", fields))
 
 
 def test_fields_of_a_list(api: Audience, fields: str) -> None:
     """Each list has its own; a stranger's list has none."""
     other = path_in(api)
-    api.done("DELETE", f"{other}/5")
+    api.call_ok("DELETE", f"{other}/5")
     with api.database.read() as connection:
         keys = [find_list(connection, 1, path.split("/")[2]).id for path in (fields, other)]
         found = [find_merge_fields(connection, 1, key) for key in keys]

@@ -16,9 +16,9 @@ import pytest
 from batchway import limits
 from batchway.model.batch import Batch
 from batchway.results import Filter, RecordedResult, Results
-from tests.contract.running import running_server
-from tests.faults.by_hand import ByHand, opened_by_hand
+from tests.contract.shared_servers import running_server
 from tests.scenario import Operation, Server, add_member
+from tests.step_runner import StepRunner, open_step_runner
 from tests.steps import execute, execute_whole, finalize, run, split
 
 PING = {"method": "GET", "path": "/ping"}
@@ -27,9 +27,9 @@ UNBOUNDED = 10**12  # bytes of a page
 
 
 @pytest.fixture
-def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
+def runner(tmp_path: Path, database_url: str) -> Iterator[StepRunner]:
     """The steps, on each database in turn."""
-    with opened_by_hand(Server(tmp_path, database_url)) as opened:
+    with open_step_runner(Server(tmp_path, database_url)) as opened:
         yield opened
 
 
@@ -39,27 +39,27 @@ def hand(tmp_path: Path, database_url: str) -> Iterator[ByHand]:
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("bytes_max", [1, 5_000, 10**9])
 def test_order(
-    hand: ByHand, monkeypatch: pytest.MonkeyPatch, format_name: str, bytes_max: int
+    runner: StepRunner, monkeypatch: pytest.MonkeyPatch, format_name: str, bytes_max: int
 ) -> None:
     """That of the operations and their pages, in however many parts they were answered."""
     monkeypatch.setattr(limits, "page_count_max", 2)
     monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
-    batch = _mixed(hand, format_name)
-    split(hand.parts, batch.id)
-    _execute_all(hand, batch)
+    batch = _mixed(runner, format_name)
+    split(runner.parts, batch.id)
+    _execute_all(runner, batch)
 
-    _check_order(hand, batch)
-    finalize(hand.parts, batch.id)
-    _check_order(hand, batch)
+    _check_order(runner, batch)
+    finalize(runner.parts, batch.id)
+    _check_order(runner, batch)
 
 
 # Positions and pages of the results of `_mixed`.
 PLACES = [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (3, 0), (4, 0), (4, 1), (4, 2), (5, 0)]
 
 
-def _check_order(hand: ByHand, batch: Batch) -> None:
+def _check_order(runner: StepRunner, batch: Batch) -> None:
     """However it is asked for, each result comes in its place, with its operation."""
-    results = _results(hand, batch)
+    results = _results(runner, batch)
     assert PLACES == _places(results.iterate())
     for offset in range(len(PLACES) + 2):
         assert PLACES[offset:] == _places(results.iterate(offset))
@@ -72,7 +72,7 @@ def _check_order(hand: ByHand, batch: Batch) -> None:
         (Filter(errored=True), []),
         (Filter(errored=False), PLACES),
     ):
-        some = _results(hand, batch, wanted)
+        some = _results(runner, batch, wanted)
         assert places == _places(some.iterate())
         assert (places[2:5], len(places)) == (
             _places(some.read_page(3, 2, UNBOUNDED)[0]),
@@ -89,12 +89,12 @@ def _check_order(hand: ByHand, batch: Batch) -> None:
     assert results.find(6, 0) is None
 
 
-def test_pages_of_large_responses(hand: ByHand) -> None:
+def test_pages_of_large_responses(runner: StepRunner) -> None:
     """A page ends behind the result with which it is large; who goes on there finds them all."""
-    run(hand.parts, hand.submit(hand.additions(20)).id)
-    batch = hand.submit([{"method": "GET", "path": f"/lists/{hand.list_id}/members"}] * 9)
-    run(hand.parts, batch.id)
-    results = _results(hand, batch)
+    run(runner.parts, runner.submit(runner.make_additions(20)).id)
+    batch = runner.submit([{"method": "GET", "path": f"/lists/{runner.list_id}/members"}] * 9)
+    run(runner.parts, batch.id)
+    results = _results(runner, batch)
     size = len(next(results.iterate()).response)
 
     for bytes_max, sizes in ((1, [1] * 9), (size + 1, [2, 2, 2, 2, 1]), (9 * size, [9])):
@@ -103,55 +103,57 @@ def test_pages_of_large_responses(hand: ByHand) -> None:
         assert list(range(9)) == [each.position for page in pages for each in page]
 
 
-def test_segments_of_an_older_version(hand: ByHand) -> None:
+def test_segments_of_an_older_version(runner: StepRunner) -> None:
     """They do not say which statuses they hold, so they are read."""
-    batch = hand.submit([*hand.additions(3), *hand.additions(2), PING])
-    split(hand.parts, batch.id)
-    execute(hand.parts, batch.id, 0)
-    with hand.parts.database.write() as connection:
+    batch = runner.submit([*runner.make_additions(3), *runner.make_additions(2), PING])
+    split(runner.parts, batch.id)
+    execute(runner.parts, batch.id, 0)
+    with runner.parts.database.write() as connection:
         connection.exec_driver_sql("UPDATE segments SET status_counts = NULL")
 
-    found, total = _results(hand, batch, Filter(errored=True)).read_page(1, 1, UNBOUNDED)
+    found, total = _results(runner, batch, Filter(errored=True)).read_page(1, 1, UNBOUNDED)
 
     assert ([(4, 0)], 2) == (_places(found), total)
-    assert 6 == _results(hand, batch).read_page(0, 0, UNBOUNDED)[1]
+    assert 6 == _results(runner, batch).read_page(0, 0, UNBOUNDED)[1]
 
 
-def test_few_segments_are_read(hand: ByHand) -> None:
+def test_few_segments_are_read(runner: StepRunner) -> None:
     """What the index tells is not looked up: a page deep in a large batch reads its chunk alone."""
-    batch = hand.submit([*[PING] * 5_000, *hand.additions(1_000), {"method": "GET", "path": "/x"}])
-    split(hand.parts, batch.id)
-    _execute_all(hand, batch)
-    with hand.parts.database.write() as connection:  # whoever reads it fails
+    batch = runner.submit(
+        [*[PING] * 5_000, *runner.make_additions(1_000), {"method": "GET", "path": "/x"}]
+    )
+    split(runner.parts, batch.id)
+    _execute_all(runner, batch)
+    with runner.parts.database.write() as connection:  # whoever reads it fails
         connection.exec_driver_sql("DELETE FROM segment_data WHERE chunk_number = 0")
 
-    found, total = _results(hand, batch).read_page(3, 5_100, UNBOUNDED)
-    lost, count = _results(hand, batch, Filter(status_code=404)).read_page(3, 0, UNBOUNDED)
+    found, total = _results(runner, batch).read_page(3, 5_100, UNBOUNDED)
+    lost, count = _results(runner, batch, Filter(status_code=404)).read_page(3, 0, UNBOUNDED)
 
     assert ([5_100, 5_101, 5_102], 6_001) == ([each.position for each in found], total)
     assert ([6_000], 1) == ([each.position for each in lost], count)
-    assert [5_999, 6_000] == [each.position for each in _results(hand, batch).iterate(5_999)]
+    assert [5_999, 6_000] == [each.position for each in _results(runner, batch).iterate(5_999)]
 
 
-def test_a_batch_that_finishes_while_it_is_read(hand: ByHand) -> None:
+def test_a_batch_that_finishes_while_it_is_read(runner: StepRunner) -> None:
     """Its results move into the archive, and the reader follows them."""
     for format_name in FORMATS:
-        hand.parts = replace(hand.parts, format_name=format_name)
-        batch = hand.submit([PING, *hand.additions(3), PING])
-        split(hand.parts, batch.id)
-        execute(hand.parts, batch.id, 0)
-        whole = hand.parts.read_results(batch, Filter())
-        reader = replace(whole, database=_FinishFirst(hand, batch))  # type: ignore[arg-type]
+        runner.parts = replace(runner.parts, format_name=format_name)
+        batch = runner.submit([PING, *runner.make_additions(3), PING])
+        split(runner.parts, batch.id)
+        execute(runner.parts, batch.id, 0)
+        whole = runner.parts.read_results(batch, Filter())
+        reader = replace(whole, database=_FinishFirst(runner, batch))  # type: ignore[arg-type]
 
         assert [0, 1, 2, 3, 4] == [each.position for each in reader.iterate()]
-        assert "finished" == hand.status(batch)
+        assert "finished" == runner.get_status(batch)
 
 
 class _FinishFirst:
     """A database whose batch finishes when it is read for the second time."""
 
-    def __init__(self, hand: ByHand, batch: Batch) -> None:
-        self._hand = hand
+    def __init__(self, runner: StepRunner, batch: Batch) -> None:
+        self._runner = runner
         self._batch = batch
         self._read_count = 0
 
@@ -159,8 +161,8 @@ class _FinishFirst:
         """As the database."""
         self._read_count += 1
         if self._read_count == 2:
-            finalize(self._hand.parts, self._batch.id)
-        return self._hand.parts.database.read()
+            finalize(self._runner.parts, self._batch.id)
+        return self._runner.parts.database.read()
 
 
 # --- One file for all results --------------------------------------------------------------------
@@ -169,60 +171,60 @@ class _FinishFirst:
 @pytest.mark.parametrize(
     ("writes", "reads", "files"), [(30, 0, 1), (0, 3, 3), (5, 2, 3), (0, 0, 0), (1, 1, 2)]
 )
-def test_one_file(hand: ByHand, writes: int, reads: int, files: int) -> None:
+def test_one_file(runner: StepRunner, writes: int, reads: int, files: int) -> None:
     """All results but those of GETs stand in one file; each GET has its own."""
-    hand.parts = replace(hand.parts, format_name="per-batch")
-    mixed = [*hand.additions(writes), *([PING] * reads)]
-    batch = hand.submit(mixed[::2] + mixed[1::2])
+    runner.parts = replace(runner.parts, format_name="per-batch")
+    mixed = [*runner.make_additions(writes), *([PING] * reads)]
+    batch = runner.submit(mixed[::2] + mixed[1::2])
 
-    run(hand.parts, batch.id)
+    run(runner.parts, batch.id)
 
-    now = _now(hand, batch)
+    now = _now(runner, batch)
     assert writes + reads == now.total_operations == now.finished_operations
     if files == 0:
         assert now.archive_key is None
         return
-    found = _files(hand, batch)
+    found = _files(runner, batch)
     assert files == len(found)
     assert sorted([1] * reads + [writes] * bool(writes)) == sorted(map(len, found))
 
 
-def test_one_file_of_several_chunks(hand: ByHand) -> None:
+def test_one_file_of_several_chunks(runner: StepRunner) -> None:
     """Chunks that end in any order make one file, in the order of the operations."""
-    hand.parts = replace(hand.parts, format_name="per-batch")
-    operations = hand.additions(5_500)
+    runner.parts = replace(runner.parts, format_name="per-batch")
+    operations = runner.make_additions(5_500)
     operations[5_100] = PING | {"operation_id": "ping"}
-    batch = hand.submit(operations)
-    split(hand.parts, batch.id)
+    batch = runner.submit(operations)
+    split(runner.parts, batch.id)
 
-    execute_whole(hand.parts, batch.id, 1)
-    hand.twice(lambda: execute(hand.parts, batch.id, 0))
-    hand.twice(lambda: finalize(hand.parts, batch.id))
+    execute_whole(runner.parts, batch.id, 1)
+    runner.run_twice(lambda: execute(runner.parts, batch.id, 0))
+    runner.run_twice(lambda: finalize(runner.parts, batch.id))
 
-    results, alone = _files(hand, batch)
+    results, alone = _files(runner, batch)
     wanted = [str(each) for each in range(5_500) if each != 5_100]
     assert wanted == [each["operation_id"] for each in results]
     assert ["ping"] == [each["operation_id"] for each in alone]
-    assert list(range(5_500)) == [each.position for each in _results(hand, batch).iterate()]
-    with hand.parts.archive.open(batch.public_id) as file:
+    assert list(range(5_500)) == [each.position for each in _results(runner, batch).iterate()]
+    with runner.parts.archive.open(batch.public_id) as file:
         reader = zlib.decompressobj(wbits=31)
         raw = reader.decompress(file.read())
     assert (True, b"") == (reader.eof, reader.unused_data)
     assert (b"ustar\x0000", b"0") == (raw[257:265], raw[156:157])
 
 
-def test_a_batch_keeps_its_format(hand: ByHand) -> None:
+def test_a_batch_keeps_its_format(runner: StepRunner) -> None:
     """The setting is that of the moment of the POST."""
-    other = replace(hand.parts, format_name="per-batch")
-    before = hand.submit(hand.additions(3))
+    other = replace(runner.parts, format_name="per-batch")
+    before = runner.submit(runner.make_additions(3))
     run(other, before.id)
 
-    hand.parts = other
-    after = hand.submit(hand.additions(3))
+    runner.parts = other
+    after = runner.submit(runner.make_additions(3))
     run(replace(other, format_name="per-operation"), after.id)
 
-    assert [1, 1, 1] == [len(each) for each in _files(hand, before)]
-    assert [3] == [len(each) for each in _files(hand, after)]
+    assert [1, 1, 1] == [len(each) for each in _files(runner, before)]
+    assert [3] == [len(each) for each in _files(runner, after)]
 
 
 def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
@@ -232,7 +234,7 @@ def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
         batch_id = server.submit([PING, member, PING, member])
 
         archive = tmp_path / "results.tar.gz"
-        archive.write_bytes(server.archive(batch_id))
+        archive.write_bytes(server.download_archive(batch_id))
         found = server.get(f"/batches/{batch_id}/operations")
         one = server.get(f"/batches/{batch_id}/operations/3")
         errors = server.get(f"/batches/{batch_id}/errors")
@@ -251,25 +253,25 @@ def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
 # --- What the tests say --------------------------------------------------------------------------
 
 
-def _mixed(hand: ByHand, format_name: str) -> Batch:
+def _mixed(runner: StepRunner, format_name: str) -> Batch:
     """A write, a GET of five members and a read, twice."""
     for number in range(5):
-        member = add_member(hand.list_id, f"{number}@example.com")
-        hand.call("POST", member["path"], member["body"])
-    path = f"/lists/{hand.list_id}/members"
+        member = add_member(runner.list_id, f"{number}@example.com")
+        runner.call("POST", member["path"], member["body"])
+    path = f"/lists/{runner.list_id}/members"
     members: Operation = {"method": "GET", "path": path, "operation_id": "all"}
     vip = {"method": "PATCH", "path": f"{path}/1@example.com", "body": '{"vip":true}'}
-    hand.parts = replace(hand.parts, format_name=format_name)
-    return hand.submit([vip, members, PING] * 2)
+    runner.parts = replace(runner.parts, format_name=format_name)
+    return runner.submit([vip, members, PING] * 2)
 
 
-def _execute_all(hand: ByHand, batch: Batch) -> None:
-    while waiting := hand.waiting(batch):
-        execute(hand.parts, batch.id, waiting[0])
+def _execute_all(runner: StepRunner, batch: Batch) -> None:
+    while waiting := runner.get_waiting_chunks(batch):
+        execute(runner.parts, batch.id, waiting[0])
 
 
-def _results(hand: ByHand, batch: Batch, wanted: Filter | None = None) -> Results:
-    return hand.parts.read_results(_now(hand, batch), wanted or Filter())
+def _results(runner: StepRunner, batch: Batch, wanted: Filter | None = None) -> Results:
+    return runner.parts.read_results(_now(runner, batch), wanted or Filter())
 
 
 def _places(found: Iterator[RecordedResult] | Sequence[RecordedResult]) -> list[tuple[int, int]]:
@@ -284,15 +286,15 @@ def _pages(results: Results, bytes_max: int) -> Iterator[list[RecordedResult]]:
         offset += len(page)
 
 
-def _now(hand: ByHand, batch: Batch) -> Batch:
-    found = hand.batch(batch)
+def _now(runner: StepRunner, batch: Batch) -> Batch:
+    found = runner.load_batch(batch)
     assert found
     return found
 
 
-def _files(hand: ByHand, batch: Batch) -> list[list[dict[str, Any]]]:
+def _files(runner: StepRunner, batch: Batch) -> list[list[dict[str, Any]]]:
     with (
-        hand.parts.archive.open(batch.public_id) as file,
+        runner.parts.archive.open(batch.public_id) as file,
         tarfile.open(fileobj=file, mode="r:gz") as tar,
     ):
         members = [tar.extractfile(each) for each in tar]

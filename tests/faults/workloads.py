@@ -27,7 +27,7 @@ GROUP_OPERATION_COUNT = 10
 
 
 @dataclass(frozen=True)
-class Mixture:
+class MixedWorkload:
     """The groups of one batch on one list; `name` makes their addresses its own."""
 
     list_id: str
@@ -41,7 +41,7 @@ class Mixture:
             for number in range(self.group_count)
             for kind in ("archived", "forgotten")
         ]
-        server.finished(server.submit(operations))
+        server.wait_until_finished(server.submit(operations))
 
     def operations(self) -> list[Operation]:
         """The batch, with operation ids that tell an operation's place."""
@@ -66,7 +66,7 @@ class Mixture:
 
     def _check_members(self, server: Server, results: list[Result]) -> None:
         """The list holds what the results say, member by member."""
-        members = [each for each in server.members(self.list_id) if self._is_ours(each)]
+        members = [each for each in server.get_members(self.list_id) if self._is_ours(each)]
         held = [(each["email_address"], each["status"]) for each in members]
 
         assert Counter(self._members_after()) == Counter(held)
@@ -77,7 +77,7 @@ class Mixture:
 
     def _check_stats(self, server: Server) -> None:
         """The list's counters, which are written by adding to them, equal its members."""
-        statuses = Counter(each["status"] for each in server.members(self.list_id))
+        statuses = Counter(each["status"] for each in server.get_members(self.list_id))
         stats = server.get(f"/lists/{self.list_id}")["stats"]
 
         assert (statuses["subscribed"], statuses["unsubscribed"]) == (
@@ -176,7 +176,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Paged:
+class PagedWorkload:
     """A batch that pages through a list, among operations that do something else."""
 
     list_id: str
@@ -186,7 +186,9 @@ class Paged:
     def prepare(self, server: Server) -> None:
         """Fill the list."""
         addresses = [f"paged.{number}@example.com" for number in range(self.member_count)]
-        server.finished(server.submit([add_member(self.list_id, each) for each in addresses]))
+        server.wait_until_finished(
+            server.submit([add_member(self.list_id, each) for each in addresses])
+        )
 
     def operations(self) -> list[Operation]:
         """The GET stands in the middle."""
@@ -200,7 +202,7 @@ class Paged:
 
     def check(self, server: Server, batch_id: str) -> None:
         """Each member is shown once, and each page is counted once."""
-        batch, results = server.batch(batch_id), server.results(batch_id)
+        batch, results = server.get_batch(batch_id), server.get_results(batch_id)
         pages = [each for each in results if each.operation_id == "all"]
         shown = [member["id"] for page in pages for member in page.response["members"]]
 

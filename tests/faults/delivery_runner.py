@@ -1,4 +1,4 @@
-"""Deliveries by hand: the step as the app makes it, the calls, real receivers, a still clock."""
+"""Runs deliveries without a worker: real receivers, and a clock that only the test changes."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -30,11 +30,11 @@ from batchway.store import accounts
 from batchway.surfaces.mailchimp.route import Route
 from batchway.surfaces.mailchimp.routes import make_routes
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
-from tests.faults.by_hand import BASE, ByHand, opened_by_hand
 from tests.postgres import Postgres
-from tests.receiver import Delivery, Receiver, Reply, receiving
+from tests.receiver import Delivery, Receiver, Reply, open_receiver
 from tests.scenario import Server
 from tests.sqlite import SqliteTemplate
+from tests.step_runner import BASE, StepRunner, open_step_runner
 from tests.steps import run
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -43,23 +43,23 @@ BROKEN = Reply(500, body=b"broken")
 
 
 @dataclass
-class Delivering:
+class DeliveryRunner:
     """One account's webhooks and their deliveries."""
 
-    hand: ByHand
+    runner: StepRunner
     deliver: DeliverStep = field(init=False)
     _calls: RouteTable[Route] = field(init=False)
 
     def __post_init__(self) -> None:
         self._wire()
 
-    def limit(self, **values: Any) -> None:
+    def set_limits(self, **values: Any) -> None:
         """Give the step and the calls other limits."""
-        self.hand.limit(**values)
+        self.runner.set_limits(**values)
         self._wire()
 
     def _wire(self) -> None:
-        parts, keys = self.hand.parts, self.hand.app.settings.get_secret_keys()
+        parts, keys = self.runner.parts, self.runner.app.settings.get_secret_keys()
         egress, sealer = Egress(LOOPBACK), Sealer(keys)
         result_links = ResultLinks(
             Signer(keys), parts.archive, parts.clock, parts.limits.result_link_seconds
@@ -67,16 +67,16 @@ class Delivering:
         self.deliver = DeliverStep(parts, egress, sealer, MailchimpEvents(result_links, BASE))
         self._calls = make_routes(parts, result_links, egress, sealer)
 
-    def another_account(self) -> "Delivering":
+    def another_account(self) -> "DeliveryRunner":
         """The same process's step, for an account that nobody else uses."""
-        hand = self.hand
-        with hand.parts.database.write() as connection:
-            account = accounts.create(connection, "Another", hand.clock())
-        key = add_key(hand.parts.database, account, "first")
-        with hand.parts.database.read() as connection:
+        runner = self.runner
+        with runner.parts.database.write() as connection:
+            account = accounts.create(connection, "Another", runner.clock())
+        key = add_key(runner.parts.database, account, "first")
+        with runner.parts.database.read() as connection:
             identity = accounts.identify(connection, key)
         assert identity
-        made = Delivering(ByHand(hand.app, hand.clock, identity))
+        made = DeliveryRunner(StepRunner(runner.app, runner.clock, identity))
         made.deliver = self.deliver
         return made
 
@@ -87,7 +87,7 @@ class Delivering:
         encoded = encode_body(response)
         return response.status, json.loads(encoded) if encoded else None
 
-    def done(self, method: str, path: str, body: Any = None, **params: str) -> Any:
+    def call_ok(self, method: str, path: str, body: Any = None, **params: str) -> Any:
         """The body of a call that must succeed."""
         status, answer = self.call(method, path, body, **params)
         assert status in {200, 204}, answer
@@ -95,13 +95,13 @@ class Delivering:
 
     def new_webhook(self, receiver: Receiver) -> Any:
         """A new webhook, as the reply to its POST shows it."""
-        return self.done("POST", "/batch-webhooks", {"url": receiver.url})
+        return self.call_ok("POST", "/batch-webhooks", {"url": receiver.url})
 
     def finish_batch(self, count: int = 1) -> Batch:
         """A batch from beginning to end."""
-        batch = self.hand.submit(self.hand.additions(count))
-        run(self.hand.parts, batch.id)
-        assert "finished" == self.hand.status(batch)
+        batch = self.runner.submit(self.runner.make_additions(count))
+        run(self.runner.parts, batch.id)
+        assert "finished" == self.runner.get_status(batch)
         return batch
 
     def pending(self) -> list[int]:
@@ -116,7 +116,7 @@ class Delivering:
     def deliver_pending(self) -> None:
         """Go to the time of each delivery that is pending, one after the other, and try it."""
         for key, moment in self._pending():
-            self.hand.clock.now = max(self.hand.clock.now, moment)
+            self.runner.clock.now = max(self.runner.clock.now, moment)
             self.deliver(key)
 
     def steps(self, keys: Sequence[int]) -> list[Callable[[], None]]:
@@ -133,9 +133,9 @@ class Delivering:
             SELECT id, next_attempt_at FROM deliveries
             WHERE account_id = :account_id AND state = 'pending' ORDER BY id
         """
-        with self.hand.parts.database.read() as connection:
+        with self.runner.parts.database.read() as connection:
             rows = connection.execute(
-                text(statement), {"account_id": self.hand.identity.account.id}
+                text(statement), {"account_id": self.runner.identity.account.id}
             )
             return [(row.id, row.next_attempt_at) for row in rows]
 
@@ -143,7 +143,7 @@ class Delivering:
         try:
             route, request.path_params = self._calls.match(request.method, request.path)
             assert route.answer
-            return route.answer(request, self.hand.identity, Links(BASE))
+            return route.answer(request, self.runner.identity, Links(BASE))
         except Refused as refused:
             return refusal(refused)
 
@@ -151,14 +151,14 @@ class Delivering:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def first_account(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Delivering]:
+) -> Iterator[DeliveryRunner]:
     """Deliveries on each database in turn, for all tests of a file."""
     folder = tmp_path_factory.mktemp("deliveries")
     with (
         new_database(request, folder) as url,
-        opened_by_hand(Server(folder, url)) as hand,
+        open_step_runner(Server(folder, url)) as runner,
     ):
-        yield Delivering(hand)
+        yield DeliveryRunner(runner)
 
 
 def new_database(request: pytest.FixtureRequest, folder: Path) -> AbstractContextManager[str]:
@@ -171,7 +171,7 @@ def new_database(request: pytest.FixtureRequest, folder: Path) -> AbstractContex
 
 
 @pytest.fixture
-def account(first_account: Delivering) -> Delivering:
+def account(first_account: DeliveryRunner) -> DeliveryRunner:
     """An account of this test's own."""
     return first_account.another_account()
 
@@ -179,7 +179,7 @@ def account(first_account: Delivering) -> Delivering:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver of webhooks."""
-    with receiving() as opened:
+    with open_receiver() as opened:
         yield opened
 
 
@@ -193,12 +193,12 @@ def ids_of(deliveries: list[Delivery]) -> list[str]:
     return [each.headers["webhook-id"] for each in deliveries]
 
 
-def log_of(account: Delivering, webhook: Any) -> Any:
+def log_of(account: DeliveryRunner, webhook: Any) -> Any:
     """The deliveries to a webhook."""
-    return account.done("GET", path_of(webhook, "deliveries"))
+    return account.call_ok("GET", path_of(webhook, "deliveries"))
 
 
-def only_entry(account: Delivering, webhook: Any) -> Any:
+def only_entry(account: DeliveryRunner, webhook: Any) -> Any:
     """The only delivery to a webhook."""
     [entry] = log_of(account, webhook)["deliveries"]
     return entry

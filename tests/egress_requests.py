@@ -1,4 +1,4 @@
-"""How the tests of the way out ask: with a resolver and a network of their own."""
+"""Sends requests through the egress, with a resolver and a local network of the test."""
 
 import socket
 from collections.abc import Callable, Sequence

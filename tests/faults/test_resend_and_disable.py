@@ -1,4 +1,4 @@
-"""Webhooks that are disabled, deliveries that are sent again, secrets that change: by hand."""
+"""Webhooks that are disabled, deliveries that are sent again, secrets that are rotated."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,26 +9,26 @@ from batchway.kit import webhook_signatures
 from batchway.kit.clock import SECOND, format_iso
 from batchway.limits import Limits
 from batchway.store import accounts
-from tests.faults.by_hand import DAY
-from tests.faults.delivering import (
+from tests.faults.delivery_runner import (
     BROKEN,
     HOUR,
-    Delivering,
+    DeliveryRunner,
     ids_of,
     link_in,
     log_of,
     only_entry,
     path_of,
 )
-from tests.receiver import Delivery, Receiver, Reply, receiving
+from tests.receiver import Delivery, Receiver, Reply, open_receiver
+from tests.step_runner import DAY
 
-pytest_plugins = ["tests.faults.delivering"]
+pytest_plugins = ["tests.faults.delivery_runner"]
 
 
 # --- Disabled ------------------------------------------------------------------------------------
 
 
-def test_gone(account: Delivering, receiver: Receiver) -> None:
+def test_gone(account: DeliveryRunner, receiver: Receiver) -> None:
     """A 410 disables the webhook at once; whatever is pending is given up."""
     webhook = account.new_webhook(receiver)
     receiver.script(Reply(410))
@@ -36,27 +36,27 @@ def test_gone(account: Delivering, receiver: Receiver) -> None:
         account.finish_batch()
     keys = account.pending()
 
-    account.hand.twice(lambda: account.deliver(keys[1]))
-    account.hand.idle(*account.steps(keys))
+    account.runner.run_twice(lambda: account.deliver(keys[1]))
+    account.runner.check_no_effect(*account.steps(keys))
 
     log = log_of(account, webhook)
     assert ["exhausted"] * 3 == [each["state"] for each in log["deliveries"]]
     assert [0, 1, 0] == [each["attempt_count"] for each in log["deliveries"]]
     assert "It answered 410 Gone." == log["disabled_reason"]
-    assert not account.done("GET", path_of(webhook))["enabled"]
+    assert not account.call_ok("GET", path_of(webhook))["enabled"]
     assert 1 == len(receiver.deliveries())
     account.finish_batch()
     assert [] == account.pending()
 
 
-def test_days_of_failures(account: Delivering, receiver: Receiver) -> None:
+def test_days_of_failures(account: DeliveryRunner, receiver: Receiver) -> None:
     """Five days without a success disable a webhook, not a moment less; enabling begins anew.
 
     Its first failure after quiet days does not, only the fifth of an event.
     """
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(BROKEN)
-    clock, first_failure = account.hand.clock, account.hand.clock.now
+    clock, first_failure = account.runner.clock, account.runner.clock.now
     account.finish_batch()
     account.exhaust()
     days_later = first_failure + Limits.webhook_failing_days_max * DAY
@@ -82,14 +82,14 @@ def test_days_of_failures(account: Delivering, receiver: Receiver) -> None:
         after["disabled_reason"],
     )
     assert [] == account.pending()
-    assert not account.done("GET", path_of(webhook))["enabled"]
-    account.done("PATCH", path_of(webhook), {"enabled": True})
+    assert not account.call_ok("GET", path_of(webhook))["enabled"]
+    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
     enabled = log_of(account, webhook)
     assert ("", "") == (enabled["failing_since"], enabled["disabled_reason"])
     assert [] == account.pending()
 
 
-def test_a_success_ends_the_failing(account: Delivering, receiver: Receiver) -> None:
+def test_a_success_ends_the_failing(account: DeliveryRunner, receiver: Receiver) -> None:
     """The days are counted from the first failure after it."""
     webhook = account.new_webhook(receiver)
     receiver.script(BROKEN)
@@ -99,40 +99,40 @@ def test_a_success_ends_the_failing(account: Delivering, receiver: Receiver) -> 
     account.deliver_pending()
 
     assert "" == log_of(account, webhook)["failing_since"]
-    account.hand.clock.now += 6 * DAY
+    account.runner.clock.now += 6 * DAY
     receiver.script(BROKEN)
     account.finish_batch()
     account.deliver_pending()
-    assert format_iso(account.hand.clock.now) == log_of(account, webhook)["failing_since"]
-    assert account.done("GET", path_of(webhook))["enabled"]
+    assert format_iso(account.runner.clock.now) == log_of(account, webhook)["failing_since"]
+    assert account.call_ok("GET", path_of(webhook))["enabled"]
 
 
-def test_disabling_gives_up_what_is_pending(account: Delivering, receiver: Receiver) -> None:
+def test_disabling_gives_up_what_is_pending(account: DeliveryRunner, receiver: Receiver) -> None:
     """It is not sent when the webhook is enabled again, unless someone asks."""
     webhook = account.new_webhook(receiver)
     account.finish_batch()
     keys = account.pending()
-    account.done("PATCH", path_of(webhook), {"enabled": False})
-    account.done("PATCH", path_of(webhook), {"enabled": True})
+    account.call_ok("PATCH", path_of(webhook), {"enabled": False})
+    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
 
-    account.hand.idle(lambda: account.deliver(keys[0]))
+    account.runner.check_no_effect(lambda: account.deliver(keys[0]))
 
     assert "exhausted" == only_entry(account, webhook)["state"]
     assert [] == receiver.deliveries()
 
 
-def test_a_deleted_webhook_leaves_nothing(account: Delivering, receiver: Receiver) -> None:
+def test_a_deleted_webhook_leaves_nothing(account: DeliveryRunner, receiver: Receiver) -> None:
     """Its deliveries and their attempts go with it, and those of another webhook stay."""
     webhook, other = account.new_webhook(receiver), account.new_webhook(receiver)
     receiver.script(BROKEN, BROKEN)
     account.finish_batch()
     account.deliver_pending()
-    keys, before = account.pending(), account.hand.snapshot()
-    account.done("DELETE", path_of(webhook))
+    keys, before = account.pending(), account.runner.take_snapshot()
+    account.call_ok("DELETE", path_of(webhook))
 
-    account.hand.idle(lambda: account.deliver(keys[0]))
+    account.runner.check_no_effect(lambda: account.deliver(keys[0]))
 
-    after = account.hand.snapshot()
+    after = account.runner.take_snapshot()
     for table in ("batch_webhooks", "deliveries", "delivery_attempts"):
         [name] = [each for each in before if each.endswith(f".{table}")]
         assert 1 == len(before[name]) - len(after[name])
@@ -140,22 +140,24 @@ def test_a_deleted_webhook_leaves_nothing(account: Delivering, receiver: Receive
     assert 404 == account.call("GET", path_of(webhook, "deliveries"))[0]
 
 
-def test_a_key_is_revoked_while_it_makes_a_webhook(account: Delivering, receiver: Receiver) -> None:
+def test_a_key_is_revoked_while_it_makes_a_webhook(
+    account: DeliveryRunner, receiver: Receiver
+) -> None:
     """It makes none any more: nothing would delete it."""
-    identity, parts = account.hand.identity, account.hand.parts
+    identity, parts = account.runner.identity, account.runner.parts
     with parts.database.write() as connection:
-        assert accounts.revoke_key(connection, identity.api_key_id, account.hand.clock())
+        assert accounts.revoke_key(connection, identity.api_key_id, account.runner.clock())
 
     status, _ = account.call("POST", "/batch-webhooks", {"url": receiver.url})
 
     assert 401 == status
-    assert 0 == account.done("GET", "/batch-webhooks")["total_items"]
+    assert 0 == account.call_ok("GET", "/batch-webhooks")["total_items"]
 
 
 # --- Sent again ----------------------------------------------------------------------------------
 
 
-def test_resend(account: Delivering, receiver: Receiver) -> None:
+def test_resend(account: DeliveryRunner, receiver: Receiver) -> None:
     """What was given up begins its schedule anew, under the same id, and its log goes on."""
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(BROKEN)
@@ -164,10 +166,10 @@ def test_resend(account: Delivering, receiver: Receiver) -> None:
     entry = only_entry(account, webhook)
     path = path_of(webhook, "deliveries", entry["id"], "actions", "resend")
 
-    again = account.done("POST", path)
+    again = account.call_ok("POST", path)
     refused, _ = account.call("POST", path)
     account.deliver_pending()
-    waited = (account.next_attempt_at() - account.hand.clock.now) / SECOND
+    waited = (account.next_attempt_at() - account.runner.clock.now) / SECOND
     account.exhaust()
 
     now_pending = {"state": "pending", "next_attempt_at": again["next_attempt_at"]}
@@ -180,14 +182,14 @@ def test_resend(account: Delivering, receiver: Receiver) -> None:
     assert [entry["id"]] * 18 == ids_of(receiver.deliveries())
 
 
-def test_resend_of_what_was_delivered(account: Delivering, receiver: Receiver) -> None:
+def test_resend_of_what_was_delivered(account: DeliveryRunner, receiver: Receiver) -> None:
     """A receiver that lost an event gets it once more, with a link that is fresh."""
     webhook = account.new_webhook(receiver)
     account.finish_batch()
     account.deliver_pending()
     entry = only_entry(account, webhook)
-    account.hand.clock.now += HOUR
-    account.done("POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend"))
+    account.runner.clock.now += HOUR
+    account.call_ok("POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend"))
     account.deliver_pending()
 
     first, second = receiver.deliveries()
@@ -196,20 +198,20 @@ def test_resend_of_what_was_delivered(account: Delivering, receiver: Receiver) -
     assert "delivered" == only_entry(account, webhook)["state"]
 
 
-def test_recover(account: Delivering, receiver: Receiver) -> None:
+def test_recover(account: DeliveryRunner, receiver: Receiver) -> None:
     """Everything that was given up since a moment is sent again, and nothing else."""
     webhook = account.new_webhook(receiver)
     for _ in range(4):
         account.finish_batch()
-        account.hand.clock.now += SECOND
+        account.runner.clock.now += SECOND
     fired = [each["fired_at"] for each in log_of(account, webhook)["deliveries"]]
     account.deliver(account.pending()[-1])
-    account.done("PATCH", path_of(webhook), {"enabled": False})
-    account.done("PATCH", path_of(webhook), {"enabled": True})
+    account.call_ok("PATCH", path_of(webhook), {"enabled": False})
+    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
     path = path_of(webhook, "actions", "recover")
 
-    assert {"recovered": 2} == account.done("POST", path, {"since": fired[2]})
-    assert {"recovered": 0} == account.done("POST", path, {"since": fired[2]})
+    assert {"recovered": 2} == account.call_ok("POST", path, {"since": fired[2]})
+    assert {"recovered": 0} == account.call_ok("POST", path, {"since": fired[2]})
     assert 2 == len(account.pending())
     account.deliver_pending()
     states = [each["state"] for each in log_of(account, webhook)["deliveries"]]
@@ -217,7 +219,7 @@ def test_recover(account: Delivering, receiver: Receiver) -> None:
 
 
 def test_recover_a_thousand_at_a_time(
-    account: Delivering, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    account: DeliveryRunner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest first; whoever gets the full number asks again."""
     monkeypatch.setattr(limits, "webhook_recovered_max", 2)
@@ -225,29 +227,29 @@ def test_recover_a_thousand_at_a_time(
     for _ in range(3):
         account.finish_batch()
     oldest = account.pending()[:2]
-    account.done("PATCH", path_of(webhook), {"enabled": False})
-    account.done("PATCH", path_of(webhook), {"enabled": True})
+    account.call_ok("PATCH", path_of(webhook), {"enabled": False})
+    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
     path, body = path_of(webhook, "actions", "recover"), {"since": "2001-01-01"}
 
-    assert {"recovered": 2} == account.done("POST", path, body)
+    assert {"recovered": 2} == account.call_ok("POST", path, body)
     assert oldest == account.pending()
-    assert {"recovered": 1} == account.done("POST", path, body)
-    assert {"recovered": 0} == account.done("POST", path, body)
+    assert {"recovered": 1} == account.call_ok("POST", path, body)
+    assert {"recovered": 0} == account.call_ok("POST", path, body)
 
 
 # --- Signatures ----------------------------------------------------------------------------------
 
 
-def test_rotated_secrets_overlap(account: Delivering, receiver: Receiver) -> None:
+def test_rotated_secrets_overlap(account: DeliveryRunner, receiver: Receiver) -> None:
     """For a day both secrets verify, then only the new one."""
     webhook = account.new_webhook(receiver)
-    rotated = account.done("POST", path_of(webhook, "actions", "rotate-secret"))
+    rotated = account.call_ok("POST", path_of(webhook, "actions", "rotate-secret"))
     secrets = (webhook["signing_secret"], rotated["signing_secret"])
-    end = account.hand.clock.now + limits.webhook_secret_overlap_hours * HOUR
+    end = account.runner.clock.now + limits.webhook_secret_overlap_hours * HOUR
     found = []
-    for moment in (account.hand.clock.now, end - 1, end):
+    for moment in (account.runner.clock.now, end - 1, end):
         account.finish_batch()
-        account.hand.clock.now = moment
+        account.runner.clock.now = moment
         account.deliver_pending()
         delivery = receiver.deliveries()[-1]
         found.append([is_signed(delivery, secret, moment // SECOND) for secret in secrets])
@@ -255,20 +257,20 @@ def test_rotated_secrets_overlap(account: Delivering, receiver: Receiver) -> Non
     assert [[True, True], [True, True], [False, True]] == found
 
 
-def test_a_rotation_within_the_overlap(account: Delivering, receiver: Receiver) -> None:
+def test_a_rotation_within_the_overlap(account: DeliveryRunner, receiver: Receiver) -> None:
     """It is refused, because it would end the first secret, unless that is what one wants."""
     webhook = account.new_webhook(receiver)
-    path, clock = path_of(webhook, "actions", "rotate-secret"), account.hand.clock
-    first = account.done("POST", path)
+    path, clock = path_of(webhook, "actions", "rotate-secret"), account.runner.clock
+    first = account.call_ok("POST", path)
     clock.now += limits.webhook_secret_overlap_hours * HOUR - 1
     refused, problem = account.call("POST", path)
     account.finish_batch()
     account.deliver_pending()
-    forced = account.done("POST", path, force="true")
+    forced = account.call_ok("POST", path, force="true")
     account.finish_batch()
     account.deliver_pending()
     clock.now += limits.webhook_secret_overlap_hours * HOUR
-    account.done("POST", path)
+    account.call_ok("POST", path)
 
     assert (409, True) == (refused, "force=true" in problem["detail"])
     secrets = [each["signing_secret"] for each in (webhook, first, forced)]
@@ -279,10 +281,10 @@ def test_a_rotation_within_the_overlap(account: Delivering, receiver: Receiver) 
     assert ([True, True, False], [False, True, True]) == (before, after)
 
 
-def test_a_first_secret_can_be_rotated_at_once(account: Delivering, receiver: Receiver) -> None:
+def test_a_first_secret_can_be_rotated_at_once(account: DeliveryRunner, receiver: Receiver) -> None:
     """Where there was no secret before, none is lost."""
     body = {"url": receiver.url, "signing_enabled": False}
-    path = path_of(account.done("POST", "/batch-webhooks", body), "actions", "rotate-secret")
+    path = path_of(account.call_ok("POST", "/batch-webhooks", body), "actions", "rotate-secret")
 
     for expected in (200, 200, 409):
         assert expected == account.call("POST", path)[0]
@@ -301,14 +303,14 @@ def is_signed(delivery: Delivery, secret: str, now_seconds: int) -> bool:
 # --- Turns ---------------------------------------------------------------------------------------
 
 
-def test_turns(account: Delivering) -> None:
+def test_turns(account: DeliveryRunner) -> None:
     """Receivers that hang leave turns to the others, of the account and of another one."""
     other = account.another_account()
     per_webhook = limits.webhook_attempts_at_once_max
     with (
-        receiving() as fine,
+        open_receiver() as fine,
         ThreadPoolExecutor(2 * per_webhook) as threads,
-        receiving() as hanging,
+        open_receiver() as hanging,
     ):
         hanging.answer_posts(Reply(behaviour="hang"))
         for receiver in (hanging, hanging, fine):
@@ -330,7 +332,7 @@ def test_turns(account: Delivering) -> None:
 
 
 def hang(
-    threads: ThreadPoolExecutor, account: Delivering, keys: list[int], hanging: Receiver
+    threads: ThreadPoolExecutor, account: DeliveryRunner, keys: list[int], hanging: Receiver
 ) -> None:
     """Begin deliveries that do not end before their receiver does."""
     count = len(hanging.deliveries())

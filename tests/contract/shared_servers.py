@@ -1,4 +1,7 @@
-"""Running servers for tests that change nothing but what they made: one for each database."""
+"""Running servers that tests share, one for each database, and calls on them.
+
+A test that uses them changes only what it has created.
+"""
 
 import io
 import json
@@ -30,9 +33,9 @@ JSON = "application/json; charset=utf-8"
 TYPE = "https://mailchimp.com/developer/marketing/docs/errors/"
 
 LOOPBACK = "127.0.0.0/8,::1/128"  # where receivers of webhooks listen
-FAR_FUTURE = 4_000_000_000_000_000  # microseconds: what is touched then is never overdue
+FAR_FUTURE = 4_000_000_000_000_000  # microseconds; a batch touched then is never overdue
 
-# Database → the fixture of the server on it that all tests of a process share.
+# Database → the fixture of the shared server on it.
 SERVER_FIXTURES = {"sqlite": "sqlite_server", "postgresql": "postgres_server"}
 
 Body = Any
@@ -62,17 +65,17 @@ def pytest_xdist_make_scheduler(
 
 @contextmanager
 def running_server(folder: Path, database_url: str = "", **variables: str) -> Iterator[Server]:
-    """A server that takes work, ended with the block; `variables` are its environment."""
+    """Run a server until the end of the block; `variables` are added to its environment."""
     server = Server(folder, database_url, variables={"BATCHWAY_EGRESS_ALLOW": LOOPBACK} | variables)
     try:
-        yield server.start().ready()
+        yield server.start().wait_until_ready()
     finally:
         server.close()
 
 
 @pytest.fixture(scope="session")
 def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on the embedded default, for all tests of this process."""
+    """A server on SQLite, for all tests of this process."""
     with running_server(tmp_path_factory.mktemp("sqlite")) as server:
         yield server
 
@@ -96,32 +99,32 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
-    """Connections that are kept open between calls."""
+    """A client that keeps its connections open between calls."""
     with httpx.Client(timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def api(server: Server, http: httpx.Client) -> "Api":
-    """An account that other tests use, too."""
+    """Calls of an account that other tests use, too."""
     return Api(server, http)
 
 
 @pytest.fixture(params=["alone", "batched"])
-def ask(request: pytest.FixtureRequest, api: "Api") -> "Ask":
-    """Asks by a call of its own, and by an operation of a batch: the answers must be the same."""
-    return Ask(api, is_batched=request.param == "batched")
+def send_call(request: pytest.FixtureRequest, api: "Api") -> "CallSender":
+    """Sends each call alone, then as an operation of a batch: the answers must be the same."""
+    return CallSender(api, is_batched=request.param == "batched")
 
 
 @pytest.fixture
 def own_api(server: Server, http: httpx.Client) -> "Api":
-    """An account that nobody else uses."""
-    return Api(replace(server, key=new_account(server)), http)
+    """Calls of an account that only this test uses."""
+    return Api(replace(server, key=create_account(server)), http)
 
 
-def new_account(server: Server) -> str:
-    """The key of a new account, made without the command, which takes a second to start."""
-    database = Database(database_url(server))
+def create_account(server: Server) -> str:
+    """Create an account and return its key. The command would take a second to start."""
+    database = Database(get_database_url(server))
     try:
         with database.write() as connection:
             account = accounts.create(connection, "Another", system_clock())
@@ -132,13 +135,13 @@ def new_account(server: Server) -> str:
 
 @dataclass(frozen=True)
 class Api:
-    """One account's calls on a server."""
+    """Calls of one account on a server."""
 
     server: Server
     http: httpx.Client
 
     def call(self, method: str, path: str, body: Body = None, **params: str) -> httpx.Response:
-        """One call under /3.0. `body` is made JSON unless it is bytes already."""
+        """Call a path under /3.0. A `body` that is not bytes is sent as JSON."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         return self.http.request(
             method,
@@ -148,73 +151,73 @@ class Api:
             params=params or None,
         )
 
-    def done(self, method: str, path: str, body: Body = None, **params: str) -> Any:
-        """The body of a call that must succeed."""
+    def call_ok(self, method: str, path: str, body: Body = None, **params: str) -> Any:
+        """Send a call that must succeed, and return the body of the reply."""
         reply = self.call(method, path, body, **params)
         assert reply.status_code in {200, 204}, reply.text
         return reply.json() if reply.content else None
 
     def new_list(self) -> str:
-        """The id of a new list."""
-        return str(self.done("POST", "/lists", NEW_LIST)["id"])
+        """Create a list and return its id."""
+        return str(self.call_ok("POST", "/lists", NEW_LIST)["id"])
 
     def submit(self, *operations: Operation) -> str:
-        """POST a batch; its id."""
-        return str(self.done("POST", "/batches", {"operations": operations})["id"])
+        """POST a batch and return its id."""
+        return str(self.call_ok("POST", "/batches", {"operations": operations})["id"])
 
-    def link(self, batch_id: str) -> str:
-        """A fresh link to the results of a finished batch."""
-        return str(self.done("GET", f"/batches/{batch_id}")["response_body_url"])
+    def get_link(self, batch_id: str) -> str:
+        """Return a new link to the results of a finished batch."""
+        return str(self.call_ok("GET", f"/batches/{batch_id}")["response_body_url"])
 
-    def finished(self, batch_id: str) -> Any:
-        """Wait for the end of a batch; its last status."""
-        return self.server.finished(batch_id)
+    def wait_until_finished(self, batch_id: str) -> Any:
+        """Wait until a batch is finished, and return it."""
+        return self.server.wait_until_finished(batch_id)
 
-    def results(self, *operations: Operation) -> list[Result]:
-        """Run operations as a batch; their results."""
-        return self.server.results(self.submit(*operations))
+    def run_batch(self, *operations: Operation) -> list[Result]:
+        """Run operations as a batch, and return their results."""
+        return self.server.get_results(self.submit(*operations))
 
 
-def database_url(server: Server) -> str:
-    """Where a server's database is."""
+def get_database_url(server: Server) -> str:
+    """Return the URL of the database of a server."""
     return server.database_url or f"sqlite:///{server.folder / 'data' / 'batchway.db'}"
 
 
 @dataclass(frozen=True)
-class Ask:
-    """Asks an account's questions in one of the two ways."""
+class CallSender:
+    """Sends calls of an account, alone or as operations of a batch."""
 
     api: Api
     is_batched: bool
 
     def __call__(self, method: str, path: str, body: Body = None, **params: str) -> Answer:
-        """The answer to one call."""
-        [answer] = self.all([(method, path, body)], **params)
+        """Send one call, and return its answer."""
+        [answer] = self.send_all([(method, path, body)], **params)
         return answer
 
-    def all(self, calls: Sequence[Call], **params: str) -> list[Answer]:
-        """The answers to several calls; as operations they stand in one batch."""
+    def send_all(self, calls: Sequence[Call], **params: str) -> list[Answer]:
+        """Send several calls, and return their answers. As operations, they are in one batch."""
         if self.is_batched:
-            results = self.api.results(*(_operation(each, params) for each in calls))
+            results = self.api.run_batch(*(_make_operation(each, params) for each in calls))
             return [(each.status_code, each.response) for each in results]
-        return [self._alone(*each, params) for each in calls]
+        return [self._send_alone(*each, params) for each in calls]
 
-    def _alone(self, method: str, path: str, body: Body, params: dict[str, str]) -> Answer:
+    def _send_alone(self, method: str, path: str, body: Body, params: dict[str, str]) -> Answer:
         reply = self.api.call(method, path, body, **params)
         answer = reply.json() if reply.content else {}
         return reply.status_code, answer | ({"instance": ""} if reply.status_code >= 400 else {})
 
 
-def _operation(call: Call, params: dict[str, str]) -> Operation:
+def _make_operation(call: Call, params: dict[str, str]) -> Operation:
     method, path, body = call
     operation: Operation = {"method": method, "path": path, "params": params}
     return operation if body is None else operation | {"body": json.dumps(body)}
 
 
 @contextmanager
-def tables(server: Server) -> Iterator[Connection]:
-    """A transaction on the server's database."""
-    engine = create_engine(database_url(server))
+def open_tables(server: Server) -> Iterator[Connection]:
+    """Open a transaction on the database of a server."""
+    engine = create_engine(get_database_url(server))
     try:
         with engine.begin() as connection:
             yield connection
@@ -222,15 +225,15 @@ def tables(server: Server) -> Iterator[Connection]:
         engine.dispose()
 
 
-def change(server: Server, statement: str, **values: Any) -> None:
-    """Change a server's tables behind its back: what no call can bring about."""
-    with tables(server) as connection:
+def execute_sql(server: Server, statement: str, **values: Any) -> None:
+    """Change the tables of a server directly, for states that no call can create."""
+    with open_tables(server) as connection:
         connection.execute(text(statement), values)
 
 
-def batches_in(api: Api, status: str, count: int = 1) -> str:
-    """Batches that stand in one state, as no call can make them stand; the first one's id."""
-    model = api.finished(api.submit({"method": "GET", "path": "/ping"}))["id"]
+def insert_batches(api: Api, status: str, count: int = 1) -> str:
+    """Insert batches that stay in one status, and return the id of the first one."""
+    model = api.wait_until_finished(api.submit({"method": "GET", "path": "/ping"}))["id"]
     ids = [f"{model[:6]}{number:04x}" for number in range(count)]
     copy = """
         INSERT INTO batches (account_id, public_id, api_key_id, base_url, status,
@@ -239,21 +242,21 @@ def batches_in(api: Api, status: str, count: int = 1) -> str:
         FROM batches WHERE public_id = :model
     """
     values = {"status": status, "touched": FAR_FUTURE, "model": model}
-    with tables(api.server) as connection:
+    with open_tables(api.server) as connection:
         connection.execute(text(copy), [values | {"id": each} for each in ids])
         connection.execute(text("DELETE FROM batches WHERE public_id = :model"), {"model": model})
     return ids[0]
 
 
-def entries(archive: bytes) -> list[dict[str, Any]]:
-    """Each result in an archive as it stands there, its response a string."""
+def read_raw_results(archive: bytes) -> list[dict[str, Any]]:
+    """Return each result in an archive unchanged: its response is a string."""
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         files = [tar.extractfile(each) for each in tar]
         return [entry for file in files if file for entry in json.load(file)]
 
 
 def check_problem(reply: httpx.Response, status: int, title: str) -> dict[str, Any]:
-    """The document of an error, whose form is that of every error."""
+    """Check the form of an error, which is the same for all errors, and return its document."""
     assert status == reply.status_code, reply.text
     assert PROBLEM == reply.headers["content-type"]
     assert 'ProblemDetailDocument.json>; rel="describedBy"' in reply.headers["link"]
@@ -267,13 +270,20 @@ def check_problem(reply: httpx.Response, status: int, title: str) -> dict[str, A
     return document
 
 
-def errors_of(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Field and message of each error in a problem document."""
+def describe_wrong_type(expected: str, found: str) -> str:
+    """Return the message for a value of a wrong type."""
+    return f"Schema describes {expected}, {found} found instead"
+
+
+def get_field_errors(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return field and message of each error in a problem document."""
     return [(each["field"], each["message"]) for each in document["errors"]]
 
 
-def send(server: Server, method: str, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """Status and body of a request whose bytes are sent as they stand, right or wrong."""
+def send_raw_request(
+    server: Server, method: str, target: str, headers: Mapping[str, str]
+) -> tuple[int, bytes]:
+    """Send a request unchanged, even if it is invalid, and return status and body of the reply."""
     address = urlsplit(server.url)
     own = {"Host": address.netloc, "Authorization": f"Bearer {KEY}", "Connection": "close"}
     lines = [f"{method} {target} HTTP/1.1"]

@@ -1,4 +1,4 @@
-"""The steps of batches, run by hand: no engine, no other process, a clock that stands still."""
+"""Runs the steps of batches in the process of the tests, without the engine, with a fixed clock."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +24,8 @@ from batchway.settings import load_settings
 from batchway.store import accounts, batches, chunks
 from batchway.targets.base import Plan, PlannedTarget
 from batchway.targets.table import ROOT, Mount, TargetTable
-from tests.faults.mixture import add_list
-from tests.reading import read_batch
+from tests.batch_bodies import read_batch
+from tests.faults.workloads import add_list
 from tests.scenario import (
     KEY,
     SECRET_KEY,
@@ -44,170 +44,175 @@ Snapshot = dict[str, list[str]]
 
 
 @dataclass
-class StillClock:
-    """It is always the same moment, until the test says otherwise."""
+class FixedClock:
+    """Shows `now`, which only the test changes."""
 
     now: Microseconds = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00+00:00
 
     def __call__(self) -> Microseconds:
-        """The moment."""
+        """Return the time."""
         return self.now
 
 
 @dataclass
-class ByHand:
-    """One account's batches in one database."""
+class StepRunner:
+    """Submits and runs batches of one account in one database.
+
+    No worker runs: a test calls the functions of `tests.steps` with `parts`.
+    """
 
     app: App
-    clock: StillClock
+    clock: FixedClock
     identity: Identity
     parts: Parts = field(init=False)
     list_id: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.parts = self.app.parts
-        self.list_id = self.call("POST", "/lists", add_list("By hand")["body"])["id"]
+        self.list_id = self.call("POST", "/lists", add_list("Readers")["body"])["id"]
 
-    def limit(self, **values: Any) -> None:
-        """Give the app other limits. A client that was made before keeps those it had."""
+    def set_limits(self, **values: Any) -> None:
+        """Change limits of the app. An ASGI app that was made before keeps the old limits."""
         self.parts = replace(self.parts, limits=replace(self.parts.limits, **values))
         self.app = replace(self.app, parts=self.parts)
 
     def call(self, method: str, path: str, body: str = "") -> Any:
-        """One call that came alone."""
+        """Answer one call that is not part of a batch, and return the body."""
         caller = Caller(self.identity.account.id, "", self.clock(), Links(BASE))
         request = Request(method, path, {}, body.encode())
-        return json.loads(encode_body(audience(self.parts).answer_single(caller, request)))
+        return json.loads(encode_body(get_audience(self.parts).answer_single(caller, request)))
 
-    def member_count(self) -> int:
-        """How many members the list has."""
+    def count_members(self) -> int:
+        """Return how many members the list has."""
         return int(self.call("GET", f"/lists/{self.list_id}/members")["total_items"])
 
-    def additions(self, count: int) -> list[Operation]:
-        """Operations that add a member each."""
+    def make_additions(self, count: int) -> list[Operation]:
+        """Return operations that each add one member."""
         return [
             add_member(self.list_id, f"{number}@example.com", str(number))
             for number in range(count)
         ]
 
     def submit(self, operations: Sequence[Operation]) -> Batch:
-        """A new batch; its first hand-over is written, but nobody runs it."""
+        """Store a new batch and its first hand-over. No step runs."""
         body = json.dumps({"operations": list(operations)}).encode()
         with IncomingBatch.collect(
             self.parts.targets, self.parts.limits, read_batch(body)
         ) as incoming:
             return submit_batch(self.parts, self.identity, BASE, incoming)
 
-    def batch(self, batch: Batch) -> Batch | None:
-        """The batch as it is now, if its rows are still there."""
+    def load_batch(self, batch: Batch) -> Batch | None:
+        """Return the batch as it is stored now, or None if its row is gone."""
         with self.parts.database.read() as connection:
             return batches.get(connection, batch.id)
 
-    def status(self, batch: Batch) -> str:
-        """The status of a batch that is there."""
-        found = self.batch(batch)
+    def get_status(self, batch: Batch) -> str:
+        """Return the status of a stored batch."""
+        found = self.load_batch(batch)
         assert found
         return found.status
 
-    def waiting(self, batch: Batch) -> list[int]:
-        """The numbers of the chunks that are to be executed."""
+    def get_waiting_chunks(self, batch: Batch) -> list[int]:
+        """Return the numbers of the chunks that are not done."""
         with self.parts.database.read() as connection:
             return [chunk.number for chunk in chunks.find_waiting(connection, batch)]
 
-    def results(self, batch: Batch) -> list[Result]:
-        """What the archive holds."""
+    def read_results(self, batch: Batch) -> list[Result]:
+        """Return the results in the archive of a batch."""
         with self.parts.archive.open(batch.public_id) as file:
             return read_archive(file.read())
 
-    def snapshot(self) -> Snapshot:
-        """Every row of every table, the engine's tables included, and every archive."""
+    def take_snapshot(self) -> Snapshot:
+        """Return the rows of all tables, also those of the engine, and the keys of all archives."""
         with self.parts.database.read() as connection:
             found = dict(_tables(connection))
         return found | {"archives": sorted(self.parts.archive.keys())}
 
-    def twice(self, step: Callable[[], object]) -> None:
-        """Run a step twice: the first time it does something, the second time nothing."""
-        before = self.snapshot()
+    def run_twice(self, step: Callable[[], object]) -> None:
+        """Run a step twice, and check that only the first run changes something."""
+        before = self.take_snapshot()
         step()
-        once = self.snapshot()
+        once = self.take_snapshot()
         assert before != once
         step()
-        assert once == self.snapshot()
+        assert once == self.take_snapshot()
 
-    def idle(self, *steps: Callable[[], object]) -> None:
-        """Run steps that have nothing to do."""
-        before = self.snapshot()
+    def check_no_effect(self, *steps: Callable[[], object]) -> None:
+        """Run steps, and check that they change nothing."""
+        before = self.take_snapshot()
         for step in steps:
             step()
-            assert before == self.snapshot()
+            assert before == self.take_snapshot()
 
-    def interrupted(self, interrupt: Callable[[Sequence[StoredOperation]], object]) -> Parts:
-        """The same parts, with something that happens while a chunk is worked out."""
-        return with_audience(self.parts, Interrupted(audience(self.parts), interrupt))
+    def make_interrupted_parts(
+        self, interrupt: Callable[[Sequence[StoredOperation]], object]
+    ) -> Parts:
+        """Return parts whose built-in target calls `interrupt` before it plans operations."""
+        return replace_audience(self.parts, InterruptedTarget(get_audience(self.parts), interrupt))
 
 
-def audience(parts: Parts) -> PlannedTarget:
-    """The built-in target."""
+def get_audience(parts: Parts) -> PlannedTarget:
+    """Return the built-in target."""
     target = parts.targets.by_name[AUDIENCE].target
     assert isinstance(target, PlannedTarget)
     return target
 
 
-def with_audience(parts: Parts, target: PlannedTarget) -> Parts:
-    """The same parts, with another target in the place of the built-in one."""
+def replace_audience(parts: Parts, target: PlannedTarget) -> Parts:
+    """Return parts that use `target` instead of the built-in target."""
     return replace(parts, targets=TargetTable([Mount(ROOT, AUDIENCE, target)]))
 
 
 @dataclass(frozen=True)
-class Interrupted(PlannedTarget):
-    """A target that calls `interrupt` with the operations each time before it plans a set."""
+class InterruptedTarget(PlannedTarget):
+    """Calls `interrupt` with the operations, then passes them to `target`."""
 
     target: PlannedTarget
     interrupt: Callable[[Sequence[StoredOperation]], object]
 
     def plan(self, caller: Caller, operations: Sequence[StoredOperation]) -> Plan:
-        """As the target behind it."""
+        """Interrupt, then call the target."""
         self.interrupt(operations)
         return self.target.plan(caller, operations)
 
     def answer_within(
         self, connection: Connection, caller: Caller, operations: Sequence[StoredOperation]
     ) -> Sequence[TargetResult]:
-        """As the target behind it."""
+        """Interrupt, then call the target."""
         self.interrupt(operations)
         return self.target.answer_within(connection, caller, operations)
 
     def answer_page(
         self, caller: Caller, operation: StoredOperation, continuation: str
     ) -> TargetResult:
-        """As the target behind it."""
+        """Call the target."""
         return self.target.answer_page(caller, operation, continuation)
 
     def check(
         self, caller: Caller, operations: Sequence[StoredOperation]
     ) -> Sequence[TargetResult]:
-        """As the target behind it."""
+        """Call the target."""
         return self.target.check(caller, operations)
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
-        """As the target behind it."""
+        """Call the target."""
         return self.target.answer_single(caller, request)
 
 
 @contextmanager
-def opened_by_hand(server: Server, more_targets: Sequence[Mount] = ()) -> Iterator[ByHand]:
-    """The data of a server that does not run, with a key."""
+def open_step_runner(server: Server, more_targets: Sequence[Mount] = ()) -> Iterator[StepRunner]:
+    """Open the data folder of a server that is not running, with an account and a key."""
     settings = load_settings(
         data_dir=server.folder / "data", database_url=server.database_url, secret_key=SECRET_KEY
     )
-    clock = StillClock()
+    clock = FixedClock()
     app = open_app(settings, clock, more_targets)
     try:
         ensure_key(app.database, KEY)
         with app.database.read() as connection:
             identity = accounts.identify(connection, KEY)
         assert identity
-        yield ByHand(app, clock, identity)
+        yield StepRunner(app, clock, identity)
     finally:
         app.close()
 

@@ -1,4 +1,4 @@
-"""Calls on a server that runs in the process of the tests."""
+"""Calls an ASGI app in the process of the tests."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,23 +8,23 @@ import anyio
 import httpx
 from starlette.applications import Starlette
 
-from tests.faults.by_hand import BASE
 from tests.scenario import KEY
+from tests.step_runner import BASE
 
 
 @dataclass(frozen=True)
-class Client:
-    """Calls on a server that has no worker, in this process: its clock and its limits are ours."""
+class AsgiClient:
+    """Calls an app that has no worker. The test controls its clock and its limits."""
 
     app: Starlette
 
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """One call under /3.0; returns when its reply has ended."""
+        """Call a path under /3.0, and return when the reply has ended."""
         url = f"{BASE}/3.0{path}"
         return anyio.run(partial(self._request, method, url, auth=("any", KEY), **more))
 
     def fetch(self, url: str) -> httpx.Response:
-        """What stands behind a link, without a key."""
+        """GET a URL without a key."""
         return anyio.run(self._request, "GET", url)
 
     async def _request(self, method: str, url: str, **more: Any) -> httpx.Response:

@@ -9,36 +9,36 @@ from batchway import limits
 from batchway.engine.worker import Worker
 from batchway.kit.clock import system_clock
 from batchway.model.step import Step, StepName
-from tests.faults.by_hand import ByHand, opened_by_hand
-from tests.scenario import Server, until
+from tests.scenario import Server, wait_until
+from tests.step_runner import StepRunner, open_step_runner
 
 FAILURES = 3
 MANY = 9  # hand-overs of a step that went well
 
 
 @pytest.fixture
-def hand(server: Server) -> Iterator[ByHand]:
+def runner(server: Server) -> Iterator[StepRunner]:
     """The engine's books, on each database in turn."""
-    with opened_by_hand(server) as opened:
+    with open_step_runner(server) as opened:
         yield opened
 
 
-def test_waits_grow_with_failures_in_a_row(hand: ByHand) -> None:
+def test_waits_grow_with_failures_in_a_row(runner: StepRunner) -> None:
     """A step that was handed over many times, and fails for the first time, waits shortly."""
-    hand.clock.now = system_clock()
-    batch = hand.submit(hand.additions(1))
-    with hand.parts.database.write() as connection:
+    runner.clock.now = system_clock()
+    batch = runner.submit(runner.make_additions(1))
+    with runner.parts.database.write() as connection:
         for _ in range(MANY):
-            hand.parts.hand_over(connection, Step.RUN, batch.id)
-        connection.execute(text(f"DELETE FROM {books(hand)}"))
-        hand.app.hand_overs.write(connection, StepName(Step.RUN, batch.id))
-        hand.app.hand_overs.write(connection, StepName(Step.SPLIT, batch.id), 0, FAILURES)
+            runner.parts.hand_over(connection, Step.RUN, batch.id)
+        connection.execute(text(f"DELETE FROM {books(runner)}"))
+        runner.app.hand_overs.write(connection, StepName(Step.RUN, batch.id))
+        runner.app.hand_overs.write(connection, StepName(Step.SPLIT, batch.id), 0, FAILURES)
     steps = dict.fromkeys((Step.RUN, Step.SPLIT), fail)
-    worker = Worker("worker", hand.parts.database, hand.app.hand_overs, steps)
+    worker = Worker("worker", runner.parts.database, runner.app.hand_overs, steps)
 
     worker.start(tidy=do_nothing, sweep=do_nothing)
     try:
-        waits = until(lambda: found_waits(hand), "both steps have failed")
+        waits = wait_until(lambda: found_waits(runner), "both steps have failed")
     finally:
         worker.stop()
 
@@ -59,15 +59,15 @@ def do_nothing() -> None:
     """What this worker does now and then."""
 
 
-def found_waits(hand: ByHand) -> dict[str, float] | None:
+def found_waits(runner: StepRunner) -> dict[str, float] | None:
     """How many seconds each step waits; None until both have failed."""
-    statement = f"SELECT workflow_uuid, delay_until_epoch_ms, created_at FROM {books(hand)}"
-    with hand.parts.database.read() as connection:
+    statement = f"SELECT workflow_uuid, delay_until_epoch_ms, created_at FROM {books(runner)}"
+    with runner.parts.database.read() as connection:
         rows = connection.execute(text(f"{statement} WHERE status = 'DELAYED'")).all()
     waits = {row[0].split("/")[1]: (row[1] - row[2]) / 1_000 for row in rows}
     return waits if len(waits) == 2 else None
 
 
-def books(hand: ByHand) -> str:
+def books(runner: StepRunner) -> str:
     """The engine's table."""
-    return "workflow_status" if hand.parts.database.is_sqlite else "dbos.workflow_status"
+    return "workflow_status" if runner.parts.database.is_sqlite else "dbos.workflow_status"

@@ -9,12 +9,12 @@ from sqlalchemy import Connection, text
 from batchway.model.batch import Batch
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, DeliveryState
 from batchway.store import batch_webhooks, batches, deliveries
-from tests.faults.by_hand import ByHand
-from tests.faults.delivering import Delivering
+from tests.faults.delivery_runner import DeliveryRunner
 from tests.receiver import Receiver
-from tests.scenario import until
+from tests.scenario import wait_until
+from tests.step_runner import StepRunner
 
-pytest_plugins = ["tests.faults.delivering"]
+pytest_plugins = ["tests.faults.delivery_runner"]
 
 Removal = Callable[[Connection, Batch, BatchWebhook], None]
 
@@ -31,50 +31,50 @@ def remove_webhook(connection: Connection, _batch: Batch, webhook: BatchWebhook)
 
 @pytest.mark.parametrize("remove", [remove_batch, remove_webhook])
 def test_an_attempt_recorded_during_the_removal_goes_too(
-    account: Delivering, receiver: Receiver, remove: Removal
+    account: DeliveryRunner, receiver: Receiver, remove: Removal
 ) -> None:
     """An attempt that commits while its delivery is being removed leaves no row behind."""
-    hand = account.hand
+    runner = account.runner
     account.new_webhook(receiver)
     batch, webhook, delivery = make_delivery(account)
-    attempt = Attempt(delivery.id, 1, hand.clock(), 1)
+    attempt = Attempt(delivery.id, 1, runner.clock(), 1)
 
     def remove_all() -> None:
-        with hand.parts.database.write() as connection:
+        with runner.parts.database.write() as connection:
             remove(connection, batch, webhook)
 
     with ThreadPoolExecutor(1) as pool:
-        with hand.parts.database.write() as connection:
+        with runner.parts.database.write() as connection:
             assert deliveries.record(connection, delivery, attempt, DeliveryState.DELIVERED, None)
             removal = pool.submit(remove_all)
-            wait_until_blocked(hand, removal)
+            wait_until_blocked(runner, removal)
         removal.result()
 
-    with hand.parts.database.read() as connection:
+    with runner.parts.database.read() as connection:
         assert deliveries.get(connection, delivery.id) is None
         found = deliveries.find_attempts(connection, batch.account_id, [delivery.id])
     assert {delivery.id: []} == found
 
 
-def make_delivery(account: Delivering) -> tuple[Batch, BatchWebhook, Delivery]:
+def make_delivery(account: DeliveryRunner) -> tuple[Batch, BatchWebhook, Delivery]:
     """A finished batch, and the pending delivery of it to the account's one webhook."""
     batch = account.finish_batch()
     [key] = account.pending()
-    with account.hand.parts.database.write() as connection:  # it locks the webhooks
+    with account.runner.parts.database.write() as connection:  # it locks the webhooks
         [webhook] = batch_webhooks.find_enabled(connection, batch.account_id)
         delivery = deliveries.get(connection, key)
     assert delivery
     return batch, webhook, delivery
 
 
-def wait_until_blocked(hand: ByHand, removal: Future[None]) -> None:
+def wait_until_blocked(runner: StepRunner, removal: Future[None]) -> None:
     """Wait until the removal waits for the row; SQLite's writers take turns anyway."""
-    if hand.parts.database.is_sqlite:
+    if runner.parts.database.is_sqlite:
         return
 
     def is_blocked() -> bool:
-        with hand.parts.database.read() as connection:
+        with runner.parts.database.read() as connection:
             sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             return bool(connection.execute(text(sql)).scalar()) or removal.done()
 
-    until(is_blocked, "the removal waits")
+    wait_until(is_blocked, "the removal waits")

@@ -1,0 +1,301 @@
+"""Every step may run twice, too late, or not at all: the store knows what is left to do."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+
+from batchway.archives.disk import DiskArchive
+from batchway.installation import join_installation
+from batchway.kit.clock import system_clock
+from batchway.lifecycle.delete import delete_batch
+from batchway.lifecycle.housekeeping import do_housekeeping
+from batchway.lifecycle.sweep import sweep
+from batchway.limits import Limits
+from batchway.model.batch import Batch
+from batchway.model.step import Step, StepName, WrittenHandOver
+from batchway.store import batches
+from tests.faults.batch_monitor import BatchMonitor
+from tests.scenario import Server, read_archive
+from tests.step_runner import DAY, StepRunner, open_step_runner
+from tests.steps import execute, finalize, run, run_steps, split
+
+LARGE = 6_000  # operations: two chunks
+SMALL = 20
+
+OF_BATCHES = ("batches", "batch_inputs", "chunks", "segments", "segment_data")
+
+
+@pytest.fixture
+def runner(server: Server) -> Iterator[StepRunner]:
+    """The steps, on each database in turn."""
+    with open_step_runner(server) as opened:
+        yield opened
+
+
+# --- Twice ---------------------------------------------------------------------------------------
+
+
+def test_steps_of_a_large_batch_twice(runner: StepRunner) -> None:
+    """Split, both chunks and finalize: the second run changes no row and no archive."""
+    batch = runner.submit(runner.make_additions(LARGE))
+
+    runner.run_twice(lambda: split(runner.parts, batch.id))
+    assert [0, 1] == runner.get_waiting_chunks(batch)
+    runner.run_twice(lambda: execute(runner.parts, batch.id, 1))
+    runner.run_twice(lambda: execute(runner.parts, batch.id, 0))
+    assert "finalizing" == runner.get_status(batch)
+    runner.run_twice(lambda: finalize(runner.parts, batch.id))
+
+    assert [str(number) for number in range(LARGE)] == [
+        result.operation_id for result in runner.read_results(batch)
+    ]
+
+
+def test_a_chain_runs_what_follows_at_once(runner: StepRunner) -> None:
+    """It runs the first chunk after the split, and finalize after the last; both unasked for."""
+    batch = runner.submit(runner.make_additions(LARGE))
+
+    runner.run_twice(lambda: run_steps(runner.parts, Step.SPLIT, batch.id))
+    assert [1] == runner.get_waiting_chunks(batch)
+    runner.run_twice(lambda: run_steps(runner.parts, Step.EXECUTE, batch.id, 1))
+    assert "finished" == runner.get_status(batch)
+
+    assert {"split/0": "ENQUEUED", "execute/1": "ENQUEUED"} == engine_books(runner)
+
+
+def test_run_twice(runner: StepRunner) -> None:
+    """A small batch is finished by the first run; the second finds nothing to do."""
+    batch = runner.submit(runner.make_additions(SMALL))
+
+    runner.run_twice(lambda: run(runner.parts, batch.id))
+
+    assert SMALL == len(runner.read_results(batch))
+
+
+def test_cancel_and_sweep_twice(runner: StepRunner) -> None:
+    """A deleted batch is gone for its owner once, and for good."""
+    batch = runner.submit(runner.make_additions(SMALL))
+    run(runner.parts, batch.id)
+    answers: list[bool] = []
+
+    runner.run_twice(lambda: answers.append(cancel_it(runner, batch)))
+    runner.run_twice(lambda: sweep(runner.parts, nothing_lost))
+
+    assert [True, False] == answers
+    assert_nothing_left(runner)
+
+
+# --- At the wrong time ---------------------------------------------------------------------------
+
+
+def test_steps_that_come_too_early_or_too_late(runner: StepRunner) -> None:
+    """A step that the status does not await changes nothing."""
+    batch = runner.submit(runner.make_additions(LARGE))
+    splits, executes, finalizes = (
+        partial(split, runner.parts, batch.id),
+        partial(execute, runner.parts, batch.id, 0),
+        partial(finalize, runner.parts, batch.id),
+    )
+
+    runner.check_no_effect(executes, finalizes)
+    splits()
+    runner.check_no_effect(splits, finalizes)
+    executes()
+    runner.check_no_effect(splits, executes, finalizes)
+    execute(runner.parts, batch.id, 1)
+    runner.check_no_effect(splits, executes)
+    finalizes()
+    runner.check_no_effect(splits, executes, finalizes, partial(run, runner.parts, batch.id))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_steps_of_a_deleted_batch(runner: StepRunner, size: int) -> None:
+    """What had been handed over before the batch was deleted does nothing any more."""
+    batch = runner.submit(runner.make_additions(size))
+    split(runner.parts, batch.id)
+    cancel_it(runner, batch)
+
+    runner.check_no_effect(
+        lambda: split(runner.parts, batch.id),
+        lambda: execute(runner.parts, batch.id, 0),
+        lambda: finalize(runner.parts, batch.id),
+        lambda: run(runner.parts, batch.id),
+    )
+    sweep(runner.parts, nothing_lost)
+    runner.check_no_effect(
+        lambda: execute(runner.parts, batch.id, 0),
+        lambda: run(runner.parts, batch.id),
+    )
+
+    assert_nothing_left(runner)
+
+
+def test_a_chunk_is_executed_by_two_workers(runner: StepRunner) -> None:
+    """The one that commits last finds the chunk done, and keeps nothing of its own."""
+    batch = runner.submit(runner.make_additions(LARGE))
+    split(runner.parts, batch.id)
+    other_worker = runner.make_interrupted_parts(lambda _: execute(runner.parts, batch.id, 0))
+
+    execute(other_worker, batch.id, 0)
+    execute(runner.parts, batch.id, 1)
+    finalize(runner.parts, batch.id)
+
+    found = runner.load_batch(batch)
+    assert found
+    assert (LARGE, 0) == (found.finished_operations, found.errored_operations)
+    assert LARGE == len(runner.read_results(batch)) == runner.count_members()
+
+
+def test_a_batch_is_deleted_while_a_chunk_is_worked_out(runner: StepRunner) -> None:
+    """The chunk comes too late: none of its operations takes effect."""
+    batch = runner.submit(runner.make_additions(LARGE))
+    split(runner.parts, batch.id)
+
+    execute(runner.make_interrupted_parts(lambda _: cancel_it(runner, batch)), batch.id, 0)
+
+    found = runner.load_batch(batch)
+    assert found
+    assert 0 == found.finished_operations == runner.count_members()
+    sweep(runner.parts, nothing_lost)
+    assert_nothing_left(runner)
+
+
+def test_a_batch_is_deleted_and_swept_while_its_archive_is_written(runner: StepRunner) -> None:
+    """The archive that comes after the sweep is removed by who wrote it."""
+    batch = runner.submit(runner.make_additions(LARGE))
+    split(runner.parts, batch.id)
+    for number in runner.get_waiting_chunks(batch):
+        execute(runner.parts, batch.id, number)
+    late = LateArchive(runner, batch)
+
+    finalize(replace(runner.parts, archive=late), batch.id)
+
+    assert late.was_written
+    assert_nothing_left(runner)
+
+
+# --- Not at all ----------------------------------------------------------------------------------
+
+
+def test_lost_hand_overs_are_driven_again(server: Server) -> None:
+    """Batches in every status finish, though the engine has forgotten them all."""
+    with open_step_runner(server) as runner:
+        runner.clock.now = system_clock()  # the server's
+        sizes = (SMALL, LARGE, LARGE, LARGE, LARGE)
+        waiting = [runner.submit(runner.make_additions(size)) for size in sizes]
+        _, _, preprocessing, started, finalizing = waiting
+        with runner.parts.database.write() as connection:
+            batches.begin(connection, preprocessing, 10, "dead-worker", runner.clock())
+        for batch in (started, finalizing):
+            split(runner.parts, batch.id)
+            execute(runner.parts, batch.id, 0)
+        execute(runner.parts, finalizing.id, 1)
+        statuses = [runner.get_status(batch) for batch in waiting]
+        assert 10 == forget_hand_overs(runner)
+
+    assert ["pending", "pending", "preprocessing", "started", "finalizing"] == statuses
+    server.start().wait_until_ready()
+    for batch in waiting:
+        monitor = BatchMonitor(server, batch.public_id)
+        monitor.wait_until_finished()
+        archive = server.folder / "data" / "archives" / f"{batch.public_id}.tar.gz"
+        assert batch.total_operations == len(read_archive(archive.read_bytes()))
+
+
+def test_the_sweep_leaves_alone_what_is_under_way(runner: StepRunner) -> None:
+    """Batches that the engine still means to run are not handed over again."""
+    runner.submit(runner.make_additions(SMALL))
+    runner.clock.now += 30 * DAY  # a batch that is not finished does not expire
+
+    runner.check_no_effect(lambda: sweep(runner.parts, nothing_lost))
+
+
+# --- After seven days ----------------------------------------------------------------------------
+
+
+def test_expired_batches_leave_nothing(runner: StepRunner) -> None:
+    """Seven days after the POST neither rows nor archive are left, and not a moment before."""
+    for _ in range(2):
+        run(runner.parts, runner.submit(runner.make_additions(SMALL)).id)
+    runner.clock.now += Limits.result_days * DAY - 1
+    runner.check_no_effect(lambda: sweep(runner.parts, nothing_lost))
+
+    runner.clock.now += 1
+    runner.run_twice(lambda: sweep(runner.parts, nothing_lost))
+
+    assert_nothing_left(runner)
+
+
+def test_an_archive_without_a_batch_is_dropped(runner: StepRunner) -> None:
+    """Its writer died between the file and the commit, and then the batch was deleted."""
+    batch = runner.submit(runner.make_additions(SMALL))
+    run(runner.parts, batch.id)
+    runner.parts.archive.write("0123456789", [b"orphan"])
+
+    join_installation(runner.parts.database, runner.parts.archive, [b"key"])
+
+    runner.run_twice(lambda: do_housekeeping(runner.parts))
+
+    assert [batch.public_id] == list(runner.parts.archive.keys())
+
+
+# --- What the tests say --------------------------------------------------------------------------
+
+
+class LateArchive(DiskArchive):
+    """The batch is deleted, and the sweep has been, before its archive is there."""
+
+    def __init__(self, runner: StepRunner, batch: Batch) -> None:
+        super().__init__(runner.app.settings.archive_folder)
+        self._runner = runner
+        self._batch = batch
+        self.was_written = False
+
+    def write(self, key: str, parts: Iterable[bytes]) -> int:
+        """Write what was read before the batch was deleted."""
+        held = list(parts)
+        cancel_it(self._runner, self._batch)
+        sweep(self._runner.parts, nothing_lost)
+        self.was_written = True
+        return super().write(key, held)
+
+
+def nothing_lost(_written: Sequence[WrittenHandOver]) -> list[StepName]:
+    """What the sweep gets from an engine that will run every step."""
+    return []
+
+
+def cancel_it(runner: StepRunner, batch: Batch) -> bool:
+    """Delete a batch, as its owner does."""
+    return delete_batch(runner.parts, batch.account_id, batch.public_id)
+
+
+def assert_nothing_left(runner: StepRunner) -> None:
+    """No batch has left a row or an archive."""
+    left = runner.take_snapshot()
+
+    assert [] == left["archives"]
+    for name in OF_BATCHES:
+        [table] = [table for table in left if table.endswith(f".{name}")]
+        assert [] == left[table], name
+
+
+def forget_hand_overs(runner: StepRunner) -> int:
+    """Empty the engine's books; how many hand-overs they held."""
+    with runner.parts.database.write() as connection:
+        return int(connection.execute(text(f"DELETE FROM {books(runner)}")).rowcount)
+
+
+def engine_books(runner: StepRunner) -> dict[str, str]:
+    """The step and number of each hand-over, and its status."""
+    with runner.parts.database.read() as connection:
+        found = connection.execute(text(f"SELECT workflow_uuid, status FROM {books(runner)}"))
+        return {name.split("/", 1)[1].rpartition("/")[0]: status for name, status in found}
+
+
+def books(runner: StepRunner) -> str:
+    """The engine's table."""
+    return "workflow_status" if runner.parts.database.is_sqlite else "dbos.workflow_status"
