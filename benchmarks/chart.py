@@ -71,7 +71,7 @@ def curve(title: str, points: Sequence[tuple[int, Sequence[float]]]) -> str:
             _words(_MARGIN - 8, y(10**exponent) + 4, _round(10.0**exponent), "end"),
         )
     ]
-    line = " ".join(f"{x(size):.1f},{y(statistics.median(each)):.1f}" for size, each in points)
+    line = " ".join(f"{x(size):.1f},{y(statistics.median(values)):.1f}" for size, values in points)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{_OURS}" stroke-width="2"/>')
     for size, values in points:
         middle = statistics.median(values)

@@ -120,5 +120,5 @@ async def send_all(url: str, requests: Iterable[bytes], connections: int) -> flo
 
 
 async def _send(connection: Connection, requests: Iterable[bytes]) -> None:
-    for each in requests:
-        await connection.exchange(each)
+    for request in requests:
+        await connection.exchange(request)

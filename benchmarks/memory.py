@@ -102,7 +102,7 @@ class _Peaks:
         return Used(accepted, finished, self._over_idle("api"), self._over_idle("worker"))
 
     def _over_idle(self, kind: str) -> float:
-        grown = [_peak_kib(each) - idle for each, idle in self._idle[kind].items()]
+        grown = [_peak_kib(process_id) - idle for process_id, idle in self._idle[kind].items()]
         return max(grown) * _KIB / _MB
 
 

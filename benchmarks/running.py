@@ -60,7 +60,7 @@ class Running:
     def process_ids(self, command: str) -> list[int]:
         """The processes that run `api` or `worker`."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [each.pid for each in children if each.cmdline()[-1] == command]
+        return [child.pid for child in children if child.cmdline()[-1] == command]
 
     def new_list(self, client: Client | None = None) -> str:
         """The id of a new audience."""

@@ -35,9 +35,9 @@ def surroundings() -> Surroundings:
         f"{platform.system()}",
         versions=f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         settings=", ".join(
-            each.removeprefix("PRAGMA ")
-            for each in SQLITE_PRAGMAS
-            if re.search("page_size|journal_mode|synchronous|autocheckpoint", each)
+            pragma.removeprefix("PRAGMA ")
+            for pragma in SQLITE_PRAGMAS
+            if re.search("page_size|journal_mode|synchronous|autocheckpoint", pragma)
         ),
         commit=_commit(),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -88,7 +88,9 @@ def write(file: TextIO) -> None:
 def _contact(chance: random.Random, own_id: int, taken: set[str]) -> Contact:
     first_name, last_name = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
     domain = chance.choice(DOMAINS)
-    email = next(each for each in _addresses(first_name, last_name, domain) if each not in taken)
+    email = next(
+        address for address in _addresses(first_name, last_name, domain) if address not in taken
+    )
     taken.add(email)
     tags = sorted(chance.sample(TAGS, chance.choice(TAG_COUNTS)))
     return Contact(own_id, email, first_name, last_name, chance.choice(STATUSES), ";".join(tags))

@@ -1,4 +1,4 @@
-"""How test_architecture.py reads the source: modules, imports, functions, SQL statements."""
+"""Reads the source for test_architecture.py: modules, imports, functions, SQL statements."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-HOUSE = ROOT / "src" / "batchway"
+PACKAGE = ROOT / "src" / "batchway"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -20,7 +20,7 @@ _STATEMENT = re.compile(
 
 @dataclass(frozen=True)
 class Module:
-    """One file: its dotted name below the package, its tree and its length."""
+    """One source file."""
 
     name: str
     tree: ast.Module
@@ -28,14 +28,14 @@ class Module:
     path: str
 
     @classmethod
-    def of(cls, name: str, source: str, path: str = "snippet") -> "Module":
-        """Parse a file, or a snippet that stands for one."""
+    def parse(cls, name: str, source: str, path: str = "snippet") -> "Module":
+        """Parse the text of a file."""
         return cls(name, ast.parse(source), len(source.splitlines()), path)
 
 
 @dataclass(frozen=True)
 class Import:
-    """One imported name, with the path to it: `from a.b import c` is `a.b.c`."""
+    """One imported name with its path: `from a.b import c` is `a.b.c`."""
 
     target: str
     line: int
@@ -44,14 +44,14 @@ class Import:
 
 
 @cache
-def house() -> list[Module]:
-    """Every module of the package."""
-    return [_read(path, HOUSE) for path in sorted(HOUSE.rglob("*.py"))]
+def list_package_modules() -> list[Module]:
+    """Return all modules of the package."""
+    return [_read(path, PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
 @cache
-def neighbours() -> list[Module]:
-    """Every module beside the package: tests, examples, benchmarks."""
+def list_other_modules() -> list[Module]:
+    """Return all modules of the tests, examples and benchmarks."""
     folders = [ROOT / name for name in ("tests", "examples", "benchmarks")]
     return [_read(path, ROOT) for folder in folders for path in sorted(folder.rglob("*.py"))]
 
@@ -60,19 +60,19 @@ def _read(path: Path, base: Path) -> Module:
     parts = path.relative_to(base).with_suffix("").parts
     is_package = parts[-1] == "__init__" and len(parts) > 1
     name = ".".join(parts[:-1] if is_package else parts)
-    return Module.of(name, path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
+    return Module.parse(name, path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
 
 
-def own_imports(module: Module) -> Iterator[tuple[Import, str]]:
-    """Imports of our own modules, each with its name below the package."""
-    for each in imports(module):
-        package, _, target = each.target.partition(".")
+def find_own_imports(module: Module) -> Iterator[tuple[Import, str]]:
+    """Yield the imports of our own modules, each with its name below the package."""
+    for imported in find_imports(module):
+        package, _, target = imported.target.partition(".")
         if package == "batchway":
-            yield each, target
+            yield imported, target
 
 
-def imports(module: Module) -> list[Import]:
-    """Every imported name of a module, wherever it stands."""
+def find_imports(module: Module) -> list[Import]:
+    """Return all imported names of a module, also those inside functions."""
     reader = _ImportReader()
     reader.visit(module.tree)
     return reader.found
@@ -108,20 +108,20 @@ class _ImportReader(ast.NodeVisitor):
             self.found.append(Import(target, line, self._functions > 0, self._type_blocks > 0))
 
 
-def functions(module: Module) -> Iterator[Function]:
-    """Every function and method, however deeply it is nested."""
+def find_functions(module: Module) -> Iterator[Function]:
+    """Yield all functions and methods, also nested ones."""
     for node in ast.walk(module.tree):
         if isinstance(node, Function):
             yield node
 
 
-def length(node: Function) -> int:
-    """The lines of a function, from `def` to its end, without decorators."""
+def count_lines(node: Function) -> int:
+    """Return the number of lines of a function, without its decorators."""
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
-def statements(module: Module) -> Iterator[tuple[int, str]]:
-    """Each SQL statement with its line; `{…}` stands for what is put in."""
+def find_statements(module: Module) -> Iterator[tuple[int, str]]:
+    """Yield each SQL statement with its line. `{…}` is in the place of an expression."""
     inner: set[ast.AST] = set()
     for node in ast.walk(module.tree):
         if node not in inner and (text := _text(node)) is not None:
@@ -144,12 +144,16 @@ def _text(node: ast.AST) -> str | None:
     return None
 
 
-def longest(name: str, candidates: Iterable[str]) -> str | None:
-    """The longest candidate that is the name or a package above it."""
-    fitting = [each for each in candidates if name == each or name.startswith(f"{each}.")]
+def find_longest_prefix(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the longest candidate that is `name` or a package above it."""
+    fitting = [
+        candidate
+        for candidate in candidates
+        if name == candidate or name.startswith(f"{candidate}.")
+    ]
     return max(fitting, key=len, default=None)
 
 
 def is_migration(module: Module) -> bool:
-    """Whether it is a step of the schema; those are never changed, hence not measured."""
+    """Return whether a module is a migration. Migrations never change, so rules skip them."""
     return ".migrations." in module.name

@@ -1,4 +1,4 @@
-"""Calls on the built-in API as its handlers see them: no HTTP, one transaction a call."""
+"""Calls on the handlers of the built-in API: without HTTP, in one transaction each."""
 
 import json
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ NEW_LIST: dict[str, Any] = {
 
 
 class Audience:
-    """The lists and merge fields in one database, called for one account at one time."""
+    """Lists and merge fields in one database, called for one account at one time."""
 
     def __init__(self, database: Database, account_id: int = 1, now: Microseconds = NOON) -> None:
         self.database = database
@@ -53,7 +53,7 @@ class Audience:
     def call(
         self, method: str, path: str, body: object = None, **params: str
     ) -> tuple[int, dict[str, Any]]:
-        """The status and the decoded body; `{}` where there is none. `body` may be raw bytes."""
+        """Return status and decoded body, or `{}` if there is none. `body` may be raw bytes."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         handler, path_params = self._routes.match(method, path)
         request = Request(method, path, params, raw, path_params)
@@ -67,32 +67,34 @@ class Audience:
         return response.status, json.loads(encode_body(response) or b"{}")
 
     def call_ok(self, method: str, path: str, body: object = None, **params: str) -> dict[str, Any]:
-        """The body of a call that must succeed."""
+        """Make a call that must succeed, and return the body of the reply."""
         status, reply = self.call(method, path, body, **params)
         assert status in {200, 204}, reply
         return reply
 
-    def errors(self, method: str, path: str, body: object = None, **params: str) -> dict[str, str]:
-        """Field → message of a call that must be refused as an invalid resource."""
+    def call_refused(
+        self, method: str, path: str, body: object = None, **params: str
+    ) -> dict[str, str]:
+        """Make a call that must be refused as an invalid resource. Return field → message."""
         status, reply = self.call(method, path, body, **params)
         assert (status, reply.get("title")) == (400, "Invalid Resource"), reply
         return {error["field"]: error["message"] for error in reply["errors"]}
 
     def new_list(self, **settings: object) -> str:
-        """The id of a new list."""
+        """Create a list and return its id."""
         made: str = self.call_ok("POST", "/lists", NEW_LIST | settings)["id"]
         return made
 
     def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Look into the tables, or prepare them, with a statement of the test's own."""
+        """Execute an SQL statement and return its rows."""
         with self.database.write() as connection:
             found = run(connection, statement, **values)
             return [tuple(row) for row in found] if found.returns_rows else []
 
 
 @contextmanager
-def audience(database_url: str) -> Iterator[Audience]:
-    """An empty audience in a new database that has our tables."""
+def open_audience(database_url: str) -> Iterator[Audience]:
+    """Open an empty audience in a database that has our tables."""
     database = Database(database_url)
     try:
         yield Audience(database)
@@ -101,7 +103,7 @@ def audience(database_url: str) -> Iterator[Audience]:
 
 
 def add_member(api: Audience, list_id: int, member_id: int, status: str = "subscribed") -> None:
-    """Store ann@example.com in a list."""
+    """Insert ann@example.com into a list."""
     hashed = subscriber_hash("ann@example.com")
     api.run(
         _MEMBER,
@@ -122,8 +124,8 @@ _MEMBER = """
 """
 
 
-def until_waiting(api: Audience, count: int) -> None:
-    """Return when so many transactions wait for a lock; only PostgreSQL can tell."""
+def wait_until_blocked(api: Audience, count: int) -> None:
+    """Wait until `count` transactions wait for a lock. Only for PostgreSQL."""
     give_up_at = monotonic() + 30
     while monotonic() < give_up_at:
         [(waiting,)] = api.run(

@@ -1,4 +1,4 @@
-"""Bodies of batches as text, and what the reader makes of them."""
+"""Bodies of batches as text, and the operations that the batch reader finds in them."""
 
 from collections.abc import Iterator
 
@@ -18,48 +18,52 @@ TWO_KEYS = b'{"method":"GET","path":"/a","path":"/b"}'
 SMALL = 100
 
 
-def groups(
+def read_groups(
     body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL, step: int = 65_536
 ) -> Iterator[list[Operation]]:
-    """What a reader gives for a body that comes `step` bytes at a time."""
+    """Yield the groups of operations in a body that arrives `step` bytes at a time."""
     reader = BatchReader(Limits(), is_lines=is_lines, window_bytes=window_bytes)
     for start in range(0, len(body), step):
         yield from reader.feed(body[start : start + step])
     yield from reader.finish()
 
 
-def read(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> list[Operation]:
-    """All operations of a body."""
-    found = groups(body, is_lines=is_lines, window_bytes=window_bytes)
-    return [each for group in found for each in group]
+def read_operations(
+    body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL
+) -> list[Operation]:
+    """Return all operations of a body."""
+    found = read_groups(body, is_lines=is_lines, window_bytes=window_bytes)
+    return [operation for group in found for operation in group]
 
 
 def read_batch(body: bytes) -> list[Operation]:
-    """All operations of a JSON body, read with the window that a server uses."""
-    return read(body, window_bytes=limits.batch_window_bytes)
+    """Return all operations of a JSON body, read with the window size of a server."""
+    return read_operations(body, window_bytes=limits.batch_window_bytes)
 
 
-def refusal(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> Problem:
-    """The problem that a body is refused with."""
+def read_refusal(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> Problem:
+    """Return the problem that a body is refused with."""
     with pytest.raises(Refused) as refused:
-        read(body, is_lines=is_lines, window_bytes=window_bytes)
+        read_operations(body, is_lines=is_lines, window_bytes=window_bytes)
     return refused.value.problem
 
 
-def error(body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL) -> tuple[str, str]:
-    """Field and message of the one thing that is wrong with a body."""
-    problem = refusal(body, is_lines=is_lines, window_bytes=window_bytes)
+def read_error(
+    body: bytes, *, is_lines: bool = False, window_bytes: int = SMALL
+) -> tuple[str, str]:
+    """Return field and message of the only error in a body."""
+    problem = read_refusal(body, is_lines=is_lines, window_bytes=window_bytes)
     assert (400, "Invalid Resource") == (problem.status, problem.title)
     assert problem.errors
     [found] = problem.errors
     return found.field, found.message
 
 
-def array(*elements: bytes) -> bytes:
-    """A body with these operations."""
+def make_json_body(*elements: bytes) -> bytes:
+    """Return a JSON body with these operations."""
     return b'{"operations":[' + b",".join(elements) + b"]}"
 
 
-def lines(*elements: bytes) -> bytes:
-    """The same as NDJSON."""
-    return b"".join(each + b"\n" for each in elements)
+def make_ndjson_body(*elements: bytes) -> bytes:
+    """Return an NDJSON body with these operations."""
+    return b"".join(element + b"\n" for element in elements)

@@ -1,6 +1,6 @@
-"""Fixtures for every test: a new database of each kind, and repeatable randomness.
+"""Fixtures for all tests: a new database of each kind, and repeatable randomness.
 
-The tables are made once in each process of a test run; every test gets a copy of that database.
+Each process of a test run creates the tables once; every test gets a copy of that database.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ pytest.register_assert_rewrite(
     "tests.properties",
 )
 
-# Running servers, once for each process of a test run.
-pytest_plugins = ["tests.contract.shared_servers"]
+# Fixtures: servers that run once for each process of a test run, and receivers of webhooks.
+pytest_plugins = ["tests.contract.shared_servers", "tests.receiver"]
 
 # A failing example prints what repeats it. No deadline: the machine may be busy with other tests.
 # The short profile tries the same examples each time, so that the gate judges the change and not
@@ -39,7 +39,7 @@ settings.load_profile("short")
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server for this process of the test run; started when first used."""
+    """A PostgreSQL server for this process of the test run, started on first use."""
     with running_postgres() as server, server.empty_database() as template:
         migrate_database(load_settings(database_url=template))
         server.template = template
@@ -48,7 +48,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> SqliteTemplate:
-    """A SQLite database to be copied."""
+    """A SQLite database that `sqlite_url` copies."""
     return make_sqlite_template(tmp_path_factory.mktemp("template"))
 
 
@@ -67,7 +67,7 @@ def sqlite_url(sqlite_template: SqliteTemplate, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Each database in turn, with our tables; `-k sqlite` or `-k postgresql` chooses one."""
+    """The URL of a new database of each kind; `-k sqlite` or `-k postgresql` selects one."""
     fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     url: str = request.getfixturevalue(fixture)
     return url

@@ -25,18 +25,18 @@ TRUST = make_tls_context()  # reading the authorities takes a while
 Behaviour = Callable[[socket.socket], None]
 
 
-def an_egress(allowed: Sequence[Network] = (), resolver: Resolver = resolve_host) -> Egress:
-    """A way out that allows these networks, with a resolver."""
+def make_egress(allowed: Sequence[Network] = (), resolver: Resolver = resolve_host) -> Egress:
+    """Return an egress that allows these networks and uses this resolver."""
     return Egress(allowed, resolver, TRUST)
 
 
 def get(url: str, egress: Egress, seconds: float = LONG_SECONDS) -> Answered | Unreached:
-    """The answer to a GET."""
+    """Send a GET, and return its outcome."""
     return send(url, egress, seconds=seconds)
 
 
 def send(url: str, egress: Egress, method: str = "GET", **parts: Any) -> Answered | Unreached:
-    """The answer to a request."""
+    """Send a request, and return its outcome."""
     usual: dict[str, Any] = {
         "headers": (),
         "body": b"",
@@ -46,13 +46,13 @@ def send(url: str, egress: Egress, method: str = "GET", **parts: Any) -> Answere
     return egress.send(method, url, **(usual | parts))
 
 
-def reason_of(answer: Answered | Unreached) -> str:
-    """Why there was no answer."""
+def require_reason(answer: Answered | Unreached) -> str:
+    """Return why there was no answer. Fail if there was one."""
     assert isinstance(answer, Unreached), answer
     return answer.reason
 
 
-def answered(answer: Answered | Unreached) -> Answered:
-    """The answer that there was."""
+def require_answer(answer: Answered | Unreached) -> Answered:
+    """Return the answer. Fail if there was none."""
     assert isinstance(answer, Answered), answer
     return answer

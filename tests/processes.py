@@ -1,7 +1,8 @@
 """Processes that tests start. None of them outlives the tests, however the tests end.
 
-A reaper is told of each: this file as a program, which waits for the end of its input and then
-kills what still runs. The input ends with the process of the tests, also when that is killed.
+A reaper process gets the id of each process: it is this file as a program, which waits for the end
+of its standard input and then kills what still runs. The input ends with the process of the tests,
+also when that one is killed.
 """
 
 import os
@@ -17,9 +18,9 @@ import psutil
 
 
 def start_process(arguments: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-    """Start a program in a process group of its own, which the reaper kills if nobody else does.
+    """Start a program in a new process group, which the reaper kills if it outlives the tests.
 
-    Ctrl-C in a terminal does not reach the group: the tests end it, or the reaper does.
+    Ctrl-C in a terminal does not reach the group.
     """
     process = subprocess.Popen(arguments, text=True, process_group=0, **options)
     reaper = _start_reaper().stdin

@@ -1,11 +1,11 @@
-"""A receiver of webhooks for tests: a real HTTP server that records what comes, and misbehaves.
+"""A receiver of webhooks for tests: a real HTTP server that records requests, and can fail.
 
     with open_receiver() as receiver:
         receiver.script(Reply(500), Reply(behaviour="hang"))  # the first two POSTs; then 200
         ...
         [delivery] = receiver.wait_for(1)
 
-No test sleeps: `wait_for` polls, with a limit after which the test fails.
+No test sleeps: `wait_for` polls, and fails after a limit.
 """
 
 from collections import deque
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any, Literal
+
+import pytest
 
 from tests.scenario import GIVE_UP_SECONDS, wait_until
 
@@ -26,11 +28,11 @@ _DRIPPED = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request gets.
+    """How the receiver answers one request.
 
-    "hang" takes the request and never answers, "close" hangs up without a word, and "drip" sends a
-    200 byte by byte that does not end; each lasts until the receiver is closed or the other side
-    gives up. `delay_seconds` passes before any of them.
+    "hang" never answers, "close" closes the connection without an answer, and "drip" sends a 200
+    byte by byte without an end. "hang" and "drip" last until the receiver is closed or the client
+    disconnects. `delay_seconds` pass first.
     """
 
     status: int = 200
@@ -41,13 +43,13 @@ class Reply:
 
     @classmethod
     def redirect(cls, location: str, status: int = 302) -> "Reply":
-        """An answer that points elsewhere."""
+        """Return a redirect to a location."""
         return cls(status, {"Location": location})
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request as it came; names of headers are lower-case."""
+    """One request. Names of headers are in lower case."""
 
     method: str
     path: str
@@ -56,7 +58,7 @@ class Delivery:
 
 
 class Receiver:
-    """Answers 200 to everything until it is told otherwise; for any number of threads."""
+    """Answers 200 to each request unless a test sets another reply. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -71,74 +73,81 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens, with a path; any other path below its origin does as well."""
+        """A URL that it answers. Any other path works, too."""
         return f"http://127.0.0.1:{self.port}/hook"
 
     @property
     def port(self) -> int:
-        """Its free port, of 127.0.0.1."""
+        """Its port on 127.0.0.1."""
         return int(self._server.server_address[1])
 
     def script(self, *replies: Reply) -> None:
-        """Answer the next POSTs like this, one after the other; then as usual again."""
+        """Answer the next POSTs with these replies, in this order."""
         with self._lock:
             self._scripted.extend(replies)
 
     def answer_posts(self, reply: Reply) -> None:
-        """Answer POSTs like this from now on, once the script is done."""
+        """Answer all POSTs after the script with this reply."""
         with self._lock:
             self._usual = reply
 
     def answer_gets(self, reply: Reply) -> None:
-        """Answer GETs like this from now on."""
+        """Answer all following GETs with this reply."""
         with self._lock:
             self._to_gets = reply
 
     def deliveries(self) -> list[Delivery]:
-        """Every POST so far, in the order they came, whatever they were answered."""
+        """Return all POSTs so far, in the order of their arrival."""
         return self._recorded("POST")
 
     def visits(self) -> list[Delivery]:
-        """Every GET so far."""
+        """Return all GETs so far."""
         return self._recorded("GET")
 
     def wait_for(self, count: int, seconds: float = GIVE_UP_SECONDS) -> list[Delivery]:
-        """The POSTs, once there are so many or more; fails after a while."""
+        """Wait until there are at least `count` POSTs, and return all of them."""
         wait_until(lambda: len(self.deliveries()) >= count, f"{count} deliveries", seconds)
         return self.deliveries()
 
     def close(self) -> None:
-        """End it, with everything that hangs; may be called again."""
+        """Close the server and all of its connections. A second call does nothing."""
         self._closed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def take(self, request: Delivery) -> Reply:
-        """Record a request; how to answer it."""
+    def record_request(self, request: Delivery) -> Reply:
+        """Record a request, and return the reply to it."""
         with self._lock:
             self._requests.append(request)
             if request.method == "GET":
                 return self._to_gets
             return self._scripted.popleft() if self._scripted else self._usual
 
-    def is_closed_within(self, seconds: float | None) -> bool:
-        """Wait so long, or for ever, but not beyond the end of the receiver."""
+    def wait_until_closed(self, seconds: float | None) -> bool:
+        """Wait up to `seconds`, or forever; return whether the receiver was closed meanwhile."""
         return self._closed.wait(seconds)
 
     def _recorded(self, method: str) -> list[Delivery]:
         with self._lock:
-            return [each for each in self._requests if each.method == method]
+            return [request for request in self._requests if request.method == method]
 
 
 @contextmanager
 def open_receiver() -> Iterator[Receiver]:
-    """A receiver, closed with the block."""
+    """Run a receiver until the end of the block."""
     receiver = Receiver()
     try:
         yield receiver
     finally:
         receiver.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks."""
+    with open_receiver() as opened:
+        yield opened
 
 
 class _Server(ThreadingHTTPServer):
@@ -147,7 +156,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Requests)
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing: that the other side gives up is what many tests are about."""
+        """Ignore clients that disconnect: many tests make them do so."""
 
 
 class _Requests(BaseHTTPRequestHandler):
@@ -166,15 +175,17 @@ class _Requests(BaseHTTPRequestHandler):
     def _take(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.receiver.take(Delivery(self.command, self.path, headers, body))
+        reply = self.server.receiver.record_request(
+            Delivery(self.command, self.path, headers, body)
+        )
         self.close_connection = True
-        if reply.delay_seconds and self.server.receiver.is_closed_within(reply.delay_seconds):
+        if reply.delay_seconds and self.server.receiver.wait_until_closed(reply.delay_seconds):
             return
         self._behave(reply)
 
     def _behave(self, reply: Reply) -> None:
         if reply.behaviour == "hang":
-            self.server.receiver.is_closed_within(None)
+            self.server.receiver.wait_until_closed(None)
         elif reply.behaviour == "drip":
             self._drip()
         elif reply.behaviour == "answer":
@@ -183,9 +194,9 @@ class _Requests(BaseHTTPRequestHandler):
     def _drip(self) -> None:
         for byte in _DRIPPED:
             self.wfile.write(bytes([byte]))
-            if self.server.receiver.is_closed_within(_DRIP_SECONDS):
+            if self.server.receiver.wait_until_closed(_DRIP_SECONDS):
                 return
-        while not self.server.receiver.is_closed_within(_DRIP_SECONDS):
+        while not self.server.receiver.wait_until_closed(_DRIP_SECONDS):
             self.wfile.write(b".")
 
     def _answer(self, reply: Reply) -> None:

@@ -178,7 +178,7 @@ class Server:
         for process in tree:
             _kill(process)
         self.process.wait(60)
-        wait_until(lambda: not any(is_alive(each) for each in tree), "the processes end")
+        wait_until(lambda: not any(is_alive(process) for process in tree), "the processes end")
         self._close()
 
     def kill_child(self, command: str) -> None:
@@ -188,7 +188,7 @@ class Server:
 
     def find_children(self, command: str) -> list[psutil.Process]:
         """Return the children that run `worker` or `api`."""
-        return [each for each in self.list_children() if _command(each) == command]
+        return [child for child in self.list_children() if _command(child) == command]
 
     def list_children(self) -> list[psutil.Process]:
         """Return the processes that the supervisor has started."""
@@ -278,8 +278,8 @@ def read_archive(archive: bytes) -> list[Result]:
             file = tar.extractfile(member)
             assert file
             results += [
-                Result(each["status_code"], each["operation_id"], json.loads(each["response"]))
-                for each in json.load(file)
+                Result(entry["status_code"], entry["operation_id"], json.loads(entry["response"]))
+                for entry in json.load(file)
             ]
     return results
 

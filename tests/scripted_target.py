@@ -1,4 +1,4 @@
-"""A sending target in the process of the tests: the path of an operation says what it does."""
+"""A sending target in the process of the tests. The path of an operation says what happens."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Sent(NamedTuple):
 
 @dataclass
 class ScriptedTarget(SendingTarget):
-    """Sends to a list, or to a file that survives the process.
+    """Sends to the list `sent`, and to the file `history` if there is one.
 
     Results come in slices of `slice_count`, the last operation first.
     """
@@ -48,12 +48,12 @@ class ScriptedTarget(SendingTarget):
         return Mount(ECHO, "echo", self)
 
     def check(self, caller: Caller, operations: Sequence[Operation]) -> Sequence[Result]:
-        """Every operation would succeed."""
+        """Return a success for each operation."""
         body = msgspec.json.encode({"account": caller.account_id})
         return [Result.from_bytes(200, body) for _ in operations]
 
     def answer_single(self, caller: Caller, request: Request) -> Response | NoAnswer:
-        """As an operation would be answered, without a key."""
+        """Answer a call as an operation would be answered, without a key."""
         status = _STATUSES.get(_script(request.path))
         return (
             _no_answer(request.path)
@@ -62,7 +62,7 @@ class ScriptedTarget(SendingTarget):
         )
 
     def send(self, sending: Sending) -> Generator[Slice, None, None]:
-        """Send the last operation first."""
+        """Send the operations, the last one first."""
         waiting = list(sending.operations)
         while waiting and not sending.is_stopping():
             some = [waiting.pop() for _ in range(min(self.slice_count, len(waiting)))]
@@ -71,12 +71,14 @@ class ScriptedTarget(SendingTarget):
             yield part
 
     def _send_slice(self, some: Sequence[OutgoingOperation]) -> Slice:
-        later = [each for each in some if self._is_postponed(each)]
-        self.postponed.update(each.key for each in later)
-        results = {each.position: self._send(each) for each in some if each not in later}
+        later = [outgoing for outgoing in some if self._is_postponed(outgoing)]
+        self.postponed.update(outgoing.key for outgoing in later)
+        results = {
+            outgoing.position: self._send(outgoing) for outgoing in some if outgoing not in later
+        }
         if not later:
             return Slice(results)
-        return Slice(results, Postponed([each.position for each in later], 60, PAUSE))
+        return Slice(results, Postponed([outgoing.position for outgoing in later], 60, PAUSE))
 
     def _is_postponed(self, outgoing: OutgoingOperation) -> bool:
         return _script(outgoing.operation.path) == "later" and outgoing.key not in self.postponed
@@ -104,7 +106,7 @@ _STATUSES = {"ok": 200, "later": 200, "fail": 422}
 
 
 def read_history(path: Path) -> list[Sent]:
-    """What reached the receiver, whichever process sent it."""
+    """Return what reached the receiver, from all processes that wrote the file."""
     lines = path.read_text().splitlines() if path.exists() else []
     return [Sent(int(position), key) for position, key in map(str.split, lines)]
 

@@ -1,4 +1,4 @@
-"""SQLite databases for the tests: copies of one whose tables were made once."""
+"""SQLite databases for the tests: copies of one that was migrated once."""
 
 import shutil
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from batchway.settings import load_settings
 
 @dataclass(frozen=True)
 class SqliteTemplate:
-    """A database that has our tables; no connection to it is open."""
+    """A database that has our tables. No connection to it is open."""
 
     file: Path
 
     def copy_to(self, folder: Path) -> str:
-        """The SQLAlchemy URL of a copy in a folder."""
+        """Copy the database into a folder, and return the SQLAlchemy URL of the copy."""
         return f"sqlite:///{shutil.copy(self.file, folder)}"
 
 
 def make_sqlite_template(folder: Path) -> SqliteTemplate:
-    """Make the database in a folder of its own."""
+    """Create and migrate a database in a folder."""
     migrate_database(load_settings(data_dir=folder))
     return SqliteTemplate(folder / "batchway.db")

@@ -101,6 +101,11 @@ class StepRunner:
         ) as incoming:
             return submit_batch(self.parts, self.identity, BASE, incoming)
 
+    @property
+    def engine_table(self) -> str:
+        """The name of the engine's table of hand-overs."""
+        return "workflow_status" if self.parts.database.is_sqlite else "dbos.workflow_status"
+
     def load_batch(self, batch: Batch) -> Batch | None:
         """Return the batch as it is stored now, or None if its row is gone."""
         with self.parts.database.read() as connection:

@@ -1,4 +1,4 @@
-"""The steps of batches, one at a time: as when each is handed over and nothing follows at once."""
+"""Runs single steps of batches: each step hands over those that follow, and runs none of them."""
 
 from batchway.lifecycle import execute as executing
 from batchway.lifecycle import finalize as finalizing
@@ -12,8 +12,8 @@ from batchway.store import batches, chunks
 
 
 def split(parts: Parts, batch_id: int) -> None:
-    """Split a batch; all of its chunks are handed over."""
-    chain = _ended_chain(parts, StepName(Step.SPLIT, batch_id))
+    """Split a batch, and hand over all of its chunks."""
+    chain = _make_ended_chain(parts, StepName(Step.SPLIT, batch_id))
     try:
         splitting.split_batch(chain)
     finally:
@@ -21,8 +21,8 @@ def split(parts: Parts, batch_id: int) -> None:
 
 
 def execute(parts: Parts, batch_id: int, number: int) -> None:
-    """Execute a chunk, as far as its target answers it at once."""
-    chain = _ended_chain(parts, StepName(Step.EXECUTE, batch_id, number))
+    """Execute a chunk until its target has no more results at once."""
+    chain = _make_ended_chain(parts, StepName(Step.EXECUTE, batch_id, number))
     try:
         claimed = executing.begin_chunk(chain)
         if claimed is not None:
@@ -32,7 +32,7 @@ def execute(parts: Parts, batch_id: int, number: int) -> None:
 
 
 def execute_whole(parts: Parts, batch_id: int, number: int) -> None:
-    """Execute a chunk until none of its operations is left."""
+    """Execute a chunk until it is done."""
     batch = _get_batch(parts, batch_id)
     while _is_waiting(parts, batch, number):
         execute(parts, batch_id, number)
@@ -51,8 +51,8 @@ def _is_waiting(parts: Parts, batch: Batch, number: int) -> bool:
 
 
 def finalize(parts: Parts, batch_id: int) -> None:
-    """Write the archive of a batch all of whose chunks are done."""
-    chain = _ended_chain(parts, StepName(Step.FINALIZE, batch_id))
+    """Write the archive of a batch whose chunks are done."""
+    chain = _make_ended_chain(parts, StepName(Step.FINALIZE, batch_id))
     try:
         claimed = finalizing.begin_finalize(chain)
         if claimed is not None:
@@ -62,15 +62,15 @@ def finalize(parts: Parts, batch_id: int) -> None:
 
 
 def run(parts: Parts, batch_id: int) -> None:
-    """All the steps of a small batch, as one chain."""
+    """Run all steps of a small batch as one chain."""
     run_steps(parts, Step.RUN, batch_id)
 
 
 def run_steps(parts: Parts, step: Step, batch_id: int, number: int = 0) -> list[StepName]:
-    """A step and those that it claims, as a worker runs them; the names of those."""
+    """Run a step and the steps that it claims, and return the names of those."""
     return list(run_chain(parts, StepName(step, batch_id, number)))
 
 
-def _ended_chain(parts: Parts, first: StepName) -> Chain:
-    """A chain whose time is over, so that it hands over all that follows."""
+def _make_ended_chain(parts: Parts, first: StepName) -> Chain:
+    """Return a chain whose time is over, so that it hands over all that follows."""
     return Chain(parts, first, ends_at=0)

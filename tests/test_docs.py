@@ -1,4 +1,4 @@
-"""Is the documentation true? Transcripts run, links lead somewhere, tables are the code's.
+"""Checks the documentation: transcripts run, links work, and tables match the code.
 
 After a change of settings, limits or commands: `.venv/bin/python docs/generate.py`.
 """
@@ -32,7 +32,15 @@ from batchway.surfaces.server import make_asgi_app
 from tests.contract.shared_servers import create_account
 from tests.postgres import Postgres
 from tests.scenario import Server
-from tests.transcripts import ADDRESS, ROOT, START, Reader, agrees, commands, outputs
+from tests.transcripts import (
+    ADDRESS,
+    ROOT,
+    START,
+    Reader,
+    find_commands,
+    find_outputs,
+    matches_output,
+)
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
@@ -42,47 +50,47 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 ADR_LINES = range(7, 31)
 
 
-def short(path: Path) -> str:
-    """A page's name in the output of the tests."""
+def make_test_id(path: Path) -> str:
+    """Return the path of a page below the repository."""
     return str(path.relative_to(ROOT))
 
 
 # --- Transcripts ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "quickstart.md"], ids=short)
+@pytest.mark.parametrize("page", [README, DOCS / "quickstart.md"], ids=make_test_id)
 def test_transcripts_run(page: Path, tmp_path: Path) -> None:
-    """Who types what the page says sees what it says, and the server stops without an error."""
-    shell = commands(page)
+    """The commands on the page print what it shows, and the server stops without an error."""
+    shell = find_commands(page)
     reader = Reader(tmp_path)
-    with reader.server(shell.pop(START)) as greeting:
-        printed = {START: greeting} | reader.types(shell)
+    with reader.run_server(shell.pop(START)) as greeting:
+        printed = {START: greeting} | reader.run_blocks(shell)
 
-    for name, expected in outputs(page).items():
-        assert agrees(expected, printed[name]), f"{name} prints:\n{printed[name]}"
+    for name, expected in find_outputs(page).items():
+        assert matches_output(expected, printed[name]), f"{name} prints:\n{printed[name]}"
 
 
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
-    """A server for the pages that begin with a running one, and an account without lists."""
+    """A running server, and an account without lists."""
     return replace(sqlite_server, key=create_account(sqlite_server))
 
 
 def test_import_runs(server: Server, tmp_path: Path) -> None:
-    """The page on CSV files imports the file that it shows."""
+    """The commands on the page import the CSV file that it shows."""
     page = DOCS / "howto" / "import-a-csv.md"
     reader = Reader(tmp_path, {"BATCHWAY_API_KEY": server.key}, server.url, server.key)
 
-    printed = reader.types(commands(page))
+    printed = reader.run_blocks(find_commands(page))
 
-    for name, expected in outputs(page).items():
-        assert agrees(expected, printed[name]), f"{name} prints:\n{printed[name]}"
+    for name, expected in find_outputs(page).items():
+        assert matches_output(expected, printed[name]), f"{name} prints:\n{printed[name]}"
 
 
 @pytest.mark.parametrize("name", ["mailchimp-marketing", "mailchimp-three"])
 def test_clients_work_as_described(server: Server, name: str) -> None:
-    """Unmodified clients of Mailchimp reach the server by the lines on the page."""
-    code = commands(DOCS / "howto" / "point-a-mailchimp-client.md")[name]
+    """Unmodified Mailchimp clients reach the server with the lines on the page."""
+    code = find_commands(DOCS / "howto" / "point-a-mailchimp-client.md")[name]
     code = code.replace(ADDRESS, server.url).replace("YOUR_API_KEY", server.key)
 
     done = subprocess.run(
@@ -93,12 +101,12 @@ def test_clients_work_as_described(server: Server, name: str) -> None:
 
 
 def test_postgresql_runs(empty_postgres_url: str, tmp_path: Path) -> None:
-    """The page on PostgreSQL migrates an empty database and starts a server on it."""
-    shell = commands(DOCS / "howto" / "run-on-postgresql.md")
+    """The commands on the page migrate an empty database and start a server on it."""
+    shell = find_commands(DOCS / "howto" / "run-on-postgresql.md")
     shell = {name: text.replace(_DATABASE, empty_postgres_url) for name, text in shell.items()}
     start = shell.pop(START)
 
-    printed = Reader(tmp_path).types(shell)
+    printed = Reader(tmp_path).run_blocks(shell)
 
     assert "The database is up to date.\n" == printed["migrate"]
     variables = {
@@ -106,7 +114,7 @@ def test_postgresql_runs(empty_postgres_url: str, tmp_path: Path) -> None:
         "BATCHWAY_SECRET_KEY": (tmp_path / "secret.key").read_text().strip(),
     }
     reader = Reader(tmp_path, variables)
-    with reader.server(start):
+    with reader.run_server(start):
         Server(tmp_path, url=reader.url).wait_until_ready()
 
 
@@ -124,7 +132,7 @@ _DATABASE = "postgresql://batchway:SECRET@db.example.com/batchway"
 
 
 def test_two_commands_set_it_up() -> None:
-    """The README asks for `make demo` and `make test`, in this order, and for nothing else."""
+    """The README asks for `make demo` and `make test`, in this order, and for no other target."""
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     asked = re.findall(r"^make (.+)$", README.read_text(), re.MULTILINE)
 
@@ -132,9 +140,9 @@ def test_two_commands_set_it_up() -> None:
     assert {"demo", "test"} <= set(targets)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=short)
+@pytest.mark.parametrize("page", PAGES, ids=make_test_id)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link within the repository leads to a file, and to a heading that is there."""
+    """Every link within the repository leads to an existing file and heading."""
     broken = [
         target
         for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", _prose(page))
@@ -145,14 +153,16 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_can_be_reached() -> None:
-    """Some page links to each page, or to its folder."""
+    """Every page, or its folder, is linked from another page."""
     named = {
         (page.parent / target.partition("#")[0]).resolve()
         for page in PAGES
         for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", _prose(page))
     }
 
-    assert [] == [short(page) for page in DOCS.rglob("*.md") if not named & {page, page.parent}]
+    assert [] == [
+        make_test_id(page) for page in DOCS.rglob("*.md") if not named & {page, page.parent}
+    ]
 
 
 def _prose(page: Path) -> str:
@@ -174,18 +184,18 @@ def _slug(heading: str) -> str:
 
 
 def test_examples_are_mentioned() -> None:
-    """Whoever reads the documentation learns of each example."""
+    """The documentation mentions every example."""
     text = "".join(page.read_text() for page in PAGES)
     examples = [*(ROOT / "examples").glob("*.py"), *(ROOT / "examples").glob("*.sh")]
 
-    assert [] == [each.name for each in examples if f"examples/{each.name}" not in text]
+    assert [] == [example.name for example in examples if f"examples/{example.name}" not in text]
 
 
 # --- Tables --------------------------------------------------------------------------------------
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    """Settings, limits and commands are documented as they are in the code."""
+    """The pages on settings, limits and commands match the code."""
     generate = _generate()
 
     for path, text in generate.pages().items():
@@ -193,13 +203,13 @@ def test_generated_pages_are_up_to_date() -> None:
 
 
 def test_generated_pages_leave_nothing_out() -> None:
-    """Each setting and each limit has its row, however it is written in the source."""
+    """Every setting and every limit has a row."""
     settings = _first_cells(REFERENCE / "settings.md")
     bounds = _first_cells(REFERENCE / "limits.md")
 
     assert list(Settings.model_fields) == settings
     constants = {name for name, value in vars(limits).items() if isinstance(value, int | float)}
-    assert constants | {each.name for each in fields(Limits)} == set(bounds)
+    assert constants | {field.name for field in fields(Limits)} == set(bounds)
     assert len(set(bounds)) == len(bounds)
 
 
@@ -217,9 +227,9 @@ def _first_cells(page: Path) -> list[str]:
 
 
 def test_the_api_page_has_every_route() -> None:
-    """No call is answered that the page does not name, and none is named that is not answered."""
+    """The page lists exactly the routes that the server answers."""
     served = {f"{method} {API_PREFIX}{path}" for method, path, _ in make_route_table().routes} | {
-        *_own()
+        *_list_own_routes()
     }
     text = (REFERENCE / "api.md").read_text()
     named = re.findall(r"^\| `([A-Z]+ /\S*)` \|", text, re.MULTILINE)
@@ -228,8 +238,8 @@ def test_the_api_page_has_every_route() -> None:
     assert len(named) == len(served)
 
 
-def _own() -> Iterator[str]:
-    """The calls that the audience does not answer."""
+def _list_own_routes() -> Iterator[str]:
+    """Yield the routes that the audience does not answer."""
     nothing: Any = None  # nobody calls them here
     own = make_routes(nothing, nothing, nothing, nothing)
     results = ResultDownloads(nothing, nothing, nothing)
@@ -245,10 +255,10 @@ def _own() -> Iterator[str]:
 
 
 def test_every_problem_is_explained() -> None:
-    """The page has each status and title that the API can answer with, and no other."""
+    """The page lists exactly the statuses and titles that the API can answer with."""
     in_code = {
         f"{ast.literal_eval(call.args[0])} {ast.literal_eval(call.args[1])}"
-        for _, call in _calls("problem")
+        for _, call in _find_calls("problem")
     }
     rows = re.findall(r"^\| `(\d{3} [\w ]+)` \|", _errors(), re.MULTILINE)
 
@@ -257,49 +267,49 @@ def test_every_problem_is_explained() -> None:
 
 
 def test_every_message_is_explained() -> None:
-    """The page has the first sentence of each error that a command or a start can end with."""
+    """The page has the first sentence of each error that a command can end with."""
     page = _plain(_errors())
-    messages = {_first_sentence(each) for each in _messages()}
+    messages = {_first_sentence(message) for message in _find_messages()}
 
     assert len(messages) > 30
-    assert [] == [each for each in sorted(messages) if each not in page]
+    assert [] == [message for message in sorted(messages) if message not in page]
 
 
 def test_every_log_event_is_explained() -> None:
-    """Whoever reads a log line finds out what it means."""
+    """Every log event is documented."""
     arguments = [
         call.args[0]
         for name in ("exception", "warning", "error", "info")
-        for function, call in _calls(name)
+        for function, call in _find_calls(name)
         if function.startswith("log.")
     ]
-    arguments += [call.args[1] for _, call in _calls("log_exception")]
+    arguments += [call.args[1] for _, call in _find_calls("log_exception")]
     # Two modules pass the names of others on: `kit/logs.py` and `observers/log.py`.
-    passed_on = [each for each in arguments if not isinstance(each, ast.Constant)]
-    events = {str(each.value) for each in arguments if isinstance(each, ast.Constant)}
+    passed_on = [argument for argument in arguments if not isinstance(argument, ast.Constant)]
+    events = {str(argument.value) for argument in arguments if isinstance(argument, ast.Constant)}
     events |= {event.value for event in Event if not event.is_fault_point}
 
     explained = (REFERENCE / "log-events.md").read_text()
 
-    assert ["event", "event.value"] == sorted(ast.unparse(each) for each in passed_on)
+    assert ["event", "event.value"] == sorted(ast.unparse(argument) for argument in passed_on)
     assert {"child_died", "step_failed", "chunk_done"} <= events
-    assert [] == [each for each in sorted(events) if f"`{each}`" not in _errors() + explained]
+    assert [] == [event for event in sorted(events) if f"`{event}`" not in _errors() + explained]
 
 
 def _errors() -> str:
     return (REFERENCE / "errors.md").read_text()
 
 
-def _calls(name: str) -> Iterator[tuple[str, ast.Call]]:
-    """Every call of a function of that name, with what the name is an attribute of."""
+def _find_calls(name: str) -> Iterator[tuple[str, ast.Call]]:
+    """Yield each call of a function with this name, with the object it is called on."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == name:
                 yield ast.unparse(node.func), node
 
 
-def _messages() -> Iterator[str]:
-    """The texts of errors for people, … for what differs."""
+def _find_messages() -> Iterator[str]:
+    """Yield the messages of errors, with … for their variable parts."""
     for path in (*(SOURCE / "cli").glob("*.py"), *map(SOURCE.joinpath, _WITH_MESSAGES)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "message":
@@ -327,7 +337,7 @@ def _plain(text: str) -> str:
 
 
 def test_the_picture_of_a_batch_has_every_status() -> None:
-    """The states in the picture and in the table below it are those of the code, in its order."""
+    """The picture and the table below it have the statuses of the code, in its order."""
     page = (DOCS / "concepts" / "lifecycle.md").read_text()
     rows = re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE)
 
@@ -336,26 +346,26 @@ def test_the_picture_of_a_batch_has_every_status() -> None:
 
 
 def test_the_picture_of_a_chunk_has_every_state() -> None:
-    """The states in the picture are those of the code."""
+    """The picture has the states of the code."""
     assert {*ChunkState} == _states((DOCS / "concepts" / "lifecycle.md").read_text(), 1)
 
 
 def test_the_readme_shows_the_five_statuses() -> None:
-    """Under the picture of a batch's way stand the statuses of the contract, in order."""
+    """The README shows the five statuses of the contract in their order."""
     shown = [*Status][:-1]
 
     assert re.search(r"\s+".join(shown), README.read_text())
 
 
 def test_what_a_crash_does_is_told_for_every_fault_point() -> None:
-    """Each place at which tests kill the process has its line, in the order of the code."""
+    """The page explains every fault point, in the order of the code."""
     page = (DOCS / "concepts" / "guarantees.md").read_text()
 
     assert [*FAULT_POINTS] == re.findall(r"^\| `(\w+\.\w+)` \|", page, re.MULTILINE)
 
 
 def test_decisions_are_short_and_numbered() -> None:
-    """One decision a file, named for what was decided; none is longer than a screen."""
+    """Decisions are numbered without a gap, and fit on one screen."""
     decisions = sorted((DOCS / "adr").glob("*.md"))
 
     assert [f"{number:04}" for number in range(1, len(decisions) + 1)] == [

@@ -1,11 +1,11 @@
 """Runs the shell transcripts of the documentation as a reader would type them.
 
-A block that is to be run has a comment before its fence, and so has what it must print:
+A block that is run has a comment before its fence, and so has its expected output:
 
-    <!-- test: NAME -->         a block of shell; the one named `start` starts a server and goes on
-    <!-- output: NAME -->       what the block of that name prints; … stands for anything
+    <!-- test: NAME -->         a shell block; the block `start` starts a server
+    <!-- output: NAME -->       what the block NAME prints; … matches any text
 
-The reader sits in an empty folder in which `.venv` and `examples` lead to ours. Port 8080 and the
+The blocks run in an empty folder with links to our `.venv` and `examples`. The port 8080 and the
 key YOUR_API_KEY are replaced by those of the server that was started.
 """
 
@@ -43,27 +43,27 @@ class Block:
     text: str
 
 
-def blocks(page: Path) -> list[Block]:
-    """The marked blocks of a page, in order."""
+def find_blocks(page: Path) -> list[Block]:
+    """Return the marked blocks of a page, in order."""
     return [
         Block(found["kind"], found["name"], found["text"])
         for found in _BLOCK.finditer(page.read_text(encoding="utf-8"))
     ]
 
 
-def commands(page: Path) -> dict[str, str]:
-    """The shell of each block that is to be run, by name."""
-    return {block.name: block.text for block in blocks(page) if block.kind == "test"}
+def find_commands(page: Path) -> dict[str, str]:
+    """Return the shell blocks of a page, by name."""
+    return {block.name: block.text for block in find_blocks(page) if block.kind == "test"}
 
 
-def outputs(page: Path) -> dict[str, str]:
-    """What the blocks must print, by name."""
-    return {block.name: block.text for block in blocks(page) if block.kind == "output"}
+def find_outputs(page: Path) -> dict[str, str]:
+    """Return the expected outputs of the blocks of a page, by name."""
+    return {block.name: block.text for block in find_blocks(page) if block.kind == "output"}
 
 
 @dataclass
 class Reader:
-    """Somebody who types what a page says."""
+    """Types the commands of a page into a shell."""
 
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -71,19 +71,19 @@ class Reader:
     key: str = KEY
 
     def __post_init__(self) -> None:
-        """Find what a clone has after `make demo`."""
+        """Create the links that a clone has after `make demo`."""
         for name, target in ((".venv", Path(sys.prefix)), ("examples", ROOT / "examples")):
             link = self.folder / name
             if not link.is_symlink():
                 link.symlink_to(target)
 
     @contextmanager
-    def server(self, command: str) -> Iterator[str]:
-        """Run a block that starts a server, until the end of the context; what it printed."""
+    def run_server(self, command: str) -> Iterator[str]:
+        """Run a block that starts a server until the end of the context, and return its output."""
         with (
             (self.folder / "server.log").open("w") as log,
             start_process(
-                ["bash", "-c", f"exec {self._here(command)}"],
+                ["bash", "-c", f"exec {self._fill_in(command)}"],
                 cwd=self.folder,
                 env={"BATCHWAY_PORT": "0"} | self.environment(),
                 stdout=subprocess.PIPE,
@@ -93,15 +93,15 @@ class Reader:
             assert process.stdout
             greeting = "".join(_until_it_listens(process.stdout))
             try:
-                self._note(greeting)
-                yield self._there(greeting)
+                self._read_greeting(greeting)
+                yield self._restore(greeting)
             finally:
                 process.send_signal(signal.SIGTERM)
             assert 0 == process.wait(60), (self.folder / "server.log").read_text()
 
-    def types(self, shell: Mapping[str, str]) -> dict[str, str]:
-        """Run blocks one after the other in one shell; what each printed, as the page has it."""
-        script = f"\necho '{_SEPARATOR}'\n".join(self._here(text) for text in shell.values())
+    def run_blocks(self, shell: Mapping[str, str]) -> dict[str, str]:
+        """Run blocks in one shell, and return the output of each, with the page's port and key."""
+        script = f"\necho '{_SEPARATOR}'\n".join(self._fill_in(text) for text in shell.values())
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.folder,
@@ -113,24 +113,24 @@ class Reader:
         )
         assert 0 == done.returncode, f"{done.stdout}\n{done.stderr}"
         printed = done.stdout.split(f"{_SEPARATOR}\n")
-        return dict(zip(shell, map(self._there, printed), strict=True))
+        return dict(zip(shell, map(self._restore, printed), strict=True))
 
     def environment(self) -> dict[str, str]:
-        """What the reader's programs see: nothing that is set outside."""
+        """Return the environment of the shell, without any BATCHWAY variable from outside."""
         kept = {name: value for name, value in os.environ.items() if "BATCHWAY" not in name}
         return {**kept, **self.variables}
 
-    def _note(self, greeting: str) -> None:
+    def _read_greeting(self, greeting: str) -> None:
         found = re.search(r"listens at (\S+)/3\.0", greeting)
         assert found, greeting
         self.url = found[1]
         if made := re.search(r"API key +(\S+)", greeting):
             self.key = made[1]
 
-    def _here(self, text: str) -> str:
+    def _fill_in(self, text: str) -> str:
         return text.replace(ADDRESS, self.url).replace(KEY, self.key)
 
-    def _there(self, text: str) -> str:
+    def _restore(self, text: str) -> str:
         return text.replace(self.url, ADDRESS).replace(self.key, KEY)
 
 
@@ -141,7 +141,7 @@ def _until_it_listens(lines: IO[str]) -> Iterator[str]:
             return
 
 
-def agrees(expected: str, printed: str) -> bool:
-    """Whether the output is as the page has it."""
+def matches_output(expected: str, printed: str) -> bool:
+    """Return whether a printed text matches the expected output of a page."""
     pattern = ".*?".join(re.escape(part) for part in expected.strip().split("…"))
     return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None

@@ -85,8 +85,14 @@ def _single_rate(count: int) -> float:
     with warm_server() as server:
         list_id = server.new_list()
         requests = [
-            request(server.url, server.key, each["method"], each["path"], each["body"].encode())
-            for each in (operations.add(list_id, index) for index in range(count))
+            request(
+                server.url,
+                server.key,
+                operation["method"],
+                operation["path"],
+                operation["body"].encode(),
+            )
+            for operation in (operations.add(list_id, index) for index in range(count))
         ]
         return count / asyncio.run(send_all(server.url, requests, _CONNECTIONS))
 

@@ -57,13 +57,19 @@ CONTESTANTS = (
 def _contestants(run: Run) -> Contestants:
     on_this_machine("redis-server")
     installed("celery")
-    rates = {each.name: partial(task_rate, each, run.operations) for each in CONTESTANTS}
+    rates = {
+        contestant.name: partial(task_rate, contestant, run.operations)
+        for contestant in CONTESTANTS
+    }
     return {**one_worker(run), **rates}
 
 
 def _lines(_run: Run, values: Values) -> list[Line]:
     ours, aim = values[ONE_WORKER], ratio_at_least(5)
-    return [Line(ONE_WORKER, RATE, ours, each.name, values[each.name], aim) for each in CONTESTANTS]
+    return [
+        Line(ONE_WORKER, RATE, ours, contestant.name, values[contestant.name], aim)
+        for contestant in CONTESTANTS
+    ]
 
 
 BESIDE_CELERY = Together("beside Celery", _contestants, _lines)

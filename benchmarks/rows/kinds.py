@@ -59,7 +59,7 @@ def _large_round(run: Run, saved: Saved) -> dict[str, float]:
     size = run.operations
     with warm_server(saved=saved) as server:
         lists = server.client.call("GET", "/lists?count=100&fields=lists.id,lists.stats")["lists"]
-        list_id = max(lists, key=lambda each: each["stats"]["member_count"])["id"]
+        list_id = max(lists, key=lambda listed: listed["stats"]["member_count"])["id"]
         added = server.add_all(size, list_id).finished
         times = _each_kind(server, size, list_id, "put-in")
     times["add"] = added / size * _MICROSECONDS

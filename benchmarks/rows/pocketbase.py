@@ -61,7 +61,7 @@ _COLLECTION = {
 def _contestants(run: Run) -> Contestants:
     program = installed("pocketbase")
     count = min(run.operations, _OPERATIONS_MAX)
-    rates = {_name(each): partial(create_rate, program, count, each) for each in _SENDERS}
+    rates = {_name(sender): partial(create_rate, program, count, sender) for sender in _SENDERS}
     return {**one_worker(run), **rates}
 
 

@@ -66,7 +66,7 @@ def postgresql(run: Run) -> list[Line]:
 def _busy(rounds: list[list[float]]) -> str:
     """How busy each core was, in the middle of the rounds."""
     cores = [sorted(values)[len(values) // 2] for values in zip(*rounds, strict=True)]
-    return f"cores busy: {', '.join(f'{each:.0f} %' for each in cores)}."
+    return f"cores busy: {', '.join(f'{core:.0f} %' for core in cores)}."
 
 
 def _batch_rate(

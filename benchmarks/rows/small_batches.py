@@ -52,7 +52,7 @@ def _round() -> dict[str, float]:
         }
         server.client.call("POST", "/batch-webhooks", {"url": f"http://127.0.0.1:{port}/"})
         values["webhook"] = [_webhook(server, list_id, index) for index in range(_BATCHES)]
-    return {name: statistics.median(each) * _MILLISECONDS for name, each in values.items()}
+    return {name: statistics.median(measured) * _MILLISECONDS for name, measured in values.items()}
 
 
 def _direct(server: Running, list_id: str, index: int) -> float:

@@ -88,7 +88,7 @@ def test_an_address_opens_its_call(docs: Page) -> None:
 
 def test_the_page_fits_a_phone(docs: Page) -> None:
     """Nothing has to be pushed sideways, even with everything open."""
-    docs.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    docs.evaluate("document.querySelectorAll('details').forEach((group) => { group.open = true; })")
 
     assert 390 == docs.evaluate("document.documentElement.scrollWidth")
 

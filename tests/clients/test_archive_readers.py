@@ -36,7 +36,11 @@ class Reading:
     def of(cls, results: Iterable[tuple[int, str | None]]) -> "Reading":
         """From status codes and operation_ids."""
         found = list(results)
-        return cls(len(found), sum(code for code, _ in found), frozenset(each for _, each in found))
+        return cls(
+            len(found),
+            sum(code for code, _ in found),
+            frozenset(operation_id for _, operation_id in found),
+        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def many(server: Server) -> Iterator[tuple[Operation, int]]:
 
 def writes(server: Server) -> Iterator[tuple[Operation, int]]:
     """No GETs."""
-    return (each for each in mixture(server) if each[0]["method"] != "GET")
+    return (expected for expected in mixture(server) if expected[0]["method"] != "GET")
 
 
 Contents = Callable[[Server], Iterator[tuple[Operation, int]]]
@@ -118,7 +122,7 @@ def gathered_archives(tmp_path_factory: pytest.TempPathFactory) -> dict[Contents
     """The archives of a server that gathers results in one file, but for those of GETs."""
     folder = tmp_path_factory.mktemp("gathered")
     with running_server(folder, BATCHWAY_RESULT_FILES="per-batch") as server:
-        return {each: _run(server, each, folder) for each in (mixture, many, writes)}
+        return {make: _run(server, make, folder) for make in (mixture, many, writes)}
 
 
 @pytest.fixture
@@ -133,8 +137,8 @@ def _run(server: Server, contents: Contents, folder: Path) -> Archive:
     """Run a batch and download its archive."""
     operations, codes = zip(*contents(server), strict=True)
     path = _download(server, server.submit(operations), folder)
-    ids = [each.get("operation_id") for each in operations]
-    gets = sum(each["method"] == "GET" for each in operations)
+    ids = [operation.get("operation_id") for operation in operations]
+    gets = sum(operation["method"] == "GET" for operation in operations)
     is_gathered = server.variables.get("BATCHWAY_RESULT_FILES") == "per-batch"
     files = gets + 1 if is_gathered else len(operations)
     return Archive(path, files, Reading.of(zip(codes, ids, strict=True)))
@@ -175,7 +179,7 @@ def gnu_tar(path: Path) -> tuple[int, Reading]:
     folder = path.with_suffix(".unpacked")
     folder.mkdir(exist_ok=True)
     output_of("tar", "--extract", "--gzip", "--file", path, "--directory", folder)
-    texts = [each.read_text(encoding="utf-8") for each in folder.iterdir()]
+    texts = [path.read_text(encoding="utf-8") for path in folder.iterdir()]
     return len(texts), _reading(texts)
 
 
@@ -242,8 +246,8 @@ def _read_tar(tar: tarfile.TarFile) -> tuple[int, Reading]:
 
 def _reading(texts: Iterable[str]) -> Reading:
     results = [result for text in texts for result in json.loads(text)]
-    assert all(isinstance(json.loads(each["response"]), dict) for each in results)
-    return Reading.of((each["status_code"], each["operation_id"]) for each in results)
+    assert all(isinstance(json.loads(result["response"]), dict) for result in results)
+    return Reading.of((result["status_code"], result["operation_id"]) for result in results)
 
 
 # --- The tests -----------------------------------------------------------------------------------
@@ -265,11 +269,13 @@ def test_each_page_is_found(read: Reader, paged_archive: Archive) -> None:
 def test_pages_hold_the_whole_collection(paged_archive: Archive) -> None:
     """Each says how many items it has, which are everybody in all."""
     with tarfile.open(paged_archive.path) as tar:
-        files = [tar.extractfile(each) for each in tar]
+        files = [tar.extractfile(info) for info in tar]
         results = [result for file in files if file for result in json.load(file)]
 
-    pages = [json.loads(each["response"]) for each in results if each["operation_id"] == "pages"]
-    assert [1_000, 1_000, 500] == [each["returned_item_count"] for each in pages]
+    pages = [
+        json.loads(result["response"]) for result in results if result["operation_id"] == "pages"
+    ]
+    assert [1_000, 1_000, 500] == [page["returned_item_count"] for page in pages]
     addresses = {member["email_address"] for page in pages for member in page["members"]}
     assert {_member(number)["email_address"] for number in range(PAGED)} == addresses
 

@@ -68,8 +68,8 @@ def test_the_guide(api: Api) -> None:
         timeout=60,
     )
     members = {
-        each["email_address"]: each["web_id"]
-        for each in api.call_ok("GET", f"/lists/{list_id}/members")["members"]
+        member["email_address"]: member["web_id"]
+        for member in api.call_ok("GET", f"/lists/{list_id}/members")["members"]
     }
     assert [
         f"1 has web_id {members['user1@example.com']}",
@@ -112,7 +112,9 @@ def webhook_body(hooked: Server, receiver: Receiver) -> bytes:
 
 def _bodies(receiver: Receiver, batch_id: str) -> list[bytes]:
     name = urlencode({"data[id]": batch_id}).encode()
-    return [each.body for each in receiver.deliveries() if name in each.body.split(b"&")]
+    return [
+        delivery.body for delivery in receiver.deliveries() if name in delivery.body.split(b"&")
+    ]
 
 
 def test_the_guide_reads_its_webhook(webhook_body: bytes) -> None:
@@ -124,7 +126,7 @@ def test_the_guide_reads_its_webhook(webhook_body: bytes) -> None:
 
     assert f"You can fetch the gzipped response with {url}.\n" == printed
     assert [200] == [
-        each["status_code"] for each in read_raw_results(httpx.get(url, timeout=60).content)
+        result["status_code"] for result in read_raw_results(httpx.get(url, timeout=60).content)
     ]
 
 

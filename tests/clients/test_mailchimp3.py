@@ -84,7 +84,7 @@ def test_members(client: Any, list_id: str) -> None:
     assert made == members.get(list_id, ANN)
 
     page = members.all(list_id, count=5, status="subscribed")
-    assert [HASH] == [each["id"] for each in page["members"]]
+    assert [HASH] == [member["id"] for member in page["members"]]
     assert members.update(list_id, HASH, {"vip": True})["vip"]
     body = {"email_address": ANN, "status_if_new": "pending", "language": "uk"}
     assert ("subscribed", "uk") == _some(members.create_or_update(list_id, HASH, body))
@@ -109,7 +109,7 @@ def test_all_members(client: Any, api: Api, list_id: str) -> None:
 
     wanted = {f"m{number}@example.com" for number in range(1_100)}
     assert 1_100 == len(found["members"]) == found["total_items"]
-    assert wanted == {each["email_address"] for each in found["members"]}
+    assert wanted == {member["email_address"] for member in found["members"]}
 
 
 def test_tags(client: Any, list_id: str) -> None:
@@ -167,7 +167,8 @@ def test_batches(client: Any, list_id: str) -> None:
         batch[f"{name}_operations"] for name in ("total", "finished", "errored")
     )
     assert {"add": 200, "get": 200, "delete": 204, "lost": 404} == {
-        each["operation_id"]: each["status_code"] for each in read_raw_results(archive.content)
+        result["operation_id"]: result["status_code"]
+        for result in read_raw_results(archive.content)
     }
     listed = client.batches.all(get_all=True, fields="batches.id")
     assert {"id": batch_id} in listed["batches"]
@@ -198,7 +199,7 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
     second = hooks.create({"url": f"{receiver.url}/second"})
     found = hooks.all(get_all=True, fields="webhooks.id")
     assert ({made["id"], second["id"]}, 2) == (
-        {each["id"] for each in found["webhooks"]},
+        {webhook["id"] for webhook in found["webhooks"]},
         found["total_items"],
     )
     assert 1 == len(hooks.all(count=1, offset=1)["webhooks"])
@@ -208,7 +209,7 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
     assert hooks.delete(made["id"]) is None
 
     assert 404 == refusal(lambda: hooks.get(made["id"]))["status"]
-    assert [second["id"]] == [each["id"] for each in hooks.all()["webhooks"]]
+    assert [second["id"]] == [webhook["id"] for webhook in hooks.all()["webhooks"]]
 
 
 def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
@@ -218,9 +219,9 @@ def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
     receiver.answer_gets(Reply(403))
 
     problem = refusal(lambda: hooks.create({"url": f"{receiver.url}/other"}))
-    assert (400, ["url"]) == (problem["status"], [each["field"] for each in problem["errors"]])
+    assert (400, ["url"]) == (problem["status"], [error["field"] for error in problem["errors"]])
     problem = refusal(lambda: hooks.update(made["id"], {"url": f"{receiver.url}/other"}))
-    assert (400, ["url"]) == (problem["status"], [each["field"] for each in problem["errors"]])
+    assert (400, ["url"]) == (problem["status"], [error["field"] for error in problem["errors"]])
     assert receiver.url == hooks.get(made["id"])["url"]
 
 
@@ -233,7 +234,7 @@ def test_errors(server: Server, client: Any, list_id: str) -> None:
     assert problem["detail"].startswith(f"{ANN} is already a list member.")
     assert problem["response"].headers["x-request-id"] == problem["instance"]
     problem = refusal(lambda: client.lists.members.update(list_id, HASH, {"status": "x"}))
-    assert ["status"] == [each["field"] for each in problem["errors"]]
+    assert ["status"] == [error["field"] for error in problem["errors"]]
     problem = refusal(client_of(server, "f" * 32 + "-us1").ping.get)
     assert (401, "API Key Invalid") == (problem["status"], problem["title"])
 

@@ -81,7 +81,7 @@ def test_members(client: Any, list_id: str) -> None:
     assert ANN == lists.get_list_member(list_id, ANN)["email_address"]
 
     page = lists.get_list_members_info(list_id, count=5, status="subscribed", vip_only=False)
-    assert ([HASH], 1) == ([each["id"] for each in page["members"]], page["total_items"])
+    assert ([HASH], 1) == ([member["id"] for member in page["members"]], page["total_items"])
     changed = lists.update_list_member(list_id, HASH, {"vip": True})
     assert changed["vip"]
     body = {"email_address": ANN, "status_if_new": "pending", "language": "uk"}
@@ -164,9 +164,10 @@ def test_batches(client: Any, api: Api, list_id: str) -> None:
         batch[f"{name}_operations"] for name in ("total", "finished", "errored")
     )
     assert [("crm-0", 200), ("crm-1", 200), ("crm-2", 400)] == [
-        (each["operation_id"], each["status_code"]) for each in read_raw_results(archive.content)
+        (result["operation_id"], result["status_code"])
+        for result in read_raw_results(archive.content)
     ]
-    assert batch_id in [each["id"] for each in client.batches.list(count=1000)["batches"]]
+    assert batch_id in [batch["id"] for batch in client.batches.list(count=1000)["batches"]]
     assert {"id": batch_id} == client.batches.status(batch_id, fields=["id"])
     assert 204 == client.batches.delete_request(batch_id).status_code
     assert 404 == refusal(lambda: client.batches.status(batch_id))[0]
@@ -198,7 +199,10 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
     assert made["id"] == hooks.get(made["id"])["id"]
     assert {"enabled": True} == hooks.get(made["id"], fields=["enabled"])
     page = hooks.list(count=5, offset=0)
-    assert ([made["id"]], 1) == ([each["id"] for each in page["webhooks"]], page["total_items"])
+    assert ([made["id"]], 1) == (
+        [webhook["id"] for webhook in page["webhooks"]],
+        page["total_items"],
+    )
     changed = hooks.update(made["id"], {"url": f"{receiver.url}/other", "enabled": False})
     assert (f"{receiver.url}/other", False) == (changed["url"], changed["enabled"])
     assert {"total_items": 1} == hooks.list(exclude_fields=["webhooks", "_links"])
@@ -219,7 +223,7 @@ def test_batch_webhook_is_called(hooked: Server, receiver: Receiver) -> None:
     fields = dict(parse_qsl(delivery.body.decode(), strict_parsing=True))
     assert ("batch_operation_completed", batch_id) == (fields["type"], fields["data[id]"])
     archive = requests.get(fields["data[response_body_url]"], timeout=60)
-    assert [200] == [each["status_code"] for each in read_raw_results(archive.content)]
+    assert [200] == [result["status_code"] for result in read_raw_results(archive.content)]
 
 
 def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
@@ -227,7 +231,7 @@ def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
     hooks = client_of(hooked).batchWebhooks
     receiver.answer_gets(Reply(500))
     status, document = refusal(lambda: hooks.create({"url": receiver.url}))
-    assert (400, ["url"]) == (status, [each["field"] for each in document["errors"]])
+    assert (400, ["url"]) == (status, [error["field"] for error in document["errors"]])
     status, document = refusal(lambda: hooks.create({}))
     assert (400, "Invalid Resource") == (status, document["title"])
 

@@ -78,14 +78,14 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
     assert created["id"] == seen["got"]["id"]
     assert {"url": receiver.url} == seen["part"]
     assert ([created["id"]], 1) == (
-        [each["id"] for each in seen["listed"]["webhooks"]],
+        [webhook["id"] for webhook in seen["listed"]["webhooks"]],
         seen["listed"]["total_items"],
     )
     assert (receiver.url, False) == (seen["disabled"]["url"], seen["disabled"]["enabled"])
     assert (f"{receiver.url}/other", False) == (seen["moved"]["url"], seen["moved"]["enabled"])
-    assert ["/hook", "/hook/other"] == [each.path for each in receiver.visits()]
+    assert ["/hook", "/hook/other"] == [visit.path for visit in receiver.visits()]
     assert 400 == problem(seen["refusedDeaf"])[0]
-    assert ["url"] == [each["field"] for each in seen["refusedDeaf"]["body"]["errors"]]
+    assert ["url"] == [error["field"] for error in seen["refusedDeaf"]["body"]["errors"]]
     assert (400, "Invalid Resource") == problem(seen["refusedEmpty"])
     assert seen["removed"] is None
     assert (404, "Resource Not Found") == problem(seen["gone"])

@@ -89,8 +89,8 @@ class FormatSuite:
         archive, _ = join(results_format, pack_in_parts(results_format, entries, choice))
 
         expected = [
-            (each.result.status_code, each.operation.operation_id, each.result.body.plain())
-            for each in entries
+            (entry.result.status_code, entry.operation.operation_id, entry.result.body.plain())
+            for entry in entries
         ]
         assert sorted(map(repr, expected)) == sorted(map(repr, read_tar(archive)))
 
@@ -178,7 +178,7 @@ def make_entries(answers: Answers) -> list[Entry]:
 
 def pack_in_parts(results_format: Format, entries: Sequence[Entry], choice: random.Random) -> Packs:
     """Pack the results in several parts, each of any of them; pages of a GET apart, as in life."""
-    first, further = ([each for each in entries if bool(each.page) == flag] for flag in (0, 1))
+    first, further = ([entry for entry in entries if bool(entry.page) == flag] for flag in (0, 1))
     parts: dict[object, list[Entry]] = {}
     for entry in first:
         parts.setdefault(choice.randrange(3), []).append(entry)
@@ -232,8 +232,8 @@ def read_tar(archive: bytes) -> Iterator[tuple[int, str | None, bytes]]:
         for info in tar:
             file = tar.extractfile(info)
             assert file
-            for each in json.load(file):
-                yield each["status_code"], each["operation_id"], each["response"].encode()
+            for entry in json.load(file):
+                yield entry["status_code"], entry["operation_id"], entry["response"].encode()
 
 
 def describe(entry: Entry) -> tuple[int, int, int, str]:

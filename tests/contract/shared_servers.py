@@ -198,9 +198,9 @@ class CallSender:
     def send_all(self, calls: Sequence[Call], **params: str) -> list[Answer]:
         """Send several calls, and return their answers. As operations, they are in one batch."""
         if self.is_batched:
-            results = self.api.run_batch(*(_make_operation(each, params) for each in calls))
-            return [(each.status_code, each.response) for each in results]
-        return [self._send_alone(*each, params) for each in calls]
+            results = self.api.run_batch(*(_make_operation(call, params) for call in calls))
+            return [(result.status_code, result.response) for result in results]
+        return [self._send_alone(*call, params) for call in calls]
 
     def _send_alone(self, method: str, path: str, body: Body, params: dict[str, str]) -> Answer:
         reply = self.api.call(method, path, body, **params)
@@ -243,7 +243,7 @@ def insert_batches(api: Api, status: str, count: int = 1) -> str:
     """
     values = {"status": status, "touched": FAR_FUTURE, "model": model}
     with open_tables(api.server) as connection:
-        connection.execute(text(copy), [values | {"id": each} for each in ids])
+        connection.execute(text(copy), [values | {"id": public_id} for public_id in ids])
         connection.execute(text("DELETE FROM batches WHERE public_id = :model"), {"model": model})
     return ids[0]
 
@@ -251,7 +251,7 @@ def insert_batches(api: Api, status: str, count: int = 1) -> str:
 def read_raw_results(archive: bytes) -> list[dict[str, Any]]:
     """Return each result in an archive unchanged: its response is a string."""
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-        files = [tar.extractfile(each) for each in tar]
+        files = [tar.extractfile(info) for info in tar]
         return [entry for file in files if file for entry in json.load(file)]
 
 
@@ -277,7 +277,7 @@ def describe_wrong_type(expected: str, found: str) -> str:
 
 def get_field_errors(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return field and message of each error in a problem document."""
-    return [(each["field"], each["message"]) for each in document["errors"]]
+    return [(error["field"], error["message"]) for error in document["errors"]]
 
 
 def send_raw_request(

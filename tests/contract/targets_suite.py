@@ -169,9 +169,9 @@ class SendingTargetSuite(TargetSuite):
         """It has a result or is postponed, once; the receiver sees each key once."""
         slices = list(target.send(make_sending(caller, operations)))
 
-        positions = [position for each in slices for position in positions_in(each)]
+        positions = [position for part in slices for position in positions_in(part)]
         assert list(range(len(operations))) == sorted(positions)
-        assert sorted(f"key {each}" for each in range(len(operations))) == sorted(sent_keys())
+        assert sorted(f"key {number}" for number in range(len(operations))) == sorted(sent_keys())
 
     def test_nothing_is_sent_while_it_stops(
         self,
@@ -183,7 +183,7 @@ class SendingTargetSuite(TargetSuite):
         """A batch that is cancelled before its first operation was sent sends none."""
         slices = list(target.send(make_sending(caller, operations, lambda: True)))
 
-        assert [] == [position for each in slices for position in positions_in(each)]
+        assert [] == [position for part in slices for position in positions_in(part)]
         assert 0 == count_effects()
 
     def test_iterator_may_be_closed(

@@ -46,7 +46,9 @@ def test_retry(own_api: Api) -> None:
 
     assert ("pending", 2) == (again["status"], again["total_operations"])
     results = own_api.server.get_results(again["id"])
-    assert [(200, "b"), (404, None)] == [(each.status_code, each.operation_id) for each in results]
+    assert [(200, "b"), (404, None)] == [
+        (result.status_code, result.operation_id) for result in results
+    ]
     assert True is results[0].response["vip"]
     events = own_api.http.get(
         f"{own_api.server.url}/3.0/batches/{again['id']}/events",
@@ -93,11 +95,14 @@ def test_what_is_retried(
     again = client.call("POST", f"/batches/{batch.public_id}/actions/retry{params}").json()
 
     path = f"/batches/{again['id']}/operations"
-    found = [client.call("GET", f"{path}/{each}").json() for each in range(len(positions))]
+    found = [client.call("GET", f"{path}/{number}").json() for number in range(len(positions))]
     assert len(positions) == again["total_operations"]
-    for position, each in zip(positions, found, strict=True):
+    for position, repeated in zip(positions, found, strict=True):
         wanted = operations[position]
-        assert (wanted["path"], wanted.get("operation_id")) == (each["path"], each["operation_id"])
+        assert (wanted["path"], wanted.get("operation_id")) == (
+            repeated["path"],
+            repeated["operation_id"],
+        )
 
 
 @pytest.mark.parametrize("filters", ["?status_code=500", "?operation_id=nobody", ""])
@@ -142,7 +147,7 @@ def test_cancel_before_the_beginning(runner: StepRunner, client: AsgiClient) -> 
 
     assert [499] * 20 == _statuses(runner, batch)
     assert {"Operation Cancelled"} == {
-        each.response["title"] for each in runner.read_results(batch)
+        result.response["title"] for result in runner.read_results(batch)
     }
     assert (20, 20) == _counters(runner, batch)
     assert 0 == runner.count_members()
@@ -176,8 +181,8 @@ def test_cancel_between_two_chunks(runner: StepRunner, client: AsgiClient) -> No
     assert [499] * 5_000 + [200] * 1_000 == _statuses(runner, batch)
     assert (LARGE, 5_000) == _counters(runner, batch)
     assert 1_000 == runner.count_members()
-    assert [str(each) for each in range(LARGE)] == [
-        each.operation_id for each in runner.read_results(batch)
+    assert [str(number) for number in range(LARGE)] == [
+        result.operation_id for result in runner.read_results(batch)
     ]
     reply = client.call("POST", f"/batches/{batch.public_id}/actions/retry")
     assert 5_000 == reply.json()["total_operations"]
@@ -235,16 +240,16 @@ def test_cancel_too_late(runner: StepRunner, client: AsgiClient, status: str) ->
 
 def test_cancel_on_a_running_server(own_api: Api) -> None:
     """The batch ends soon, as any other; every operation has its result."""
-    batch_id = own_api.submit(*[PING | {"operation_id": each} for each in range(12_000)])
+    batch_id = own_api.submit(*[PING | {"operation_id": number} for number in range(12_000)])
 
     cancelled = own_api.call_ok("POST", f"/batches/{batch_id}/actions/cancel")
 
     assert batch_id == cancelled["id"]
     batch = own_api.wait_until_finished(batch_id)
     results = own_api.server.get_results(batch_id)
-    assert [str(each) for each in range(12_000)] == [each.operation_id for each in results]
-    assert {each.status_code for each in results} <= {200, 499}
-    assert batch["errored_operations"] == sum(each.status_code == 499 for each in results)
+    assert [str(number) for number in range(12_000)] == [result.operation_id for result in results]
+    assert {result.status_code for result in results} <= {200, 499}
+    assert batch["errored_operations"] == sum(result.status_code == 499 for result in results)
 
 
 # --- Delete --------------------------------------------------------------------------------------
@@ -326,7 +331,7 @@ def _to_the_end(runner: StepRunner, batch: Batch) -> None:
 
 
 def _statuses(runner: StepRunner, batch: Batch) -> list[int]:
-    return [each.status_code for each in runner.read_results(batch)]
+    return [result.status_code for result in runner.read_results(batch)]
 
 
 def _counters(runner: StepRunner, batch: Batch) -> tuple[int, int]:

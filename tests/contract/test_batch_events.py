@@ -59,14 +59,14 @@ def test_from_the_beginning_to_the_end(own_api: Api) -> None:
     names = [name for name, _ in events]
     assert names == ["progress"] * (len(events) - 1) + ["finished"]
     looks = [data for _, data in events]
-    assert all(list(each) == KEYS for each in looks)
-    assert {batch_id} == {each["id"] for each in looks}
+    assert all(list(look) == KEYS for look in looks)
+    assert {batch_id} == {look["id"] for look in looks}
     assert looks == sorted(
-        looks, key=lambda each: (STATUSES.index(each["status"]), each["finished_operations"])
+        looks, key=lambda look: (STATUSES.index(look["status"]), look["finished_operations"])
     )
     last = looks[-1]
-    assert ("finished", 18_000, 18_000, 9_000) == tuple(last[each] for each in KEYS[1:5])
-    assert ("", "", "") == tuple(last[each] for each in KEYS[6:])
+    assert ("finished", 18_000, 18_000, 9_000) == tuple(last[key] for key in KEYS[1:5])
+    assert ("", "", "") == tuple(last[key] for key in KEYS[6:])
     assert last["operations_per_second"] > 0
 
 
@@ -173,8 +173,8 @@ def test_what_a_batch_waits_for(runner: StepRunner, client: AsgiClient) -> None:
     _lease(runner)
     most = Limits.running_batches_per_account_max
     running = [runner.submit([PING] * 501) for _ in range(most)]
-    for each in (*running, batch):
-        split(runner.parts, each.id)
+    for waiting in (*running, batch):
+        split(runner.parts, waiting.id)
 
     held = f"{most} batches of this account are running, at most {most} may."
     assert held == _told(client, batch)["waiting_for"]

@@ -52,7 +52,10 @@ def test_operations_of_a_large_batch(runner: StepRunner, client: AsgiClient) -> 
 
 def _check_listed(client: AsgiClient, batch: Batch, done: range) -> None:
     """Of each ten operations the first is lost, and the second adds somebody who is there."""
-    lost, again = set(done[::10]), {each for each in done if each % 10 == 1 and each != 1}
+    lost, again = (
+        set(done[::10]),
+        {position for position in done if position % 10 == 1 and position != 1},
+    )
     wanted: list[tuple[dict[str, Any], set[int]]] = [
         ({}, set(done)),
         ({"status_code": 404}, lost),
@@ -72,7 +75,7 @@ def _check_listed(client: AsgiClient, batch: Batch, done: range) -> None:
             expected = sorted(positions)[max(offset, 0) :][:7]
             found = _listed(client, batch, count=7, offset=max(offset, 0), **params)
             assert (expected, len(positions)) == found, (params, offset)
-    assert sorted(lost | again) == [each["position"] for each in _lines(client, batch, errored=1)]
+    assert sorted(lost | again) == [line["position"] for line in _lines(client, batch, errored=1)]
 
 
 def test_large_responses_come_in_short_pages(
@@ -93,7 +96,7 @@ def test_large_responses_come_in_short_pages(
         sizes.append(len(page))
         found += page
 
-    assert list(range(9)) == found == [each["position"] for each in _lines(client, batch)]
+    assert list(range(9)) == found == [line["position"] for line in _lines(client, batch)]
     assert 1 < len(sizes)
 
 
@@ -116,9 +119,9 @@ def test_one_operation(
 
     lost = client.call("GET", f"{one}/0?fields=status_code,response.title").json()
     assert {"status_code": 404, "response": {"title": "Resource Not Found"}} == lost
-    pages = [client.call("GET", f"{one}/1?page={each}").json() for each in range(3)]
-    assert [0, 1, 2] == [each["page"] for each in pages]
-    assert [2, 2, 1] == [len(each["response"]["members"]) for each in pages]
+    pages = [client.call("GET", f"{one}/1?page={number}").json() for number in range(3)]
+    assert [0, 1, 2] == [page["page"] for page in pages]
+    assert [2, 2, 1] == [len(page["response"]["members"]) for page in pages]
     for wrong in ("2", "-1", "x", "99999999999999999999", "1?page=3", "0?page=1"):
         check_problem(client.call("GET", f"{one}/{wrong}"), 404, "Resource Not Found")
     for wrong in ("x", "-1", "", "1.5"):
@@ -161,8 +164,8 @@ def test_lines_of_a_running_server(api: Api) -> None:
     reply = api.http.get(url, headers=NDJSON, auth=("any", api.server.key))
 
     assert "application/x-ndjson" == reply.headers["content-type"]
-    lines = [json.loads(each) for each in reply.text.splitlines()]
-    assert list(range(1_500)) == [each["position"] for each in lines]
+    lines = [json.loads(line) for line in reply.text.splitlines()]
+    assert list(range(1_500)) == [line["position"] for line in lines]
     listed = api.call_ok("GET", f"/batches/{batch_id}/operations", count="2", offset="1400")
     assert ["operations", "batch_id", "total_items", "_links"] == list(listed)
     assert lines[1400:1402] == listed["operations"]
@@ -178,9 +181,9 @@ def test_fields_of_lines(
 
     reply = client.call("GET", f"/batches/{batch.public_id}/operations?{query}", headers=NDJSON)
 
-    lines = [json.loads(each) for each in reply.text.splitlines()]
-    assert [names, names] == [{*each} for each in lines]
-    assert [0, 1] == [each["position"] for each in lines]
+    lines = [json.loads(line) for line in reply.text.splitlines()]
+    assert [names, names] == [{*line} for line in lines]
+    assert [0, 1] == [line["position"] for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -226,14 +229,18 @@ def test_errors(runner: StepRunner, client: AsgiClient) -> None:
     assert (batch.public_id, 10) == (found["batch_id"], found["errored_operations"])
     first, second, *others = found["groups"]
     assert (404, "Resource Not Found", "", 7) == _head(first)
-    assert list(range(limits.error_samples_max)) == [each["position"] for each in first["samples"]]
+    assert list(range(limits.error_samples_max)) == [
+        sample["position"] for sample in first["samples"]
+    ]
     assert (400, "Member Exists", "", 2) == _head(second)
     assert [(9, "0"), (10, "1")] == [
-        (each["position"], each["operation_id"]) for each in second["samples"]
+        (sample["position"], sample["operation_id"]) for sample in second["samples"]
     ]
     assert "0@example.com" in second["samples"][0]["detail"]
-    assert all((400, "Invalid Resource", 1) == (*_head(each)[:2], each["count"]) for each in others)
-    assert len({each["field"] for each in others}) == len(others) > 0
+    assert all(
+        (400, "Invalid Resource", 1) == (*_head(group)[:2], group["count"]) for group in others
+    )
+    assert len({group["field"] for group in others}) == len(others) > 0
     one = client.call("GET", f"/batches/{batch.public_id}/errors?fields=errored_operations")
     assert {"errored_operations": 10} == one.json()
 
@@ -280,13 +287,13 @@ def _listed(client: AsgiClient, batch: Batch, **params: Any) -> tuple[list[int],
     reply = client.call("GET", path, params={"exclude_fields": "operations.response"} | params)
     assert 200 == reply.status_code, reply.text
     found = reply.json()
-    return [each["position"] for each in found["operations"]], found["total_items"]
+    return [operation["position"] for operation in found["operations"]], found["total_items"]
 
 
 def _lines(client: AsgiClient, batch: Batch, **params: Any) -> list[Any]:
     path = f"/batches/{batch.public_id}/operations"
     reply: httpx.Response = client.call("GET", path, params=params, headers=NDJSON)
-    return [json.loads(each) for each in reply.text.splitlines()]
+    return [json.loads(line) for line in reply.text.splitlines()]
 
 
 def _head(group: dict[str, Any]) -> tuple[int, str, str, int]:

@@ -30,13 +30,6 @@ WITH_SECRET = ["id", "url", "enabled", "signing_enabled", "signing_secret", "_li
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32}")
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of webhooks."""
-    with open_receiver() as opened:
-        yield opened
-
-
 @pytest.fixture(scope="session")
 def impatient_api(tmp_path_factory: pytest.TempPathFactory, http: httpx.Client) -> Iterator[Api]:
     """A server that waits for a second only."""
@@ -98,16 +91,16 @@ def test_links(own_api: Api, receiver: Receiver) -> None:
 def test_get_and_list(own_api: Api, receiver: Receiver) -> None:
     """They show what was created, oldest first, and no secret."""
     created = [new_webhook(own_api, receiver) for _ in range(3)]
-    shown = [own_api.call_ok("GET", f"/batch-webhooks/{each['id']}") for each in created]
+    shown = [own_api.call_ok("GET", f"/batch-webhooks/{webhook['id']}") for webhook in created]
     listed = own_api.call_ok("GET", "/batch-webhooks")
 
-    for each in created:
-        del each["signing_secret"]
-    assert [KEYS] * 3 == [list(each) for each in shown]
+    for webhook in created:
+        del webhook["signing_secret"]
+    assert [KEYS] * 3 == [list(webhook) for webhook in shown]
     assert created == shown
     assert ["webhooks", "total_items", "_links"] == list(listed)
     assert (created, 3) == (listed["webhooks"], listed["total_items"])
-    assert ["self", "parent", "create"] == [each["rel"] for each in listed["_links"]]
+    assert ["self", "parent", "create"] == [link["rel"] for link in listed["_links"]]
 
 
 def test_pages_and_fields(own_api: Api, receiver: Receiver) -> None:
@@ -122,9 +115,12 @@ def test_pages_and_fields(own_api: Api, receiver: Receiver) -> None:
         "POST", "/batch-webhooks", {"url": receiver.url}, fields="enabled,signing_secret"
     )
 
-    assert (ids[:10], 12) == ([each["id"] for each in first["webhooks"]], first["total_items"])
+    assert (ids[:10], 12) == (
+        [webhook["id"] for webhook in first["webhooks"]],
+        first["total_items"],
+    )
     assert {"webhooks": [{"id": ids[1]}, {"id": ids[2]}]} == page
-    assert ids[10:] == [each["id"] for each in rest["webhooks"]]
+    assert ids[10:] == [webhook["id"] for webhook in rest["webhooks"]]
     assert ["webhooks", "total_items"] == list(rest)
     assert {"id": ids[0], "enabled": True, "signing_enabled": True} == one
     assert {"enabled", "signing_secret"} == set(created)
@@ -310,7 +306,7 @@ def test_racing_for_the_last_place(own_api: Api, receiver: Receiver) -> None:
     with ThreadPoolExecutor(2) as threads:  # more URLs of an account are not checked at once
         body = {"url": receiver.url}
         calls = [threads.submit(own_api.call, "POST", "/batch-webhooks", body) for _ in range(2)]
-        statuses = [each.result().status_code for each in calls]
+        statuses = [call.result().status_code for call in calls]
 
     assert [200, 400] == sorted(statuses)
     assert 20 == own_api.call_ok("GET", "/batch-webhooks")["total_items"]
@@ -323,7 +319,7 @@ def test_racing_for_the_last_place(own_api: Api, receiver: Receiver) -> None:
 def test_when_a_url_is_visited(own_api: Api, receiver: Receiver) -> None:
     """By a GET on create and when it is changed, and at no other time; never by a POST."""
     path = f"/batch-webhooks/{new_webhook(own_api, receiver)['id']}"
-    assert ["/hook"] == [each.path for each in receiver.visits()]
+    assert ["/hook"] == [visit.path for visit in receiver.visits()]
 
     for changes in ({"enabled": False}, {"signing_enabled": False}, {"url": receiver.url}, {}):
         own_api.call_ok("PATCH", path, changes)
@@ -331,7 +327,7 @@ def test_when_a_url_is_visited(own_api: Api, receiver: Receiver) -> None:
     assert 1 == len(receiver.visits())
 
     own_api.call_ok("PATCH", path, {"url": f"{receiver.url}/2?a=b"})
-    assert ["/hook", "/hook/2?a=b"] == [each.path for each in receiver.visits()]
+    assert ["/hook", "/hook/2?a=b"] == [visit.path for visit in receiver.visits()]
     assert [] == receiver.deliveries()
 
 
@@ -349,8 +345,8 @@ def test_url_that_answers_otherwise(own_api: Api, receiver: Receiver, reply: Rep
     body = {"url": f"{receiver.url}/new"}
     replies = [own_api.call("POST", "/batch-webhooks", body), own_api.call("PATCH", path, body)]
 
-    for each in replies:
-        document = check_problem(each, 400, "Invalid Resource")
+    for refused in replies:
+        document = check_problem(refused, 400, "Invalid Resource")
         assert [("url", f"{UNVERIFIED}HTTP Code: {reply.status}")] == get_field_errors(document)
     assert before == own_api.call_ok("GET", "/batch-webhooks")
     assert 3 == len(receiver.visits())
@@ -383,15 +379,15 @@ def test_urls_that_hang(tmp_path: Path, http: httpx.Client) -> None:
         with ThreadPoolExecutor(50) as threads, open_receiver() as receiver:
             receiver.answer_gets(Reply(behaviour="hang"))
             calls = [
-                threads.submit(each.call, "POST", "/batch-webhooks", {"url": receiver.url})
-                for each in apis
+                threads.submit(api.call, "POST", "/batch-webhooks", {"url": receiver.url})
+                for api in apis
                 for _ in range(10)  # all the requests that a key may have under way
             ]
-            wait_until(lambda: len([each for each in calls if each.done()]) == 42, "42 are refused")
+            wait_until(lambda: len([call for call in calls if call.done()]) == 42, "42 are refused")
 
             assert 200 == http.get(f"{server.url}/healthz").status_code
-            assert [200] * 5 == [each.call("GET", "/ping").status_code for each in apis]
-            refused = [each.result() for each in calls if each.done()]
+            assert [200] * 5 == [api.call("GET", "/ping").status_code for api in apis]
+            refused = [call.result() for call in calls if call.done()]
             assert 8 == len(receiver.visits())
         for reply in refused:
             check_problem(reply, 429, "Too Many Requests")

@@ -96,7 +96,9 @@ def test_operation_that_refuses_its_batch(
 ) -> None:
     """One wrong operation is named by its number, and nothing of the batch is kept."""
     list_id = api.new_list()
-    operations: list[Body] = [add_member(list_id, f"m{each}@example.com") for each in range(330)]
+    operations: list[Body] = [
+        add_member(list_id, f"m{number}@example.com") for number in range(330)
+    ]
     operations[position] = operation
     before = api.call_ok("GET", "/batches")["total_items"]
 
@@ -166,7 +168,7 @@ def test_finished_batch(api: Api) -> None:
     assert ("finished", 6, 6, 2) == _state(batch)
     assert batch["submitted_at"] <= batch["completed_at"]
     assert [200, 204, 200, 404, 400, 204] == [
-        each.status_code for each in api.server.get_results(batch["id"])
+        result.status_code for result in api.server.get_results(batch["id"])
     ]
 
 
@@ -245,7 +247,7 @@ def test_body_text_is_judged_when_it_runs(api: Api) -> None:
     add = {"method": "POST", "path": f"/lists/{api.new_list()}/members"}
     texts = ("", "null", "{}", "no JSON", "[1]", "\0", '"\u00fc"')
 
-    for result in api.run_batch(*(add | {"body": each} for each in texts)):
+    for result in api.run_batch(*(add | {"body": body_text} for body_text in texts)):
         assert 400 == result.status_code
         assert result.response["title"] in {"Invalid Resource", "JSON Parse Exception"}
 
@@ -286,7 +288,7 @@ def test_paths_that_are_refused_alone(api: Api) -> None:
 
     for (path, status), refused in zip(REFUSED_PATHS, results[::2], strict=True):
         assert (status, "") == (refused.status_code, refused.response["instance"]), path
-    assert {200} == {each.status_code for each in results[1::2]}
+    assert {200} == {result.status_code for result in results[1::2]}
     stats = api.call_ok("GET", f"/lists/{list_id}")["stats"]
     assert len(REFUSED_PATHS) == stats["member_count"]
 
@@ -314,7 +316,7 @@ def test_get_in_a_batch_gives_its_page(api: Api) -> None:
         {"method": "GET", "path": f"{path}?count=99&offset=10", "params": {"count": "1"}},
     )
 
-    assert [2, 2, 1] == [len(each.response["members"]) for each in (in_params, in_path, both)]
+    assert [2, 2, 1] == [len(result.response["members"]) for result in (in_params, in_path, both)]
     assert in_params.response == in_path.response
     assert 12 == in_params.response["total_items"]
 
@@ -383,10 +385,10 @@ def test_batches_are_listed_newest_first(own_api: Api) -> None:
     page = own_api.call_ok("GET", "/batches", count="2", offset="1")
 
     assert ["batches", "total_items", "_links"] == list(whole)
-    assert made[::-1] == [each["id"] for each in whole["batches"]]
-    assert made[::-1][1:3] == [each["id"] for each in page["batches"]]
+    assert made[::-1] == [batch["id"] for batch in whole["batches"]]
+    assert made[::-1][1:3] == [batch["id"] for batch in page["batches"]]
     assert (5, 5) == (whole["total_items"], page["total_items"])
-    assert all(each["response_body_url"] for each in whole["batches"])
+    assert all(batch["response_body_url"] for batch in whole["batches"])
     assert ["self", "parent", "create"] == [link["rel"] for link in whole["_links"]]
 
 
@@ -403,11 +405,12 @@ def test_delete_in_every_state(own_api: Api) -> None:
         check_problem(own_api.call("GET", f"/batches/{batch_id}"), 404, "Resource Not Found")
         check_problem(own_api.call("DELETE", f"/batches/{batch_id}"), 404, "Resource Not Found")
         assert batch_id not in [
-            each["id"] for each in own_api.call_ok("GET", "/batches")["batches"]
+            batch["id"] for batch in own_api.call_ok("GET", "/batches")["batches"]
         ]
     ids = list(found.values())
     wait_until(
-        lambda: not any(_exists(own_api, each) for each in ids), "the sweep removes the batches"
+        lambda: not any(_exists(own_api, public_id) for public_id in ids),
+        "the sweep removes the batches",
     )
 
 
@@ -476,7 +479,7 @@ def test_ten_batches_run_at_once(own_api: Api, api: Api) -> None:
 
 def _state(batch: dict[str, Any]) -> tuple[str, int, int, int]:
     counters = ("total_operations", "finished_operations", "errored_operations")
-    total, finished, errored = (batch[each] for each in counters)
+    total, finished, errored = (batch[counter] for counter in counters)
     return batch["status"], total, finished, errored
 
 

@@ -19,7 +19,7 @@ from batchway.cli.main import build
 from batchway.cli.terminal import CommandError
 from tests.contract.shared_servers import create_account
 from tests.processes import start_process
-from tests.receiver import Receiver, Reply, open_receiver
+from tests.receiver import Receiver, Reply
 from tests.scenario import Server, add_member, wait_until
 
 PING = {"method": "GET", "path": "/ping"}
@@ -32,13 +32,6 @@ ENDED_SECONDS = 60
 def server(sqlite_server: Server) -> Server:
     """A server with an account of its own. The database makes no difference here."""
     return replace(sqlite_server, key=create_account(sqlite_server))
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of events."""
-    with open_receiver() as receiver:
-        yield receiver
 
 
 def run(server: Server, *arguments: str) -> Result:
@@ -90,7 +83,7 @@ def test_the_life_of_a_webhook(server: Server, receiver: Receiver) -> None:
     assert "--force" in refused.next_step
     secret = re.compile(r"whsec_\S+   \(shown only this once")
     shown = [secret.findall(text) for text in (changed, rotated, forced)]
-    assert [1, 1, 1] == [len(each) for each in shown]
+    assert [1, 1, 1] == [len(secrets) for secrets in shown]
     assert 3 == len({secret for [secret] in shown})
     assert f"Batch webhook {webhook} was deleted.\n" == deleted
     assert [] == rows(run_ok(server, "webhooks", "list"))
@@ -131,7 +124,7 @@ def test_links_of_a_test_event_lead_to_the_server(server: Server, receiver: Rece
     [event] = receiver.wait_for(1)
     fields = parse_qsl(event.body.decode())
     links = [value for name, value in fields if name.endswith("[href]")]
-    assert [f"{server.url}/3.0/batches"] * 3 == [each[: len(server.url) + 12] for each in links]
+    assert [f"{server.url}/3.0/batches"] * 3 == [link[: len(server.url) + 12] for link in links]
 
 
 def test_exhausted_deliveries_are_recovered(server: Server, receiver: Receiver) -> None:
@@ -271,9 +264,9 @@ def test_operations_are_chosen(server: Server, arguments: list[str], expected: l
     lines = [json.loads(line) for line in run_ok(server, *command, "--json").splitlines()]
 
     assert expected == [row[0] for row in table]
-    assert expected == [str(each["position"]) for each in lines]
+    assert expected == [str(line["position"]) for line in lines]
     assert {0: "/ping", 1: "/lists/0123456789", 2: "/ping"}.items() >= {
-        (each["position"], each["path"]) for each in lines
+        (line["position"], line["path"]) for line in lines
     }
 
 
@@ -287,7 +280,7 @@ def test_retry_runs_what_errored_again(server: Server) -> None:
     error = refusal(server, "batches", "retry", batch_id, "--status-code", "500")
 
     assert printed.splitlines()[-1].endswith(f"batchway batches errors {new_id}")
-    assert ["crm-7"] == [each.operation_id for each in server.get_results(new_id)]
+    assert ["crm-7"] == [result.operation_id for result in server.get_results(new_id)]
     assert f"batchway batches operations {batch_id}" in error.next_step
 
 

@@ -2,7 +2,6 @@
 
 import hmac
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from json import JSONDecodeError
@@ -54,13 +53,6 @@ ATTEMPT_KEYS = [
 ]
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of webhooks."""
-    with open_receiver() as opened:
-        yield opened
-
-
 def new_webhook(api: Api, receiver: Receiver, **more: Body) -> Any:
     """A new webhook, as the reply to its POST shows it."""
     return api.call_ok("POST", "/batch-webhooks", {"url": receiver.url} | more)
@@ -82,7 +74,7 @@ def tried(api: Api, webhook: Any, state: str, count: int = 1) -> list[Any]:
 
     def found() -> list[Any]:
         log = entries_of(api, webhook, state=state, count="100")
-        return log if len([each for each in log if each["attempt_count"]]) >= count else []
+        return log if len([entry for entry in log if entry["attempt_count"]]) >= count else []
 
     return wait_until(found, f"{count} {state}")
 
@@ -96,13 +88,13 @@ def test_one_event_for_each_batch_and_webhook(own_api: Api, receiver: Receiver) 
     with open_receiver() as silent:
         new_webhook(own_api, silent, enabled=False)
         ids = [own_api.submit(*operations) for operations in ([PING], [], [NOWHERE] * 3)]
-        for each in webhooks:
-            tried(own_api, each, "delivered", len(ids))
+        for webhook in webhooks:
+            tried(own_api, webhook, "delivered", len(ids))
         assert [] == silent.deliveries()
 
-    told = [parse_qs(each.body.decode())["data[id]"][0] for each in receiver.deliveries()]
+    told = [parse_qs(delivery.body.decode())["data[id]"][0] for delivery in receiver.deliveries()]
     assert sorted(ids * 2) == sorted(told)
-    assert 6 == len({each.headers["webhook-id"] for each in receiver.deliveries()})
+    assert 6 == len({delivery.headers["webhook-id"] for delivery in receiver.deliveries()})
 
 
 def test_other_accounts_are_not_told(own_api: Api, api: Api, receiver: Receiver) -> None:
@@ -177,7 +169,7 @@ def test_every_parser_agrees(own_api: Api, receiver: Receiver) -> None:
     assert flat["data[_links][2][method]"] == data["_links"]["2"]["method"] == "DELETE"
     assert link == flat["data[response_body_url]"] == data["response_body_url"]
     archive = own_api.http.get(link)
-    assert [200, 404] == [each["status_code"] for each in read_raw_results(archive.content)]
+    assert [200, 404] == [result["status_code"] for result in read_raw_results(archive.content)]
 
 
 def bracket_parsed(body: str) -> Any:
@@ -238,7 +230,7 @@ def test_signatures_of_two_secrets(own_api: Api, receiver: Receiver) -> None:
     for secret in secrets:
         verify(secret, delivery)
     seconds = delivery.headers["webhook-timestamp"]
-    own = [f"v1={own_signature(each, seconds, delivery.body)}" for each in secrets]
+    own = [f"v1={own_signature(secret, seconds, delivery.body)}" for secret in secrets]
     assert ",".join([f"t={seconds}", *own]) == delivery.headers["x-mailchimp-signature"]
 
 
@@ -284,8 +276,8 @@ def test_log(own_api: Api, receiver: Receiver) -> None:
     log = own_api.call_ok("GET", path_of(webhook, "deliveries"))
     failed, delivered = log["deliveries"]
     assert LOG_KEYS == list(log)
-    assert [DELIVERY_KEYS] * 2 == [list(each) for each in (failed, delivered)]
-    assert [failed_id, delivered_id] == [each["batch_id"] for each in (failed, delivered)]
+    assert [DELIVERY_KEYS] * 2 == [list(entry) for entry in (failed, delivered)]
+    assert [failed_id, delivered_id] == [entry["batch_id"] for entry in (failed, delivered)]
     assert ("batch_operation_completed", "delivered", 1, "") == tuple(
         delivered[name] for name in ("type", "state", "attempt_count", "next_attempt_at")
     )
@@ -366,9 +358,9 @@ def test_resend_and_recover(own_api: Api, receiver: Receiver) -> None:
     tried(own_api, webhook, "delivered", 2)
 
     assert (entry["id"], "pending") == (resent["id"], resent["state"])
-    assert [410, 200] == [each["status_code"] for each in delivered["attempts"]]
+    assert [410, 200] == [attempt["status_code"] for attempt in delivered["attempts"]]
     assert {"recovered": 1} == recovered
-    ids = [each.headers["webhook-id"] for each in receiver.deliveries()]
+    ids = [delivery.headers["webhook-id"] for delivery in receiver.deliveries()]
     assert ids[0] == ids[1] == entry["id"]
     assert ids[2] == ids[3] != entry["id"]
 
@@ -429,28 +421,29 @@ def test_receivers_that_hang(
         ExitStack() as stack,
     ):
         hanging = [stack.enter_context(open_receiver()) for _ in range(4)]
-        for each in hanging:
-            each.answer_posts(Reply(behaviour="hang"))
+        for hanging_receiver in hanging:
+            hanging_receiver.answer_posts(Reply(behaviour="hang"))
         first, second, third = (
             Api(replace(server, key=create_account(server)), http) for _ in range(3)
         )
         hung = [
-            (api, new_webhook(api, each))
-            for api, each in zip((first, first, second, second), hanging, strict=True)
+            (api, new_webhook(api, hanging_receiver))
+            for api, hanging_receiver in zip((first, first, second, second), hanging, strict=True)
         ]
-        fine = [(each, new_webhook(each, receiver)) for each in (first, third)]
+        fine = [(api, new_webhook(api, receiver)) for api in (first, third)]
         for _ in range(20):
             for api in (first, second):
                 api.submit(PING)
-        for each in hanging:
-            each.wait_for(1)
+        for hanging_receiver in hanging:
+            hanging_receiver.wait_for(1)
 
         third.wait_until_finished(third.submit(PING))
         for (api, webhook), count in zip(fine, (20, 1), strict=True):
             tried(api, webhook, "delivered", count)
 
         assert all(
-            len(each.deliveries()) <= limits.webhook_attempts_at_once_max for each in hanging
+            len(hanging_receiver.deliveries()) <= limits.webhook_attempts_at_once_max
+            for hanging_receiver in hanging
         )
         assert [[0] * 20] * 4 == [
             [entry["attempt_count"] for entry in entries_of(api, webhook, count="100")]

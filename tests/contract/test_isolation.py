@@ -16,7 +16,7 @@ from tests.contract.shared_servers import (
     insert_batches,
     open_tables,
 )
-from tests.receiver import Receiver, open_receiver
+from tests.receiver import Receiver
 from tests.scenario import Server, add_member, wait_until
 
 ANN = {"email_address": "ann@example.com", "status": "subscribed"}
@@ -104,8 +104,8 @@ def test_operations_on_anothers_list(own_api: Api, owned: Owned) -> None:
         {"method": "GET", "path": "/lists"},
     )
 
-    assert [404, 200, 200] == [each.status_code for each in results]
-    assert [own] == [each["id"] for each in results[2].response["lists"]]
+    assert [404, 200, 200] == [result.status_code for result in results]
+    assert [own] == [listed["id"] for listed in results[2].response["lists"]]
 
 
 def test_batches_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
@@ -117,13 +117,6 @@ def test_batches_of_another_account(api: Api, own_api: Api, owned: Owned) -> Non
 
     assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
     assert 200 == api.http.get(api.get_link(owned.batch_id)).status_code
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Hears of the batches that finish."""
-    with open_receiver() as opened:
-        yield opened
 
 
 @dataclass(frozen=True)
@@ -139,9 +132,9 @@ class Told:
 def told(api: Api, own_api: Api, receiver: Receiver) -> Iterator[Told]:
     """Two webhooks of two accounts, the first of which has been tested."""
     made = [
-        each.call_ok("POST", "/batch-webhooks", {"url": receiver.url}) for each in (api, own_api)
+        owner.call_ok("POST", "/batch-webhooks", {"url": receiver.url}) for owner in (api, own_api)
     ]
-    webhook_id, own_webhook_id = (each["id"] for each in made)
+    webhook_id, own_webhook_id = (webhook["id"] for webhook in made)
     delivery = api.call_ok("POST", f"/batch-webhooks/{webhook_id}/actions/test")
     path = f"/batch-webhooks/{webhook_id}/deliveries/{delivery['id']}"
     wait_until(
@@ -187,7 +180,7 @@ def test_results_webhooks_and_deliveries(
         check_problem(own_api.call(method, named, body), 404, "Resource Not Found")
 
     webhooks = own_api.call_ok("GET", "/batch-webhooks")
-    assert [told.own_webhook_id] == [each["id"] for each in webhooks["webhooks"]]
+    assert [told.own_webhook_id] == [webhook["id"] for webhook in webhooks["webhooks"]]
     assert 1 == webhooks["total_items"]
     deliveries = own_api.call_ok("GET", f"/batch-webhooks/{told.own_webhook_id}/deliveries")
     assert 0 == deliveries["total_items"]
@@ -208,9 +201,9 @@ def test_events_go_to_webhooks_of_their_account(
     )
     own_deliveries = own_api.call_ok("GET", path)["deliveries"]
 
-    assert [batch_id] == [each["batch_id"] for each in own_deliveries]
-    about = [each for each in receiver.deliveries() if batch_id.encode() in each.body]
-    assert {own_deliveries[0]["id"]} == {each.headers["webhook-id"] for each in about}
+    assert [batch_id] == [entry["batch_id"] for entry in own_deliveries]
+    about = [delivery for delivery in receiver.deliveries() if batch_id.encode() in delivery.body]
+    assert {own_deliveries[0]["id"]} == {delivery.headers["webhook-id"] for delivery in about}
 
 
 def test_the_same_idempotency_key(api: Api, own_api: Api) -> None:
@@ -304,8 +297,8 @@ def commanded(server: Server, http: httpx.Client) -> Commanded:
     number, key = made[1], made[made.index("key") + 1]
     other = server.run_command("keys", "create", "--account", number).stdout.split()[0]
     lines = server.run_command("keys", "list").stdout.splitlines()
-    [key_number, _] = [each.split()[0] for each in lines if each.split()[2] == number]
-    first, second = (Api(replace(server, key=each), http) for each in (key, other))
+    [key_number, _] = [line.split()[0] for line in lines if line.split()[2] == number]
+    first, second = (Api(replace(server, key=api_key), http) for api_key in (key, other))
     return Commanded(number, first, second, key_number)
 
 
@@ -328,12 +321,13 @@ def test_revoked_key(commanded: Commanded) -> None:
     batch = second.wait_until_finished(waiting)
     results = second.server.get_results(waiting)
     assert (20, 20, 20) == tuple(
-        batch[f"{each}_operations"] for each in ("total", "finished", "errored")
+        batch[f"{counter}_operations"] for counter in ("total", "finished", "errored")
     )
     assert {(401, "API Key Invalid", "")} == {
-        (each.status_code, each.response["title"], each.response["instance"]) for each in results
+        (result.status_code, result.response["title"], result.response["instance"])
+        for result in results
     }
-    assert [str(n) for n in range(20)] == [each.operation_id for each in results]
+    assert [str(n) for n in range(20)] == [result.operation_id for result in results]
     assert 0 == second.call_ok("GET", f"/lists/{list_id}/members")["total_items"]
 
 

@@ -119,8 +119,8 @@ def test_as_many_requests_at_once_as_may_be(own_api: Api) -> None:
 
         def have_all_begun() -> bool:
             """The call that asks may have had the place of one, which was refused then."""
-            for number, each in enumerate(hanging):
-                if _is_answered(each):
+            for number, connection in enumerate(hanging):
+                if _is_answered(connection):
                     hanging[number] = stack.enter_context(_hanging(own_api))
             return own_api.call("GET", "/ping").status_code == 429
 
@@ -168,7 +168,7 @@ def test_a_body_that_does_not_come(
     for _ in range(2):
         with ExitStack() as hanging:
             lines_ = [hanging.enter_context(_hanging(api, path)) for _ in range(MOST)]
-            replies = [_reply(each) for each in lines_]
+            replies = [_reply(connection) for connection in lines_]
         for status, document in replies:
             assert (504, "Request Timed Out") == (status, document["title"])
             assert f"longer than {seconds} seconds" in document["detail"]
@@ -231,7 +231,7 @@ def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, st
         api = Api(server, http)
         api.wait_until_finished(api.submit(PING))  # all that is made at the first batch is there
         processes = [*server.find_children("api"), *server.find_children("worker")]
-        before = [_forget_peak(each.pid) for each in processes]
+        before = [_forget_peak(process.pid) for process in processes]
 
         reply = post(api, packed, {"Content-Encoding": "gzip"})
         if reply.status_code == 200:
@@ -239,7 +239,7 @@ def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, st
             api.call("GET", f"/batches/{reply.json()['id']}/operations/0")
 
         assert status == reply.status_code, reply.text
-        grown = [_peak(each.pid) - was for each, was in zip(processes, before, strict=True)]
+        grown = [_peak(process.pid) - was for process, was in zip(processes, before, strict=True)]
         assert max(grown) < 100 * 1024, f"grown by {grown} KiB"
 
 

@@ -122,7 +122,7 @@ def test_every_wrong_value_is_named(api: Api, send_call: CallSender, path: str) 
 
     _, problem = send_call("POST", path, member(merge_fields={"ONE": "x", "TWO": "y"}))
 
-    assert {"ONE", "TWO", "THREE"} == {each["field"] for each in problem["errors"]}
+    assert {"ONE", "TWO", "THREE"} == {error["field"] for error in problem["errors"]}
 
 
 @pytest.mark.parametrize("value", ["true", "1", "false", "0", None])
@@ -193,6 +193,6 @@ def test_fields_of_a_list_in_one_batch(api: Api, path: str) -> None:
 
     results = api.run_batch(*operations)
 
-    assert [200, 200, 400, 200, 204, 200] == [each.status_code for each in results]
+    assert [200, 200, 400, 200, 204, 200] == [result.status_code for result in results]
     assert 7 == results[3].response["merge_fields"]["NEW"]
     assert "NEW" not in results[5].response["merge_fields"]

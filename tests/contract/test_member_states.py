@@ -184,7 +184,10 @@ def test_malformed_addresses(audience: Audience, send_call: CallSender, method: 
     malformed = ("ann", "ann@", "@example.com", "a..b@example.com", "a b@c.de", "a@b", ".a@b.co")
 
     answers = send_call.send_all(
-        [(method, path, {"email_address": each, "status": "subscribed"}) for each in malformed]
+        [
+            (method, path, {"email_address": address, "status": "subscribed"})
+            for address in malformed
+        ]
     )
 
     for address, (code, problem) in zip(malformed, answers, strict=True):
@@ -495,5 +498,5 @@ def test_a_story_in_one_batch(audience: Audience) -> None:
 
     results = audience.api.run_batch(*operations)
 
-    assert [status for *_, status in steps] == [each.status_code for each in results]
+    assert [status for *_, status in steps] == [result.status_code for result in results]
     assert (None, []) == (audience.get(BOB), audience.get()["tags"])

@@ -181,7 +181,7 @@ def test_wrong_fields(api: Api, send_call: CallSender, path: str) -> None:
 
     for (given, field), (code, problem) in zip(WRONG_FIELDS, answers, strict=True):
         assert (400, "Invalid Resource") == (code, problem["title"]), given
-        assert [field] == [each["field"] for each in problem["errors"]]
+        assert [field] == [error["field"] for error in problem["errors"]]
     assert 0 == api.call_ok("GET", path)["total_items"]
 
 
@@ -234,7 +234,7 @@ FILTERS: list[tuple[dict[str, str], list[str]]] = [
     ({}, ALL),
     *(({"status": status}, [status]) for status in ALL),
     ({"email_type": "text"}, ["pending"]),
-    ({"email_type": "html"}, [each for each in ALL if each != "pending"]),
+    ({"email_type": "html"}, [status for status in ALL if status != "pending"]),
     ({"vip_only": "true"}, ["pending"]),
     ({"vip_only": "false"}, ALL),
     ({"since_timestamp_opt": "2020-01-03T12:00:00+00:00"}, ALL[3:]),
@@ -268,7 +268,7 @@ def test_filters(send_call: CallSender, six: str) -> None:
     )
 
     for (params, found), (code, page) in zip(FILTERS, answers, strict=True):
-        assert (200, found) == (code, [each["status"] for each in page["members"]]), params
+        assert (200, found) == (code, [member["status"] for member in page["members"]]), params
         assert len(found) == page["total_items"]
         assert ["members", "list_id", "total_items", "_links"] == list(page)[:4]
         assert (["returned_item_count"] if send_call.is_batched else []) == list(page)[4:]
@@ -279,7 +279,7 @@ def test_total_items_is_before_paging(api: Api, six: str) -> None:
     """A filtered page knows how many match in all."""
     page = api.call_ok("GET", six, email_type="html", count="2", offset="1")
 
-    assert ["unsubscribed", "cleaned"] == [each["status"] for each in page["members"]]
+    assert ["unsubscribed", "cleaned"] == [member["status"] for member in page["members"]]
     assert 5 == page["total_items"]
 
 
@@ -291,7 +291,7 @@ def test_unique_email_id(api: Api, six: str) -> None:
     second = api.call_ok("POST", other, member(first["email_address"].upper()))
     found = api.call_ok("GET", six, unique_email_id=second["unique_email_id"])["members"]
 
-    assert [first["id"]] == [each["id"] for each in found]
+    assert [first["id"]] == [member["id"] for member in found]
     assert first["contact_id"] != second["contact_id"]
 
 

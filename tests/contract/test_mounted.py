@@ -65,7 +65,7 @@ def test_calls_and_links(mounted: Mounted) -> None:
     assert (200, 200) == (created.status_code, listed.status_code)
     links = [*created.json()["_links"], *listed.json()["_links"]]
     assert links
-    assert all(each["href"].startswith(f"{MOUNTED_AT}/3.0/") for each in links)
+    assert all(link["href"].startswith(f"{MOUNTED_AT}/3.0/") for link in links)
 
 
 def test_results_are_downloaded(mounted: Mounted) -> None:
@@ -76,7 +76,9 @@ def test_results_are_downloaded(mounted: Mounted) -> None:
     url = mounted.call("GET", f"/batches/{batch_id}").json()["response_body_url"]
 
     assert url.startswith(f"{MOUNTED_AT}/results/")
-    assert [200] == [each.status_code for each in read_archive(mounted.request("GET", url).content)]
+    assert [200] == [
+        result.status_code for result in read_archive(mounted.request("GET", url).content)
+    ]
 
 
 def test_documents(mounted: Mounted) -> None:

@@ -86,8 +86,8 @@ def example(operation: Any, receiver: Receiver) -> Any:
 def check_whole(document: Any, schema: Any, body: Any) -> None:
     """A body has every field of its schema, except optional ones, and no other."""
     schemas = {
-        name: closed(each, OPTIONAL.get(name, set()))
-        for name, each in document["components"]["schemas"].items()
+        name: closed(component, OPTIONAL.get(name, set()))
+        for name, component in document["components"]["schemas"].items()
     }
     validator = jsonschema_rs.validator_for(schema | {"components": {"schemas": schemas}})
 

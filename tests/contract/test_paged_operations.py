@@ -85,27 +85,27 @@ def test_pages_of_members(api: Api) -> None:
     """Whatever is asked for comes whole, under one id, and no member twice; a `count` is obeyed."""
     list_id = _large_list(api)
     path = f"/lists/{list_id}/members"
-    paged = [get(path, f"paged {each}", **params) for each, (params, _) in enumerate(PAGED)]
+    paged = [get(path, f"paged {number}", **params) for number, (params, _) in enumerate(PAGED)]
     unpaged = [
-        get(path + query, f"unpaged {each}", **params)
-        for each, (query, params, _) in enumerate(UNPAGED)
+        get(path + query, f"unpaged {number}", **params)
+        for number, (query, params, _) in enumerate(UNPAGED)
     ]
     in_path = get(f"{path}?offset=400&fields=members.id", "in the path")
 
     batch_id = api.submit(*paged, *unpaged, in_path)
     results = api.server.get_results(batch_id)
 
-    assert {200} == {each.status_code for each in results}
+    assert {200} == {result.status_code for result in results}
     for operation, (params, counts) in zip(paged, PAGED, strict=True):
         pages = _responses(results, operation["operation_id"])
-        assert counts == [each[COUNTED] for each in pages], params
+        assert counts == [page[COUNTED] for page in pages], params
         _check_pages(params, pages)
     for operation, (_, params, count) in zip(unpaged, UNPAGED, strict=True):
         [page] = _responses(results, operation["operation_id"])
         assert (count, 2500) == (len(page["members"]), page["total_items"]), params
         assert COUNTED not in page
-    found = [each["members"] for each in _responses(results, "in the path")]
-    assert [1000, 1000, 100] == [len(each) for each in found]
+    found = [page["members"] for page in _responses(results, "in the path")]
+    assert [1000, 1000, 100] == [len(members) for members in found]
     batch = api.call_ok("GET", f"/batches/{batch_id}")
     assert len(results) == batch["total_operations"] == batch["finished_operations"]
     assert 0 == batch["errored_operations"]
@@ -121,24 +121,24 @@ def test_files_of_pages(api: Api) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         names = tar.getnames()
     assert 3 == len(set(names)) == len(names)
-    pages = [json.loads(each["response"]) for each in read_raw_results(archive)]
+    pages = [json.loads(result["response"]) for result in read_raw_results(archive)]
     keys = list(api.call_ok("GET", path))
-    assert [[*keys, COUNTED]] * 3 == [list(each) for each in pages]
-    assert [2500] * 3 == [each["total_items"] for each in pages]
-    assert 2500 == sum(each[COUNTED] for each in pages)
-    shown = [member["id"] for each in pages for member in each["members"]]
-    assert [each["id"] for each in api.server.get_members(path.split("/")[2])] == shown
+    assert [[*keys, COUNTED]] * 3 == [list(page) for page in pages]
+    assert [2500] * 3 == [page["total_items"] for page in pages]
+    assert 2500 == sum(page[COUNTED] for page in pages)
+    shown = [member["id"] for page in pages for member in page["members"]]
+    assert [member["id"] for member in api.server.get_members(path.split("/")[2])] == shown
 
 
 def test_pages_of_other_collections(own_api: Api) -> None:
     """Lists, merge fields and tags of a member are paged through as members are."""
     new_list = {"method": "POST", "path": "/lists", "body": json.dumps(NEW_LIST)}
     made = own_api.run_batch(*[new_list] * 1005)
-    assert {200} == {each.status_code for each in made}
+    assert {200} == {result.status_code for result in made}
     list_id = made[0].response["id"]
     member = f"/lists/{list_id}/members/ann@example.com"
     own_api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
-    tags = [{"name": f"tag {each}", "status": "active"} for each in range(1003)]
+    tags = [{"name": f"tag {number}", "status": "active"} for number in range(1003)]
     own_api.call_ok("POST", f"{member}/tags", {"tags": tags})
 
     results = own_api.run_batch(
@@ -148,14 +148,14 @@ def test_pages_of_other_collections(own_api: Api) -> None:
         get(f"{member}/tags", "tags"),
     )
 
-    assert [1000, 5] == [each[COUNTED] for each in _responses(results, "lists")]
+    assert [1000, 5] == [page[COUNTED] for page in _responses(results, "lists")]
     lists = [one["id"] for page in _responses(results, "lists") for one in page["lists"]]
     assert 1005 == len(set(lists)) == len(lists)
     assert ["lists", COUNTED] == list(_responses(results, "some")[0])
     [fields] = _responses(results, "merge_fields")
     assert len(fields["merge_fields"]) == fields[COUNTED] == fields["total_items"] > 0
     pages = _responses(results, "tags")
-    assert [1000, 3] == [each[COUNTED] for each in pages]
+    assert [1000, 3] == [page[COUNTED] for page in pages]
     assert 1003 == len({tag["id"] for page in pages for tag in page["tags"]})
 
 
@@ -179,8 +179,8 @@ def test_instances_are_not_paged(api: Api) -> None:
 
     results = api.run_batch(*map(get, paths))
 
-    assert [200] * len(paths) == [each.status_code for each in results]
-    assert not any(COUNTED in each.response for each in results)
+    assert [200] * len(paths) == [result.status_code for result in results]
+    assert not any(COUNTED in result.response for result in results)
 
 
 # --- In turns ------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_turns_that_two_workers_take(in_turns: StepRunner) -> None:
     in_turns.run_twice(lambda: finalize(parts, batch.id))
 
     results = in_turns.read_results(batch)
-    assert [10, 10, 10, 5] == [each.response[COUNTED] for each in results]
+    assert [10, 10, 10, 5] == [result.response[COUNTED] for result in results]
     assert 35 == len(_addresses(results)) == len(set(_addresses(results)))
     now = _now(in_turns, batch)
     assert (4, 4, 0) == (now.total_operations, now.finished_operations, now.errored_operations)
@@ -234,17 +234,17 @@ def test_others_change_the_list_between_two_turns(
     execute(in_turns.parts, batch.id, 0)
     path = f"/lists/{in_turns.list_id}/members"
 
-    _run(in_turns, in_turns.submit([_delete(in_turns.list_id, each) for each in removed]))
+    _run(in_turns, in_turns.submit([_delete(in_turns.list_id, number) for number in removed]))
     for number in range(added):
         in_turns.call("POST", path, json.dumps(_member(f"new{number}@example.com")))
     results = _finished(in_turns, batch)
 
     shown = _addresses(results)
-    stayed = {f"{each}@example.com" for each in range(35) if each not in removed}
+    stayed = {f"{number}@example.com" for number in range(35) if number not in removed}
     assert stayed <= set(shown)
     assert len(set(shown)) == len(shown)
-    assert {200} == {each.status_code for each in results}
-    assert [35] * len(results) == [each.response["total_items"] for each in results]
+    assert {200} == {result.status_code for result in results}
+    assert [35] * len(results) == [result.response["total_items"] for result in results]
     now = _now(in_turns, batch)
     assert len(results) == now.total_operations == now.finished_operations
 
@@ -260,8 +260,8 @@ def test_what_ends_the_paging(in_turns: StepRunner, event: str) -> None:
     status, title = _happens(in_turns, batch, event)
     results = _finished(in_turns, batch)
 
-    assert [200, 200, status] == [each.status_code for each in results]
-    assert ["all"] * 3 == [each.operation_id for each in results]
+    assert [200, 200, status] == [result.status_code for result in results]
+    assert ["all"] * 3 == [result.operation_id for result in results]
     assert title == results[-1].response["title"]
     now = _now(in_turns, batch)
     assert (3, 3, 1) == (now.total_operations, now.finished_operations, now.errored_operations)
@@ -304,14 +304,14 @@ def test_reads_among_writes_in_several_parts(
         split(runner.parts, batch.id)
         results = _finished(runner, batch)
 
-    assert {200} == {each.status_code for each in results}
+    assert {200} == {result.status_code for result in results}
     for group in range(6):
-        shown = _addresses([each for each in results if each.operation_id == f"all {group}"])
-        assert {f"{each}@example.com" for each in range(4 * group + 4)} <= set(shown)
+        shown = _addresses([result for result in results if result.operation_id == f"all {group}"])
+        assert {f"{number}@example.com" for number in range(4 * group + 4)} <= set(shown)
         assert len(set(shown)) == len(shown)
-        [page] = [each for each in results if each.operation_id == f"three {group}"]
+        [page] = [result for result in results if result.operation_id == f"three {group}"]
         assert 3 == len(page.response["members"])
-    assert {f"add {each}" for each in range(24)} <= {each.operation_id for each in results}
+    assert {f"add {number}" for number in range(24)} <= {result.operation_id for result in results}
     assert 24 == runner.count_members()
     now = _now(runner, batch)
     assert len(results) == now.total_operations == now.finished_operations
@@ -340,9 +340,9 @@ class _PagesTwice(InterruptedTarget):
 
 def _large_list(api: Api) -> str:
     list_id = api.new_list()
-    additions = [add_member(list_id, f"m{each}@example.com") for each in range(1_300)]
+    additions = [add_member(list_id, f"m{number}@example.com") for number in range(1_300)]
     additions += [
-        add_member(list_id, f"p{each}@example.com", status="pending") for each in range(1_200)
+        add_member(list_id, f"p{number}@example.com", status="pending") for number in range(1_200)
     ]
     assert 0 == api.wait_until_finished(api.submit(*additions))["errored_operations"]
     return list_id
@@ -356,7 +356,7 @@ def _check_pages(params: dict[str, Any], pages: list[dict[str, Any]]) -> None:
         assert COUNTED == list(page)[-1]
         if "fields" in params:
             assert {"members", COUNTED} == set(page)
-            assert {("email_address",)} == {tuple(each) for each in page["members"]}
+            assert {("email_address",)} == {tuple(member) for member in page["members"]}
         elif "exclude_fields" in params:
             assert ["members", "list_id", COUNTED] == list(page)
         elif params.get("status") == "pending":
@@ -364,7 +364,7 @@ def _check_pages(params: dict[str, Any], pages: list[dict[str, Any]]) -> None:
 
 
 def _responses(results: list[Result], operation_id: str) -> list[Any]:
-    return [each.response for each in results if each.operation_id == operation_id]
+    return [result.response for result in results if result.operation_id == operation_id]
 
 
 def _member(address: str) -> dict[str, str]:
@@ -416,11 +416,11 @@ def _now(runner: StepRunner, batch: Batch) -> Batch:
 
 
 def _shown_counts(results: list[Result]) -> list[int]:
-    return [each.response.get(COUNTED, 0) for each in results]
+    return [result.response.get(COUNTED, 0) for result in results]
 
 
 def _addresses(results: list[Result]) -> list[str]:
-    return [member["email_address"] for each in results for member in each.response["members"]]
+    return [member["email_address"] for result in results for member in result.response["members"]]
 
 
 def _happens(runner: StepRunner, batch: Batch, event: str) -> tuple[int, str]:

@@ -129,8 +129,8 @@ def test_every_collection_pages(own_api: Api, collection: str) -> None:
     whole = own_api.call_ok("GET", path)
     pages = [own_api.call_ok("GET", path, count="1", offset=str(at)) for at in range(3)]
 
-    ids = [_id(each) for each in whole[name]][:3]
-    assert ids == [_id(each) for page in pages for each in page[name]]
+    ids = [_get_id(item) for item in whole[name]][:3]
+    assert ids == [_get_id(item) for page in pages for item in page[name]]
     assert {whole["total_items"]} == {page["total_items"] for page in pages}
     assert len(whole[name]) == whole["total_items"]
     assert [] == own_api.call_ok("GET", path, offset="100")[name]
@@ -294,5 +294,5 @@ def _member(address: str, **more: str) -> dict[str, str]:
     return {"email_address": address, "status": "subscribed", **more}
 
 
-def _id(each: dict[str, Any]) -> Any:
-    return each.get("id", each.get("merge_id"))
+def _get_id(item: dict[str, Any]) -> Any:
+    return item.get("id", item.get("merge_id"))

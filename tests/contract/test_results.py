@@ -27,8 +27,8 @@ let count = 0;
 for (let at = 0; archive[at] !== 0;) {
   if (text(at + 257, at + 262) !== "ustar" || text(at + 156, at + 157) !== "0") throw "no file";
   const size = parseInt(text(at + 124, at + 136), 8);
-  for (const each of JSON.parse(archive.toString("utf8", at + 512, at + 512 + size))) {
-    JSON.parse(each.response);
+  for (const entry of JSON.parse(archive.toString("utf8", at + 512, at + 512 + size))) {
+    JSON.parse(entry.response);
     count += 1;
   }
   at += 512 + Math.ceil(size / 512) * 512;
@@ -130,8 +130,8 @@ def test_tampered_links(api: Api, batch_id: str) -> None:
     tampered = ["", token[:-1], first + token[1:], token + "A", token * 2, "A" * len(token), "\0"]
     tampered += [token[:10] + other + token[11:], f"{token}.", f" {token}"]
 
-    for each in tampered:
-        assert 403 == api.http.get(url, params={"t": each}).status_code, each
+    for wrong_token in tampered:
+        assert 403 == api.http.get(url, params={"t": wrong_token}).status_code, wrong_token
     assert 403 == api.http.get(url).status_code
     assert 200 == api.http.get(url, params={"t": token}).status_code
 
@@ -173,13 +173,13 @@ def test_results(api: Api, batch_id: str) -> None:
     """Three keys in their order; every response is a string of JSON, `{}` where there is none."""
     found = read_raw_results(api.server.download_archive(batch_id))
 
-    assert {("status_code", "operation_id", "response")} == {tuple(each) for each in found}
-    assert [200, 400, 200, 204, 204, 404] == [each["status_code"] for each in found]
+    assert {("status_code", "operation_id", "response")} == {tuple(entry) for entry in found}
+    assert [200, 400, 200, 204, 204, 404] == [entry["status_code"] for entry in found]
     assert ["1", "2", "\u00fc\U0001f600", None, "", None] == [
-        each["operation_id"] for each in found
+        entry["operation_id"] for entry in found
     ]
-    assert ["{}", "{}"] == [each["response"] for each in found[3:5]]
-    responses = [json.loads(each["response"]) for each in found]
+    assert ["{}", "{}"] == [entry["response"] for entry in found[3:5]]
+    responses = [json.loads(entry["response"]) for entry in found]
     assert "Ånn \U0001f600 \\/" == responses[0]["merge_fields"]["FNAME"]
     assert ("Member Exists", "") == (responses[1]["title"], responses[1]["instance"])
     assert ("Resource Not Found", "") == (responses[5]["title"], responses[5]["instance"])
@@ -206,16 +206,16 @@ def test_plain_ustar(api: Api, batch_id: str) -> None:
     assert bytes(1024) == raw[-1024:]
     with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
         files = tar.getmembers()
-        assert 6 == len({each.name for each in files})
-        for each in files:
-            header = raw[each.offset : each.offset + 512]
+        assert 6 == len({info.name for info in files})
+        for info in files:
+            header = raw[info.offset : info.offset + 512]
             assert (b"ustar\x0000", b"0") == (header[257:265], header[156:157])
-            assert each.isreg()
-            assert not each.pax_headers
-            assert each.name.endswith(".json")
-            assert int(each.name.removesuffix(".json"), 16) >= 0
-            assert int(each.mtime) == each.mtime > 0
-            file = tar.extractfile(each)
+            assert info.isreg()
+            assert not info.pax_headers
+            assert info.name.endswith(".json")
+            assert int(info.name.removesuffix(".json"), 16) >= 0
+            assert int(info.mtime) == info.mtime > 0
+            file = tar.extractfile(info)
             assert file
             assert 1 == len(json.load(file))
 
@@ -247,8 +247,8 @@ def test_large_archive(api: Api) -> None:
     batch_id = api.submit(*operations)
 
     archive = api.server.download_archive(batch_id)
-    assert [str(each) for each in range(12_000)] == [
-        each["operation_id"] for each in read_raw_results(archive)
+    assert [str(number) for number in range(12_000)] == [
+        result["operation_id"] for result in read_raw_results(archive)
     ]
     reader = zlib.decompressobj(wbits=31)
     reader.decompress(archive)

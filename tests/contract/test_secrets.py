@@ -12,13 +12,12 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
-import pytest
 from sqlalchemy import Connection, inspect, text
 
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
 from tests.contract.shared_servers import Api, open_tables
-from tests.receiver import Receiver, Reply, open_receiver
+from tests.receiver import Receiver, Reply
 from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, wait_until
 from tests.step_runner import StepRunner, open_step_runner
 from tests.steps import execute, finalize, split
@@ -29,13 +28,6 @@ _HARMLESS = "canary-of-a-member"
 _COMPRESSED = {"batch_inputs": zlib.MAX_WBITS, "segment_data": -zlib.MAX_WBITS}  # raw deflate
 _USER_DATA = "canary-user:canary-password"
 _URL_PART = "token=canary-of-a-webhook"  # stored, because it is part of the address
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Hears of the batches that finish."""
-    with open_receiver() as opened:
-        yield opened
 
 
 def test_keys_and_links_leave_no_trace(api: Api) -> None:
@@ -50,7 +42,7 @@ def test_keys_and_links_leave_no_trace(api: Api) -> None:
         assert [] == _where(secret, found)
         assert [] == [reply.text for reply in replies if secret in reply.text]
     digest = hashlib.sha256(KEY.encode()).digest()
-    assert any(digest in each or digest.hex().encode() in each for each in found.values())
+    assert any(digest in content or digest.hex().encode() in content for content in found.values())
 
 
 def test_what_is_kept_can_be_searched(tmp_path: Path, database_url: str) -> None:
@@ -74,8 +66,8 @@ def test_secrets_of_webhooks_leave_no_trace(own_api: Api, receiver: Receiver) ->
     After events that were taken, refused and never answered, and calls that were right and wrong.
     """
     secrets, replies = _make_webhook_noise(own_api, receiver)
-    bodies = [each.body.decode() for each in receiver.deliveries()]
-    links = [link for each in bodies for link in parse_qs(each).get("data[response_body_url]", [])]
+    bodies = [delivery.body.decode() for delivery in receiver.deliveries()]
+    links = [link for body in bodies for link in parse_qs(body).get("data[response_body_url]", [])]
     tokens = [link.partition("?t=")[2] for link in links]
 
     kept = dict(_everything_kept(own_api.server))
@@ -120,7 +112,7 @@ def test_no_object_of_an_app_shows_a_secret(runner: StepRunner) -> None:
     app = runner.app
     roots = [app, app.asgi(), app.worker()]
 
-    shown = [type(each).__name__ for each in _reachable(roots) if SECRET_KEY in repr(each)]
+    shown = [type(found).__name__ for found in _reachable(roots) if SECRET_KEY in repr(found)]
 
     assert [] == shown
 
@@ -129,16 +121,16 @@ def _reachable(roots: Iterable[object]) -> Iterator[object]:
     """The objects of ours that the roots hold, directly or through others and their methods."""
     waiting, seen = list(roots), set[int]()
     while waiting:
-        each = waiting.pop()
-        if id(each) in seen:
+        found = waiting.pop()
+        if id(found) in seen:
             continue
-        seen.add(id(each))
-        if type(each).__module__.startswith("batchway"):
-            yield each
-        if isinstance(each, FunctionType):  # not its module, which holds everything
-            waiting += [cell.cell_contents for cell in each.__closure__ or ()]
-        elif not isinstance(each, type | ModuleType):
-            waiting += gc.get_referents(each)
+        seen.add(id(found))
+        if type(found).__module__.startswith("batchway"):
+            yield found
+        if isinstance(found, FunctionType):  # not its module, which holds everything
+            waiting += [cell.cell_contents for cell in found.__closure__ or ()]
+        elif not isinstance(found, type | ModuleType):
+            waiting += gc.get_referents(found)
 
 
 def _where(secret: str, kept: Mapping[str, bytes]) -> list[str]:
@@ -230,7 +222,7 @@ def _everything_kept(server: Server) -> Iterator[tuple[str, bytes]]:
 
 def _inflated(connection: Connection, table: str, window_bits: int) -> bytes:
     rows = connection.execute(text(f"SELECT data FROM {table}")).scalars()
-    return b"\n".join(zlib.decompressobj(window_bits).decompress(each) for each in rows)
+    return b"\n".join(zlib.decompressobj(window_bits).decompress(row) for row in rows)
 
 
 def _plain(connection: Connection, table: str) -> bytes:

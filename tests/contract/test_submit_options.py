@@ -39,7 +39,7 @@ def body(*operations: Any) -> bytes:
 
 def lines(*operations: Any) -> bytes:
     """The same as lines."""
-    return b"".join(json.dumps(each).encode() + b"\n" for each in operations)
+    return b"".join(json.dumps(operation).encode() + b"\n" for operation in operations)
 
 
 # --- Idempotency keys ----------------------------------------------------------------------------
@@ -64,14 +64,14 @@ def test_same_key_and_body(own_api: Api) -> None:
 def test_same_key_at_once(own_api: Api) -> None:
     """Requests that meet are one batch, too."""
     list_id = own_api.new_list()
-    content = body(*(add_member(list_id, f"{each}@example.com") for each in range(700)))
+    content = body(*(add_member(list_id, f"{number}@example.com") for number in range(700)))
 
     with ThreadPoolExecutor(5) as pool:
         made = pool.map(lambda _: post(own_api, content, {"Idempotency-Key": "once"}), range(5))
 
     replies = list(made)
-    assert [200] * 5 == [each.status_code for each in replies]
-    [batch_id] = {each.json()["id"] for each in replies}
+    assert [200] * 5 == [reply.status_code for reply in replies]
+    [batch_id] = {reply.json()["id"] for reply in replies}
     assert 0 == own_api.wait_until_finished(batch_id)["errored_operations"]
     assert 1 == own_api.call_ok("GET", "/batches")["total_items"]
 
@@ -92,9 +92,7 @@ def test_key_of_another_account(own_api: Api) -> None:
     """Accounts do not know of each other's keys."""
     other = Api(replace(own_api.server, key=create_account(own_api.server)), own_api.http)
 
-    ids = {
-        post(each, body(PING), {"Idempotency-Key": "k"}).json()["id"] for each in (own_api, other)
-    }
+    ids = {post(api, body(PING), {"Idempotency-Key": "k"}).json()["id"] for api in (own_api, other)}
     different = post(other, body(), {"Idempotency-Key": "k"})
 
     assert 2 == len(ids)
@@ -129,7 +127,7 @@ def test_key_of_a_compressed_body(own_api: Api) -> None:
     plain = post(own_api, content, {"Idempotency-Key": "k"})
     again = [post(own_api, gzip.compress(content, level, mtime=0), packed) for level in (1, 9)]
 
-    assert {plain.json()["id"]} == {each.json()["id"] for each in again}
+    assert {plain.json()["id"]} == {reply.json()["id"] for reply in again}
     assert 409 == post(own_api, gzip.compress(body(), mtime=0), packed).status_code
 
 
@@ -205,7 +203,7 @@ def test_forms_of_a_body(api: Api) -> None:
         assert 200 == reply.status_code, reply.text
         results = api.server.get_results(reply.json()["id"])
         assert [(200, "1"), (200, "2"), (404, None)] * 300 == [
-            (each.status_code, each.operation_id) for each in results
+            (result.status_code, result.operation_id) for result in results
         ]
 
 
@@ -226,7 +224,7 @@ def test_no_operations(api: Api, content: bytes, headers: dict[str, str]) -> Non
 def test_operations_as_clients_send_them(api: Api) -> None:
     """Lower-case methods page and write as others; odd keys and forms are as the plain ones."""
     list_id = api.new_list()
-    many = [add_member(list_id, f"{each}@example.com") for each in range(1_010)]
+    many = [add_member(list_id, f"{number}@example.com") for number in range(1_010)]
     api.wait_until_finished(api.submit(*many))
     path = f"lists/{list_id}/members"
 
@@ -245,12 +243,12 @@ def test_operations_as_clients_send_them(api: Api) -> None:
     )
 
     assert [("7", 1000), ("7", 10)] == [
-        (each.operation_id, each.response["returned_item_count"])
-        for each in results
-        if "returned_item_count" in each.response
+        (result.operation_id, result.response["returned_item_count"])
+        for result in results
+        if "returned_item_count" in result.response
     ]
-    others = [each for each in results if each.operation_id is None]
-    assert [200, 204, 200, 400, 400] == [each.status_code for each in others]
+    others = [result for result in results if result.operation_id is None]
+    assert [200, 204, 200, 400, 400] == [result.status_code for result in others]
     assert 2 == len(others[0].response["members"])
     assert [("body", "Schema describes string, object found instead")] == get_field_errors(
         others[3].response

@@ -23,7 +23,7 @@ def member(address: str, **more: Any) -> dict[str, Any]:
 
 def addresses(members: list[Any]) -> list[str]:
     """Who they are."""
-    return [each["email_address"] for each in members]
+    return [member["email_address"] for member in members]
 
 
 def tags(member: dict[str, Any]) -> list[str]:
@@ -35,7 +35,7 @@ def counts(answer: dict[str, Any]) -> tuple[int, int, int]:
     """Created, updated, wrong; they must be those of the lists beside them."""
     lists = ("new_members", "updated_members", "errors")
     named = ("total_created", "total_updated", "error_count")
-    assert [len(answer[each]) for each in lists] == [answer[each] for each in named]
+    assert [len(answer[listed]) for listed in lists] == [answer[counter] for counter in named]
     return answer["total_created"], answer["total_updated"], answer["error_count"]
 
 
@@ -136,8 +136,8 @@ def test_duplicates_in_the_request(send_call: CallSender, path: str, skips: bool
     code, answer = send_call("POST", path, {"members": members}, **params)
 
     assert (200, (2, 0, 0 if skips else 2)) == (code, counts(answer))
-    assert [True, False] == [each["vip"] for each in answer["new_members"]]
-    assert {"ERROR_GENERIC"} >= {each["error_code"] for each in answer["errors"]}
+    assert [True, False] == [member["vip"] for member in answer["new_members"]]
+    assert {"ERROR_GENERIC"} >= {error["error_code"] for error in answer["errors"]}
 
 
 def test_errors_are_each_members_own(api: Api, send_call: CallSender, path: str) -> None:
@@ -157,7 +157,7 @@ def test_errors_are_each_members_own(api: Api, send_call: CallSender, path: str)
     code, answer = send_call("POST", path, {"members": members})
 
     assert (200, (0, 0, 6)) == (code, counts(answer))
-    assert {"ERROR_GENERIC"} == {each["error_code"] for each in answer["errors"]}
+    assert {"ERROR_GENERIC"} == {error["error_code"] for error in answer["errors"]}
     assert ["malformed", "", ANN, ANN, BOB, EVE] == addresses(answer["errors"])
     assert ("AGE", "Please enter a number") == tuple(
         answer["errors"][4][name] for name in ("field", "field_message")
@@ -194,7 +194,7 @@ def test_wrong_requests(api: Api, send_call: CallSender, path: str, body: Any, f
     code, problem = send_call("POST", path, body)
 
     assert (400, "Invalid Resource") == (code, problem["title"])
-    assert [field] == [each["field"] for each in problem["errors"]]
+    assert [field] == [error["field"] for error in problem["errors"]]
     assert 0 == api.call_ok("GET", f"{path}/members")["total_items"]
 
 
@@ -221,5 +221,5 @@ def test_subscribe_beside_single_writes(api: Api, path: str) -> None:
         {"method": "POST", "path": f"{path}/members", "body": add.replace("%s", BOB)},
     )
 
-    assert [200, 200, 400] == [each.status_code for each in results]
+    assert [200, 200, 400] == [result.status_code for result in results]
     assert (1, 0, 1) == counts(results[1].response)

@@ -134,7 +134,7 @@ def test_wrong_tags(api: Api, send_call: CallSender, one: str, body: Any, field:
     code, problem = send_call("POST", f"{one}/tags", body)
 
     assert (400, "Invalid Resource") == (code, problem["title"])
-    assert [field] == [each["field"] for each in problem["errors"]]
+    assert [field] == [error["field"] for error in problem["errors"]]
     assert [] == names(api, one)
 
 

@@ -39,9 +39,9 @@ class TestBuiltinTarget(PlannedTargetSuite):
         addresses = ["ann@example.com", "nonsense", "bob@example.com", "cid@example.com"]
         return [
             Operation(
-                "POST", path, {}, f'{{"email_address": "{each}", "status": "subscribed"}}', None
+                "POST", path, {}, f'{{"email_address": "{address}", "status": "subscribed"}}', None
             )
-            for each in addresses
+            for address in addresses
         ]
 
     @pytest.fixture
@@ -62,7 +62,7 @@ class TestScriptedTarget(SendingTargetSuite):
     def operations(self) -> list[Operation]:
         """One of each kind that sends."""
         scripts = ["ok", "fail", "silent", "ok", "ok"]
-        return [Operation("POST", f"/echo/{each}", {}, "{}", None) for each in scripts]
+        return [Operation("POST", f"/echo/{script}", {}, "{}", None) for script in scripts]
 
     @pytest.fixture
     def count_effects(self, target: ScriptedTarget) -> Callable[[], int]:
@@ -72,4 +72,4 @@ class TestScriptedTarget(SendingTargetSuite):
     @pytest.fixture
     def sent_keys(self, target: ScriptedTarget) -> Callable[[], Sequence[str]]:
         """The keys that the receiver has got."""
-        return lambda: [each.key for each in target.sent]
+        return lambda: [sent_operation.key for sent_operation in target.sent]

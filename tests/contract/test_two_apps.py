@@ -21,7 +21,7 @@ def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_pat
             for name in ("strict", "generous")
         )
         strict.set_limits(pending_batches_per_account_max=1)
-        clients = [AsgiClient(each.app.asgi()) for each in (strict, generous)]
+        clients = [AsgiClient(runner.app.asgi()) for runner in (strict, generous)]
 
         statuses = [
             [client.call("POST", "/batches", content=body(PING)).status_code for client in clients]
@@ -33,9 +33,9 @@ def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_pat
         run(generous.parts, finished.id)
 
         assert [[200, 200], [429, 200]] == statuses
-        assert [1, 500] == [each["pending_batches_per_account_max"] for each in shown]
+        assert [1, 500] == [limits["pending_batches_per_account_max"] for limits in shown]
         assert [1, 2] == kept
-        assert [200] == [each.status_code for each in generous.read_results(finished)]
+        assert [200] == [result.status_code for result in generous.read_results(finished)]
         assert 404 == clients[0].call("GET", f"/batches/{finished.public_id}").status_code
 
 

@@ -44,7 +44,9 @@ def test_check(runner: StepRunner, client: AsgiClient) -> None:
     assert before == _without_ids(runner)
     batch = runner.submit(operations)
     run(runner.parts, batch.id)
-    statuses = [each.status_code for each in runner.read_results(batch) if each.status_code >= 300]
+    statuses = [
+        result.status_code for result in runner.read_results(batch) if result.status_code >= 300
+    ]
     assert found["errored_operations"] == len(statuses)
 
 
@@ -115,9 +117,9 @@ def test_check_of_what_is_right(runner: StepRunner, client: AsgiClient) -> None:
     ]
 
     assert [(True, 10)] * 4 + [(True, 0)] == [
-        (each["valid"], each["checked_operations"]) for each in replies
+        (reply["valid"], reply["checked_operations"]) for reply in replies
     ]
-    assert [[]] * 5 == [each["groups"] for each in replies]
+    assert [[]] * 5 == [reply["groups"] for reply in replies]
     assert before == _without_ids(runner)
 
 

@@ -1,6 +1,5 @@
 """A batch webhook belongs to the API key that made it, and is deleted with it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -19,14 +18,7 @@ from tests.contract.shared_servers import (
     open_tables,
 )
 from tests.contract.test_deliveries import PING, new_webhook, tried
-from tests.receiver import Receiver, Reply, open_receiver
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of webhooks."""
-    with open_receiver() as opened:
-        yield opened
+from tests.receiver import Receiver, Reply
 
 
 @pytest.fixture
@@ -70,7 +62,7 @@ def test_revoking_a_key(own_api: Api, other_key: Api, receiver: Receiver) -> Non
 
     assert "was revoked, and its 2 batch webhooks were deleted." in told
     left = other_key.call_ok("GET", "/batch-webhooks")["webhooks"]
-    assert [stays["id"], older["id"]] == [each["id"] for each in left]
+    assert [stays["id"], older["id"]] == [webhook["id"] for webhook in left]
     for webhook in gone:
         reply = other_key.call("GET", f"/batch-webhooks/{webhook['id']}/deliveries")
         check_problem(reply, 404, "Resource Not Found")

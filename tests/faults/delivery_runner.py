@@ -31,7 +31,7 @@ from batchway.surfaces.mailchimp.route import Route
 from batchway.surfaces.mailchimp.routes import make_routes
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from tests.postgres import Postgres
-from tests.receiver import Delivery, Receiver, Reply, open_receiver
+from tests.receiver import Delivery, Receiver, Reply
 from tests.scenario import Server
 from tests.sqlite import SqliteTemplate
 from tests.step_runner import BASE, StepRunner, open_step_runner
@@ -44,7 +44,7 @@ BROKEN = Reply(500, body=b"broken")
 
 @dataclass
 class DeliveryRunner:
-    """One account's webhooks and their deliveries."""
+    """The webhooks of one account, and their deliveries."""
 
     runner: StepRunner
     deliver: DeliverStep = field(init=False)
@@ -54,7 +54,7 @@ class DeliveryRunner:
         self._wire()
 
     def set_limits(self, **values: Any) -> None:
-        """Give the step and the calls other limits."""
+        """Change limits of the step and of the calls."""
         self.runner.set_limits(**values)
         self._wire()
 
@@ -67,8 +67,8 @@ class DeliveryRunner:
         self.deliver = DeliverStep(parts, egress, sealer, MailchimpEvents(result_links, BASE))
         self._calls = make_routes(parts, result_links, egress, sealer)
 
-    def another_account(self) -> "DeliveryRunner":
-        """The same process's step, for an account that nobody else uses."""
+    def add_account(self) -> "DeliveryRunner":
+        """Create another account in the same app."""
         runner = self.runner
         with runner.parts.database.write() as connection:
             account = accounts.create(connection, "Another", runner.clock())
@@ -81,51 +81,51 @@ class DeliveryRunner:
         return made
 
     def call(self, method: str, path: str, body: Any = None, **params: str) -> tuple[int, Any]:
-        """Status and body of a call on webhooks."""
+        """Send a call on webhooks, and return status and body."""
         content = None if body is None else json.dumps(body).encode()
         response = self._answer(Request(method, path, params, content))
         encoded = encode_body(response)
         return response.status, json.loads(encoded) if encoded else None
 
     def call_ok(self, method: str, path: str, body: Any = None, **params: str) -> Any:
-        """The body of a call that must succeed."""
+        """Send a call that must succeed, and return the body of the reply."""
         status, answer = self.call(method, path, body, **params)
         assert status in {200, 204}, answer
         return answer
 
     def new_webhook(self, receiver: Receiver) -> Any:
-        """A new webhook, as the reply to its POST shows it."""
+        """Create a webhook, and return the reply to its POST."""
         return self.call_ok("POST", "/batch-webhooks", {"url": receiver.url})
 
     def finish_batch(self, count: int = 1) -> Batch:
-        """A batch from beginning to end."""
+        """Submit a batch and run all of its steps."""
         batch = self.runner.submit(self.runner.make_additions(count))
         run(self.runner.parts, batch.id)
         assert "finished" == self.runner.get_status(batch)
         return batch
 
-    def pending(self) -> list[int]:
-        """The keys of all deliveries that are to be tried, due or not, oldest first."""
+    def get_pending_keys(self) -> list[int]:
+        """Return the keys of all pending deliveries, due or not, oldest first."""
         return [key for key, _ in self._pending()]
 
-    def next_attempt_at(self) -> Microseconds:
-        """When the only delivery that is pending is tried."""
+    def get_next_attempt_at(self) -> Microseconds:
+        """Return the time of the next attempt of the only pending delivery."""
         [(_, moment)] = self._pending()
         return moment
 
     def deliver_pending(self) -> None:
-        """Go to the time of each delivery that is pending, one after the other, and try it."""
+        """Attempt each pending delivery, after setting the clock to the time of its attempt."""
         for key, moment in self._pending():
             self.runner.clock.now = max(self.runner.clock.now, moment)
             self.deliver(key)
 
-    def steps(self, keys: Sequence[int]) -> list[Callable[[], None]]:
-        """The step of each of some deliveries."""
+    def make_steps(self, keys: Sequence[int]) -> list[Callable[[], None]]:
+        """Return a function for each delivery that attempts it."""
         return [partial(self.deliver, key) for key in keys]
 
     def exhaust(self) -> None:
-        """Try what is pending until it has been given up."""
-        while self.pending():
+        """Attempt all pending deliveries until none is pending."""
+        while self.get_pending_keys():
             self.deliver_pending()
 
     def _pending(self) -> list[tuple[int, Microseconds]]:
@@ -152,7 +152,7 @@ class DeliveryRunner:
 def first_account(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DeliveryRunner]:
-    """Deliveries on each database in turn, for all tests of a file."""
+    """A delivery runner on each database in turn, for all tests of a file."""
     folder = tmp_path_factory.mktemp("deliveries")
     with (
         new_database(request, folder) as url,
@@ -162,7 +162,7 @@ def first_account(
 
 
 def new_database(request: pytest.FixtureRequest, folder: Path) -> AbstractContextManager[str]:
-    """The URL of a new database of the kind that the parameter names."""
+    """Return the URL of a new database of the kind in the fixture's parameter."""
     if request.param == "sqlite":
         template: SqliteTemplate = request.getfixturevalue("sqlite_template")
         return nullcontext(template.copy_to(folder))
@@ -172,39 +172,32 @@ def new_database(request: pytest.FixtureRequest, folder: Path) -> AbstractContex
 
 @pytest.fixture
 def account(first_account: DeliveryRunner) -> DeliveryRunner:
-    """An account of this test's own."""
-    return first_account.another_account()
+    """A delivery runner with an account that only this test uses."""
+    return first_account.add_account()
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of webhooks."""
-    with open_receiver() as opened:
-        yield opened
-
-
-def path_of(webhook: Any, *more: str) -> str:
-    """The path of a webhook, or of something below it."""
+def make_path(webhook: Any, *more: str) -> str:
+    """Return the path of a webhook, or of a resource below it."""
     return "/".join(["/batch-webhooks", webhook["id"], *more])
 
 
-def ids_of(deliveries: list[Delivery]) -> list[str]:
-    """The id that each request names."""
-    return [each.headers["webhook-id"] for each in deliveries]
+def get_event_ids(deliveries: list[Delivery]) -> list[str]:
+    """Return the event id of each request."""
+    return [delivery.headers["webhook-id"] for delivery in deliveries]
 
 
-def log_of(account: DeliveryRunner, webhook: Any) -> Any:
-    """The deliveries to a webhook."""
-    return account.call_ok("GET", path_of(webhook, "deliveries"))
+def get_log(account: DeliveryRunner, webhook: Any) -> Any:
+    """Return the deliveries to a webhook, as the API shows them."""
+    return account.call_ok("GET", make_path(webhook, "deliveries"))
 
 
-def only_entry(account: DeliveryRunner, webhook: Any) -> Any:
-    """The only delivery to a webhook."""
-    [entry] = log_of(account, webhook)["deliveries"]
+def get_only_delivery(account: DeliveryRunner, webhook: Any) -> Any:
+    """Return the only delivery to a webhook, as the API shows it."""
+    [entry] = get_log(account, webhook)["deliveries"]
     return entry
 
 
-def link_in(delivery: Delivery) -> str:
-    """The link to the results that an event holds."""
+def get_result_link(delivery: Delivery) -> str:
+    """Return the link to the results in an event."""
     [link] = parse_qs(delivery.body.decode())["data[response_body_url]"]
     return link

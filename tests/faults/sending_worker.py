@@ -1,6 +1,6 @@
 """A worker process with the scripted target: `python -m tests.faults.sending_worker HISTORY`.
 
-What its receiver gets is written to the file HISTORY. The settings come from the environment.
+The target writes what it sends to the file HISTORY. The settings come from the environment.
 """
 
 import signal
@@ -14,7 +14,7 @@ from tests.scripted_target import ScriptedTarget
 
 
 def main(history: Path) -> None:
-    """Run the steps of batches until SIGTERM."""
+    """Run a worker until SIGTERM."""
     stop_requested = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())
     app = open_app(load_settings(), more_targets=[ScriptedTarget(history=history).mount])

@@ -1,6 +1,6 @@
-"""Steps are claimed: two living workers never run the same one, and no claim holds a step up.
+"""Claims of steps: two live workers never run the same step, and no claim blocks a step forever.
 
-And what claims make possible: results that are committed in any order, and chunks that wait.
+Also what depends on claims: results that are committed in any order, and chunks that wait.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +37,7 @@ from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.results import Filter
 from batchway.store import chunks, leases
 from batchway.store.database import Database
+from tests.faults.recording_engine import RecordingEngine
 from tests.scenario import Server
 from tests.step_runner import BASE, StepRunner, open_step_runner
 from tests.steps import execute, finalize, run_steps, split
@@ -47,7 +48,7 @@ SMALL = 20
 
 @pytest.fixture
 def runner(server: Server) -> Iterator[StepRunner]:
-    """The steps of a worker that lives, on each database in turn."""
+    """A step runner whose worker has a lease, on each database in turn."""
     with open_step_runner(server) as opened:
         prolong_lease(opened, opened.parts)
         yield opened
@@ -57,9 +58,9 @@ def runner(server: Server) -> Iterator[StepRunner]:
 
 
 def test_a_slow_chunk_is_run_once_by_two_living_workers(runner: StepRunner) -> None:
-    """However long one worker takes, the other one neither begins the chunk nor asks for it."""
+    """A second worker neither begins a chunk nor asks for it while the first one lives."""
     batch = runner.submit(runner.make_additions(LARGE))
-    other = other_worker(runner)
+    other = make_other_worker(runner)
     begun: list[int] = []
 
     def be_slow(operations: Sequence[object]) -> None:
@@ -67,7 +68,7 @@ def test_a_slow_chunk_is_run_once_by_two_living_workers(runner: StepRunner) -> N
         runner.clock.now += 60 * SECOND
         prolong_lease(runner, runner.parts)
         execute(other, batch.id, 0)
-        sweep(other, all_lost)
+        sweep(other, find_all_lost)
 
     split(runner.parts, batch.id)
     execute(runner.make_interrupted_parts(be_slow), batch.id, 0)
@@ -80,9 +81,9 @@ def test_a_slow_chunk_is_run_once_by_two_living_workers(runner: StepRunner) -> N
 
 
 def test_a_worker_that_was_taken_for_dead_changes_nothing(runner: StepRunner) -> None:
-    """Its lease has ended, another worker runs its chunk, and then it wakes up."""
+    """A worker whose lease has ended cannot commit a chunk that another worker has run."""
     batch = runner.submit(runner.make_additions(LARGE))
-    other = other_worker(runner)
+    other = make_other_worker(runner)
 
     def sleep(_operations: Sequence[object]) -> None:
         runner.clock.now += int((limits.lease_seconds + 1) * SECOND)
@@ -98,10 +99,10 @@ def test_a_worker_that_was_taken_for_dead_changes_nothing(runner: StepRunner) ->
 
 
 def test_the_archive_is_written_by_one_living_worker(runner: StepRunner) -> None:
-    """Finalize is claimed with the last chunk: another worker that is asked for it does nothing."""
+    """Finalize is claimed with the last chunk; for another worker it has no effect."""
     batch = runner.submit(runner.make_additions(SMALL))
     steps = run_until(runner.parts, Step.RUN, batch, Step.FINALIZE)
-    other = other_worker(runner)
+    other = make_other_worker(runner)
 
     runner.check_no_effect(lambda: finalize(other, batch.id))
     assert "finalizing" == runner.get_status(batch)
@@ -114,34 +115,30 @@ def test_the_archive_is_written_by_one_living_worker(runner: StepRunner) -> None
 def test_a_chain_that_dies_is_handed_over_at_once(
     runner: StepRunner, size: int, step: Step
 ) -> None:
-    """The sweep finds what a dead worker has claimed, without waiting for the batch to be quiet."""
-    other = other_worker(runner)
+    """The sweep hands over the steps of a dead worker without waiting until they are overdue."""
+    other = make_other_worker(runner)
     batch = runner.submit(runner.make_additions(size))
     with suppress(Died):
         run_steps(runner.make_interrupted_parts(die), step, batch.id)
-    asked: list[StepName] = []
+    engine = RecordingEngine()
 
-    def note(written: Sequence[WrittenHandOver]) -> list[StepName]:
-        asked.extend(each.name for each in written)
-        return []
-
-    sweep(other, note)
-    assert [] == asked
+    sweep(other, engine)
+    assert [] == engine.names
     with runner.parts.database.write() as connection:
         leases.release(connection, runner.parts.worker)
-    sweep(other, note)
+    sweep(other, engine)
 
-    [name] = asked
+    [name] = engine.names
     assert StepName(Step.RUN if step is Step.RUN else Step.EXECUTE, batch.id) == name
     run_steps(other, *name)
     assert 0 not in runner.get_waiting_chunks(batch)
 
 
 def test_a_claim_whose_release_failed(runner: StepRunner) -> None:
-    """A step raises, and so does its release; the worker finds the claim and hands it over."""
+    """If a step and the release of its claim fail, the worker releases the idle claim later."""
     batch = runner.submit(runner.make_additions(LARGE))
     split(runner.parts, batch.id)
-    other = other_worker(runner)
+    other = make_other_worker(runner)
 
     def fail(_operations: Sequence[object]) -> None:
         release_idle_claims(runner.parts)  # it runs: its claim is not idle
@@ -158,7 +155,7 @@ def test_a_claim_whose_release_failed(runner: StepRunner) -> None:
 
 
 def test_a_process_runs_a_step_once(runner: StepRunner) -> None:
-    """A second hand-over of a step that comes to the same process finds it running."""
+    """A second hand-over of a step that runs in the same process has no effect."""
     batch = runner.submit(runner.make_additions(LARGE))
     split(runner.parts, batch.id)
     begun: list[int] = []
@@ -176,7 +173,7 @@ def test_a_process_runs_a_step_once(runner: StepRunner) -> None:
 
 
 def test_a_chunk_is_halved_whole_or_not_at_all(runner: StepRunner) -> None:
-    """If the batch has no room for the other half, the chunk keeps all of its operations."""
+    """A chunk that cannot be halved keeps all of its operations."""
     batch = runner.submit(runner.make_additions(LARGE))
     split(runner.parts, batch.id)
     with runner.parts.database.write() as connection:
@@ -186,10 +183,10 @@ def test_a_chunk_is_halved_whole_or_not_at_all(runner: StepRunner) -> None:
     def delete() -> None:
         assert delete_batch(runner.parts, batch.account_id, batch.public_id)
 
-    database = DeedBeforeSecondWrite(runner.parts.database, delete)
+    database = InterruptedDatabase(runner.parts.database, delete)
     execute(replace(runner.parts, database=cast(Database, database)), batch.id, 0)
 
-    assert [5_000, 1_000] == [len(each.positions) for each in waiting_chunks(runner, batch)]
+    assert [5_000, 1_000] == [len(chunk.positions) for chunk in get_waiting_chunks(runner, batch)]
 
 
 # --- Results in any order ------------------------------------------------------------------------
@@ -197,7 +194,7 @@ def test_a_chunk_is_halved_whole_or_not_at_all(runner: StepRunner) -> None:
 
 @pytest.mark.parametrize("format_name", ["per-operation", "per-batch"])
 def test_results_that_are_committed_in_any_order(runner: StepRunner, format_name: str) -> None:
-    """Each slice is there for readers as soon as it is committed; the chunk keeps the others."""
+    """Each slice can be read once it is committed; the chunk keeps the other operations."""
     parts = replace(runner.parts, format_name=format_name)
     batch = submit_to(parts, runner)
     claimed = claim_first_chunk(parts, batch)
@@ -209,22 +206,22 @@ def test_results_that_are_committed_in_any_order(runner: StepRunner, format_name
         seen = sorted([*seen, *slice_positions])
         check_results(parts, batch, seen)
     left = Positions.collect(set(range(SMALL)) - set(seen))
-    assert [left] == [each.positions for each in waiting_chunks(runner, batch)]
+    assert [left] == [chunk.positions for chunk in get_waiting_chunks(runner, batch)]
 
     commit_slice(parts, claimed, left)
     run_steps(parts, Step.FINALIZE, batch.id)
     check_results(parts, batch, range(SMALL))
-    ids = [int(each.operation_id or "") for each in runner.read_results(batch)]
+    ids = [int(result.operation_id or "") for result in runner.read_results(batch)]
     assert list(range(SMALL)) == sorted(ids)
 
 
 def test_a_slice_of_a_lost_claim(runner: StepRunner) -> None:
-    """Nothing of it is kept: another worker has claimed the chunk meanwhile."""
+    """A slice is not stored if another worker has claimed the chunk meanwhile."""
     batch = runner.submit(runner.make_additions(SMALL))
     work = load_work(runner.parts, claim_first_chunk(runner.parts, batch))
     assert work
     runner.clock.now += int((limits.lease_seconds + 1) * SECOND)
-    claim_first_chunk(other_worker(runner), batch)
+    claim_first_chunk(make_other_worker(runner), batch)
 
     before = runner.take_snapshot()
     with pytest.raises(NotRunning):
@@ -233,17 +230,17 @@ def test_a_slice_of_a_lost_claim(runner: StepRunner) -> None:
 
 
 def test_a_chunk_goes_on_with_what_is_left(runner: StepRunner) -> None:
-    """The worker that takes it over executes only the operations that have no result."""
+    """A worker that takes over a chunk executes only the operations without a result."""
     batch = runner.submit(runner.make_additions(SMALL))
     commit_slice(runner.parts, claim_first_chunk(runner.parts, batch), Positions.collect([2, 5, 6]))
     executed: list[str | None] = []
 
     def note(operations: Sequence[Operation]) -> None:
-        executed.extend(each.operation_id for each in operations)
+        executed.extend(operation.operation_id for operation in operations)
 
     run_steps(runner.make_interrupted_parts(note), Step.EXECUTE, batch.id, 0)
 
-    assert [str(each) for each in range(SMALL) if each not in (2, 5, 6)] == executed
+    assert [str(number) for number in range(SMALL) if number not in (2, 5, 6)] == executed
     assert "finished" == runner.get_status(batch)
     assert SMALL == len(runner.read_results(batch))
 
@@ -252,47 +249,43 @@ def test_a_chunk_goes_on_with_what_is_left(runner: StepRunner) -> None:
 
 
 def test_a_postponed_chunk_waits_without_a_thread(runner: StepRunner) -> None:
-    """It is a chunk of its own with a reason; nobody claims it, or asks for it, before its time."""
+    """Postponed operations become a chunk with a reason, which is not claimed before its time."""
     batch = runner.submit(runner.make_additions(SMALL))
     claimed = claim_first_chunk(runner.parts, batch)
     commit_slice(runner.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
 
     runner.check_no_effect(
-        lambda: execute(runner.parts, batch.id, 1), lambda: sweep(runner.parts, all_lost)
+        lambda: execute(runner.parts, batch.id, 1), lambda: sweep(runner.parts, find_all_lost)
     )
-    assert "The receiver is busy." == reason(runner, batch)
+    assert "The receiver is busy." == get_reason(runner, batch)
     runner.clock.now += 60 * SECOND
     execute(runner.parts, batch.id, 1)
 
     assert [0] == runner.get_waiting_chunks(batch)
-    assert reason(runner, batch) is None
+    assert get_reason(runner, batch) is None
     run_steps(runner.parts, Step.RUN, batch.id)
     assert SMALL == len(runner.read_results(batch))
 
 
 def test_the_sweep_knows_when_a_postponed_chunk_is_due(runner: StepRunner) -> None:
-    """If its delayed hand-over is lost, it is handed over again after its time, not before."""
+    """A postponed chunk whose hand-over was lost is handed over after its time, not before."""
     batch = runner.submit(runner.make_additions(SMALL))
     claimed = claim_first_chunk(runner.parts, batch)
     commit_slice(runner.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
-    asked: list[WrittenHandOver] = []
-
-    def note(written: Sequence[WrittenHandOver]) -> list[StepName]:
-        asked.extend(written)
-        return []
+    engine = RecordingEngine()
 
     runner.clock.now += 59 * SECOND
     prolong_lease(runner, runner.parts)
-    sweep(runner.parts, note)
-    assert [] == asked
+    sweep(runner.parts, engine)
+    assert [] == engine.names
     runner.clock.now += int((1 + limits.overdue_seconds) * SECOND) + 1
-    sweep(runner.parts, note)
+    sweep(runner.parts, engine)
 
-    assert [StepName(Step.RUN, batch.id)] == [each.name for each in asked]
+    assert [StepName(Step.RUN, batch.id)] == engine.names
 
 
 def test_cancelling_does_not_wait_for_postponed_chunks(runner: StepRunner) -> None:
-    """They are due at once, to be recorded as cancelled."""
+    """In a cancelled batch, postponed operations are recorded as cancelled at once."""
     batch = runner.submit(runner.make_additions(SMALL))
     claimed = claim_first_chunk(runner.parts, batch)
     commit_slice(runner.parts, claimed, Positions.collect([0]), postponed=Positions.collect([3, 8]))
@@ -300,7 +293,7 @@ def test_cancelling_does_not_wait_for_postponed_chunks(runner: StepRunner) -> No
     cancel_batch(runner.parts, batch.account_id, batch.public_id)
     run_steps(runner.parts, Step.RUN, batch.id)
 
-    statuses = [each.status_code for each in runner.read_results(batch)]
+    statuses = [result.status_code for result in runner.read_results(batch)]
     assert [204, *[499] * (SMALL - 1)] == statuses
 
 
@@ -308,31 +301,31 @@ def test_cancelling_does_not_wait_for_postponed_chunks(runner: StepRunner) -> No
 
 
 @dataclass
-class DeedBeforeSecondWrite:
-    """A database on which something happens between the first and the second transaction."""
+class InterruptedDatabase:
+    """A database that calls `interrupt` before its second write transaction."""
 
     database: Database
-    deed: Callable[[], None]
+    interrupt: Callable[[], None]
     write_count: int = 0
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """As the database; the second transaction is preceded by the deed."""
+        """Open a write transaction."""
         self.write_count += 1
         if self.write_count == 2:
-            self.deed()
+            self.interrupt()
         with self.database.write() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """As the database."""
+        """Open a read transaction."""
         with self.database.read() as connection:
             yield connection
 
 
-def other_worker(runner: StepRunner) -> Parts:
-    """The same parts in the process of another worker, which lives."""
+def make_other_worker(runner: StepRunner) -> Parts:
+    """Return parts for another worker process, which has a lease."""
     name = "other-worker"
     parts = replace(
         runner.parts,
@@ -345,22 +338,22 @@ def other_worker(runner: StepRunner) -> Parts:
 
 
 def prolong_lease(runner: StepRunner, parts: Parts) -> None:
-    """A worker shows that it is alive."""
+    """Renew the lease of a worker."""
     with runner.parts.database.write() as connection:
         leases.renew(connection, parts.worker, is_ready=True, seconds=limits.lease_seconds)
 
 
-def all_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
-    """What the sweep gets from an engine that has forgotten everything."""
-    return [each.name for each in written]
+def find_all_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
+    """Answer the sweep as an engine that has lost every hand-over."""
+    return [hand_over.name for hand_over in written]
 
 
 class Died(Exception):
-    """Ends a process where it stands: nothing is handed over."""
+    """Ends a step as the death of its process would: nothing is handed over."""
 
 
 def die(_operations: Sequence[object]) -> None:
-    """Something that happens while a chunk is worked out."""
+    """Die while a chunk is executed."""
     raise Died
 
 
@@ -371,27 +364,27 @@ def run_until(parts: Parts, step: Step, batch: Batch, last: Step) -> Iterator[St
     return chain
 
 
-def waiting_chunks(runner: StepRunner, batch: Batch) -> list[Chunk]:
-    """The chunks that are not done."""
+def get_waiting_chunks(runner: StepRunner, batch: Batch) -> list[Chunk]:
+    """Return the chunks that are not done."""
     with runner.parts.database.read() as connection:
         return chunks.find_waiting(connection, batch)
 
 
-def reason(runner: StepRunner, batch: Batch) -> str | None:
-    """Why a chunk of the batch waits."""
+def get_reason(runner: StepRunner, batch: Batch) -> str | None:
+    """Return why a chunk of the batch waits."""
     with runner.parts.database.read() as connection:
         return chunks.find_reason(connection, batch)
 
 
 def submit_to(parts: Parts, runner: StepRunner) -> Batch:
-    """A small batch with these parts."""
+    """Submit a small batch with these parts."""
     pings = [Operation("GET", "/ping", {}, None, str(n)) for n in range(SMALL)]
     with IncomingBatch.collect(parts.targets, parts.limits, pings) as some:
         return submit_batch(parts, runner.identity, BASE, some)
 
 
 def claim_first_chunk(parts: Parts, batch: Batch) -> StepName:
-    """Split the batch if that is to be done, and claim its first chunk."""
+    """Split the batch if it is not split yet, and claim its first chunk."""
     split(parts, batch.id)
     name = StepName(Step.EXECUTE, batch.id, 0)
     with parts.database.write() as connection:
@@ -402,7 +395,7 @@ def claim_first_chunk(parts: Parts, batch: Batch) -> StepName:
 def commit_slice(
     parts: Parts, name: StepName, positions: Positions, postponed: Positions | None = None
 ) -> None:
-    """Record a 204 for each of these operations of a claimed chunk, and postpone others."""
+    """Record a 204 for these operations of a claimed chunk, and postpone others."""
     work = load_work(parts, name)
     assert work
     commit_work(parts, work, positions, postponed)
@@ -411,10 +404,10 @@ def commit_slice(
 def commit_work(
     parts: Parts, work: Work, positions: Positions, postponed: Positions | None = None
 ) -> None:
-    """The same, for a chunk that was loaded before."""
+    """Record a 204 for these operations of a loaded chunk, and postpone others."""
     by_position = dict(zip(work.chunk.positions, work.operations, strict=True))
     done = Result.from_bytes(204, b"{}")
-    entries = [Entry(each, 0, by_position[each], done) for each in positions]
+    entries = [Entry(position, 0, by_position[position], done) for position in positions]
     packed = pack_results(parts, work.batch, entries)
     remaining = work.chunk.positions.remove(positions)
     name = StepName(Step.EXECUTE, work.batch.id, work.chunk.number)
@@ -427,11 +420,11 @@ def commit_work(
 
 
 def check_results(parts: Parts, batch: Batch, positions: Sequence[int]) -> None:
-    """Readers find these results, and no others, with each way of reading them."""
+    """Check that these results, and no others, are found by each way of reading them."""
     results = parts.read_results(batch, Filter())
-    assert list(positions) == [each.position for each in results.iterate()]
+    assert list(positions) == [result.position for result in results.iterate()]
     page, total = results.read_page(3, 1, 10**9)
-    assert (list(positions)[1:4], len(positions)) == ([each.position for each in page], total)
+    assert (list(positions)[1:4], len(positions)) == ([result.position for result in page], total)
     for position in range(SMALL):
         found = results.find(position, 0)
         assert found

@@ -19,10 +19,10 @@ from tests.faults.delivery_runner import (
     BROKEN,
     HOUR,
     DeliveryRunner,
-    ids_of,
-    link_in,
-    only_entry,
-    path_of,
+    get_event_ids,
+    get_only_delivery,
+    get_result_link,
+    make_path,
 )
 from tests.receiver import Delivery, Receiver, Reply, open_receiver
 from tests.steps import run, split
@@ -36,21 +36,21 @@ LARGE = 6_000  # operations: two chunks
 
 
 def test_schedule(account: DeliveryRunner, receiver: Receiver) -> None:
-    """Nine attempts under one id, each as long after the last one as planned, and all logged."""
+    """A delivery has nine attempts under one id, with the planned waits, and all are logged."""
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(BROKEN)
     account.finish_batch()
     waits, moments = [], []
-    while account.pending():
+    while account.get_pending_keys():
         account.deliver_pending()
         moments.append(account.runner.clock.now)
-        if account.pending():
-            waits.append((account.next_attempt_at() - moments[-1]) / SECOND)
+        if account.get_pending_keys():
+            waits.append((account.get_next_attempt_at() - moments[-1]) / SECOND)
 
     assert len(Limits.delivery_waits_seconds) == len(waits) == 8
     for planned, waited in zip(Limits.delivery_waits_seconds, waits, strict=True):
         assert planned * 0.9 <= waited < planned * 1.1 + 5  # the attempt itself takes a while
-    entry = only_entry(account, webhook)
+    entry = get_only_delivery(account, webhook)
     assert ("exhausted", 9, "") == tuple(
         entry[name] for name in ("state", "attempt_count", "next_attempt_at")
     )
@@ -65,12 +65,12 @@ def test_schedule(account: DeliveryRunner, receiver: Receiver) -> None:
         }
         for number, (moment, attempt) in enumerate(zip(moments, entry["attempts"], strict=True), 1)
     ] == entry["attempts"]
-    assert [entry["id"]] * 9 == ids_of(receiver.deliveries())
-    assert account.call_ok("GET", path_of(webhook))["enabled"]
+    assert [entry["id"]] * 9 == get_event_ids(receiver.deliveries())
+    assert account.call_ok("GET", make_path(webhook))["enabled"]
 
 
 def test_each_attempt_is_made_anew(account: DeliveryRunner, receiver: Receiver) -> None:
-    """A later attempt has its own time, signature and link; all else stays as it was."""
+    """Each attempt has a new time, signature and link; the rest of the event does not change."""
     account.new_webhook(receiver)
     receiver.script(BROKEN)
     account.finish_batch()
@@ -78,27 +78,27 @@ def test_each_attempt_is_made_anew(account: DeliveryRunner, receiver: Receiver) 
     account.deliver_pending()
 
     first, second = receiver.deliveries()
-    assert link_in(first) != link_in(second)
-    assert first.body.replace(token_in(first), b"") == second.body.replace(token_in(second), b"")
-    times = [int(each.headers["webhook-timestamp"]) for each in (first, second)]
+    assert get_result_link(first) != get_result_link(second)
+    assert first.body.replace(get_token(first), b"") == second.body.replace(get_token(second), b"")
+    times = [int(delivery.headers["webhook-timestamp"]) for delivery in (first, second)]
     assert account.runner.clock.now // SECOND == times[1] > times[0]
     for name in ("webhook-signature", "x-mailchimp-signature"):
         assert first.headers[name] != second.headers[name]
 
 
-def token_in(delivery: Delivery) -> bytes:
-    """What opens the results, without which two attempts are alike."""
-    return link_in(delivery).partition("?t=")[2].encode()
+def get_token(delivery: Delivery) -> bytes:
+    """Return the token of the result link, which differs between two attempts."""
+    return get_result_link(delivery).partition("?t=")[2].encode()
 
 
 def test_a_step_that_comes_too_early(account: DeliveryRunner, receiver: Receiver) -> None:
-    """A hand-over that the engine brings before its time sends nothing."""
+    """A delivery that the engine runs before its time sends nothing."""
     account.new_webhook(receiver)
     receiver.script(BROKEN)
     account.finish_batch()
     account.deliver_pending()
-    [key] = account.pending()
-    account.runner.clock.now = account.next_attempt_at() - 3 * SECOND
+    [key] = account.get_pending_keys()
+    account.runner.clock.now = account.get_next_attempt_at() - 3 * SECOND
 
     account.runner.check_no_effect(lambda: account.deliver(key))
 
@@ -128,8 +128,8 @@ def test_retry_after(
     account.finish_batch()
     account.deliver_pending()
 
-    [attempt] = only_entry(account, webhook)["attempts"]
-    waited = (account.next_attempt_at() - account.runner.clock.now) / SECOND
+    [attempt] = get_only_delivery(account, webhook)["attempts"]
+    waited = (account.get_next_attempt_at() - account.runner.clock.now) / SECOND
     took = attempt["duration_ms"] / 1_000
     assert least + took - 1 <= waited <= most + took + 1
 
@@ -139,15 +139,15 @@ def test_retry_after(
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_success(account: DeliveryRunner, receiver: Receiver, status: int) -> None:
-    """Any 2xx ends the delivery, whatever the answer says."""
+    """Any 2xx status ends the delivery."""
     webhook = account.new_webhook(receiver)
     receiver.script(Reply(status, {"Retry-After": "60"}))
     account.finish_batch()
-    [key] = account.pending()
+    [key] = account.get_pending_keys()
 
     account.runner.run_twice(lambda: account.deliver(key))
 
-    entry = only_entry(account, webhook)
+    entry = get_only_delivery(account, webhook)
     assert ("delivered", 1, "") == tuple(
         entry[name] for name in ("state", "attempt_count", "next_attempt_at")
     )
@@ -156,19 +156,19 @@ def test_success(account: DeliveryRunner, receiver: Receiver, status: int) -> No
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_a_redirect_is_a_failure(account: DeliveryRunner, receiver: Receiver, status: int) -> None:
-    """It is logged as an answer, tried again, and not followed."""
+    """A redirect is logged and retried, and not followed."""
     webhook = account.new_webhook(receiver)
     account.finish_batch()
-    [key] = account.pending()
+    [key] = account.get_pending_keys()
     with open_receiver() as elsewhere:
         receiver.script(Reply.redirect(elsewhere.url, status))
         account.runner.run_twice(lambda: account.deliver(key))
         assert [] == elsewhere.deliveries() + elsewhere.visits()
 
-    entry = only_entry(account, webhook)
+    entry = get_only_delivery(account, webhook)
     assert ("pending", [status]) == (
         entry["state"],
-        [each["status_code"] for each in entry["attempts"]],
+        [attempt["status_code"] for attempt in entry["attempts"]],
     )
 
 
@@ -182,7 +182,7 @@ def test_a_redirect_is_a_failure(account: DeliveryRunner, receiver: Receiver, st
     ],
 )
 def test_no_answer(account: DeliveryRunner, reply: Reply | None, reason: str) -> None:
-    """It is logged without a status, with the reason, and tried again."""
+    """An attempt without an answer is logged with its reason and without a status, and retried."""
     account.set_limits(delivery_seconds_max=1.0)
     with open_receiver() as receiver:
         webhook = account.new_webhook(receiver)
@@ -193,7 +193,7 @@ def test_no_answer(account: DeliveryRunner, reply: Reply | None, reason: str) ->
     if reply is None:  # nobody listens any more
         account.deliver_pending()
 
-    entry = only_entry(account, webhook)
+    entry = get_only_delivery(account, webhook)
     [attempt] = entry["attempts"]
     assert ("pending", None, reason, "") == (
         entry["state"],
@@ -216,28 +216,28 @@ def test_no_answer(account: DeliveryRunner, reply: Reply | None, reason: str) ->
 def test_start_of_an_answer(
     account: DeliveryRunner, receiver: Receiver, body: bytes, start: str
 ) -> None:
-    """The log keeps the first characters, whatever bytes came and however many."""
+    """The log keeps the first 500 characters of an answer, whatever its bytes and its size."""
     webhook = account.new_webhook(receiver)
     receiver.script(Reply(200, body=body))
     account.finish_batch()
     account.deliver_pending()
 
-    [attempt] = only_entry(account, webhook)["attempts"]
+    [attempt] = get_only_delivery(account, webhook)["attempts"]
     assert (200, start) == (attempt["status_code"], attempt["answer_start"])
 
 
 def test_two_attempts_at_once(account: DeliveryRunner, receiver: Receiver) -> None:
-    """A delivery that two workers make is sent twice under one id, and logged once."""
+    """A delivery that two workers attempt at once is sent twice under one id, and logged once."""
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(Reply(500, delay_seconds=0.5))
     account.finish_batch()
-    [key] = account.pending()
+    [key] = account.get_pending_keys()
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(account.deliver, [key, key]))
 
-    entry = only_entry(account, webhook)
-    assert [entry["id"]] * 2 == ids_of(receiver.deliveries())
+    entry = get_only_delivery(account, webhook)
+    assert [entry["id"]] * 2 == get_event_ids(receiver.deliveries())
     assert (1, 1) == (entry["attempt_count"], len(entry["attempts"]))
 
 
@@ -245,7 +245,7 @@ def test_two_attempts_at_once(account: DeliveryRunner, receiver: Receiver) -> No
 
 
 def test_an_announcement_twice(account: DeliveryRunner, receiver: Receiver) -> None:
-    """A batch has one event for a webhook, however often it is announced."""
+    """A batch that is announced twice has one event for each webhook."""
     account.new_webhook(receiver)
     batch = account.finish_batch()
     parts = account.runner.parts
@@ -255,18 +255,18 @@ def test_an_announcement_twice(account: DeliveryRunner, receiver: Receiver) -> N
             announce_batch(parts, connection, batch, parts.clock())
 
     account.runner.check_no_effect(again)
-    assert 1 == len(account.pending())
+    assert 1 == len(account.get_pending_keys())
 
 
-def test_deleted_batches_tell_nobody(account: DeliveryRunner, receiver: Receiver) -> None:
-    """Neither one that was pending, nor one that ran, nor a finished one that nobody heard of."""
+def test_deleted_batches_send_no_event(account: DeliveryRunner, receiver: Receiver) -> None:
+    """A batch that is deleted sends no event, whether it was pending, running or finished."""
     account.new_webhook(receiver)
     runner, parts = account.runner, account.runner.parts
     receiver.script(BROKEN)
     waiting, running = (runner.submit(runner.make_additions(size)) for size in (1, LARGE))
     split(parts, running.id)
     finished, failed_once = account.finish_batch(), account.finish_batch()
-    keys = account.pending()
+    keys = account.get_pending_keys()
     account.deliver(keys[1])
     for batch in (waiting, running, finished, failed_once):
         assert delete_batch(parts, batch.account_id, batch.public_id)
@@ -274,16 +274,16 @@ def test_deleted_batches_tell_nobody(account: DeliveryRunner, receiver: Receiver
     run(parts, running.id)
     runner.clock.now += HOUR
 
-    runner.check_no_effect(*account.steps(keys))
+    runner.check_no_effect(*account.make_steps(keys))
     sweep(parts, lambda _: ())
-    runner.check_no_effect(*account.steps(keys))
+    runner.check_no_effect(*account.make_steps(keys))
 
-    assert [] == account.pending()
+    assert [] == account.get_pending_keys()
     assert 1 == len(receiver.deliveries())
 
 
-def test_a_batch_that_is_stopped_is_told_of(account: DeliveryRunner, receiver: Receiver) -> None:
-    """It ends as any other: with its results, and one event."""
+def test_a_cancelled_batch_has_an_event(account: DeliveryRunner, receiver: Receiver) -> None:
+    """A cancelled batch has results and one event, like any other."""
     account.new_webhook(receiver)
     batch = account.runner.submit(account.runner.make_additions(2))
     cancel_batch(account.runner.parts, batch.account_id, batch.public_id)
@@ -297,12 +297,12 @@ def test_a_batch_that_is_stopped_is_told_of(account: DeliveryRunner, receiver: R
 
 
 @pytest.mark.parametrize("change", ["disable", "delete"])
-def test_a_webhook_goes_while_a_batch_finishes(
+def test_a_webhook_ends_while_a_batch_finishes(
     account: DeliveryRunner, receiver: Receiver, change: str
 ) -> None:
-    """Whichever commits first, no event is left that would be pending for ever."""
+    """No pending event stays when a webhook is disabled or deleted while a batch finishes."""
     webhook = account.new_webhook(receiver)
-    parts, path = account.runner.parts, path_of(webhook)
+    parts, path = account.runner.parts, make_path(webhook)
     batch = account.runner.submit(account.runner.make_additions(1))
     request = ("PATCH", path, {"enabled": False}) if change == "disable" else ("DELETE", path)
     with ThreadPoolExecutor(1) as threads:
@@ -313,4 +313,4 @@ def test_a_webhook_goes_while_a_batch_finishes(
         status, _ = changing.result()
 
     assert (200 if change == "disable" else 204) == status
-    assert [] == account.pending()
+    assert [] == account.get_pending_keys()

@@ -1,6 +1,5 @@
-"""A process dies while an event is on its way: the event arrives, always under the same id."""
+"""A process dies during a delivery: the event arrives, always under the same id."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,11 @@ import pytest
 
 from batchway.observers.base import FAULT_POINTS, Event
 from tests.faults.one_time_fault import OneTimeFault
-from tests.receiver import Receiver, Reply, open_receiver
+from tests.receiver import Receiver, Reply
 from tests.scenario import Server, wait_until
 
 POINTS = [point for point in FAULT_POINTS if point.startswith("deliver.")]
 PING = {"method": "GET", "path": "/ping"}
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of webhooks."""
-    with open_receiver() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -34,7 +26,7 @@ def server(server: Server) -> Server:
 def test_a_death_while_delivering(
     server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
-    """Another process sends the event, once more if need be, and the log shows it delivered."""
+    """Another process sends the event, a second time if needed, and logs it as delivered."""
     fault = OneTimeFault(point, tmp_path / "struck")
     server.start(**fault.make_variables()).wait_until_ready()
     path = new_webhook(server, receiver)
@@ -49,7 +41,7 @@ def test_a_death_while_delivering(
 
 
 def test_the_api_dies_while_an_event_is_sent(server: Server, receiver: Receiver) -> None:
-    """Deliveries need no API; the new one shows the log."""
+    """Deliveries need no API process; the restarted one shows the log."""
     server.start().wait_until_ready()
     path = new_webhook(server, receiver)
     receiver.script(Reply(delay_seconds=1))
@@ -62,39 +54,41 @@ def test_the_api_dies_while_an_event_is_sent(server: Server, receiver: Receiver)
 
 
 def test_all_dies_while_a_delivery_waits(server: Server, receiver: Receiver) -> None:
-    """The attempt that was planned is made by those who are started then."""
+    """After a restart of all processes, the planned attempt is made."""
     server.start().wait_until_ready()
     path = new_webhook(server, receiver)
     receiver.script(Reply(500))
     server.submit([PING])
-    wait_until(lambda: entry_of(server, path, "pending", 1), "the first attempt fails")
+    wait_until(lambda: find_delivery(server, path, "pending", 1), "the first attempt fails")
     server.kill()
     server.start().wait_until_ready()
 
     entry = check_delivered(server, receiver, path)
-    assert [500, 200] == [each["status_code"] for each in entry["attempts"]]
+    assert [500, 200] == [attempt["status_code"] for attempt in entry["attempts"]]
     assert 2 == len(receiver.deliveries())
 
 
 def new_webhook(server: Server, receiver: Receiver) -> str:
-    """The path of a new webhook's deliveries."""
+    """Create a webhook, and return the path of its deliveries."""
     reply = server.call("POST", "/batch-webhooks", json={"url": receiver.url})
     assert 200 == reply.status_code, reply.text
     return f"/batch-webhooks/{reply.json()['id']}/deliveries"
 
 
 def check_delivered(server: Server, receiver: Receiver, path: str) -> Any:
-    """The only entry of the log, once it is delivered; every request named its id."""
-    entry = wait_until(lambda: entry_of(server, path, "delivered", 1), "the event is delivered")
-    assert {entry["id"]} == {each.headers["webhook-id"] for each in receiver.deliveries()}
+    """Wait until the only delivery is delivered; check that each request had its id; return it."""
+    entry = wait_until(
+        lambda: find_delivery(server, path, "delivered", 1), "the event is delivered"
+    )
+    assert {entry["id"]} == {delivery.headers["webhook-id"] for delivery in receiver.deliveries()}
     assert 200 == entry["attempts"][-1]["status_code"]
     return entry
 
 
-def entry_of(server: Server, path: str, state: str, attempt_count: int) -> Any:
-    """The only entry of the log, if it is in a state after so many attempts or more."""
+def find_delivery(server: Server, path: str, state: str, attempt_count: int) -> Any:
+    """Return the only delivery if it is in this state after this number of attempts."""
     try:
         found = server.get(path, state=state)["deliveries"]
     except httpx.TransportError:
         return None  # the API is being started again
-    return next((each for each in found if each["attempt_count"] >= attempt_count), None)
+    return next((entry for entry in found if entry["attempt_count"] >= attempt_count), None)

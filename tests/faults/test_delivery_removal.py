@@ -1,4 +1,4 @@
-"""A delivery goes with its batch or its webhook, and its attempts go with it, whoever is faster."""
+"""A delivery is removed with its batch or its webhook, also while an attempt is recorded."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +20,12 @@ Removal = Callable[[Connection, Batch, BatchWebhook], None]
 
 
 def remove_batch(connection: Connection, batch: Batch, _webhook: BatchWebhook) -> None:
-    """As the sweep does."""
+    """Remove the batch, as the sweep does."""
     batches.remove(connection, batch)
 
 
 def remove_webhook(connection: Connection, _batch: Batch, webhook: BatchWebhook) -> None:
-    """As its owner does."""
+    """Delete the webhook, as its owner does."""
     batch_webhooks.delete(connection, webhook)
 
 
@@ -33,7 +33,7 @@ def remove_webhook(connection: Connection, _batch: Batch, webhook: BatchWebhook)
 def test_an_attempt_recorded_during_the_removal_goes_too(
     account: DeliveryRunner, receiver: Receiver, remove: Removal
 ) -> None:
-    """An attempt that commits while its delivery is being removed leaves no row behind."""
+    """An attempt that commits while its delivery is being removed leaves no row."""
     runner = account.runner
     account.new_webhook(receiver)
     batch, webhook, delivery = make_delivery(account)
@@ -57,9 +57,9 @@ def test_an_attempt_recorded_during_the_removal_goes_too(
 
 
 def make_delivery(account: DeliveryRunner) -> tuple[Batch, BatchWebhook, Delivery]:
-    """A finished batch, and the pending delivery of it to the account's one webhook."""
+    """Finish a batch, and return it with the only webhook and its pending delivery."""
     batch = account.finish_batch()
-    [key] = account.pending()
+    [key] = account.get_pending_keys()
     with account.runner.parts.database.write() as connection:  # it locks the webhooks
         [webhook] = batch_webhooks.find_enabled(connection, batch.account_id)
         delivery = deliveries.get(connection, key)
@@ -68,7 +68,7 @@ def make_delivery(account: DeliveryRunner) -> tuple[Batch, BatchWebhook, Deliver
 
 
 def wait_until_blocked(runner: StepRunner, removal: Future[None]) -> None:
-    """Wait until the removal waits for the row; SQLite's writers take turns anyway."""
+    """Wait until the removal waits for the row. SQLite runs one writer at a time anyway."""
     if runner.parts.database.is_sqlite:
         return
 

@@ -1,9 +1,8 @@
-"""At each named place a process dies, or pauses, once: nothing is lost, nothing is done twice.
+"""At each fault point a process dies, or pauses, once: nothing is lost or done twice.
 
-A new member of `Event` is tested without writing a test.
+A new fault point in `Event` is tested without a new test.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -17,7 +16,7 @@ from batchway.observers.base import FAULT_POINTS, Event
 from tests.faults.batch_monitor import BatchMonitor
 from tests.faults.one_time_fault import OneTimeFault
 from tests.faults.workloads import MixedWorkload, PagedWorkload
-from tests.receiver import Delivery, Receiver, open_receiver
+from tests.receiver import Delivery, Receiver
 from tests.scenario import Server, add_member, wait_until
 
 SUBMIT = [Event.SUBMIT_BEFORE_COMMIT, Event.SUBMIT_AFTER_COMMIT]
@@ -33,38 +32,31 @@ LOOPBACK = {"BATCHWAY_EGRESS_ALLOW": "127.0.0.0/8"}
 PAUSE_SECONDS = limits.lease_seconds + 2 * limits.sweep_seconds  # taken for dead, taken over
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Hears of the batches that finish."""
-    with open_receiver() as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("point", IN_WORKERS, ids=str)
 def test_a_death_in_a_worker(
     server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
-    """The work is taken over, and each operation of a batch takes effect exactly once.
+    """Another worker takes over, and each operation of a batch takes effect exactly once.
 
-    In a large batch, whose steps are hops of their own; and in a small one, which runs in one hop
-    and is taken up where its last commit left it. The webhook hears of each under one id.
+    The steps of a large batch are separate hand-overs. A small batch runs as one, which is resumed
+    after its last commit. The webhook gets one event for each batch.
     """
     fault = OneTimeFault(point, tmp_path / "struck")
     server.start(**fault.make_variables(), **LOOPBACK).wait_until_ready()
     add_webhook(server, receiver)
 
-    for work in works(server, point):
-        work.prepare(server)
+    for workload in choose_workloads(server, point):
+        workload.prepare(server)
         fault.arm()
-        monitor = BatchMonitor(server, server.submit(work.operations()))
+        monitor = BatchMonitor(server, server.submit(workload.operations()))
         monitor.wait_until_finished()
         wait_until(lambda: fault.has_fired, f"a process dies at {fault.point}")
-        work.check(server, monitor.batch_id)
-        check_told(receiver, monitor.batch_id)
+        workload.check(server, monitor.batch_id)
+        check_event(receiver, monitor.batch_id)
 
 
-def works(server: Server, point: Event) -> list[MixedWorkload | PagedWorkload]:
-    """Batches, large and small, whose steps come to the point."""
+def choose_workloads(server: Server, point: Event) -> list[MixedWorkload | PagedWorkload]:
+    """Return batches whose steps reach the fault point."""
     list_id = server.new_list()
     large, small = (
         MixedWorkload(list_id, "large", LARGE_GROUP_COUNT),
@@ -85,32 +77,34 @@ def works(server: Server, point: Event) -> list[MixedWorkload | PagedWorkload]:
 
 
 def add_webhook(server: Server, receiver: Receiver) -> None:
-    """The account's batches are told of from now on."""
+    """Create a webhook."""
     reply = server.call("POST", "/batch-webhooks", json={"url": receiver.url})
     assert 200 == reply.status_code, reply.text
 
 
-def check_told(receiver: Receiver, batch_id: str) -> None:
-    """One event, however often it was sent."""
-    told = wait_until(lambda: events(receiver, batch_id), f"the webhook hears of {batch_id}")
+def check_event(receiver: Receiver, batch_id: str) -> None:
+    """Check that the batch has one event, however often it was sent."""
+    deliveries = wait_until(
+        lambda: find_events(receiver, batch_id), f"an event of batch {batch_id} arrives"
+    )
 
-    assert 1 == len({each.headers["webhook-id"] for each in told})
+    assert 1 == len({delivery.headers["webhook-id"] for delivery in deliveries})
 
 
-def events(receiver: Receiver, batch_id: str) -> list[Delivery]:
-    """What has come about a batch."""
+def find_events(receiver: Receiver, batch_id: str) -> list[Delivery]:
+    """Return the events of a batch that have arrived."""
     return [
-        each
-        for each in receiver.deliveries()
-        if [batch_id] == parse_qs(each.body.decode())["data[id]"]
+        delivery
+        for delivery in receiver.deliveries()
+        if [batch_id] == parse_qs(delivery.body.decode())["data[id]"]
     ]
 
 
 @pytest.mark.parametrize("point", SUBMIT, ids=str)
 def test_a_death_while_submitting(server: Server, tmp_path: Path, point: Event) -> None:
-    """The caller gets no answer; the batch is there and finishes, or it never was.
+    """The caller gets no answer; the batch was either accepted and finishes, or not stored.
 
-    Whoever calls next waits for the new process: the connection is not refused.
+    The next call waits for the new process: the connection is not refused.
     """
     fault = OneTimeFault(point, tmp_path / "struck")
     server.start(**fault.make_variables()).wait_until_ready()
@@ -123,7 +117,7 @@ def test_a_death_while_submitting(server: Server, tmp_path: Path, point: Event) 
 
     assert not isinstance(lost.value, httpx.ConnectError)
     assert fault.has_fired
-    accepted = [each["id"] for each in server.get("/batches")["batches"]]
+    accepted = [batch["id"] for batch in server.get("/batches")["batches"]]
     assert (1 if point is Event.SUBMIT_AFTER_COMMIT else 0) == len(accepted)
     monitors = [
         BatchMonitor(server, batch_id) for batch_id in (*accepted, server.submit(operations))
@@ -131,7 +125,9 @@ def test_a_death_while_submitting(server: Server, tmp_path: Path, point: Event) 
     for monitor in monitors:
         monitor.wait_until_finished()
 
-    assert [200] * 1_000 == [each.status_code for each in server.get_results(monitors[0].batch_id)]
+    assert [200] * 1_000 == [
+        result.status_code for result in server.get_results(monitors[0].batch_id)
+    ]
     assert 1_000 == len(server.get_members(list_id))
 
 
@@ -140,29 +136,31 @@ def test_a_death_while_submitting(server: Server, tmp_path: Path, point: Event) 
 def test_a_worker_that_comes_back(
     server: Server, receiver: Receiver, tmp_path: Path, point: Event
 ) -> None:
-    """A worker pauses for longer than its lease; what it does when it wakes harms nothing."""
+    """A worker that pauses for longer than its lease does no harm when it continues."""
     fault = OneTimeFault(point, tmp_path / "struck", "SIGSTOP")
     server.workers = 2
     server.start(**fault.make_variables(), **LOOPBACK).wait_until_ready()
     add_webhook(server, receiver)
-    work = works(server, point)[0]
-    work.prepare(server)
+    workload = choose_workloads(server, point)[0]
+    workload.prepare(server)
     fault.arm()
-    monitor = BatchMonitor(server, server.submit(work.operations()))
+    monitor = BatchMonitor(server, server.submit(workload.operations()))
     wait_until(lambda: fault.has_fired, f"a worker pauses at {point}")
-    [paused] = wait_until(lambda: stopped_workers(server), "a worker pauses")
+    [paused] = wait_until(lambda: find_stopped_workers(server), "a worker pauses")
 
     monitor.poll_for(PAUSE_SECONDS)
     paused.resume()
     monitor.wait_until_finished()
 
-    wait_until(lambda: not stopped_workers(server), "the worker wakes up")
-    work.check(server, monitor.batch_id)
-    check_told(receiver, monitor.batch_id)
+    wait_until(lambda: not find_stopped_workers(server), "the worker wakes up")
+    workload.check(server, monitor.batch_id)
+    check_event(receiver, monitor.batch_id)
 
 
-def stopped_workers(server: Server) -> list[psutil.Process]:
-    """The workers that are paused."""
+def find_stopped_workers(server: Server) -> list[psutil.Process]:
+    """Return the workers that are paused."""
     return [
-        each for each in server.find_children("worker") if each.status() == psutil.STATUS_STOPPED
+        process
+        for process in server.find_children("worker")
+        if process.status() == psutil.STATUS_STOPPED
     ]

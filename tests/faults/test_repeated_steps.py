@@ -1,6 +1,6 @@
-"""Every step may run twice, too late, or not at all: the store knows what is left to do."""
+"""Every step may run twice, too late, or never: the database shows what is left to do."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -28,18 +28,11 @@ SMALL = 20
 OF_BATCHES = ("batches", "batch_inputs", "chunks", "segments", "segment_data")
 
 
-@pytest.fixture
-def runner(server: Server) -> Iterator[StepRunner]:
-    """The steps, on each database in turn."""
-    with open_step_runner(server) as opened:
-        yield opened
-
-
 # --- Twice ---------------------------------------------------------------------------------------
 
 
 def test_steps_of_a_large_batch_twice(runner: StepRunner) -> None:
-    """Split, both chunks and finalize: the second run changes no row and no archive."""
+    """A second run of split, execute and finalize changes no row and no archive."""
     batch = runner.submit(runner.make_additions(LARGE))
 
     runner.run_twice(lambda: split(runner.parts, batch.id))
@@ -55,7 +48,7 @@ def test_steps_of_a_large_batch_twice(runner: StepRunner) -> None:
 
 
 def test_a_chain_runs_what_follows_at_once(runner: StepRunner) -> None:
-    """It runs the first chunk after the split, and finalize after the last; both unasked for."""
+    """A chain runs the first chunk after the split, and finalize after the last chunk."""
     batch = runner.submit(runner.make_additions(LARGE))
 
     runner.run_twice(lambda: run_steps(runner.parts, Step.SPLIT, batch.id))
@@ -63,11 +56,11 @@ def test_a_chain_runs_what_follows_at_once(runner: StepRunner) -> None:
     runner.run_twice(lambda: run_steps(runner.parts, Step.EXECUTE, batch.id, 1))
     assert "finished" == runner.get_status(batch)
 
-    assert {"split/0": "ENQUEUED", "execute/1": "ENQUEUED"} == engine_books(runner)
+    assert {"split/0": "ENQUEUED", "execute/1": "ENQUEUED"} == get_hand_over_states(runner)
 
 
 def test_run_twice(runner: StepRunner) -> None:
-    """A small batch is finished by the first run; the second finds nothing to do."""
+    """The first run finishes a small batch; a second run changes nothing."""
     batch = runner.submit(runner.make_additions(SMALL))
 
     runner.run_twice(lambda: run(runner.parts, batch.id))
@@ -75,24 +68,24 @@ def test_run_twice(runner: StepRunner) -> None:
     assert SMALL == len(runner.read_results(batch))
 
 
-def test_cancel_and_sweep_twice(runner: StepRunner) -> None:
-    """A deleted batch is gone for its owner once, and for good."""
+def test_delete_and_sweep_twice(runner: StepRunner) -> None:
+    """A batch is deleted once; a second delete and a second sweep change nothing."""
     batch = runner.submit(runner.make_additions(SMALL))
     run(runner.parts, batch.id)
     answers: list[bool] = []
 
-    runner.run_twice(lambda: answers.append(cancel_it(runner, batch)))
-    runner.run_twice(lambda: sweep(runner.parts, nothing_lost))
+    runner.run_twice(lambda: answers.append(delete_batch_as_owner(runner, batch)))
+    runner.run_twice(lambda: sweep(runner.parts, find_none_lost))
 
     assert [True, False] == answers
-    assert_nothing_left(runner)
+    check_nothing_left(runner)
 
 
 # --- At the wrong time ---------------------------------------------------------------------------
 
 
 def test_steps_that_come_too_early_or_too_late(runner: StepRunner) -> None:
-    """A step that the status does not await changes nothing."""
+    """A step that does not fit the status of its batch changes nothing."""
     batch = runner.submit(runner.make_additions(LARGE))
     splits, executes, finalizes = (
         partial(split, runner.parts, batch.id),
@@ -113,10 +106,10 @@ def test_steps_that_come_too_early_or_too_late(runner: StepRunner) -> None:
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_steps_of_a_deleted_batch(runner: StepRunner, size: int) -> None:
-    """What had been handed over before the batch was deleted does nothing any more."""
+    """Steps that were handed over before the batch was deleted change nothing."""
     batch = runner.submit(runner.make_additions(size))
     split(runner.parts, batch.id)
-    cancel_it(runner, batch)
+    delete_batch_as_owner(runner, batch)
 
     runner.check_no_effect(
         lambda: split(runner.parts, batch.id),
@@ -124,17 +117,17 @@ def test_steps_of_a_deleted_batch(runner: StepRunner, size: int) -> None:
         lambda: finalize(runner.parts, batch.id),
         lambda: run(runner.parts, batch.id),
     )
-    sweep(runner.parts, nothing_lost)
+    sweep(runner.parts, find_none_lost)
     runner.check_no_effect(
         lambda: execute(runner.parts, batch.id, 0),
         lambda: run(runner.parts, batch.id),
     )
 
-    assert_nothing_left(runner)
+    check_nothing_left(runner)
 
 
 def test_a_chunk_is_executed_by_two_workers(runner: StepRunner) -> None:
-    """The one that commits last finds the chunk done, and keeps nothing of its own."""
+    """If two workers execute a chunk, the one that commits last stores nothing."""
     batch = runner.submit(runner.make_additions(LARGE))
     split(runner.parts, batch.id)
     other_worker = runner.make_interrupted_parts(lambda _: execute(runner.parts, batch.id, 0))
@@ -149,22 +142,24 @@ def test_a_chunk_is_executed_by_two_workers(runner: StepRunner) -> None:
     assert LARGE == len(runner.read_results(batch)) == runner.count_members()
 
 
-def test_a_batch_is_deleted_while_a_chunk_is_worked_out(runner: StepRunner) -> None:
-    """The chunk comes too late: none of its operations takes effect."""
+def test_a_batch_is_deleted_while_a_chunk_is_executed(runner: StepRunner) -> None:
+    """If the batch is deleted, no operation of the chunk takes effect."""
     batch = runner.submit(runner.make_additions(LARGE))
     split(runner.parts, batch.id)
 
-    execute(runner.make_interrupted_parts(lambda _: cancel_it(runner, batch)), batch.id, 0)
+    execute(
+        runner.make_interrupted_parts(lambda _: delete_batch_as_owner(runner, batch)), batch.id, 0
+    )
 
     found = runner.load_batch(batch)
     assert found
     assert 0 == found.finished_operations == runner.count_members()
-    sweep(runner.parts, nothing_lost)
-    assert_nothing_left(runner)
+    sweep(runner.parts, find_none_lost)
+    check_nothing_left(runner)
 
 
 def test_a_batch_is_deleted_and_swept_while_its_archive_is_written(runner: StepRunner) -> None:
-    """The archive that comes after the sweep is removed by who wrote it."""
+    """An archive that is written after the sweep is removed by its writer."""
     batch = runner.submit(runner.make_additions(LARGE))
     split(runner.parts, batch.id)
     for number in runner.get_waiting_chunks(batch):
@@ -174,14 +169,14 @@ def test_a_batch_is_deleted_and_swept_while_its_archive_is_written(runner: StepR
     finalize(replace(runner.parts, archive=late), batch.id)
 
     assert late.was_written
-    assert_nothing_left(runner)
+    check_nothing_left(runner)
 
 
 # --- Not at all ----------------------------------------------------------------------------------
 
 
 def test_lost_hand_overs_are_driven_again(server: Server) -> None:
-    """Batches in every status finish, though the engine has forgotten them all."""
+    """Batches in every status finish after the engine has lost all hand-overs."""
     with open_step_runner(server) as runner:
         runner.clock.now = system_clock()  # the server's
         sizes = (SMALL, LARGE, LARGE, LARGE, LARGE)
@@ -206,31 +201,31 @@ def test_lost_hand_overs_are_driven_again(server: Server) -> None:
 
 
 def test_the_sweep_leaves_alone_what_is_under_way(runner: StepRunner) -> None:
-    """Batches that the engine still means to run are not handed over again."""
+    """The sweep does not hand over steps that the engine still has."""
     runner.submit(runner.make_additions(SMALL))
     runner.clock.now += 30 * DAY  # a batch that is not finished does not expire
 
-    runner.check_no_effect(lambda: sweep(runner.parts, nothing_lost))
+    runner.check_no_effect(lambda: sweep(runner.parts, find_none_lost))
 
 
 # --- After seven days ----------------------------------------------------------------------------
 
 
 def test_expired_batches_leave_nothing(runner: StepRunner) -> None:
-    """Seven days after the POST neither rows nor archive are left, and not a moment before."""
+    """Seven days after its POST, and not before, a batch leaves neither rows nor an archive."""
     for _ in range(2):
         run(runner.parts, runner.submit(runner.make_additions(SMALL)).id)
     runner.clock.now += Limits.result_days * DAY - 1
-    runner.check_no_effect(lambda: sweep(runner.parts, nothing_lost))
+    runner.check_no_effect(lambda: sweep(runner.parts, find_none_lost))
 
     runner.clock.now += 1
-    runner.run_twice(lambda: sweep(runner.parts, nothing_lost))
+    runner.run_twice(lambda: sweep(runner.parts, find_none_lost))
 
-    assert_nothing_left(runner)
+    check_nothing_left(runner)
 
 
 def test_an_archive_without_a_batch_is_dropped(runner: StepRunner) -> None:
-    """Its writer died between the file and the commit, and then the batch was deleted."""
+    """An archive whose batch is gone is removed by the housekeeping."""
     batch = runner.submit(runner.make_additions(SMALL))
     run(runner.parts, batch.id)
     runner.parts.archive.write("0123456789", [b"orphan"])
@@ -246,7 +241,7 @@ def test_an_archive_without_a_batch_is_dropped(runner: StepRunner) -> None:
 
 
 class LateArchive(DiskArchive):
-    """The batch is deleted, and the sweep has been, before its archive is there."""
+    """An archive store in which the batch is deleted and swept before an archive is written."""
 
     def __init__(self, runner: StepRunner, batch: Batch) -> None:
         super().__init__(runner.app.settings.archive_folder)
@@ -255,26 +250,26 @@ class LateArchive(DiskArchive):
         self.was_written = False
 
     def write(self, key: str, parts: Iterable[bytes]) -> int:
-        """Write what was read before the batch was deleted."""
+        """Delete and sweep the batch, then write the archive."""
         held = list(parts)
-        cancel_it(self._runner, self._batch)
-        sweep(self._runner.parts, nothing_lost)
+        delete_batch_as_owner(self._runner, self._batch)
+        sweep(self._runner.parts, find_none_lost)
         self.was_written = True
         return super().write(key, held)
 
 
-def nothing_lost(_written: Sequence[WrittenHandOver]) -> list[StepName]:
-    """What the sweep gets from an engine that will run every step."""
+def find_none_lost(_written: Sequence[WrittenHandOver]) -> list[StepName]:
+    """Answer the sweep as an engine that has lost no hand-over."""
     return []
 
 
-def cancel_it(runner: StepRunner, batch: Batch) -> bool:
+def delete_batch_as_owner(runner: StepRunner, batch: Batch) -> bool:
     """Delete a batch, as its owner does."""
     return delete_batch(runner.parts, batch.account_id, batch.public_id)
 
 
-def assert_nothing_left(runner: StepRunner) -> None:
-    """No batch has left a row or an archive."""
+def check_nothing_left(runner: StepRunner) -> None:
+    """Check that no batch has left a row or an archive."""
     left = runner.take_snapshot()
 
     assert [] == left["archives"]
@@ -284,18 +279,13 @@ def assert_nothing_left(runner: StepRunner) -> None:
 
 
 def forget_hand_overs(runner: StepRunner) -> int:
-    """Empty the engine's books; how many hand-overs they held."""
+    """Delete all hand-overs of the engine, and return their number."""
     with runner.parts.database.write() as connection:
-        return int(connection.execute(text(f"DELETE FROM {books(runner)}")).rowcount)
+        return int(connection.execute(text(f"DELETE FROM {runner.engine_table}")).rowcount)
 
 
-def engine_books(runner: StepRunner) -> dict[str, str]:
-    """The step and number of each hand-over, and its status."""
+def get_hand_over_states(runner: StepRunner) -> dict[str, str]:
+    """Return the state of each hand-over by its step and number."""
     with runner.parts.database.read() as connection:
-        found = connection.execute(text(f"SELECT workflow_uuid, status FROM {books(runner)}"))
+        found = connection.execute(text(f"SELECT workflow_uuid, status FROM {runner.engine_table}"))
         return {name.split("/", 1)[1].rpartition("/")[0]: status for name, status in found}
-
-
-def books(runner: StepRunner) -> str:
-    """The engine's table."""
-    return "workflow_status" if runner.parts.database.is_sqlite else "dbos.workflow_status"

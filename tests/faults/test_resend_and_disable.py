@@ -13,11 +13,11 @@ from tests.faults.delivery_runner import (
     BROKEN,
     HOUR,
     DeliveryRunner,
-    ids_of,
-    link_in,
-    log_of,
-    only_entry,
-    path_of,
+    get_event_ids,
+    get_log,
+    get_only_delivery,
+    get_result_link,
+    make_path,
 )
 from tests.receiver import Delivery, Receiver, Reply, open_receiver
 from tests.step_runner import DAY
@@ -29,30 +29,30 @@ pytest_plugins = ["tests.faults.delivery_runner"]
 
 
 def test_gone(account: DeliveryRunner, receiver: Receiver) -> None:
-    """A 410 disables the webhook at once; whatever is pending is given up."""
+    """A 410 disables the webhook at once, and ends all of its pending deliveries."""
     webhook = account.new_webhook(receiver)
     receiver.script(Reply(410))
     for _ in range(3):
         account.finish_batch()
-    keys = account.pending()
+    keys = account.get_pending_keys()
 
     account.runner.run_twice(lambda: account.deliver(keys[1]))
-    account.runner.check_no_effect(*account.steps(keys))
+    account.runner.check_no_effect(*account.make_steps(keys))
 
-    log = log_of(account, webhook)
-    assert ["exhausted"] * 3 == [each["state"] for each in log["deliveries"]]
-    assert [0, 1, 0] == [each["attempt_count"] for each in log["deliveries"]]
+    log = get_log(account, webhook)
+    assert ["exhausted"] * 3 == [delivery["state"] for delivery in log["deliveries"]]
+    assert [0, 1, 0] == [delivery["attempt_count"] for delivery in log["deliveries"]]
     assert "It answered 410 Gone." == log["disabled_reason"]
-    assert not account.call_ok("GET", path_of(webhook))["enabled"]
+    assert not account.call_ok("GET", make_path(webhook))["enabled"]
     assert 1 == len(receiver.deliveries())
     account.finish_batch()
-    assert [] == account.pending()
+    assert [] == account.get_pending_keys()
 
 
 def test_days_of_failures(account: DeliveryRunner, receiver: Receiver) -> None:
-    """Five days without a success disable a webhook, not a moment less; enabling begins anew.
+    """Five days without a success disable a webhook; enabling it resets the count.
 
-    Its first failure after quiet days does not, only the fifth of an event.
+    The first failure after days without events does not disable it, only the fifth of an event.
     """
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(BROKEN)
@@ -65,15 +65,15 @@ def test_days_of_failures(account: DeliveryRunner, receiver: Receiver) -> None:
         account.finish_batch()
     for _ in range(limits.webhook_failing_attempts_min - 1):
         account.deliver_pending()
-    one, other = account.pending()
+    one, other = account.get_pending_keys()
     clock.now = days_later - 1
     account.deliver(one)
     clock.now = days_later
     account.finish_batch()
-    account.deliver(account.pending()[-1])
-    before = log_of(account, webhook)
+    account.deliver(account.get_pending_keys()[-1])
+    before = get_log(account, webhook)
     account.deliver(other)
-    after = log_of(account, webhook)
+    after = get_log(account, webhook)
 
     since = format_iso(first_failure)
     assert (since, "") == (before["failing_since"], before["disabled_reason"])
@@ -81,69 +81,69 @@ def test_days_of_failures(account: DeliveryRunner, receiver: Receiver) -> None:
         after["failing_since"],
         after["disabled_reason"],
     )
-    assert [] == account.pending()
-    assert not account.call_ok("GET", path_of(webhook))["enabled"]
-    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
-    enabled = log_of(account, webhook)
+    assert [] == account.get_pending_keys()
+    assert not account.call_ok("GET", make_path(webhook))["enabled"]
+    account.call_ok("PATCH", make_path(webhook), {"enabled": True})
+    enabled = get_log(account, webhook)
     assert ("", "") == (enabled["failing_since"], enabled["disabled_reason"])
-    assert [] == account.pending()
+    assert [] == account.get_pending_keys()
 
 
 def test_a_success_ends_the_failing(account: DeliveryRunner, receiver: Receiver) -> None:
-    """The days are counted from the first failure after it."""
+    """After a success, the days of failures are counted from the next failure."""
     webhook = account.new_webhook(receiver)
     receiver.script(BROKEN)
     account.finish_batch()
     account.deliver_pending()
-    assert log_of(account, webhook)["failing_since"]
+    assert get_log(account, webhook)["failing_since"]
     account.deliver_pending()
 
-    assert "" == log_of(account, webhook)["failing_since"]
+    assert "" == get_log(account, webhook)["failing_since"]
     account.runner.clock.now += 6 * DAY
     receiver.script(BROKEN)
     account.finish_batch()
     account.deliver_pending()
-    assert format_iso(account.runner.clock.now) == log_of(account, webhook)["failing_since"]
-    assert account.call_ok("GET", path_of(webhook))["enabled"]
+    assert format_iso(account.runner.clock.now) == get_log(account, webhook)["failing_since"]
+    assert account.call_ok("GET", make_path(webhook))["enabled"]
 
 
 def test_disabling_gives_up_what_is_pending(account: DeliveryRunner, receiver: Receiver) -> None:
-    """It is not sent when the webhook is enabled again, unless someone asks."""
+    """Deliveries that ended with the disabling stay ended when the webhook is enabled."""
     webhook = account.new_webhook(receiver)
     account.finish_batch()
-    keys = account.pending()
-    account.call_ok("PATCH", path_of(webhook), {"enabled": False})
-    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
+    keys = account.get_pending_keys()
+    account.call_ok("PATCH", make_path(webhook), {"enabled": False})
+    account.call_ok("PATCH", make_path(webhook), {"enabled": True})
 
     account.runner.check_no_effect(lambda: account.deliver(keys[0]))
 
-    assert "exhausted" == only_entry(account, webhook)["state"]
+    assert "exhausted" == get_only_delivery(account, webhook)["state"]
     assert [] == receiver.deliveries()
 
 
 def test_a_deleted_webhook_leaves_nothing(account: DeliveryRunner, receiver: Receiver) -> None:
-    """Its deliveries and their attempts go with it, and those of another webhook stay."""
+    """A webhook is deleted with its deliveries and attempts; those of other webhooks stay."""
     webhook, other = account.new_webhook(receiver), account.new_webhook(receiver)
     receiver.script(BROKEN, BROKEN)
     account.finish_batch()
     account.deliver_pending()
-    keys, before = account.pending(), account.runner.take_snapshot()
-    account.call_ok("DELETE", path_of(webhook))
+    keys, before = account.get_pending_keys(), account.runner.take_snapshot()
+    account.call_ok("DELETE", make_path(webhook))
 
     account.runner.check_no_effect(lambda: account.deliver(keys[0]))
 
     after = account.runner.take_snapshot()
     for table in ("batch_webhooks", "deliveries", "delivery_attempts"):
-        [name] = [each for each in before if each.endswith(f".{table}")]
+        [name] = [table_name for table_name in before if table_name.endswith(f".{table}")]
         assert 1 == len(before[name]) - len(after[name])
-    assert 1 == only_entry(account, other)["attempt_count"]
-    assert 404 == account.call("GET", path_of(webhook, "deliveries"))[0]
+    assert 1 == get_only_delivery(account, other)["attempt_count"]
+    assert 404 == account.call("GET", make_path(webhook, "deliveries"))[0]
 
 
 def test_a_key_is_revoked_while_it_makes_a_webhook(
     account: DeliveryRunner, receiver: Receiver
 ) -> None:
-    """It makes none any more: nothing would delete it."""
+    """A revoked key cannot create a webhook, because nothing would delete that webhook."""
     identity, parts = account.runner.identity, account.runner.parts
     with parts.database.write() as connection:
         assert accounts.revoke_key(connection, identity.api_key_id, account.runner.clock())
@@ -158,81 +158,81 @@ def test_a_key_is_revoked_while_it_makes_a_webhook(
 
 
 def test_resend(account: DeliveryRunner, receiver: Receiver) -> None:
-    """What was given up begins its schedule anew, under the same id, and its log goes on."""
+    """A resent delivery begins its schedule anew under the same id, and its log continues."""
     webhook = account.new_webhook(receiver)
     receiver.answer_posts(BROKEN)
     account.finish_batch()
     account.exhaust()
-    entry = only_entry(account, webhook)
-    path = path_of(webhook, "deliveries", entry["id"], "actions", "resend")
+    entry = get_only_delivery(account, webhook)
+    path = make_path(webhook, "deliveries", entry["id"], "actions", "resend")
 
     again = account.call_ok("POST", path)
     refused, _ = account.call("POST", path)
     account.deliver_pending()
-    waited = (account.next_attempt_at() - account.runner.clock.now) / SECOND
+    waited = (account.get_next_attempt_at() - account.runner.clock.now) / SECOND
     account.exhaust()
 
     now_pending = {"state": "pending", "next_attempt_at": again["next_attempt_at"]}
     assert entry | now_pending == again
     assert 409 == refused  # it is pending already
     assert 4.5 <= waited < 10
-    after = only_entry(account, webhook)
+    after = get_only_delivery(account, webhook)
     assert ("exhausted", 18) == (after["state"], after["attempt_count"])
-    assert list(range(1, 19)) == [each["number"] for each in after["attempts"]]
-    assert [entry["id"]] * 18 == ids_of(receiver.deliveries())
+    assert list(range(1, 19)) == [attempt["number"] for attempt in after["attempts"]]
+    assert [entry["id"]] * 18 == get_event_ids(receiver.deliveries())
 
 
 def test_resend_of_what_was_delivered(account: DeliveryRunner, receiver: Receiver) -> None:
-    """A receiver that lost an event gets it once more, with a link that is fresh."""
+    """A delivered event can be sent again, with a new link."""
     webhook = account.new_webhook(receiver)
     account.finish_batch()
     account.deliver_pending()
-    entry = only_entry(account, webhook)
+    entry = get_only_delivery(account, webhook)
     account.runner.clock.now += HOUR
-    account.call_ok("POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend"))
+    account.call_ok("POST", make_path(webhook, "deliveries", entry["id"], "actions", "resend"))
     account.deliver_pending()
 
     first, second = receiver.deliveries()
-    assert [entry["id"]] * 2 == ids_of([first, second])
-    assert link_in(first) != link_in(second)
-    assert "delivered" == only_entry(account, webhook)["state"]
+    assert [entry["id"]] * 2 == get_event_ids([first, second])
+    assert get_result_link(first) != get_result_link(second)
+    assert "delivered" == get_only_delivery(account, webhook)["state"]
 
 
 def test_recover(account: DeliveryRunner, receiver: Receiver) -> None:
-    """Everything that was given up since a moment is sent again, and nothing else."""
+    """Exactly the deliveries that were given up since a given time are sent again."""
     webhook = account.new_webhook(receiver)
     for _ in range(4):
         account.finish_batch()
         account.runner.clock.now += SECOND
-    fired = [each["fired_at"] for each in log_of(account, webhook)["deliveries"]]
-    account.deliver(account.pending()[-1])
-    account.call_ok("PATCH", path_of(webhook), {"enabled": False})
-    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
-    path = path_of(webhook, "actions", "recover")
+    fired = [delivery["fired_at"] for delivery in get_log(account, webhook)["deliveries"]]
+    account.deliver(account.get_pending_keys()[-1])
+    account.call_ok("PATCH", make_path(webhook), {"enabled": False})
+    account.call_ok("PATCH", make_path(webhook), {"enabled": True})
+    path = make_path(webhook, "actions", "recover")
 
     assert {"recovered": 2} == account.call_ok("POST", path, {"since": fired[2]})
     assert {"recovered": 0} == account.call_ok("POST", path, {"since": fired[2]})
-    assert 2 == len(account.pending())
+    assert 2 == len(account.get_pending_keys())
     account.deliver_pending()
-    states = [each["state"] for each in log_of(account, webhook)["deliveries"]]
+    states = [delivery["state"] for delivery in get_log(account, webhook)["deliveries"]]
     assert ["delivered", "delivered", "delivered", "exhausted"] == states
 
 
 def test_recover_a_thousand_at_a_time(
     account: DeliveryRunner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The oldest first; whoever gets the full number asks again."""
+    """A call recovers the oldest deliveries up to a limit; further calls recover the others."""
     monkeypatch.setattr(limits, "webhook_recovered_max", 2)
     webhook = account.new_webhook(receiver)
     for _ in range(3):
         account.finish_batch()
-    oldest = account.pending()[:2]
-    account.call_ok("PATCH", path_of(webhook), {"enabled": False})
-    account.call_ok("PATCH", path_of(webhook), {"enabled": True})
-    path, body = path_of(webhook, "actions", "recover"), {"since": "2001-01-01"}
+    oldest = account.get_pending_keys()[:2]
+    account.call_ok("PATCH", make_path(webhook), {"enabled": False})
+    account.call_ok("PATCH", make_path(webhook), {"enabled": True})
+    path, body = make_path(webhook, "actions", "recover"), {"since": "2001-01-01"}
 
     assert {"recovered": 2} == account.call_ok("POST", path, body)
-    assert oldest == account.pending()
+    assert oldest == account.get_pending_keys()
     assert {"recovered": 1} == account.call_ok("POST", path, body)
     assert {"recovered": 0} == account.call_ok("POST", path, body)
 
@@ -241,9 +241,9 @@ def test_recover_a_thousand_at_a_time(
 
 
 def test_rotated_secrets_overlap(account: DeliveryRunner, receiver: Receiver) -> None:
-    """For a day both secrets verify, then only the new one."""
+    """For a day after a rotation both secrets verify, then only the new one."""
     webhook = account.new_webhook(receiver)
-    rotated = account.call_ok("POST", path_of(webhook, "actions", "rotate-secret"))
+    rotated = account.call_ok("POST", make_path(webhook, "actions", "rotate-secret"))
     secrets = (webhook["signing_secret"], rotated["signing_secret"])
     end = account.runner.clock.now + limits.webhook_secret_overlap_hours * HOUR
     found = []
@@ -258,9 +258,9 @@ def test_rotated_secrets_overlap(account: DeliveryRunner, receiver: Receiver) ->
 
 
 def test_a_rotation_within_the_overlap(account: DeliveryRunner, receiver: Receiver) -> None:
-    """It is refused, because it would end the first secret, unless that is what one wants."""
+    """A second rotation within the overlap is refused unless it is forced."""
     webhook = account.new_webhook(receiver)
-    path, clock = path_of(webhook, "actions", "rotate-secret"), account.runner.clock
+    path, clock = make_path(webhook, "actions", "rotate-secret"), account.runner.clock
     first = account.call_ok("POST", path)
     clock.now += limits.webhook_secret_overlap_hours * HOUR - 1
     refused, problem = account.call("POST", path)
@@ -273,25 +273,28 @@ def test_a_rotation_within_the_overlap(account: DeliveryRunner, receiver: Receiv
     account.call_ok("POST", path)
 
     assert (409, True) == (refused, "force=true" in problem["detail"])
-    secrets = [each["signing_secret"] for each in (webhook, first, forced)]
+    secrets = [reply["signing_secret"] for reply in (webhook, first, forced)]
     before, after = (
-        [is_signed(each, secret, int(each.headers["webhook-timestamp"])) for secret in secrets]
-        for each in receiver.deliveries()
+        [
+            is_signed(delivery, secret, int(delivery.headers["webhook-timestamp"]))
+            for secret in secrets
+        ]
+        for delivery in receiver.deliveries()
     )
     assert ([True, True, False], [False, True, True]) == (before, after)
 
 
 def test_a_first_secret_can_be_rotated_at_once(account: DeliveryRunner, receiver: Receiver) -> None:
-    """Where there was no secret before, none is lost."""
+    """A webhook that had no secret can be rotated twice within a day."""
     body = {"url": receiver.url, "signing_enabled": False}
-    path = path_of(account.call_ok("POST", "/batch-webhooks", body), "actions", "rotate-secret")
+    path = make_path(account.call_ok("POST", "/batch-webhooks", body), "actions", "rotate-secret")
 
     for expected in (200, 200, 409):
         assert expected == account.call("POST", path)[0]
 
 
 def is_signed(delivery: Delivery, secret: str, now_seconds: int) -> bool:
-    """Whether both headers have a signature by a secret; they must agree."""
+    """Return whether both signature headers are valid for a secret. They must agree."""
     standard = webhook_signatures.verify(secret, delivery.headers, delivery.body, now_seconds)
     time, *signatures = delivery.headers["x-mailchimp-signature"].split(",")
     [own] = webhook_signatures.sign_mailchimp([secret], now_seconds, delivery.body).split(",")[1:]
@@ -304,8 +307,8 @@ def is_signed(delivery: Delivery, secret: str, now_seconds: int) -> bool:
 
 
 def test_turns(account: DeliveryRunner) -> None:
-    """Receivers that hang leave turns to the others, of the account and of another one."""
-    other = account.another_account()
+    """Receivers that hang do not delay deliveries to others, of the same account or another one."""
+    other = account.add_account()
     per_webhook = limits.webhook_attempts_at_once_max
     with (
         open_receiver() as fine,
@@ -319,22 +322,22 @@ def test_turns(account: DeliveryRunner) -> None:
         for _ in range(per_webhook + 1):
             account.finish_batch()
         other.finish_batch()
-        first, second, third = (account.pending()[number::3] for number in range(3))
+        first, second, third = (account.get_pending_keys()[number::3] for number in range(3))
 
-        hang(threads, account, first[:per_webhook] + second[:per_webhook], hanging)
+        start_hanging(threads, account, first[:per_webhook] + second[:per_webhook], hanging)
         for key in (first[per_webhook], second[per_webhook], *third):
             account.deliver(key)  # of those that hang there is no turn
         other.deliver_pending()
 
         assert 2 * per_webhook == len(hanging.deliveries())
         assert len(third) + 1 == len(fine.deliveries())
-        assert 2 * (per_webhook + 1) == len(account.pending())
+        assert 2 * (per_webhook + 1) == len(account.get_pending_keys())
 
 
-def hang(
+def start_hanging(
     threads: ThreadPoolExecutor, account: DeliveryRunner, keys: list[int], hanging: Receiver
 ) -> None:
-    """Begin deliveries that do not end before their receiver does."""
+    """Start deliveries to a receiver that hangs."""
     count = len(hanging.deliveries())
     for key in keys:
         threads.submit(account.deliver, key)

@@ -43,7 +43,7 @@ def target() -> ScriptedTarget:
 
 @pytest.fixture
 def runner(server: Server, target: ScriptedTarget) -> Iterator[StepRunner]:
-    """The steps, with the built-in audience and the scripted target, on each database in turn."""
+    """A step runner with the audience and the scripted target, on each database in turn."""
     with open_step_runner(server, [target.mount]) as opened:
         yield opened
 
@@ -55,7 +55,7 @@ def runner(server: Server, target: ScriptedTarget) -> Iterator[StepRunner]:
 def test_a_batch_that_mixes_targets(
     runner: StepRunner, target: ScriptedTarget, is_large: bool
 ) -> None:
-    """Each operation gets its result from its own target, in its own place."""
+    """Each operation gets its result from its own target, at its own position."""
     scripts = ["ok", "fail", "silent", "unsent"]
     operations: list[Operation] = []
     for number, addition in enumerate(runner.make_additions(300 if is_large else 8)):
@@ -65,37 +65,39 @@ def test_a_batch_that_mixes_targets(
     batch = submit(runner, operations)
     finish(runner, batch)
 
-    results = results_of(runner, batch)
+    results = read_sorted_results(runner, batch)
     expected = [200, 200, 200, 422, 200, 504, 200, 503] * (len(operations) // 8)
-    assert [*expected, 400] == status_codes(results)
+    assert [*expected, 400] == get_status_codes(results)
     assert "urn:batchway:outcome-unknown" == results[5].response["type"]
     assert "urn:batchway:not-sent" == results[7].response["type"]
     assert len(operations) // 2 == runner.count_members()
     unsent = set(range(7, len(operations), 8))
-    assert set(range(1, len(operations) - 1, 2)) - unsent == {each.position for each in target.sent}
+    assert set(range(1, len(operations) - 1, 2)) - unsent == {
+        sent_operation.position for sent_operation in target.sent
+    }
     check_each_sent_once(target)
 
 
 def test_each_operation_has_a_key_of_its_own(runner: StepRunner, target: ScriptedTarget) -> None:
-    """Equal operations are told apart, within a batch and between batches."""
+    """Equal operations have different keys, within a batch and between batches."""
     for _ in range(2):
         finish(runner, submit(runner, send("ok", "ok", "ok")))
 
-    assert 6 == len(target.sent) == len({each.key for each in target.sent})
+    assert 6 == len(target.sent) == len({sent_operation.key for sent_operation in target.sent})
 
 
 def test_postponed_operations_wait(runner: StepRunner, target: ScriptedTarget) -> None:
-    """All others are recorded meanwhile; the reason is shown; then they are sent, once."""
+    """Postponed operations show their reason and are sent once later; others do not wait."""
     batch = submit(runner, send("later", "ok", "later", "ok"))
 
     run_all(runner, batch)
 
-    assert {1, 3} == {each.position for each in target.sent}
+    assert {1, 3} == {sent_operation.position for sent_operation in target.sent}
     with runner.parts.database.read() as connection:
         assert PAUSE == chunks.find_reason(connection, batch)
     runner.clock.now += 60 * SECOND
     finish(runner, batch)
-    assert [200] * 4 == status_codes(results_of(runner, batch))
+    assert [200] * 4 == get_status_codes(read_sorted_results(runner, batch))
     check_each_sent_once(target)
 
 
@@ -104,7 +106,7 @@ def test_postponed_operations_wait(runner: StepRunner, target: ScriptedTarget) -
 
 @dataclass
 class DiesEachSecondTime:
-    """An observer that ends the step at each second visit of a point, from the first on."""
+    """An observer that ends the step at the first, third, … visit of a fault point."""
 
     point: Event
     visits: int = 0
@@ -121,7 +123,7 @@ class DiesEachSecondTime:
 def test_what_was_not_committed_is_sent_again(
     runner: StepRunner, target: ScriptedTarget, point: Event
 ) -> None:
-    """After a death in each slice: under the same keys; what was committed is not sent again."""
+    """After a death, only uncommitted operations are sent again, under the same keys."""
     batch = submit(runner, send(*["ok"] * 7))
     observe = runner.parts.observe
     runner.parts = replace(runner.parts, observe=Observers([DiesEachSecondTime(point)]))
@@ -132,17 +134,23 @@ def test_what_was_not_committed_is_sent_again(
     runner.parts = replace(runner.parts, observe=observe)
     finish(runner, batch)
 
-    results = results_of(runner, batch)
-    assert [200] * 7 == status_codes(results)
-    keys = {each.position: each.key for each in target.sent}
-    assert [keys[position] for position in range(7)] == [each.response["key"] for each in results]
-    assert len(keys) == len({(each.position, each.key) for each in target.sent})
-    sent_twice = [each for each, count in Counter(target.sent).items() if count > 1]
+    results = read_sorted_results(runner, batch)
+    assert [200] * 7 == get_status_codes(results)
+    keys = {sent_operation.position: sent_operation.key for sent_operation in target.sent}
+    assert [keys[position] for position in range(7)] == [
+        result.response["key"] for result in results
+    ]
+    assert len(keys) == len(
+        {(sent_operation.position, sent_operation.key) for sent_operation in target.sent}
+    )
+    sent_twice = [
+        sent_operation for sent_operation, count in Counter(target.sent).items() if count > 1
+    ]
     assert bool(sent_twice) == (point is Event.SEND_BEFORE_COMMIT)
 
 
 def test_an_operation_that_breaks_each_attempt(runner: StepRunner) -> None:
-    """It is set apart, and nobody knows whether it was done; all others get their results."""
+    """An operation that breaks each attempt gets a 504; the others get their results."""
     batch = submit(runner, send("ok", "ok", "break", "ok", "ok"))
 
     for _ in range(5 * runner.parts.limits.chunk_attempts_max):
@@ -150,12 +158,12 @@ def test_an_operation_that_breaks_each_attempt(runner: StepRunner) -> None:
             run_all(runner, batch)
     finish(runner, batch)
 
-    assert [200, 200, 504, 200, 200] == status_codes(results_of(runner, batch))
+    assert [200, 200, 504, 200, 200] == get_status_codes(read_sorted_results(runner, batch))
 
 
 @pytest.mark.parametrize("point", SEND_POINTS)
 def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path, point: Event) -> None:
-    """Another one takes over: all operations get results, under the keys of the first."""
+    """Another process takes over, and sends the rest under the keys of the first process."""
     history = tmp_path / "history"
     fault = OneTimeFault(point, tmp_path / "struck")
     variables = server.environment() | fault.make_variables()
@@ -166,11 +174,11 @@ def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path, point: Ev
             assert -signal.SIGKILL == first.wait(60)
         with running_worker(history, variables):
             wait_until(lambda: runner.get_status(batch) == "finished", "the batch finishes")
-        results = results_of(runner, batch)
+        results = read_sorted_results(runner, batch)
 
     sent = read_history(history)
-    assert [200] * 8 == status_codes(results)
-    assert {(each.position, each.key) for each in sent} == {
+    assert [200] * 8 == get_status_codes(results)
+    assert {(sent_operation.position, sent_operation.key) for sent_operation in sent} == {
         (position, results[position].response["key"]) for position in range(3, 8)
     }
     assert (len(sent) > 5) == (point is Event.SEND_BEFORE_COMMIT)
@@ -182,7 +190,7 @@ def test_a_process_dies_while_it_sends(server: Server, tmp_path: Path, point: Ev
 def test_a_batch_that_is_cancelled_between_slices(
     runner: StepRunner, target: ScriptedTarget
 ) -> None:
-    """What was sent is recorded, the slice under way included; the rest is not sent any more."""
+    """Sent operations are recorded, also those of the current slice; the rest is not sent."""
     batch = submit(runner, send(*["ok"] * 7))
 
     def cancel_with_second_slice() -> None:
@@ -192,20 +200,20 @@ def test_a_batch_that_is_cancelled_between_slices(
     target.before_slice = cancel_with_second_slice
     finish(runner, batch)
 
-    assert [499] * 3 + [200] * 4 == status_codes(results_of(runner, batch))
+    assert [499] * 3 + [200] * 4 == get_status_codes(read_sorted_results(runner, batch))
     check_each_sent_once(target)
 
 
 def test_postponing_in_a_batch_that_is_cancelled(
     runner: StepRunner, target: ScriptedTarget
 ) -> None:
-    """Nothing waits any more: what was to wait is recorded as cancelled."""
+    """Operations that would be postponed are recorded as cancelled."""
     batch = submit(runner, send("ok", "later", "later"))
     target.before_slice = lambda: cancel(runner, batch)
 
     finish(runner, batch)
 
-    assert [499] * 3 == status_codes(results_of(runner, batch))
+    assert [499] * 3 == get_status_codes(read_sorted_results(runner, batch))
     assert [] == target.sent
 
 
@@ -225,7 +233,7 @@ def test_a_batch_that_is_deleted_between_slices(runner: StepRunner, target: Scri
 
 
 def test_a_chunk_for_which_the_time_is_over(runner: StepRunner, target: ScriptedTarget) -> None:
-    """It is handed over with what is left, and goes on there."""
+    """A chunk whose time is over is handed over and continues with the rest."""
     batch = submit(runner, send(*["ok"] * 7))
 
     def pass_time() -> None:
@@ -234,22 +242,22 @@ def test_a_chunk_for_which_the_time_is_over(runner: StepRunner, target: Scripted
     target.before_slice = pass_time
     finish(runner, batch)
 
-    assert [200] * 7 == status_codes(results_of(runner, batch))
+    assert [200] * 7 == get_status_codes(read_sorted_results(runner, batch))
     check_each_sent_once(target)
 
 
 def test_a_target_that_is_not_configured_any_more(
     runner: StepRunner, target: ScriptedTarget
 ) -> None:
-    """Its operations are recorded as not sent, and name it; the batch ends like any other."""
+    """Operations of a removed target get a 503 that names it; the batch finishes."""
     batch = submit(runner, [*runner.make_additions(1), *send("ok")])
     without = TargetTable([runner.parts.targets.by_name[AUDIENCE]])
     run_steps(runner.parts, Step.SPLIT, batch.id)
     runner.parts = replace(runner.parts, targets=without)
     finish(runner, batch)
 
-    results = results_of(runner, batch)
-    assert [200, 503] == status_codes(results)
+    results = read_sorted_results(runner, batch)
+    assert [200, 503] == get_status_codes(results)
     assert "'echo'" in results[1].response["detail"]
     assert [] == target.sent
 
@@ -258,19 +266,22 @@ def test_a_target_that_is_not_configured_any_more(
 
 
 def send(*scripts: str) -> list[Operation]:
-    """Operations of the scripted target."""
+    """Return operations of the scripted target."""
     return [{"method": "POST", "path": f"/echo/{script}", "body": "{}"} for script in scripts]
 
 
 def submit(runner: StepRunner, operations: Sequence[Operation]) -> Batch:
-    """A batch whose operation ids are their positions."""
+    """Submit a batch whose operation ids are their positions."""
     return runner.submit(
-        [each | {"operation_id": str(position)} for position, each in enumerate(operations)]
+        [
+            operation | {"operation_id": str(position)}
+            for position, operation in enumerate(operations)
+        ]
     )
 
 
 def run_all(runner: StepRunner, batch: Batch) -> None:
-    """Run what is handed over: first the split, then each chunk that waits."""
+    """Run the steps that are handed over: first the split, then each waiting chunk."""
     found = runner.load_batch(batch)
     if found is None:
         return
@@ -281,7 +292,7 @@ def run_all(runner: StepRunner, batch: Batch) -> None:
 
 
 def finish(runner: StepRunner, batch: Batch) -> None:
-    """Run all steps of a batch to its end."""
+    """Run all steps of a batch."""
     for _ in range(20):
         run_all(runner, batch)
         if runner.get_status(batch) == "finalizing":
@@ -295,7 +306,8 @@ def _waiting_steps(parts: Parts, batch: Batch) -> Sequence[tuple[Step, int, int]
     with parts.database.read() as connection:
         waiting = chunks.find_waiting(connection, batch)
     return [
-        choose_chunk_step(parts.targets, batch.id, each.number, each.target) for each in waiting
+        choose_chunk_step(parts.targets, batch.id, future.number, future.target)
+        for future in waiting
     ]
 
 
@@ -304,19 +316,19 @@ def cancel(runner: StepRunner, batch: Batch) -> None:
     assert cancel_batch(runner.parts, batch.account_id, batch.public_id)
 
 
-def results_of(runner: StepRunner, batch: Batch) -> list[Result]:
-    """The results in the archive, in the order of operations."""
+def read_sorted_results(runner: StepRunner, batch: Batch) -> list[Result]:
+    """Return the results in the archive, in the order of the operations."""
     return sorted(runner.read_results(batch), key=lambda result: int(result.operation_id or ""))
 
 
-def status_codes(results: Sequence[Result]) -> list[int]:
-    """The status code of each result, in the order of operations."""
+def get_status_codes(results: Sequence[Result]) -> list[int]:
+    """Return the status code of each result."""
     return [result.status_code for result in results]
 
 
 @contextmanager
 def running_worker(history: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process with the scripted target, killed at the end of the block."""
+    """Run a worker with the scripted target until the end of the block."""
     command = [sys.executable, "-m", "tests.faults.sending_worker", str(history)]
     process = subprocess.Popen(command, env=variables, cwd=Path(__file__).parents[2])
     try:
@@ -327,5 +339,7 @@ def running_worker(history: Path, variables: dict[str, str]) -> Iterator[subproc
 
 
 def check_each_sent_once(target: ScriptedTarget) -> None:
-    """No operation reached the receiver twice."""
-    assert [] == [each for each, count in Counter[Sent](target.sent).items() if count > 1]
+    """Check that no operation reached the receiver twice."""
+    assert [] == [
+        sent_operation for sent_operation, count in Counter[Sent](target.sent).items() if count > 1
+    ]

@@ -1,4 +1,4 @@
-"""How long a step that failed waits: it depends on its failures in a row, and on nothing else."""
+"""The wait of a failed step depends on the number of its failures in a row only."""
 
 from collections.abc import Iterator
 
@@ -9,28 +9,21 @@ from batchway import limits
 from batchway.engine.worker import Worker
 from batchway.kit.clock import system_clock
 from batchway.model.step import Step, StepName
-from tests.scenario import Server, wait_until
-from tests.step_runner import StepRunner, open_step_runner
+from tests.scenario import wait_until
+from tests.step_runner import StepRunner
 
 FAILURES = 3
 MANY = 9  # hand-overs of a step that went well
 
 
-@pytest.fixture
-def runner(server: Server) -> Iterator[StepRunner]:
-    """The engine's books, on each database in turn."""
-    with open_step_runner(server) as opened:
-        yield opened
-
-
 def test_waits_grow_with_failures_in_a_row(runner: StepRunner) -> None:
-    """A step that was handed over many times, and fails for the first time, waits shortly."""
+    """A step that was handed over many times waits shortly after its first failure."""
     runner.clock.now = system_clock()
     batch = runner.submit(runner.make_additions(1))
     with runner.parts.database.write() as connection:
         for _ in range(MANY):
             runner.parts.hand_over(connection, Step.RUN, batch.id)
-        connection.execute(text(f"DELETE FROM {books(runner)}"))
+        connection.execute(text(f"DELETE FROM {runner.engine_table}"))
         runner.app.hand_overs.write(connection, StepName(Step.RUN, batch.id))
         runner.app.hand_overs.write(connection, StepName(Step.SPLIT, batch.id), 0, FAILURES)
     steps = dict.fromkeys((Step.RUN, Step.SPLIT), fail)
@@ -38,7 +31,7 @@ def test_waits_grow_with_failures_in_a_row(runner: StepRunner) -> None:
 
     worker.start(tidy=do_nothing, sweep=do_nothing)
     try:
-        waits = wait_until(lambda: found_waits(runner), "both steps have failed")
+        waits = wait_until(lambda: find_waits(runner), "both steps have failed")
     finally:
         worker.stop()
 
@@ -51,23 +44,18 @@ class Failed(Exception):
 
 
 def fail(_first: StepName) -> Iterator[StepName]:
-    """A step that fails."""
+    """Fail, as a step."""
     raise Failed
 
 
 def do_nothing() -> None:
-    """What this worker does now and then."""
+    """Stand in for the periodic tasks of the worker."""
 
 
-def found_waits(runner: StepRunner) -> dict[str, float] | None:
-    """How many seconds each step waits; None until both have failed."""
-    statement = f"SELECT workflow_uuid, delay_until_epoch_ms, created_at FROM {books(runner)}"
+def find_waits(runner: StepRunner) -> dict[str, float] | None:
+    """Return the seconds that each step waits, or None until both have failed."""
+    statement = f"SELECT workflow_uuid, delay_until_epoch_ms, created_at FROM {runner.engine_table}"
     with runner.parts.database.read() as connection:
         rows = connection.execute(text(f"{statement} WHERE status = 'DELAYED'")).all()
     waits = {row[0].split("/")[1]: (row[1] - row[2]) / 1_000 for row in rows}
     return waits if len(waits) == 2 else None
-
-
-def books(runner: StepRunner) -> str:
-    """The engine's table."""
-    return "workflow_status" if runner.parts.database.is_sqlite else "dbos.workflow_status"

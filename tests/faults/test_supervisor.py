@@ -1,4 +1,4 @@
-"""The process tree of `serve` lives and dies together, and its parts come back."""
+"""The processes of `serve` end together, and dead children are restarted."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ FOLLOW_SECONDS_MAX = 5.0  # until the children of a dead supervisor are gone
 
 
 def test_sigterm_leaves_no_batch_behind(server: Server) -> None:
-    """SIGTERM in the middle of a batch exits with 0 in time; the next start finishes the batch."""
+    """SIGTERM during a batch exits with 0 in time; the next start finishes the batch."""
     server.start().wait_until_ready()
     workload = MixedWorkload(server.new_list(), "stopped", GROUP_COUNT)
     workload.prepare(server)
@@ -42,7 +42,7 @@ def test_sigterm_leaves_no_batch_behind(server: Server) -> None:
 
 
 def test_children_follow_their_supervisor(server: Server) -> None:
-    """If only the supervisor is killed, the API and the workers end by themselves."""
+    """If the supervisor is killed, the API and the workers end by themselves."""
     server.workers = 2
     server.start().wait_until_ready()
     children = server.list_children()
@@ -56,8 +56,8 @@ def test_children_follow_their_supervisor(server: Server) -> None:
 
 
 def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
-    """A second `serve` on the same folder is refused with the first one's process id."""
-    with running(Server(tmp_path)) as server:
+    """A second `serve` on the same folder is refused, and names the first one's process id."""
+    with run_server(Server(tmp_path)) as server:
         assert server.process
 
         second = server.run_command("serve", "--port", "0", check=False)
@@ -70,7 +70,7 @@ def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
 
 def test_a_data_folder_is_free_after_a_kill(tmp_path: Path) -> None:
     """The lock ends with its process, so no file has to be removed."""
-    with running(Server(tmp_path)) as server:
+    with run_server(Server(tmp_path)) as server:
         server.kill()
 
         server.start().wait_until_ready()
@@ -80,7 +80,7 @@ def test_a_data_folder_is_free_after_a_kill(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["api", "worker"])
 def test_a_dead_child_is_started_again(server: Server, command: str) -> None:
-    """Another process replaces it, and work continues."""
+    """A dead child is replaced by a new process, and work continues."""
     server.start().wait_until_ready()
     list_id = server.new_list()
     [before] = server.find_children(command)
@@ -88,7 +88,7 @@ def test_a_dead_child_is_started_again(server: Server, command: str) -> None:
     before.kill()
     [after] = wait_until(
         # One that was killed can be seen for another moment.
-        lambda: [each for each in server.find_children(command) if each.pid != before.pid],
+        lambda: [process for process in server.find_children(command) if process.pid != before.pid],
         f"another {command} runs",
     )
 
@@ -109,33 +109,33 @@ def test_callers_wait_for_a_new_api(server: Server) -> None:
 
 
 def test_a_worker_alone(server: Server) -> None:
-    """Without a worker, the server accepts batches but is not ready; a separate worker runs them.
+    """A server without workers accepts batches but is not ready; a separate worker runs them.
 
     SIGTERM ends that worker with 0, and then the server is not ready any more.
     """
     server.workers = 0
     server.start()
-    wait_until(lambda: health(server) == 503, "the API answers that it is not ready")
+    wait_until(lambda: get_health_status(server) == 503, "the API answers that it is not ready")
     batch_id = server.submit([add_member(server.new_list(), "ann@example.com")])
     assert "pending" == server.get_batch(batch_id)["status"]
 
-    with worker(server) as process:
+    with run_worker(server) as process:
         server.wait_until_ready()
-        assert [200] == [each.status_code for each in server.get_results(batch_id)]
+        assert [200] == [result.status_code for result in server.get_results(batch_id)]
         process.terminate()
         assert 0 == process.wait(limits.shutdown_grace_seconds)
 
-    assert 503 == health(server)
+    assert 503 == get_health_status(server)
 
 
 def test_an_outage_of_the_database(postgres_url: str, tmp_path: Path) -> None:
-    """The processes survive an outage of the database, even if a worker dies during it."""
-    with running(Server(tmp_path, postgres_url)) as server:
+    """The processes survive an outage of the database, also if a worker dies during it."""
+    with run_server(Server(tmp_path, postgres_url)) as server:
         workload = MixedWorkload(server.new_list(), "outage", GROUP_COUNT)
         workload.prepare(server)
         monitor = BatchMonitor(server, server.submit(workload.operations()))
 
-        with outage(postgres_url):
+        with interrupt_database(postgres_url):
             server.kill_child("worker")
             wait_until(
                 lambda: server.read_log().count("child_died") > 1, "a worker finds no database"
@@ -146,8 +146,8 @@ def test_an_outage_of_the_database(postgres_url: str, tmp_path: Path) -> None:
 
 
 @contextmanager
-def running(server: Server) -> Iterator[Server]:
-    """A server for one test."""
+def run_server(server: Server) -> Iterator[Server]:
+    """Run a server until the end of the block."""
     try:
         yield server.start().wait_until_ready()
     finally:
@@ -155,8 +155,8 @@ def running(server: Server) -> Iterator[Server]:
 
 
 @contextmanager
-def worker(server: Server) -> Iterator[subprocess.Popen[str]]:
-    """`batchway worker` beside a server."""
+def run_worker(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """Run `batchway worker` until the end of the block."""
     with (server.folder / "worker.log").open("a") as log:
         process = start_process(
             [sys.executable, "-m", "batchway", "worker"], env=server.environment(), stderr=log
@@ -169,8 +169,8 @@ def worker(server: Server) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def outage(database_url: str) -> Iterator[None]:
-    """Within the block, the database has closed all connections and accepts no new one."""
+def interrupt_database(database_url: str) -> Iterator[None]:
+    """Let the database refuse connections, and close those that are open, during the block."""
     name = make_url(database_url).database
     engine = create_engine(
         make_url(database_url).set(database="postgres"), isolation_level="AUTOCOMMIT"
@@ -191,8 +191,8 @@ def _administer(engine: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def health(server: Server) -> int:
-    """The status code of /healthz, or 0 while there is no answer."""
+def get_health_status(server: Server) -> int:
+    """Return the status code of /healthz, or 0 if there is no answer."""
     try:
         return httpx.get(f"{server.url}/healthz").status_code
     except httpx.TransportError:

@@ -1,6 +1,6 @@
-"""The sweep asks few questions, whatever waits, and indexes answer them."""
+"""The sweep uses few statements, whatever waits, and each of them uses an index."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,10 +10,9 @@ from sqlalchemy import Connection, event
 from batchway import limits
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.sweep import sweep
-from batchway.model.step import StepName, WrittenHandOver
 from batchway.store import batches, waiting_steps
-from tests.scenario import Server
-from tests.step_runner import StepRunner, open_step_runner
+from tests.faults.recording_engine import RecordingEngine
+from tests.step_runner import StepRunner
 from tests.steps import split
 
 LARGE = 6_000  # operations: two chunks
@@ -28,23 +27,16 @@ FINDERS: dict[str, Callable[[Connection], object]] = {
 }
 
 
-@pytest.fixture
-def runner(server: Server) -> Iterator[StepRunner]:
-    """The steps, on each database in turn."""
-    with open_step_runner(server) as opened:
-        yield opened
-
-
 def test_many_waiting_chunks_are_one_question(runner: StepRunner) -> None:
-    """One statement and one question to the engine, whether one batch waits or three."""
+    """The number of statements does not depend on the number of waiting batches."""
     statement_counts = []
     for count in (1, 2, 3):
         split(runner.parts, runner.submit(runner.make_additions(LARGE)).id)
         runner.clock.now += int((limits.overdue_seconds + 1) * SECOND)
-        questions: list[int] = []
-        with noted_statements(runner) as statements:
-            sweep(runner.parts, note_into(questions))
-        assert [2 * count] == questions
+        engine = RecordingEngine()
+        with record_statements(runner) as statements:
+            sweep(runner.parts, engine)
+        assert [2 * count] == [len(written) for written in engine.questions]
         statement_counts.append(len(statements))
 
     assert 1 == len(set(statement_counts))
@@ -52,9 +44,9 @@ def test_many_waiting_chunks_are_one_question(runner: StepRunner) -> None:
 
 @pytest.mark.parametrize("index", FINDERS)
 def test_an_index_answers_the_sweep(runner: StepRunner, index: str) -> None:
-    """Batches that are finished, and deliveries that are over, are not read to find what waits."""
+    """The sweep does not read finished batches and ended deliveries."""
     with runner.parts.database.read() as connection:
-        with noted_statements(runner) as statements:
+        with record_statements(runner) as statements:
             FINDERS[index](connection)
         [(statement, values)] = statements
         explain = "EXPLAIN QUERY PLAN"
@@ -66,19 +58,9 @@ def test_an_index_answers_the_sweep(runner: StepRunner, index: str) -> None:
     assert index in str(plan)
 
 
-def note_into(questions: list[int]) -> Callable[[Sequence[WrittenHandOver]], list[StepName]]:
-    """An engine that has lost nothing; notes how many steps each question is about."""
-
-    def find_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
-        questions.append(len(written))
-        return []
-
-    return find_lost
-
-
 @contextmanager
-def noted_statements(runner: StepRunner) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are executed within the block, with their values."""
+def record_statements(runner: StepRunner) -> Iterator[list[tuple[str, Any]]]:
+    """Record the statements that are executed within the block, with their values."""
     noted: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:

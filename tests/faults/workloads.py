@@ -1,17 +1,17 @@
-"""Operations of many kinds, on which it would show if one of them took effect twice, or never.
+"""Batches whose results show whether an operation took effect twice, or never.
 
-They come in groups of ten. A group lies within one chunk, so that its order is kept; the answer to
-each of its operations is known, and so is what it leaves behind:
+`MixedWorkload` has groups of ten operations. A group is within one chunk, so that its order is
+kept. The response and the effect of each operation are known:
 
-- a member is added, and added once more: 400; a first addition done twice would be a 400, too
-- a member is upserted, then updated, then tagged
-- a member is added and moves to another address: done twice, it would stand there already
-- a member that was there is archived: done twice, 405
-- a member that was there is deleted for good: done twice, 404
-- something that is bad in one way or another, or something that reads
+- A member is added twice: 200, then 400. If the first addition ran twice, it would be a 400.
+- A member is upserted, updated and tagged.
+- A member is added and gets another address. A second run would find that address taken.
+- An existing member is archived. A second run would be a 405.
+- An existing member is deleted permanently. A second run would be a 404.
+- The last operation is invalid, or reads.
 
-A chunk without calls that are answered one by one (reads, lists) is worked out before its
-transaction, any other within it. Large batches have chunks of both sorts, small ones have all.
+A chunk without calls that are answered one by one (reads, changes of lists) is planned before its
+transaction; any other chunk is answered within it. Large batches have chunks of both kinds.
 """
 
 import json
@@ -28,14 +28,14 @@ GROUP_OPERATION_COUNT = 10
 
 @dataclass(frozen=True)
 class MixedWorkload:
-    """The groups of one batch on one list; `name` makes their addresses its own."""
+    """The groups of one batch on one list. `name` makes its addresses unique."""
 
     list_id: str
     name: str
     group_count: int
 
     def prepare(self, server: Server) -> None:
-        """Put the members on the list that the operations take for granted."""
+        """Add the members that the operations require."""
         operations = [
             add_member(self.list_id, self._address(kind, number))
             for number in range(self.group_count)
@@ -44,14 +44,14 @@ class MixedWorkload:
         server.wait_until_finished(server.submit(operations))
 
     def operations(self) -> list[Operation]:
-        """The batch, with operation ids that tell an operation's place."""
+        """Return the operations, each with an id that contains its position."""
         return [
             operation | {"operation_id": f"{self.name}-{position}"}
             for position, (operation, _) in enumerate(self._expected())
         ]
 
     def check(self, server: Server, batch_id: str) -> None:
-        """Each operation took effect exactly once, and its one result says so."""
+        """Check that each operation took effect once, and that its one result says so."""
         results = check_invariants(server, batch_id, self.operations())
         wanted = [status_code for _, status_code in self._expected()]
         wrong = {
@@ -65,19 +65,21 @@ class MixedWorkload:
         self._check_lists(server, results)
 
     def _check_members(self, server: Server, results: list[Result]) -> None:
-        """The list holds what the results say, member by member."""
-        members = [each for each in server.get_members(self.list_id) if self._is_ours(each)]
-        held = [(each["email_address"], each["status"]) for each in members]
+        """Check that the members of the list match the results."""
+        members = [member for member in server.get_members(self.list_id) if self._is_ours(member)]
+        held = [(member["email_address"], member["status"]) for member in members]
 
         assert Counter(self._members_after()) == Counter(held)
         assert self._tags_after() == _tags(members)
-        told = {each.response["web_id"] for each in results if "email_address" in each.response}
-        archived = {each["web_id"] for each in members if each["status"] == "archived"}
-        assert told == {each["web_id"] for each in members} - archived
+        reported = {
+            result.response["web_id"] for result in results if "email_address" in result.response
+        }
+        archived = {member["web_id"] for member in members if member["status"] == "archived"}
+        assert reported == {member["web_id"] for member in members} - archived
 
     def _check_stats(self, server: Server) -> None:
-        """The list's counters, which are written by adding to them, equal its members."""
-        statuses = Counter(each["status"] for each in server.get_members(self.list_id))
+        """Check that the list's counters, which are updated in increments, match its members."""
+        statuses = Counter(member["status"] for member in server.get_members(self.list_id))
         stats = server.get(f"/lists/{self.list_id}")["stats"]
 
         assert (statuses["subscribed"], statuses["unsubscribed"]) == (
@@ -86,20 +88,25 @@ class MixedWorkload:
         )
 
     def _check_lists(self, server: Server, results: list[Result]) -> None:
-        """Lists bear no unique name: one made twice would be there twice."""
+        """Check that the list was created once. Names of lists are not unique."""
         made = server.get("/lists", count=1000)["lists"]
-        told = {each.response["id"] for each in results if "permission_reminder" in each.response}
+        reported = {
+            result.response["id"] for result in results if "permission_reminder" in result.response
+        }
 
-        assert told == {each["id"] for each in made if each["name"] == self.name}
+        assert reported == {webhook["id"] for webhook in made if webhook["name"] == self.name}
 
     def _expected(self) -> list[tuple[Operation, int]]:
         return [
             expected
             for number in range(self.group_count)
-            for expected in [*self._of_members(number), self._last_of(number)]
+            for expected in [
+                *self._make_member_operations(number),
+                self._make_last_operation(number),
+            ]
         ]
 
-    def _of_members(self, number: int) -> list[tuple[Operation, int]]:
+    def _make_member_operations(self, number: int) -> list[tuple[Operation, int]]:
         new, upserted, moving, moved, archived, forgotten = (
             self._address(kind, number)
             for kind in ("new", "upserted", "moving", "moved", "archived", "forgotten")
@@ -109,17 +116,27 @@ class MixedWorkload:
         return [
             (add_member(self.list_id, new, merge_fields=fields), 200),
             (add_member(self.list_id, new), 400),
-            (self._on("PUT", upserted, email_address=upserted, status_if_new="subscribed"), 200),
-            (self._on("PATCH", upserted, status="unsubscribed", merge_fields=fields), 200),
-            (self._on("POST", upserted, "/tags", tags=tags), 204),
+            (
+                self._make_member_operation(
+                    "PUT", upserted, email_address=upserted, status_if_new="subscribed"
+                ),
+                200,
+            ),
+            (
+                self._make_member_operation(
+                    "PATCH", upserted, status="unsubscribed", merge_fields=fields
+                ),
+                200,
+            ),
+            (self._make_member_operation("POST", upserted, "/tags", tags=tags), 204),
             (add_member(self.list_id, moving), 200),
-            (self._on("PATCH", moving, email_address=moved), 200),
-            (self._on("DELETE", archived), 204),
-            (self._on("POST", forgotten, "/actions/delete-permanent"), 204),
+            (self._make_member_operation("PATCH", moving, email_address=moved), 200),
+            (self._make_member_operation("DELETE", archived), 204),
+            (self._make_member_operation("POST", forgotten, "/actions/delete-permanent"), 204),
         ]
 
-    def _last_of(self, number: int) -> tuple[Operation, int]:
-        """Something bad, or a call that is answered alone, if the chunk may have such calls."""
+    def _make_last_operation(self, number: int) -> tuple[Operation, int]:
+        """Return an invalid operation, or one answered alone if the chunk may have such calls."""
         member = f"/lists/{self.list_id}/members"
         new = subscriber_hash(self._address("new", number))
         bad: list[tuple[Operation, int]] = [
@@ -145,7 +162,9 @@ class MixedWorkload:
         is_small = self.group_count * GROUP_OPERATION_COUNT <= Limits.small_batch_operations_max
         return is_small or chunk % 2 == 1
 
-    def _on(self, method: str, address: str, below: str = "", **body: Any) -> Operation:
+    def _make_member_operation(
+        self, method: str, address: str, below: str = "", **body: Any
+    ) -> Operation:
         path = f"/lists/{self.list_id}/members/{subscriber_hash(address)}{below}"
         operation: Operation = {"method": method, "path": path}
         return operation | {"body": json.dumps(body)} if body else operation
@@ -177,7 +196,7 @@ class MixedWorkload:
 
 @dataclass(frozen=True)
 class PagedWorkload:
-    """A batch that pages through a list, among operations that do something else."""
+    """A batch with one GET that pages through a list, among operations that fail."""
 
     list_id: str
     operation_count: int
@@ -187,11 +206,11 @@ class PagedWorkload:
         """Fill the list."""
         addresses = [f"paged.{number}@example.com" for number in range(self.member_count)]
         server.wait_until_finished(
-            server.submit([add_member(self.list_id, each) for each in addresses])
+            server.submit([add_member(self.list_id, address) for address in addresses])
         )
 
     def operations(self) -> list[Operation]:
-        """The GET stands in the middle."""
+        """Return the operations, with the GET in the middle."""
         others: list[Operation] = [
             {"method": "GET", "path": "/nowhere", "operation_id": str(number)}
             for number in range(self.operation_count)
@@ -201,9 +220,9 @@ class PagedWorkload:
         return others
 
     def check(self, server: Server, batch_id: str) -> None:
-        """Each member is shown once, and each page is counted once."""
+        """Check that each member is shown once, and each page is counted once."""
         batch, results = server.get_batch(batch_id), server.get_results(batch_id)
-        pages = [each for each in results if each.operation_id == "all"]
+        pages = [result for result in results if result.operation_id == "all"]
         shown = [member["id"] for page in pages for member in page.response["members"]]
 
         assert [200, 200] == [page.status_code for page in pages]
@@ -211,9 +230,13 @@ class PagedWorkload:
         assert [1_000, 200] == sorted(
             (page.response["returned_item_count"] for page in pages), reverse=True
         )
-        others = [each["operation_id"] for each in self.operations() if each["path"] == "/nowhere"]
+        others = [
+            operation["operation_id"]
+            for operation in self.operations()
+            if operation["path"] == "/nowhere"
+        ]
         assert sorted(others) == sorted(
-            str(each.operation_id) for each in results if each.operation_id != "all"
+            str(result.operation_id) for result in results if result.operation_id != "all"
         )
         total = self.operation_count + 1
         assert (total, total, total - 2) == tuple(
@@ -228,7 +251,7 @@ def _tags(members: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
 
 
 def add_list(name: str) -> Operation:
-    """An operation that makes a list; nothing keeps it from making a second of that name."""
+    """Return an operation that creates a list. Several lists can have the same name."""
     body = {
         "name": name,
         "contact": {"company": "Acme", "address1": "1 Main St", "city": "Bern", "country": "CH"},

@@ -103,20 +103,20 @@ def _check_counters(bench: Bench, known: Known, batch: Batch) -> None:
 
 def _checked_results(bench: Bench, known: Known, batch: Batch) -> list[tuple[int, int, int, Any]]:
     found = list(bench.parts.read_results(batch, Filter()).iterate())
-    places = [(each.position, each.page) for each in found]
+    places = [(result.position, result.page) for result in found]
     assert batch.finished_operations == len(found) == len(set(places))
-    assert batch.errored_operations == sum(not 200 <= each.status_code < 300 for each in found)
+    assert batch.errored_operations == sum(not 200 <= result.status_code < 300 for result in found)
     assert batch.total_operations == batch.operation_count + sum(page > 0 for _, page in places)
-    for each in found:
-        assert _is(each, known.operations[each.position])
-        assert each.page == 0 or (each.position, each.page - 1) in places
-    results = [_plain(each) for each in found]
+    for result in found:
+        assert _is(result, known.operations[result.position])
+        assert result.page == 0 or (result.position, result.page - 1) in places
+    results = [_plain(result) for result in found]
     assert all(before in results for before in known.results)
     return results
 
 
-def _plain(each: RecordedResult) -> tuple[int, int, int, Any]:
-    return each.position, each.page, each.status_code, json.loads(each.response)
+def _plain(result: RecordedResult) -> tuple[int, int, int, Any]:
+    return result.position, result.page, result.status_code, json.loads(result.response)
 
 
 def _is(recorded: RecordedResult, operation: Operation) -> bool:
@@ -136,7 +136,7 @@ def _check_finished(bench: Bench, known: Known, batch: Batch) -> None:
     """All operations have their results, and the archive holds exactly those."""
     assert batch.total_operations == batch.finished_operations
     assert 0 == batch.chunks_left
-    assert set(range(batch.operation_count)) == {each[0] for each in known.results}
+    assert set(range(batch.operation_count)) == {result[0] for result in known.results}
     if known.seen and known.seen[0].status is Status.FINISHED:
         assert not batch.archive_key or bench.parts.archive.size(batch.public_id)
         return
@@ -146,14 +146,16 @@ def _check_finished(bench: Bench, known: Known, batch: Batch) -> None:
     if batch.archive_key:
         with bench.parts.archive.open(batch.public_id) as file:
             held = read_archive(file.read())
-    in_archive = [(each.status_code, each.operation_id, _text(each.response)) for each in held]
+    in_archive = [
+        (archived.status_code, archived.operation_id, _text(archived.response)) for archived in held
+    ]
     recorded = [
         (status, known.operations[position].get("operation_id"), _text(response))
         for position, _, status, response in known.results
     ]
     assert sorted(recorded, key=str) == sorted(in_archive, key=str)
-    places = [each[:2] for each in known.results]
-    again = [_plain(each)[:2] for each in bench.parts.read_results(batch, Filter()).iterate()]
+    places = [result[:2] for result in known.results]
+    again = [_plain(result)[:2] for result in bench.parts.read_results(batch, Filter()).iterate()]
     assert sorted(places) == sorted(again)
 
 
@@ -164,15 +166,15 @@ def _text(response: Any) -> str:
 def _check_pages(known: Known) -> None:
     """A list that was paged through to its end was shown whole, and nobody on it twice."""
     pages: dict[int, list[Any]] = {}
-    for position, _, status, response in sorted(known.results, key=lambda each: each[:2]):
+    for position, _, status, response in sorted(known.results, key=lambda result: result[:2]):
         if _kind(known.operations[position]) == "pages":
             pages.setdefault(position, []).append(response if status == 200 else None)
     for responses in pages.values():
         if all(responses):
-            shown = [member["id"] for each in responses for member in each["members"]]
+            shown = [member["id"] for response in responses for member in response["members"]]
             assert len(shown) == len(set(shown)) >= responses[0]["total_items"]
-            assert [len(each["members"]) for each in responses] == [
-                each["returned_item_count"] for each in responses
+            assert [len(response["members"]) for response in responses] == [
+                response["returned_item_count"] for response in responses
             ]
 
 
@@ -197,7 +199,7 @@ def _check_announced(bench: Bench, known: Known, enabled_before: set[int]) -> No
 def _check_deliveries(bench: Bench) -> None:
     """No delivery is tried more often than the schedule says, and each attempt was a request."""
     most = len(bench.parts.limits.delivery_waits_seconds) + 1
-    sent = Counter(each["webhook-id"] for each in bench.outside.sent)
+    sent = Counter(sent_operation["webhook-id"] for sent_operation in bench.outside.sent)
     for row in _deliveries(bench):
         assert row.attempt_count - row.attempts_before <= most
         assert row.attempt_count == row.recorded <= sent[row.public_id]

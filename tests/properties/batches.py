@@ -276,7 +276,11 @@ class Bench:
         """The public ids of the account's webhooks, by their keys."""
         with self.database.read() as connection:
             found = batch_webhooks.find_page(connection, self.account_id, 100, 0)
-        return {each.id: each.public_id for each in found if each.enabled or not only_enabled}
+        return {
+            webhook.id: webhook.public_id
+            for webhook in found
+            if webhook.enabled or not only_enabled
+        }
 
     # --- Steps -----------------------------------------------------------------------------------
 
@@ -329,10 +333,10 @@ class Bench:
     def sweep(self) -> None:
         """The caretaker's round, when all that is left alone for long is overdue."""
         self.clock.now += int(limits.overdue_seconds * SECOND) + 1
-        waiting = {each[:3] for each in self.hand_overs()}
+        waiting = {hand_over[:3] for hand_over in self.hand_overs()}
 
         def find_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
-            names = [each.name for each in written]
+            names = [hand_over.name for hand_over in written]
             return [name for name in names if (name.key, name.step, name.number) not in waiting]
 
         sweep(self.parts, find_lost)

@@ -247,11 +247,11 @@ def _kept(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) -> Any
     if any(here[: len(way)] == way for way in ways):
         return value
     if isinstance(value, list):
-        return [_kept(each, ways, here) for each in value if isinstance(each, list | dict)]
+        return [_kept(item, ways, here) for item in value if isinstance(item, list | dict)]
     return {
-        name: _kept(each, ways, (*here, name))
-        for name, each in value.items()
-        if _is_shown(each, ways, (*here, name))
+        name: _kept(item, ways, (*here, name))
+        for name, item in value.items()
+        if _is_shown(item, ways, (*here, name))
     }
 
 
@@ -263,11 +263,11 @@ def _is_shown(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) ->
 
 def _left(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) -> Any:
     if isinstance(value, list):
-        return [_left(each, ways, here) for each in value]
+        return [_left(item, ways, here) for item in value]
     if isinstance(value, dict):
         return {
-            name: _left(each, ways, (*here, name))
-            for name, each in value.items()
+            name: _left(item, ways, (*here, name))
+            for name, item in value.items()
             if (*here, name) not in ways
         }
     return value

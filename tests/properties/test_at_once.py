@@ -66,8 +66,10 @@ def test_two_chunks(places: Places, random_seed: int, *, meets: bool) -> None:
         ]
         found = _findings(world, chunks, answers)
         for person in _PEOPLE:
-            assert found[person] in [each[person] for each in expected], f"seed {random_seed}"
-        assert [] == [each for answered in answers for each in answered if each.status >= 500]
+            assert found[person] in [expected_item[person] for expected_item in expected], (
+                f"seed {random_seed}"
+            )
+        assert [] == [answer for answered in answers for answer in answered if answer.status >= 500]
         world.assert_sound()
 
 
@@ -76,7 +78,7 @@ def test_single_calls_beside_a_chunk(places: Places, random_seed: int) -> None:
     for number in range(_ROUNDS):
         random = Random(f"{random_seed}-{number}")
         world = World(places[0])
-        addresses = [f"{each}@example.com" for each in range(20)]
+        addresses = [f"{number}@example.com" for number in range(20)]
         orders = [random.sample(addresses, len(addresses)) for _ in range(3)]
         alone, beside, chunk = ([_add(address) for address in order] for order in orders)
         answers = at_once(
@@ -85,7 +87,7 @@ def test_single_calls_beside_a_chunk(places: Places, random_seed: int) -> None:
             partial(world.answer_as_chunk, chunk, NOW),
         )
 
-        statuses = [each.status for answered in answers for each in answered]
+        statuses = [answer.status for answered in answers for answer in answered]
         assert [200] * 20 + [400] * 40 == sorted(statuses)
         refusals = {text for answered in answers for status, text in answered if status == 400}
         assert all("Member Exists" in text for text in refusals)
@@ -109,7 +111,7 @@ def at_once(*tasks: Task) -> list[list[Answered]]:
 
     with ThreadPoolExecutor(len(tasks)) as threads:
         running = [threads.submit(run, task) for task in tasks]
-        return [each.result(_SECONDS_MAX) for each in running]
+        return [future.result(_SECONDS_MAX) for future in running]
 
 
 def _serial(
@@ -130,9 +132,9 @@ def _findings(
     for person in _PEOPLE:
         hashed = _hash(person)
         found[person] = [
-            f"{chunk} {each.status} {ids.sub('', each.text)}"
+            f"{chunk} {answer.status} {ids.sub('', answer.text)}"
             for chunk, (calls, answered) in enumerate(zip(chunks, answers, strict=True))
-            for call, each in zip(calls, answered, strict=True)
+            for call, answer in zip(calls, answered, strict=True)
             if _is_about(call, person)
         ] + sorted(row for row in rows if hashed in row)
     return found

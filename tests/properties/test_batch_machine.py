@@ -105,7 +105,9 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(given=st.one_of(small, large), key=keys, point=st.sampled_from([None] * 6 + _SUBMIT))
     def submit(self, given: list[str], key: bytes | None, point: Event | None) -> None:
         """A batch is there, or it is not: never in between, and never twice under one key."""
-        self._submit([each for kind in given for each in self.bench.operation(kind)], key, point)
+        self._submit(
+            [operation for kind in given for operation in self.bench.operation(kind)], key, point
+        )
 
     @rule(key=st.sampled_from([b"first", b"second"]), is_other=st.booleans())
     def submit_again(self, key: bytes, *, is_other: bool) -> None:
@@ -175,11 +177,11 @@ class BatchMachine(RuleBasedStateMachine):
     def retry(self, number: int, wanted: Filter) -> None:
         """A new batch of those operations whose results are wanted, each of them once."""
         bench = self.bench
-        finished = [each for each in bench.visible() if each.seen[0].status is Status.FINISHED]
+        finished = [known for known in bench.visible() if known.seen[0].status is Status.FINISHED]
         if not finished:
             return
         known = _one_of(finished, number)
-        positions = {each[0] for each in known.results if wanted.wants_status(each[2])}
+        positions = {result[0] for result in known.results if wanted.wants_status(result[2])}
         try:
             batch = retry_batch(bench.parts, bench.identity, BASE, known.seen[0], wanted)
         except Refusal as refusal:
@@ -187,7 +189,9 @@ class BatchMachine(RuleBasedStateMachine):
             assert expected == find_problem(refusal).problem.status  # noqa: PT017 - one of the outcomes
             assert expected == 429 or not positions
             return
-        bench.known.append(Known(batch, [known.operations[each] for each in sorted(positions)]))
+        bench.known.append(
+            Known(batch, [known.operations[position] for position in sorted(positions)])
+        )
 
     # --- Webhooks --------------------------------------------------------------------------------
 
@@ -240,7 +244,7 @@ class BatchMachine(RuleBasedStateMachine):
         self._run_struck(_one_of(self.bench.hand_overs(), number), place, deed, number)
 
     def _run_struck(self, hand_over: HandOver, place: int, deed: str, number: int) -> None:
-        points = [each for each in FAULT_POINTS if each.startswith(_POINTS[hand_over.step])]
+        points = [point for point in FAULT_POINTS if point.startswith(_POINTS[hand_over.step])]
         point = _one_of(points, place)
         if point.endswith("before_commit"):
             deed = "die"  # the step holds the database, and nobody else can do anything
@@ -292,7 +296,7 @@ class BatchMachine(RuleBasedStateMachine):
     def _deed(self, name: str, hand_over: HandOver, number: int) -> Callable[[], object]:
         known = self._worked_on(hand_over)
         nothing: Callable[[], object] = bool
-        others = [each for each in self.bench.hand_overs() if each != hand_over]
+        others = [other for other in self.bench.hand_overs() if other != hand_over]
         deeds: dict[str, Callable[[], object]] = {
             "die": die,
             "delete": partial(self._delete, known) if known else nothing,
@@ -306,7 +310,7 @@ class BatchMachine(RuleBasedStateMachine):
     def _worked_on(self, hand_over: HandOver) -> Known | None:
         if hand_over.step is Step.DELIVER:
             return None
-        return next(each for each in self.bench.known if each.batch.id == hand_over.key)
+        return next(known for known in self.bench.known if known.batch.id == hand_over.key)
 
     # --- What time does --------------------------------------------------------------------------
 

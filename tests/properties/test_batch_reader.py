@@ -60,8 +60,8 @@ def cut(body: bytes, sizes: Iterable[int]) -> list[bytes]:
 def read(pieces: Iterable[bytes], *, is_lines: bool, window_bytes: int) -> list[Operation]:
     """The operations of a body that comes in pieces."""
     reader = BatchReader(Limits(), is_lines=is_lines, window_bytes=window_bytes)
-    found = [each for piece in pieces for group in reader.feed(piece) for each in group]
-    return found + [each for group in reader.finish() for each in group]
+    found = [operation for piece in pieces for group in reader.feed(piece) for operation in group]
+    return found + [operation for group in reader.finish() for operation in group]
 
 
 @given(st.lists(operations, max_size=8), styles, others, sizes, windows)
@@ -92,7 +92,7 @@ def test_any_lines(
 ) -> None:
     """With blank lines, and with a line break at the end or without."""
     plain = read_batch(json.dumps({"operations": found}).encode())
-    lines = [written(each, style) for each in found]
+    lines = [written(operation, style) for operation in found]
     for between, end in (("\n", ""), ("\n", "\n"), (f"\n{style[0]}\n\n", f"\n{style[0]}")):
         body = (between.join(lines) + end).encode()
 

@@ -71,7 +71,7 @@ def compare_batch(places: Places, calls: list[Call]) -> None:
 
 def compare_chunks(places: Places, calls: list[Call], cuts: list[tuple[int, bool]]) -> None:
     """The calls alone, and in chunks; each chunk comes a minute later than the one before."""
-    borders = [0, *sorted(min(each, len(calls)) for each, _ in cuts), len(calls)]
+    borders = [0, *sorted(min(cut, len(calls)) for cut, _ in cuts), len(calls)]
     chunks = [calls[start:end] for start, end in pairwise(borders)]
     crowds = [is_crowded for _, is_crowded in cuts] + [False]
     compare(
@@ -100,7 +100,7 @@ def compare(
     first, second = (World(place) for place in places)
     ones, others = one_way(first), other_way(second)
 
-    assert [] == [each for each in ones if each.status >= 500]
+    assert [] == [answer for answer in ones if answer.status >= 500]
     pairs = zip_longest(shown(first, ones), shown(second, others))
     assert [] == [(one, other) for one, other in pairs if one != other]
     first.assert_sound()

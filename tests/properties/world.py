@@ -118,9 +118,9 @@ class World:
             self.names[f"<{name}>"] = path = made["id"]
             self._call_ok("POST", f"/lists/{path}/merge-fields", merge_field)
             members = self._call_ok("POST", f"/lists/{path}", _MEMBERS[name])["new_members"]
-            for each in members:
-                person = each["email_address"].partition("@")[0]
-                self.names[f"<{name}:{person}>"] = each["contact_id"]
+            for member in members:
+                person = member["email_address"].partition("@")[0]
+                self.names[f"<{name}:{person}>"] = member["contact_id"]
         first = f"/lists/{self.names['<A>']}/members/{{}}"
         self._call_ok("DELETE", first.format("dee@example.com"))
         self._call_ok("POST", first.format("eve@example.com/actions/delete-permanent"))
@@ -176,13 +176,13 @@ class World:
             tarfile.open(fileobj=file, mode="r:gz") as tar,
         ):
             files = [tar.extractfile(member) for member in tar]
-            results = [each for file in files if file for each in json.load(file)]
+            results = [entry for file in files if file for entry in json.load(file)]
         assert [str(number) for number in range(len(calls))] == [
-            each["operation_id"] for each in results
+            result["operation_id"] for result in results
         ]
         return [
-            _answered(call, each["status_code"], each["response"])
-            for call, each in zip(calls, results, strict=True)
+            _answered(call, entry["status_code"], entry["response"])
+            for call, entry in zip(calls, results, strict=True)
         ]
 
     def answer_as_chunk(
@@ -210,8 +210,8 @@ class World:
                 meet()
             results += self._write(target, left, caller, plan)
         return [
-            _answered(call, each.status_code, each.body.plain().decode())
-            for call, each in zip(calls, screened.merge(results), strict=True)
+            _answered(call, result.status_code, result.body.plain().decode())
+            for call, result in zip(calls, screened.merge(results), strict=True)
         ]
 
     def _write(
@@ -268,7 +268,7 @@ class World:
         """The public ids of all lists, oldest first, deleted ones included, with names for them."""
         rows = self._run("SELECT public_id FROM lists WHERE account_id = :account_id ORDER BY id")
         ids_now = [self.names["<A>"], self.names["<B>"], *(row[0] for row in rows)]
-        return {each: f"<list {n}>" for n, each in enumerate(dict.fromkeys(ids_now))}
+        return {list_id: f"<list {n}>" for n, list_id in enumerate(dict.fromkeys(ids_now))}
 
     def assert_sound(self) -> None:
         """What holds of an audience whatever was done to it, once deleted lists are purged."""
@@ -397,7 +397,7 @@ _MEMBERS = {
     },
     "B": {"members": [_member("ann", "subscribed", "new"), _member("bob", "cleaned")]},
 }
-assert {each["email_address"] for each in _MEMBERS["A"]["members"]} < {
+assert {member["email_address"] for member in _MEMBERS["A"]["members"]} < {
     f"{name}@example.com" for name in PEOPLE
 }
 _BY_OWN_WISH = """

@@ -15,12 +15,12 @@ from tests.batch_bodies import (
     PINGED,
     SMALL,
     TWO_KEYS,
-    array,
-    error,
-    groups,
-    lines,
-    read,
-    refusal,
+    make_json_body,
+    make_ndjson_body,
+    read_error,
+    read_groups,
+    read_operations,
+    read_refusal,
 )
 
 # --- What is taken -------------------------------------------------------------------------------
@@ -50,17 +50,19 @@ def test_window_changes_nothing(window_bytes: int) -> None:
 
     for indent in (None, 1):
         body = json.dumps({"operations": elements, "more": [PING]}, indent=indent).encode()
-        assert [PINGED, READ_FULL] * 5 == read(body, window_bytes=window_bytes)
-    body = lines(*(json.dumps(each).encode() for each in elements))
-    assert [PINGED, READ_FULL] * 5 == read(body, is_lines=True, window_bytes=window_bytes)
+        assert [PINGED, READ_FULL] * 5 == read_operations(body, window_bytes=window_bytes)
+    body = make_ndjson_body(*(json.dumps(element).encode() for element in elements))
+    assert [PINGED, READ_FULL] * 5 == read_operations(
+        body, is_lines=True, window_bytes=window_bytes
+    )
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        array(),
+        make_json_body(),
         b' { "operations" : [ ] } ',
-        array() + b"\n" * 500,
+        make_json_body() + b"\n" * 500,
         b'{"operations":[' + b" " * 500 + b"]}",
         b'{"x":[{"operations":[1]}],"operations":[]}',
         b'{"operations":[],"x":"' + b"y" * 500 + b'"}',
@@ -69,13 +71,13 @@ def test_window_changes_nothing(window_bytes: int) -> None:
 )
 def test_batch_of_nothing(body: bytes) -> None:
     """A batch without operations is accepted."""
-    assert [] == read(body)
+    assert [] == read_operations(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\n", b"\n" * 500])
 def test_no_lines(body: bytes) -> None:
     """A body without lines is a batch without operations."""
-    assert [] == read(body, is_lines=True)
+    assert [] == read_operations(body, is_lines=True)
 
 
 @pytest.mark.parametrize("value", [None, {}, [], "", "x", ["path", "path"], {"path": {"path": 1}}])
@@ -83,7 +85,7 @@ def test_ignored_keys(value: Any) -> None:
     """Ignored keys may have any value, also one that contains the names of known keys."""
     operation = PING | {"headers": value, "path_params": value, "unknown": value}
 
-    assert [PINGED] * 9 == read(json.dumps({"operations": [operation] * 9}).encode())
+    assert [PINGED] * 9 == read_operations(json.dumps({"operations": [operation] * 9}).encode())
 
 
 @pytest.mark.parametrize("value", [None, {}, []])
@@ -91,7 +93,7 @@ def test_no_params(value: Any) -> None:
     """Empty `params` may be an array, because PHP encodes an empty object in this way."""
     body = json.dumps({"operations": [PING | {"params": value}] * 9}).encode()
 
-    assert [PINGED] * 9 == read(body)
+    assert [PINGED] * 9 == read_operations(body)
 
 
 @pytest.mark.parametrize(("body", "found"), [({"path": "x"}, "object"), (["path"], "array")])
@@ -100,16 +102,16 @@ def test_body_that_is_not_a_string(body: Any, found: str) -> None:
     text = json.dumps({"operations": [PING | {"body": body}, PING] * 9}).encode()
     mistake = f"Schema describes string, {found} found instead"
 
-    assert [Operation("GET", "/ping", {}, None, None, mistake), PINGED] * 9 == read(text)
+    assert [Operation("GET", "/ping", {}, None, None, mistake), PINGED] * 9 == read_operations(text)
 
 
 def test_groups_are_full() -> None:
     """Only the last group is smaller than the others, whatever the size of the windows."""
     most = Limits.piece_operations_max
-    body = array(*[PING_TEXT] * (3 * most + 5))
+    body = make_json_body(*[PING_TEXT] * (3 * most + 5))
 
     for window_bytes in (SMALL, 50_000, 10**9):
-        sizes = [len(each) for each in groups(body, window_bytes=window_bytes)]
+        sizes = [len(group) for group in read_groups(body, window_bytes=window_bytes)]
         assert [most, most, most, 5] == sizes
 
 
@@ -118,7 +120,10 @@ def test_large_operations_are_not_held_back() -> None:
     large = json.dumps(PING | {"body": "x" * (limits.piece_bytes_max // 4)}).encode()
 
     sizes = [
-        len(each) for each in groups(array(*[large] * 40), window_bytes=limits.batch_window_bytes)
+        len(group)
+        for group in read_groups(
+            make_json_body(*[large] * 40), window_bytes=limits.batch_window_bytes
+        )
     ]
 
     assert 40 == sum(sizes)
@@ -161,11 +166,11 @@ def test_wrong_operation(position: int, element: bytes, field: str, message: str
     elements[position] = element
 
     for window_bytes in (SMALL, 777, 10**9):
-        found, told = error(array(*elements), window_bytes=window_bytes)
+        found, told = read_error(make_json_body(*elements), window_bytes=window_bytes)
         assert f"operations.item:{position}{field}" == found
         assert told.startswith(message)
-        assert (found, told) == error(
-            lines(b"", *elements), is_lines=True, window_bytes=window_bytes
+        assert (found, told) == read_error(
+            make_ndjson_body(b"", *elements), is_lines=True, window_bytes=window_bytes
         )
 
 
@@ -181,7 +186,9 @@ def test_wrong_operation(position: int, element: bytes, field: str, message: str
 )
 def test_wrong_params(params: bytes, message: str) -> None:
     """The problem names the wrong `params` and their mistake."""
-    found, told = error(array(PING_TEXT, PING_TEXT[:-1] + b',"params":' + params + b"}"))
+    found, told = read_error(
+        make_json_body(PING_TEXT, PING_TEXT[:-1] + b',"params":' + params + b"}")
+    )
 
     assert "operations.item:1.params" == found
     assert told.startswith(message)
@@ -189,9 +196,9 @@ def test_wrong_params(params: bytes, message: str) -> None:
 
 def test_params_that_are_not_json() -> None:
     """The problem names `params` that are not valid JSON."""
-    text = array(PING_TEXT, PING_TEXT[:-1] + b',"params":{"a":"\xff"}}')
+    text = make_json_body(PING_TEXT, PING_TEXT[:-1] + b',"params":{"a":"\xff"}}')
 
-    told = refusal(text).detail
+    told = read_refusal(text).detail
     assert told.startswith("The value of operations.item:1.params is not valid JSON: ")
 
 
@@ -205,7 +212,7 @@ def test_params_with_colons() -> None:
         "c": '{"a":1}',
     }
 
-    [found] = read(json.dumps({"operations": [PING | {"params": params}]}).encode())
+    [found] = read_operations(json.dumps({"operations": [PING | {"params": params}]}).encode())
     assert expected == found.params
 
 
@@ -213,7 +220,9 @@ def test_largest_params() -> None:
     """The largest `params` are accepted unchanged."""
     value = "x" * (limits.operation_params_bytes_max - len(b'{"a": ""}'))
 
-    [found] = read(json.dumps({"operations": [PING | {"params": {"a": value}}]}).encode())
+    [found] = read_operations(
+        json.dumps({"operations": [PING | {"params": {"a": value}}]}).encode()
+    )
     assert {"a": value} == found.params
 
 
@@ -222,8 +231,8 @@ def test_duplicate_key_beside_a_missing_key() -> None:
     escaped = PING_TEXT.replace(b"path", b"p\\u0061th")
     body = PING_TEXT[:-1] + b',"body":"a","body":"b"}'
 
-    assert "operations.item:1" == error(array(escaped, TWO_KEYS))[0]
-    assert "operations.item:1" == error(array(PING_TEXT, body))[0]
+    assert "operations.item:1" == read_error(make_json_body(escaped, TWO_KEYS))[0]
+    assert "operations.item:1" == read_error(make_json_body(PING_TEXT, body))[0]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +242,7 @@ def test_name_of_a_key_in_a_text(text: str) -> None:
     """A text that equals the name of a key is not mistaken for a key."""
     operation = PING | {"operation_id": text, "body": text}
 
-    found = read(json.dumps({"operations": [operation] * 9}).encode())
+    found = read_operations(json.dumps({"operations": [operation] * 9}).encode())
 
     assert [Operation("GET", "/ping", {}, text, text)] * 9 == found
 
@@ -244,7 +253,7 @@ def test_duplicate_operations(between: bytes, key: bytes) -> None:
     """A body with two `operations` is rejected, because it is not clear which ones to run."""
     for first in (b"[]", b"[" + b",".join([PING_TEXT] * 20) + b"]"):
         body = b'{"operations":' + first + between + b"," + key + b":[]}"
-        assert ("", "This key was given twice: operations") == error(body)
+        assert ("", "This key was given twice: operations") == read_error(body)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +267,7 @@ def test_duplicate_operations(between: bytes, key: bytes) -> None:
 )
 def test_body_without_operations(body: bytes, message: str) -> None:
     """A body without `operations` gets the same problem, whether it is small or large."""
-    assert ("", message) == error(body)
+    assert ("", message) == read_error(body)
 
 
 TEN = b",".join([PING_TEXT] * 10)
@@ -283,10 +292,10 @@ TEN = b",".join([PING_TEXT] * 10)
         b'{"operations":[' + b"," * 500 + b"]}",
         b'{"operations":[' + b"[" * 100_000,
         b'{"operations":[' + b'{"a":' * 100_000,
-        b"\xef\xbb\xbf" + array(TEN),
+        b"\xef\xbb\xbf" + make_json_body(TEN),
         b"garbage" * 100,
         *(
-            array(TEN, PING_TEXT[:-1] + b"," + wrong + b"}", TEN)
+            make_json_body(TEN, PING_TEXT[:-1] + b"," + wrong + b"}", TEN)
             for wrong in (
                 b'"x":NaN',
                 b'"x":Infinity',
@@ -303,7 +312,7 @@ TEN = b",".join([PING_TEXT] * 10)
 def test_malformed_body(body: bytes) -> None:
     """A malformed body is a 400, whatever is wrong with it, and wherever."""
     for window_bytes in (SMALL, 700, 10**9):
-        problem = refusal(body, window_bytes=window_bytes)
+        problem = read_refusal(body, window_bytes=window_bytes)
         assert 400 == problem.status, problem
         assert problem.title in {"JSON Parse Exception", "Invalid Resource"}
 
@@ -312,7 +321,7 @@ def test_malformed_body(body: bytes) -> None:
 def test_place_in_a_malformed_body(window_bytes: int) -> None:
     """The position of a mistake is counted from the beginning of the whole body."""
     before = b'{"operations":[' + TEN + b',{"method":"GET","path":'
-    problem = refusal(before + b"x}," + TEN + b"]}", window_bytes=window_bytes)
+    problem = read_refusal(before + b"x}," + TEN + b"]}", window_bytes=window_bytes)
 
     assert problem.detail.endswith(f"invalid character (byte {len(before)})")
 
@@ -324,9 +333,13 @@ def test_half_of_a_surrogate_pair(window_bytes: int, after: str) -> None:
     text = PING_TEXT[:-1] + b',"operation_id":"\\ud800'
     element = text + json.dumps(after)[1:].encode() + b"}"
 
-    in_array = refusal(array(PING_TEXT, element), window_bytes=window_bytes).detail
-    in_line = refusal(lines(PING_TEXT, element)[:-1], is_lines=True, window_bytes=window_bytes)
-    behind = refusal(array(PING_TEXT)[:-1] + b',"x":"\\ud800"}', window_bytes=window_bytes).detail
+    in_array = read_refusal(make_json_body(PING_TEXT, element), window_bytes=window_bytes).detail
+    in_line = read_refusal(
+        make_ndjson_body(PING_TEXT, element)[:-1], is_lines=True, window_bytes=window_bytes
+    )
+    behind = read_refusal(
+        make_json_body(PING_TEXT)[:-1] + b',"x":"\\ud800"}', window_bytes=window_bytes
+    ).detail
 
     for told in (in_array, in_line.detail, behind):
         assert re.search(r"surrogate pair \(byte \d+\)$|hex escape \(byte \d+\)$", told), told
@@ -348,7 +361,7 @@ def test_half_of_a_surrogate_pair(window_bytes: int, after: str) -> None:
 def test_line_that_is_malformed(line: bytes) -> None:
     """A line must be one complete operation, and the problem names its position."""
     for window_bytes in (SMALL, 10**9):
-        body = lines(*[PING_TEXT, b""] * 20, line, PING_TEXT)
-        problem = refusal(body, is_lines=True, window_bytes=window_bytes)
+        body = make_ndjson_body(*[PING_TEXT, b""] * 20, line, PING_TEXT)
+        problem = read_refusal(body, is_lines=True, window_bytes=window_bytes)
         assert (400, "JSON Parse Exception") == (problem.status, problem.title)
         assert problem.detail.startswith("The line of operations.item:20 is not valid JSON: ")

@@ -13,12 +13,12 @@ from tests.batch_bodies import (
     PING_TEXT,
     PINGED,
     TWO_KEYS,
-    array,
-    error,
-    lines,
-    read,
+    make_json_body,
+    make_ndjson_body,
     read_batch,
-    refusal,
+    read_error,
+    read_operations,
+    read_refusal,
 )
 
 
@@ -52,10 +52,10 @@ def test_large_operation() -> None:
     """An operation of exactly the limit is read at any position."""
     element = large(limits.operation_bytes_max // 8 * 6)
     for body, is_lines in (
-        (array(PING_TEXT, element, PING_TEXT), False),
-        (lines(PING_TEXT, element, PING_TEXT), True),
+        (make_json_body(PING_TEXT, element, PING_TEXT), False),
+        (make_ndjson_body(PING_TEXT, element, PING_TEXT), True),
     ):
-        found = read(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
+        found = read_operations(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
         assert [PINGED, PINGED] == [found[0], found[2]]
         assert len(found[1].body or "") > limits.operation_bytes_max // 2
 
@@ -65,9 +65,13 @@ def test_large_operation() -> None:
 def test_too_large_operation(is_lines: bool, end: bytes) -> None:
     """A larger operation is rejected with its position, whether it ends or not."""
     element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + end
-    body = lines(*[PING_TEXT] * 9, element) if is_lines else array(*[PING_TEXT] * 9, element)
+    body = (
+        make_ndjson_body(*[PING_TEXT] * 9, element)
+        if is_lines
+        else make_json_body(*[PING_TEXT] * 9, element)
+    )
 
-    problem = refusal(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
+    problem = read_refusal(body, is_lines=is_lines, window_bytes=limits.batch_window_bytes)
 
     assert 413 == problem.status
     assert "operations.item:9 " in problem.detail
@@ -76,7 +80,7 @@ def test_too_large_operation(is_lines: bool, end: bytes) -> None:
 def test_too_large_operation_after_other_keys() -> None:
     """If other keys come first, the smaller limit of such bodies applies to the operation."""
     element = PING_TEXT[:-1] + b',"body":"' + b"x" * (limits.operation_bytes_max + 5) + b'"}'
-    problem = refusal(b'{"x":1,' + array(PING_TEXT, element)[1:])
+    problem = read_refusal(b'{"x":1,' + make_json_body(PING_TEXT, element)[1:])
 
     assert 400 == problem.status
     assert f"more than {limits.unstreamed_body_bytes_max} bytes" in problem.detail
@@ -88,8 +92,8 @@ def test_other_keys_first() -> None:
     filling = b'{"x":"' + b"y" * (limits.unstreamed_body_bytes_max - 200)
     rest = b'","operations":[' + PING_TEXT + b"]}"
 
-    assert [PINGED] == read(filling + rest)
-    problem = refusal(filling + b"y" * 200 + rest)
+    assert [PINGED] == read_operations(filling + rest)
+    problem = read_refusal(filling + b"y" * 200 + rest)
     assert 400 == problem.status
     assert "Put it first" in problem.detail
 
@@ -103,8 +107,8 @@ def test_other_keys_last() -> None:
         + b"y" * (limits.unstreamed_body_bytes_max - 200)
     )
 
-    assert [PINGED] == read(begin + b'"}')
-    problem = refusal(begin + b"y" * 200 + b'"}')
+    assert [PINGED] == read_operations(begin + b'"}')
+    problem = read_refusal(begin + b"y" * 200 + b'"}')
     assert 400 == problem.status
     assert "remove the other keys" in problem.detail
 
@@ -115,7 +119,7 @@ def test_large_array_instead_of_an_object() -> None:
         b"[" + b",".join([PING_TEXT] * (limits.unstreamed_body_bytes_max // len(PING_TEXT))) + b"]"
     )
 
-    assert ("", "Schema describes object, array found instead") == error(body)
+    assert ("", "Schema describes object, array found instead") == read_error(body)
 
 
 def test_memory_is_bounded() -> None:
@@ -143,13 +147,13 @@ NAMES = b",".join(b'"%x":1' % number for number in range(500_000))
 @pytest.mark.parametrize(
     "body",
     [
-        array(PING_TEXT[:-1] + b',"body":' + BOMB + b"}"),
-        array(PING_TEXT[:-1] + b',"body":{"a":' + BOMB + b"}}"),
-        array(PING_TEXT[:-1] + b',"params":' + BOMB + b"}"),
-        array(PING_TEXT[:-1] + b',"params":{"a":' + BOMB + b"}}"),
-        array(PING_TEXT[:-1] + b',"params":{' + NAMES + b"}}"),
-        array(PING_TEXT[:-1] + b',"x":' + BOMB + b',"\\u0061":1}'),
-        array(PING_TEXT[:-1] + b"," + NAMES + b',"\\u0061":1}'),
+        make_json_body(PING_TEXT[:-1] + b',"body":' + BOMB + b"}"),
+        make_json_body(PING_TEXT[:-1] + b',"body":{"a":' + BOMB + b"}}"),
+        make_json_body(PING_TEXT[:-1] + b',"params":' + BOMB + b"}"),
+        make_json_body(PING_TEXT[:-1] + b',"params":{"a":' + BOMB + b"}}"),
+        make_json_body(PING_TEXT[:-1] + b',"params":{' + NAMES + b"}}"),
+        make_json_body(PING_TEXT[:-1] + b',"x":' + BOMB + b',"\\u0061":1}'),
+        make_json_body(PING_TEXT[:-1] + b"," + NAMES + b',"\\u0061":1}'),
         b'{"x":' + BOMB + b',"operations":[' + PING_TEXT + b"]}",
         b'{"operations":[' + PING_TEXT + b'],"x":' + BOMB + b"}",
         b"{" + NAMES + b',"operations":[' + PING_TEXT + b"," + TWO_KEYS + b"]}",
@@ -176,7 +180,7 @@ def test_memory_for_text_that_is_many_values(body: bytes) -> None:
     tracemalloc.start()
     try:
         with suppress(Refused):
-            read(body, window_bytes=limits.batch_window_bytes)
+            read_operations(body, window_bytes=limits.batch_window_bytes)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -186,6 +190,6 @@ def test_memory_for_text_that_is_many_values(body: bytes) -> None:
 
 def test_read_batch() -> None:
     """A body can be read at once, and an empty body lacks its operations."""
-    assert [PINGED] * 20_000 == read_batch(array(*[PING_TEXT] * 20_000))
+    assert [PINGED] * 20_000 == read_batch(make_json_body(*[PING_TEXT] * 20_000))
     with pytest.raises(Refused):
         read_batch(b"")

@@ -15,7 +15,7 @@ from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body
 from batchway.errors import Stale
-from tests.audience import BASE, NEW_LIST, NOON, Audience, audience
+from tests.audience import BASE, NEW_LIST, NOON, Audience, open_audience
 
 SETTINGS = AudienceSettings()
 CALLER = Caller(1, "Bees", NOON, Links(BASE))
@@ -25,7 +25,7 @@ _keys = count(1)
 @pytest.fixture
 def api(database_url: str) -> Iterator[Audience]:
     """An empty audience on each database in turn."""
-    with audience(database_url) as made:
+    with open_audience(database_url) as made:
         yield made
 
 
@@ -84,7 +84,7 @@ def test_plain_writes_are_few_in_each_transaction(api: Audience) -> None:
     transactions, responses = answer_chunk(api, requests)
 
     assert [("locked", most), ("locked", most), ("locked", 1)] == transactions
-    assert {200} == {each.status for each in responses}
+    assert {200} == {response.status for response in responses}
 
 
 def test_many_calls_around_a_plain_write_are_planned(api: Audience) -> None:
@@ -97,16 +97,16 @@ def test_many_calls_around_a_plain_write_are_planned(api: Audience) -> None:
     transactions, responses = answer_chunk(api, requests)
 
     assert [("planned", some), ("locked", 1), ("planned", some)] == transactions
-    assert {200} == {each.status for each in responses}
+    assert {200} == {response.status for response in responses}
 
 
 def test_few_calls_between_plain_writes_share_a_transaction(api: Audience) -> None:
     """Calls that alternate are not one commit each, and their cost is bounded all the same."""
     list_id = api.new_list()
     requests = [
-        each
+        request
         for number in range(60)
-        for each in (rename(list_id, str(number)), add(list_id, number))
+        for request in (rename(list_id, str(number)), add(list_id, number))
     ]
 
     transactions, responses = answer_chunk(api, requests)
@@ -116,7 +116,7 @@ def test_few_calls_between_plain_writes_share_a_transaction(api: Audience) -> No
     assert {"locked"} == {kind for kind, _ in transactions}
     assert max(size for _, size in transactions) <= most
     assert len(transactions) <= len(requests) // most + 2
-    assert {200} == {each.status for each in responses}
+    assert {200} == {response.status for response in responses}
 
 
 def test_collections_are_read_without_the_lock(api: Audience) -> None:
@@ -129,7 +129,7 @@ def test_collections_are_read_without_the_lock(api: Audience) -> None:
 
     assert [("planned", 1)] * 4 == transactions
     shown = [json.loads(encode_body(responses[index])) for index in (1, 3)]
-    assert [1, 2] == [each["total_items"] for each in shown]
+    assert [1, 2] == [page["total_items"] for page in shown]
 
 
 def test_a_plan_has_a_maximum_of_rows(api: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,4 +143,4 @@ def test_a_plan_has_a_maximum_of_rows(api: Audience, monkeypatch: pytest.MonkeyP
     transactions, responses = answer_chunk(api, [*tagged, subscribe])
 
     assert [("planned", 2), ("planned", 2), ("planned", 1), ("planned", 1)] == transactions
-    assert {200} == {each.status for each in responses}
+    assert {200} == {response.status for response in responses}

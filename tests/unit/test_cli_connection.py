@@ -153,7 +153,7 @@ def test_a_file_is_sent_with_its_length_and_again_after_429(
 
     connection.post("/batches", file, Thing)
 
-    assert [b'{"operations":[]}'] * 2 == [each.body for each in stage.received]
+    assert [b'{"operations":[]}'] * 2 == [request.body for request in stage.received]
     assert "17" == stage.received[1].headers["content-length"]
     assert [FIRST_WAITS_SECONDS[0]] == waits
 
@@ -215,8 +215,8 @@ def test_a_post_with_an_idempotency_key_is_sent_again(
     )
 
     sent = [
-        (each.headers["idempotency-key"], each.headers["content-type"], each.body)
-        for each in stage.received
+        (request.headers["idempotency-key"], request.headers["content-type"], request.body)
+        for request in stage.received
     ]
     assert [("night-1", "application/x-ndjson", b"{}")] * 2 == sent
 
@@ -238,7 +238,9 @@ def test_a_patch_is_json_and_is_not_sent_twice(stage: Stage, connection: Connect
     with pytest.raises(CommandError, match="may or may not have accepted the request"):
         connection.patch("/things/1", b'{"a":1}', Thing)
 
-    assert [("PATCH", b'{"a":1}')] * 2 == [(each.method, each.body) for each in stage.received]
+    assert [("PATCH", b'{"a":1}')] * 2 == [
+        (request.method, request.body) for request in stage.received
+    ]
     assert "application/json" == stage.received[0].headers["content-type"]
 
 
@@ -432,7 +434,7 @@ def test_a_download_carries_no_key_and_starts_anew(stage: Stage, connection: Con
 
     assert b"archive" == file.getvalue()
     assert "/archives/x?t=token" == stage.received[1].path
-    assert all("authorization" not in each.headers for each in stage.received)
+    assert all("authorization" not in request.headers for request in stage.received)
     assert "identity" == stage.received[0].headers["accept-encoding"]
 
 

@@ -74,7 +74,9 @@ def test_a_byte_order_mark_and_blank_lines_are_skipped(path: Path) -> None:
     """Spreadsheets write them."""
     file = opened(path, b"\xef\xbb\xbfid,email\n\n1,a@example.com\n , \n2,\n\n")
 
-    assert [("1", "a@example.com"), ("2", "")] == [(each.id, each.email_address) for each in file]
+    assert [("1", "a@example.com"), ("2", "")] == [
+        (contact.id, contact.email_address) for contact in file
+    ]
 
 
 @pytest.mark.parametrize(

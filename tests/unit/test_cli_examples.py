@@ -49,13 +49,15 @@ def test_four_of_a_thousand_contacts_are_bad(contacts: list[Contact]) -> None:
     assert 999 == len({address.lower() for address in addresses})
     assert 1 == len([address for address in addresses if address and "@" not in address])
     assert 1 == addresses.count("")
-    assert ["opted-in"] == [each.status for each in contacts if each.status not in statuses]
+    assert ["opted-in"] == [
+        contact.status for contact in contacts if contact.status not in statuses
+    ]
 
 
 def test_contacts_have_names_of_all_kinds_and_harmless_addresses(contacts: list[Contact]) -> None:
     """Some names are not ASCII, all have one; every address is at a domain for examples."""
     names = [contact.merge_fields["FNAME"] for contact in contacts]
-    domains = {each.email_address.lower().rpartition("@")[2] for each in contacts}
+    domains = {contact.email_address.lower().rpartition("@")[2] for contact in contacts}
 
     assert any(not name.isascii() for name in names)
     assert {"example.com", "example.net", "example.org"} == {

@@ -58,7 +58,7 @@ def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> No
     receiver.end()
     receiver.end()
     assert [("one", b"a=b", NOW * SECOND), ("two", b"a=b", NOW * SECOND)] == [
-        (each.headers["webhook-id"], each.body, each.received_at) for each in receiver.events()
+        (event.headers["webhook-id"], event.body, event.received_at) for event in receiver.events()
     ]
 
 
@@ -101,8 +101,8 @@ def test_too_many_connections_are_closed(receiver: Receiver) -> None:
         with socket.create_connection(where, 30) as one_more:
             assert b"" == one_more.recv(1)
     finally:
-        for each in silent:
-            each.close()
+        for connection in silent:
+            connection.close()
 
 
 def test_a_port_in_use_is_an_error(receiver: Receiver) -> None:

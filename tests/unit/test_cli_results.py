@@ -56,7 +56,7 @@ def test_every_result_of_every_file_is_read() -> None:
     found = archive(entry("./a.json"), ("./b.json", b" \n"), entry("c.json", []), entry("d", two))
 
     expected = [(200, "1"), (200, "1"), (404, None)]
-    assert expected == [(each.status_code, each.operation_id) for each in read_results(found)]
+    assert expected == [(result.status_code, result.operation_id) for result in read_results(found)]
 
 
 def damaged_archives() -> Iterator[bytes]:
@@ -162,7 +162,7 @@ def test_failures_of_too_many_kinds_share_one_group(monkeypatch: pytest.MonkeyPa
     for number in range(10):
         tally.add(errored(None, f"Reason {number}."))
 
-    assert [1, 1, 8] == [each.count for each in tally.failures.values()]
+    assert [1, 1, 8] == [failure.count for failure in tally.failures.values()]
     assert 10 == tally.errored_count
 
 
@@ -172,7 +172,7 @@ def test_a_failure_without_a_problem_is_shown_as_it_is(response: str) -> None:
     tally = Tally()
     tally.add(Result(502, "1", response))
 
-    assert [f"502 {response}"] == [each.sample for each in tally.failures.values()]
+    assert [f"502 {response}"] == [failure.sample for failure in tally.failures.values()]
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,10 @@ def test_a_batch_is_followed_by_its_events(stage: Stage, connection: Connection)
 
     last = follow_batch(connection, "b1", seen.append)
 
-    assert [10, 60, 100] == [each.finished_operations for each in seen]
+    assert [10, 60, 100] == [batch.finished_operations for batch in seen]
     assert "A worker." == seen[0].waiting_for
     assert last is seen[-1]
-    assert ["/3.0/batches/b1/events"] == [each.path for each in stage.received]
+    assert ["/3.0/batches/b1/events"] == [request.path for request in stage.received]
     assert "text/event-stream" == stage.received[0].headers["accept"]
 
 
@@ -122,10 +122,10 @@ def test_without_a_stream_the_batch_is_polled(
 
     last = follow_batch(connection, "b1", seen.append, lambda _: None)
 
-    assert [10, 100] == [each.finished_operations for each in seen][-2:]
+    assert [10, 100] == [batch.finished_operations for batch in seen][-2:]
     assert is_finished(last)
     assert ["/3.0/batches/b1/events", "/3.0/batches/b1", "/3.0/batches/b1"] == [
-        each.path for each in stage.received
+        request.path for request in stage.received
     ]
 
 
@@ -137,7 +137,7 @@ def test_a_stream_that_ends_early_is_requested_again(stage: Stage, connection: C
     last = follow_batch(connection, "b1", lambda _: None, waits.append)
 
     assert is_finished(last)
-    assert ["/3.0/batches/b1/events"] * 2 == [each.path for each in stage.received]
+    assert ["/3.0/batches/b1/events"] * 2 == [request.path for request in stage.received]
     assert 1 == len(waits)
 
 

@@ -62,7 +62,7 @@ def refused(field: str) -> Answer:
 
 def bodies(stage: Stage) -> list[Any]:
     """The bodies that were sent, parsed."""
-    return [json.loads(each.body) for each in stage.received if each.body]
+    return [json.loads(request.body) for request in stage.received if request.body]
 
 
 # --- What the commands ask -----------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
         raise BrokenPipeError
 
     assert [("POST", "/3.0/batch-webhooks"), ("DELETE", "/3.0/batch-webhooks/0f3a9c21d4")] == [
-        (each.method, each.path) for each in stage.received
+        (request.method, request.path) for request in stage.received
     ]
     assert "http://127.0.0.1:9000/" == bodies(stage)[0]["url"]
 
@@ -321,5 +321,7 @@ def test_a_refused_registration_says_what_to_set(
     ):
         pass
 
-    assert [] == [each for each in expected if each not in caught.value.next_step]
+    assert [] == [
+        expected_item for expected_item in expected if expected_item not in caught.value.next_step
+    ]
     assert 1 == len(stage.received)

@@ -71,7 +71,7 @@ def test_what_names_no_moment(text: str) -> None:
         datetime(1900, 1, 1),  # noqa: DTZ001 - the zone is the third argument's
         datetime(2200, 1, 1),  # noqa: DTZ001
         timezones=st.integers(-14 * 60, 14 * 60).map(
-            lambda each: timezone(timedelta(minutes=each))
+            lambda minutes: timezone(timedelta(minutes=minutes))
         ),
     )
 )

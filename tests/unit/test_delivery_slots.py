@@ -40,7 +40,7 @@ class ImpatientSlots:
 
     def begin(self, under_way: ExitStack, begun: Sequence[BatchWebhook]) -> list[float]:
         """Begin attempts; how long each has to stay away instead."""
-        return [under_way.enter_context(self.slots.take(each)) for each in begun]
+        return [under_way.enter_context(self.slots.take(webhook)) for webhook in begun]
 
     def away(self, webhook: BatchWebhook, after: Microseconds = 0) -> float:
         """How long a webhook's delivery would have to stay away, so long after noon."""
@@ -143,7 +143,7 @@ def test_a_thread_that_waits_for_a_slot() -> None:
             for _ in range(OF_WEBHOOK):
                 under_way.enter_context(slots.take(one))
             waiting = [threads.submit(begin) for _ in range(OF_ACCOUNT - OF_WEBHOOK)]
-        assert [0] * len(waiting) == [each.result() for each in waiting]
+        assert [0] * len(waiting) == [future.result() for future in waiting]
 
 
 def test_threads_do_not_wait_for_those_that_are_slow() -> None:

@@ -15,7 +15,7 @@ from batchway.kit.egress import (
     check_url,
     resolve_host,
 )
-from tests.egress_requests import an_egress, get, reason_of
+from tests.egress_requests import get, make_egress, require_reason
 
 PUBLIC = "93.184.215.14"
 PUBLIC_6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
@@ -51,8 +51,8 @@ refused  2002:7f00:1::1 2002:c0a8:101::1 2001:0:808:808::80ff:fffe 2001:0:a00:1:
 def _literals() -> Iterator[tuple[str, list[str], bool]]:
     for line in LITERALS.strip().splitlines():
         verdict, *addresses = line.partition("#")[0].split()
-        for each in addresses:
-            yield (f"[{each}]" if ":" in each else each), [each], verdict == "reached"
+        for address in addresses:
+            yield (f"[{address}]" if ":" in address else address), [address], verdict == "reached"
 
 
 # Host of the URL, what it resolves to, and whether it is reached.
@@ -66,7 +66,7 @@ ADDRESSES: list[tuple[str, list[str], bool]] = [
     ("two.example", [PUBLIC, "10.0.0.1"], False),
     ("two.example", ["10.0.0.1", PUBLIC], False),
     ("two.example", [PUBLIC_6, "::1"], False),
-    ("many.example", [*[f"93.184.215.{each}" for each in range(1, 50)], "127.0.0.1"], False),
+    ("many.example", [*[f"93.184.215.{number}" for number in range(1, 50)], "127.0.0.1"], False),
     ("none.example", [], False),
     ("odd.example", ["127.1"], False),
     ("odd.example", ["good.example"], False),
@@ -91,11 +91,11 @@ def test_only_public_addresses_are_reached(
     knocks: Knocks, host: str, resolved: list[str], is_reached: bool
 ) -> None:
     """All that a name has must be public; and whether it is, no answer tells."""
-    answer = get(f"http://{host}/", an_egress(resolver=lambda *_: resolved))
+    answer = get(f"http://{host}/", make_egress(resolver=lambda *_: resolved))
 
-    expected = [ip_address(each) for each in resolved] if is_reached else []
+    expected = [ip_address(address) for address in resolved] if is_reached else []
     assert expected == [ip_address(address) for address, _ in knocks]
-    assert UNREACHABLE == reason_of(answer)
+    assert UNREACHABLE == require_reason(answer)
 
 
 SPELLINGS = """
@@ -109,10 +109,10 @@ SPELLINGS = """
 @pytest.mark.parametrize("host", SPELLINGS.split())
 def test_other_spellings_of_private_addresses(knocks: Knocks, host: str) -> None:
     """What the system's resolver makes of them is what is checked."""
-    answer = get(f"http://{host}/", an_egress(resolver=resolve_host))
+    answer = get(f"http://{host}/", make_egress(resolver=resolve_host))
 
     assert [] == knocks
-    assert UNREACHABLE == reason_of(answer)
+    assert UNREACHABLE == require_reason(answer)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_other_spellings_of_private_addresses(knocks: Knocks, host: str) -> None
 )
 def test_what_the_operator_allows(knocks: Knocks, network: str, reached: str, refused: str) -> None:
     """Is reached though it is private, but nothing else is."""
-    for each in (*reached.split(), *refused.split()):
-        answers = [each]
-        get("http://in.example/", an_egress([ip_network(network)], lambda *_, a=answers: a))
+    for address in (*reached.split(), *refused.split()):
+        answers = [address]
+        get("http://in.example/", make_egress([ip_network(network)], lambda *_, a=answers: a))
 
-    assert [ip_address(each) for each in reached.split()] == [
+    assert [ip_address(address) for address in reached.split()] == [
         ip_address(host) for host, _ in knocks
     ]
 
@@ -141,7 +141,7 @@ def test_a_name_is_looked_up_once(knocks: Knocks) -> None:
     """A resolver that thinks of something else the second time changes nothing."""
     answers = chain([[PUBLIC, "1.1.1.1"]], repeat(["127.0.0.1"]))
 
-    get("https://turning.example:8443/", an_egress(resolver=lambda *_: next(answers)))
+    get("https://turning.example:8443/", make_egress(resolver=lambda *_: next(answers)))
 
     assert [(PUBLIC, 8443), ("1.1.1.1", 8443)] == knocks
     assert ["127.0.0.1"] == next(answers)
@@ -149,11 +149,11 @@ def test_a_name_is_looked_up_once(knocks: Knocks) -> None:
 
 def test_few_addresses_of_a_name_are_tried(knocks: Knocks) -> None:
     """Nobody makes us knock at a thousand doors, or twice at one."""
-    many = [f"93.184.{each // 2}.1" for each in range(200)]
+    many = [f"93.184.{number // 2}.1" for number in range(200)]
 
-    get("http://many.example/", an_egress(resolver=lambda *_: many))
+    get("http://many.example/", make_egress(resolver=lambda *_: many))
 
-    assert [(f"93.184.{each}.1", 80) for each in range(4)] == knocks
+    assert [(f"93.184.{number}.1", 80) for number in range(4)] == knocks
 
 
 @pytest.mark.parametrize("error", [socket.gaierror("no"), UnicodeError("no"), TimeoutError("no")])
@@ -163,7 +163,7 @@ def test_a_name_that_does_not_resolve(error: Exception) -> None:
     def fail(*_: object) -> Sequence[str]:
         raise error
 
-    assert UNREACHABLE == reason_of(get("http://nowhere.example/", an_egress(resolver=fail)))
+    assert UNREACHABLE == require_reason(get("http://nowhere.example/", make_egress(resolver=fail)))
 
 
 # --- URLs ----------------------------------------------------------------------------------------
@@ -203,9 +203,9 @@ def _shapes() -> Iterator[tuple[str, str]]:
             yield url, line[:22].strip()
     for host in ("a" * 64, "a." * 127 + "a", "é" * 64):
         yield f"http://{host}/", "host is not valid"
-    for each in (*_SPACES, " HTTP/1.1\r\nX-Injected: 1"):
+    for injected in (*_SPACES, " HTTP/1.1\r\nX-Injected: 1"):
         for url in ("http://good{}.example/", "{}http://a/", "http://good.example/{}"):
-            yield url.format(each), "a space, a control character"
+            yield url.format(injected), "a space, a control character"
     yield "", "begin with http"
     yield "http://good.example/" + "a" * 2_028, "good.example:80"
     yield "http://good.example/" + "a" * 2_029, "longer than 2048"
@@ -220,10 +220,10 @@ def test_the_shape_of_a_url(url: str, expected: str) -> None:
         asked.append(f"{host}:{port}")
         return ()
 
-    said, answer = check_url(url), get(url, an_egress(resolver=note))
+    said, answer = check_url(url), get(url, make_egress(resolver=note))
 
     assert (expected in asked) if said is None else (expected in said and not asked)
-    assert UNREACHABLE == reason_of(answer)
+    assert UNREACHABLE == require_reason(answer)
 
 
 @given(
@@ -234,4 +234,4 @@ def test_any_text_is_a_url_or_not(text: str) -> None:
     said = check_url(text)
 
     assert said is None or said.endswith(".")
-    assert isinstance(get(text, an_egress(resolver=lambda *_: ())), Unreached)
+    assert isinstance(get(text, make_egress(resolver=lambda *_: ())), Unreached)

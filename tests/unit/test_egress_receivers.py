@@ -30,10 +30,10 @@ from tests.egress_requests import (
     OK,
     SHORT_SECONDS,
     Behaviour,
-    an_egress,
-    answered,
     get,
-    reason_of,
+    make_egress,
+    require_answer,
+    require_reason,
     send,
 )
 
@@ -107,7 +107,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\n"
 BEHAVIOURS: list[tuple[Behaviour, str]] = [
     (_silent, LATE),
     (_answering(ever=b"H", wait_seconds=0.02), LATE),
-    (_answering(*(bytes([each]) for each in OK), wait_seconds=0.02), LATE),
+    (_answering(*(bytes([byte]) for byte in OK), wait_seconds=0.02), LATE),
     (_answering(_HEAD, ever=b"x-a: 1\r\n", wait_seconds=0.02), LATE),
     (_answering(ever=b"HTTP/1.1 100 Continue\r\n\r\n"), LATE),
     (_answering(_CHUNKED, ever=b"1\r\na\r\n", wait_seconds=0.02), LATE),
@@ -129,9 +129,9 @@ BEHAVIOURS: list[tuple[Behaviour, str]] = [
 def test_receivers_that_do_not_answer(behave: Behaviour, reason: str) -> None:
     """Control comes back, with one of the few reasons."""
     with serving(behave) as port:
-        answer = get(f"http://127.0.0.1:{port}/", an_egress([LOOPBACK]), _patience(reason))
+        answer = get(f"http://127.0.0.1:{port}/", make_egress([LOOPBACK]), _patience(reason))
 
-    assert reason == reason_of(answer)
+    assert reason == require_reason(answer)
 
 
 def _patience(reason: str) -> float:
@@ -147,11 +147,11 @@ def test_a_receiver_that_does_not_read() -> None:
             connection.recv(1_000)
 
     with serving(take_little) as port:
-        egress, body = an_egress([LOOPBACK]), bytes(32 * 1024 * 1024)
+        egress, body = make_egress([LOOPBACK]), bytes(32 * 1024 * 1024)
         answer = send(f"http://127.0.0.1:{port}/", egress, body=body, seconds=SHORT_SECONDS)
         is_over.set()
 
-    assert LATE == reason_of(answer)
+    assert LATE == require_reason(answer)
 
 
 def test_a_resolver_that_does_not_answer() -> None:
@@ -163,19 +163,19 @@ def test_a_resolver_that_does_not_answer() -> None:
             is_over.wait(LONG_SECONDS)
         return ["127.0.0.1"]
 
-    egress = an_egress([LOOPBACK], resolve)
+    egress = make_egress([LOOPBACK], resolve)
     with serving(_answering(OK)) as port:
         slow = [get("http://slow.example/", egress, 0.05) for _ in range(3)]
         fast = get(f"http://fast.example:{port}/", egress)
         is_over.set()
 
-    assert [LATE] * 3 == [reason_of(each) for each in slow]
-    assert 200 == answered(fast).status_code
+    assert [LATE] * 3 == [require_reason(answer) for answer in slow]
+    assert 200 == require_answer(fast).status_code
 
 
 def test_no_time_at_all() -> None:
     """Is too late for everything."""
-    assert LATE == reason_of(get("http://93.184.215.14/", an_egress(), 0))
+    assert LATE == require_reason(get("http://93.184.215.14/", make_egress(), 0))
 
 
 def test_a_port_where_nobody_listens() -> None:
@@ -183,7 +183,7 @@ def test_a_port_where_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    assert UNREACHABLE == reason_of(get(f"http://127.0.0.1:{port}/", an_egress([LOOPBACK])))
+    assert UNREACHABLE == require_reason(get(f"http://127.0.0.1:{port}/", make_egress([LOOPBACK])))
 
 
 @pytest.mark.parametrize("ever", [b"a" * 1_000, b"3e8\r\n" + b"a" * 1_000 + b"\r\n"])
@@ -191,9 +191,9 @@ def test_a_body_without_end(ever: bytes) -> None:
     """Is read as far as it is wanted."""
     head = _CHUNKED if ever.endswith(b"\n") else b"HTTP/1.1 200 OK\r\n\r\n"
     with serving(_answering(head, ever=ever)) as port:
-        answer = send(f"http://127.0.0.1:{port}/", an_egress([LOOPBACK]), answer_bytes_max=2_500)
+        answer = send(f"http://127.0.0.1:{port}/", make_egress([LOOPBACK]), answer_bytes_max=2_500)
 
-    assert b"a" * 2_500 == answered(answer).body_start
+    assert b"a" * 2_500 == require_answer(answer).body_start
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 302, 307, 308, 304, 401, 410, 429, 500])
@@ -209,7 +209,7 @@ def test_every_status_is_an_answer(status: int) -> None:
         connection.sendall(head.encode())
 
     with serving(behave) as port:
-        answer = answered(get(f"http://127.0.0.1:{port}/a", an_egress([LOOPBACK])))
+        answer = require_answer(get(f"http://127.0.0.1:{port}/a", make_egress([LOOPBACK])))
 
     assert (status, 1) == (answer.status_code, len(seen))
     assert {"location": "/b", "x-a": "1, 2", "content-length": "0"} == answer.headers
@@ -229,7 +229,7 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall right")
 
     with serving(behave) as port:
-        egress = an_egress([LOOPBACK], lambda *_: ["127.0.0.1"])
+        egress = make_egress([LOOPBACK], lambda *_: ["127.0.0.1"])
         url = f"http://Good.Example:{port}/ü%20?q=ü&r#fragment"
         answer = send(url, egress, "POST", headers=theirs, body=b"a=1", answer_bytes_max=3)
 
@@ -239,7 +239,7 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         b"User-Agent: Batchway\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
         b"Content-Length: 3\r\nX-One: \xe9\r\n\r\na=1"
     ) == seen[0]
-    assert b"all" == answered(answer).body_start
+    assert b"all" == require_answer(answer).body_start
 
 
 @pytest.mark.parametrize(
@@ -258,9 +258,9 @@ def test_headers_that_cannot_be_sent(method: str, name: str, value: str) -> None
     """Nothing is smuggled into a request, and nothing raises."""
     with serving(_silent) as port:
         url = f"http://127.0.0.1:{port}/"
-        answer = send(url, an_egress([LOOPBACK]), method, headers=[(name, value)])
+        answer = send(url, make_egress([LOOPBACK]), method, headers=[(name, value)])
 
-    assert UNSENDABLE == reason_of(answer)
+    assert UNSENDABLE == require_reason(answer)
 
 
 # --- TLS -----------------------------------------------------------------------------------------
@@ -303,9 +303,9 @@ def test_certificates_are_verified(
 def test_a_receiver_without_tls(behave: Behaviour, reason: str) -> None:
     """Control comes back, whatever it says."""
     with serving(behave) as port:
-        answer = get(f"https://127.0.0.1:{port}/", an_egress([LOOPBACK]), _patience(reason))
+        answer = get(f"https://127.0.0.1:{port}/", make_egress([LOOPBACK]), _patience(reason))
 
-    assert reason == reason_of(answer)
+    assert reason == require_reason(answer)
 
 
 def _certificate(folder: Path, name: str) -> Path:

@@ -84,11 +84,11 @@ def test_excluded_fields_are_dropped(exclude_fields: str, missing: list[str]) ->
 
 def drop(value: Any, names: list[str]) -> None:
     """Delete a path that exists in one of the objects."""
-    for each in value if isinstance(value, list) else [value]:
+    for item in value if isinstance(value, list) else [value]:
         if len(names) > 1:
-            drop(each.get(names[0], []), names[1:])
+            drop(item.get(names[0], []), names[1:])
         else:
-            each.pop(names[0], None)
+            item.pop(names[0], None)
 
 
 @pytest.mark.parametrize("params", [{}, {"fields": ""}, {"fields": "", "exclude_fields": ""}])
@@ -172,11 +172,11 @@ def leaves(value: object, path: str = "") -> dict[str, object]:
     """Return each plain value by its path, with indexes for arrays."""
     found: dict[str, object] = {}
     if isinstance(value, dict):
-        for name, each in value.items():
-            found |= leaves(each, f"{path}.{name}")
+        for name, item in value.items():
+            found |= leaves(item, f"{path}.{name}")
     elif isinstance(value, list):
-        for number, each in enumerate(value):
-            found |= leaves(each, f"{path}[{number}]")
+        for number, item in enumerate(value):
+            found |= leaves(item, f"{path}[{number}]")
     else:
         found[path] = value
     return found

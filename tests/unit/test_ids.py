@@ -18,7 +18,7 @@ def test_public_ids() -> None:
     made = {ids.new_public_id() for _ in range(1_000)}
 
     assert 1_000 == len(made)
-    assert all(re.fullmatch("[0-9a-f]{10}", each) for each in made)
+    assert all(re.fullmatch("[0-9a-f]{10}", made_id) for made_id in made)
 
 
 def test_api_keys() -> None:
@@ -26,7 +26,7 @@ def test_api_keys() -> None:
     made = {ids.new_api_key() for _ in range(1_000)}
 
     assert 1_000 == len(made)
-    assert all(re.fullmatch("[0-9a-f]{32}-us1", each) for each in made)
+    assert all(re.fullmatch("[0-9a-f]{32}-us1", made_id) for made_id in made)
 
 
 def test_the_hash_of_a_key() -> None:

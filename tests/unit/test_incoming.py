@@ -36,7 +36,9 @@ def test_pieces_are_bounded(operation: Operation) -> None:
         incoming.finish()
         pieces = list(incoming.read_pieces())
 
-    assert [operation] * 10 == [each for _, data in pieces for each in unpack_operations(data)]
+    assert [operation] * 10 == [
+        unpacked for _, data in pieces for unpacked in unpack_operations(data)
+    ]
     assert len(pieces) >= 3
     assert max(piece.byte_count for piece, _ in pieces) < 1.1 * limits.piece_bytes_max
 
@@ -50,7 +52,7 @@ def test_large_operations_make_more_pieces() -> None:
         incoming.finish()
         pieces = list(incoming.read_pieces())
 
-    assert operations == [each for _, data in pieces for each in unpack_operations(data)]
+    assert operations == [unpacked for _, data in pieces for unpacked in unpack_operations(data)]
     assert [0, 250, 500, 750] == [piece.first_position for piece, _ in pieces]
     assert max(piece.byte_count for piece, _ in pieces) < limits.piece_bytes_max
 

@@ -11,7 +11,7 @@ from batchway.audience.settings import AudienceSettings
 from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import encode_body
-from tests.audience import BASE, NOON, audience
+from tests.audience import BASE, NOON, open_audience
 
 
 @dataclass
@@ -45,7 +45,7 @@ def test_members_are_counted_by_the_counters(
     database_url: str, params: dict[str, str], total: int
 ) -> None:
     """Without filters, or with that of the status alone, no row of a large list is counted."""
-    with audience(database_url) as api:
+    with open_audience(database_url) as api:
         list_id = api.new_list()
         api.run(
             """

@@ -6,7 +6,7 @@ import pytest
 
 from batchway import limits
 from batchway.audience.lists.deletion import purge_deleted_lists
-from tests.audience import Audience, add_member, audience
+from tests.audience import Audience, add_member, open_audience
 
 TABLES = [
     "lists",
@@ -23,7 +23,7 @@ TABLES = [
 @pytest.fixture
 def api(database_url: str) -> Iterator[Audience]:
     """An empty audience on each database in turn."""
-    with audience(database_url) as made:
+    with open_audience(database_url) as made:
         yield made
 
 
@@ -84,5 +84,5 @@ def test_the_rest_of_a_deleted_list_is_not_seen(api: Audience) -> None:
     add_member(api, api.call_ok("GET", f"/lists/{gone}")["web_id"], 1)
     api.call_ok("DELETE", f"/lists/{gone}")
 
-    assert [kept] == [each["id"] for each in api.call_ok("GET", "/lists")["lists"]]
+    assert [kept] == [listed["id"] for listed in api.call_ok("GET", "/lists")["lists"]]
     assert 0 == api.call_ok("GET", "/lists", email="ann@example.com")["total_items"]

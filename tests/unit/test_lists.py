@@ -18,8 +18,8 @@ from tests.audience import (
     NOON,
     Audience,
     add_member,
-    audience,
-    until_waiting,
+    open_audience,
+    wait_until_blocked,
 )
 
 LIST_KEYS = (
@@ -39,13 +39,13 @@ STATS_KEYS = (
 @pytest.fixture
 def api(database_url: str) -> Iterator[Audience]:
     """An empty audience on each database in turn."""
-    with audience(database_url) as made:
+    with open_audience(database_url) as made:
         yield made
 
 
 def names(reply: dict[str, Any]) -> list[str]:
     """The names of the lists in a collection."""
-    return [each["name"] for each in reply["lists"]]
+    return [listed["name"] for listed in reply["lists"]]
 
 
 # --- One list ------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def test_a_new_list_has_the_first_merge_fields(api: Audience) -> None:
 
     fields = api.call_ok("GET", f"/lists/{made['id']}/merge-fields")["merge_fields"]
     assert [(1, "FNAME"), (2, "LNAME"), (3, "ADDRESS"), (4, "PHONE"), (5, "BIRTHDAY")] == [
-        (each["merge_id"], each["tag"]) for each in fields
+        (field["merge_id"], field["tag"]) for field in fields
     ]
     assert 5 == made["stats"]["merge_field_count"]
 
@@ -99,7 +99,7 @@ def test_links_lead_to_the_list_and_what_it_holds(api: Audience) -> None:
         "batch-sub-members": ("POST", here),
         "members": ("GET", f"{here}/members"),
         "merge-fields": ("GET", f"{here}/merge-fields"),
-    } == {each["rel"]: (each["method"], each["href"]) for each in made["_links"]}
+    } == {link["rel"]: (link["method"], link["href"]) for link in made["_links"]}
 
 
 @pytest.mark.parametrize(
@@ -136,19 +136,19 @@ def test_what_a_list_cannot_be(
     sqlite_url: str, change: dict[str, Any], field: str, message: str
 ) -> None:
     """A wrong field is named and explained, on creation and on change; nothing is changed."""
-    with audience(sqlite_url) as api:
+    with open_audience(sqlite_url) as api:
         made = api.call_ok("POST", "/lists", NEW_LIST)
 
-        assert {field: message} == api.errors("POST", "/lists", NEW_LIST | change)
+        assert {field: message} == api.call_refused("POST", "/lists", NEW_LIST | change)
         if "Required" not in message:
-            assert {field: message} == api.errors("PATCH", f"/lists/{made['id']}", change)
+            assert {field: message} == api.call_refused("PATCH", f"/lists/{made['id']}", change)
         assert [made] == api.call_ok("GET", "/lists")["lists"]
 
 
 def test_required_fields_are_named_all_at_once(sqlite_url: str) -> None:
     """Nobody has to find them one by one."""
-    with audience(sqlite_url) as api:
-        message = api.errors("POST", "/lists", {})[""]
+    with open_audience(sqlite_url) as api:
+        message = api.call_refused("POST", "/lists", {})[""]
 
     listed = message.removeprefix("Required fields were not provided: ").split(", ")
     assert set(NEW_LIST) == set(listed)
@@ -157,13 +157,13 @@ def test_required_fields_are_named_all_at_once(sqlite_url: str) -> None:
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"[{}]"])
 def test_a_body_that_is_no_object(sqlite_url: str, body: bytes) -> None:
     """An array or a text is refused as the contract does."""
-    with audience(sqlite_url) as api:
+    with open_audience(sqlite_url) as api:
         list_id = api.new_list()
 
         found = "string" if body == b'"x"' else "array"
         expected = {"": f"Schema describes object, {found} found instead"}
-        assert expected == api.errors("POST", "/lists", body)
-        assert expected == api.errors("PATCH", f"/lists/{list_id}", body)
+        assert expected == api.call_refused("POST", "/lists", body)
+        assert expected == api.call_refused("PATCH", f"/lists/{list_id}", body)
 
 
 def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
@@ -195,7 +195,7 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
 @pytest.mark.parametrize("body", [b"{", b'{"contact":{"\xff":""}}', b'{"contact":{}} {}'])
 def test_a_body_that_is_no_json(sqlite_url: str, body: bytes) -> None:
     """It is told apart from a body with wrong fields, however deep the fault lies."""
-    with audience(sqlite_url) as api:
+    with open_audience(sqlite_url) as api:
         list_id = api.new_list()
 
         status, reply = api.call("PATCH", f"/lists/{list_id}", body)
@@ -206,7 +206,7 @@ def test_a_body_that_is_no_json(sqlite_url: str, body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"", b"null", b"{}"])
 def test_a_change_of_nothing(sqlite_url: str, body: bytes) -> None:
     """An absent body, null and an empty object change nothing."""
-    with audience(sqlite_url) as api:
+    with open_audience(sqlite_url) as api:
         made = api.call_ok("POST", "/lists", NEW_LIST)
 
         assert made == api.call_ok("PATCH", f"/lists/{made['id']}", body)
@@ -251,9 +251,9 @@ def test_a_public_id_that_is_taken_is_made_again(api: Audience) -> None:
         insert_list(connection, 1, "Readers", settings, NOON, make_id)
         insert_list(connection, 2, "Readers", settings, NOON, make_id)
 
-    assert ["aaaaaaaaaa"] == [each["id"] for each in api.call_ok("GET", "/lists")["lists"]]
+    assert ["aaaaaaaaaa"] == [listed["id"] for listed in api.call_ok("GET", "/lists")["lists"]]
     stranger = Audience(api.database, account_id=2)
-    assert ["bbbbbbbbbb"] == [each["id"] for each in stranger.call_ok("GET", "/lists")["lists"]]
+    assert ["bbbbbbbbbb"] == [listed["id"] for listed in stranger.call_ok("GET", "/lists")["lists"]]
 
 
 def test_an_account_has_a_limit_of_lists(api: Audience) -> None:
@@ -353,7 +353,7 @@ def test_filters(three: Audience, params: dict[str, str], expected: list[str]) -
 
 def test_the_filter_by_address(three: Audience) -> None:
     """Lists that hold the address, in any case, are found; archived contacts do not count."""
-    old, middle, new = (each["web_id"] for each in three.call_ok("GET", "/lists")["lists"])
+    old, middle, new = (listed["web_id"] for listed in three.call_ok("GET", "/lists")["lists"])
     add_member(three, old, 1, "unsubscribed")
     add_member(three, middle, 2, "archived")
     add_member(Audience(three.database, account_id=2), new, 3)
@@ -397,16 +397,16 @@ def test_pages(three: Audience, params: dict[str, str], expected: list[str]) -> 
 )
 def test_wrong_parameters(sqlite_url: str, name: str, value: str) -> None:
     """They are refused by name instead of being ignored."""
-    with audience(sqlite_url) as api:
-        assert [name] == list(api.errors("GET", "/lists", **{name: value}))
+    with open_audience(sqlite_url) as api:
+        assert [name] == list(api.call_refused("GET", "/lists", **{name: value}))
 
 
 def test_a_collection_has_its_links(sqlite_url: str) -> None:
     """From the collection one gets to its parent and to a new list."""
-    with audience(sqlite_url) as api:
+    with open_audience(sqlite_url) as api:
         links = api.call_ok("GET", "/lists")["_links"]
 
-    assert ["self", "parent", "create"] == [each["rel"] for each in links]
+    assert ["self", "parent", "create"] == [link["rel"] for link in links]
 
 
 # --- What others build on ------------------------------------------------------------------------
@@ -442,7 +442,7 @@ def _revision(api: Audience, list_id: str) -> int:
 
 def test_changes_of_one_list_wait_for_each_other(postgres_url: str) -> None:
     """Of two changes at once, neither is lost: the second reads what the first wrote."""
-    with audience(postgres_url) as api:
+    with open_audience(postgres_url) as api:
         list_id = api.new_list()
         path = f"/lists/{list_id}"
         with ThreadPoolExecutor(max_workers=2) as pool:
@@ -450,9 +450,9 @@ def test_changes_of_one_list_wait_for_each_other(postgres_url: str) -> None:
                 find_list(connection, 1, list_id, sql_for_update(connection))
                 changes = [{"name": "Writers"}, {"contact": {"zip": "01001"}}]
                 calls = [pool.submit(api.call_ok, "PATCH", path, change) for change in changes]
-                until_waiting(api, len(calls))
-            for each in calls:
-                each.result()
+                wait_until_blocked(api, len(calls))
+            for call in calls:
+                call.result()
 
         after = api.call_ok("GET", path)
     assert ("Writers", "01001") == (after["name"], after["contact"]["zip"])

@@ -10,7 +10,7 @@ from batchway import limits
 from batchway.audience.lists.rows import find_list
 from batchway.audience.merge_fields.rows import find_merge_fields
 from batchway.store.database import sql_for_update
-from tests.audience import BASE, Audience, audience, until_waiting
+from tests.audience import BASE, Audience, open_audience, wait_until_blocked
 
 KEYS = (
     "merge_id tag name type required default_value public display_order options help_text "
@@ -21,7 +21,7 @@ KEYS = (
 @pytest.fixture
 def api(database_url: str) -> Iterator[Audience]:
     """An empty audience on each database in turn."""
-    with audience(database_url) as made:
+    with open_audience(database_url) as made:
         yield made
 
 
@@ -34,13 +34,13 @@ def fields(api: Audience) -> str:
 @pytest.fixture
 def quick(sqlite_url: str) -> Iterator[Audience]:
     """An empty audience, for what no database decides."""
-    with audience(sqlite_url) as made:
+    with open_audience(sqlite_url) as made:
         yield made
 
 
 def tags(reply: dict[str, Any]) -> list[str]:
     """The tags of a collection."""
-    return [each["tag"] for each in reply["merge_fields"]]
+    return [field["tag"] for field in reply["merge_fields"]]
 
 
 def path_in(api: Audience) -> str:
@@ -77,7 +77,7 @@ def test_a_new_merge_field_is_complete_and_in_the_contracts_order(
         ("parent", f"{BASE}/3.0{fields}"),
         ("update", f"{BASE}/3.0{fields}/6"),
         ("delete", f"{BASE}/3.0{fields}/6"),
-    ] == [(each["rel"], each["href"]) for each in links]
+    ] == [(link["rel"], link["href"]) for link in links]
 
 
 def test_a_merge_field_keeps_what_it_was_given(api: Audience, fields: str) -> None:
@@ -182,7 +182,7 @@ def test_what_a_merge_field_cannot_be(quick: Audience, change: dict[str, Any], f
     """The wrong field is named; nothing is made."""
     path = path_in(quick)
 
-    assert [field] == list(quick.errors("POST", path, {"name": "F", "type": "text"} | change))
+    assert [field] == list(quick.call_refused("POST", path, {"name": "F", "type": "text"} | change))
     assert 5 == quick.call_ok("GET", path)["total_items"]
 
 
@@ -293,7 +293,7 @@ def test_what_a_change_cannot_do(quick: Audience, change: dict[str, Any], field:
     body = {"name": "F", "type": "radio", "options": {"choices": ["a"]}, "default_value": "a"}
     before = quick.call_ok("POST", path, body)
 
-    assert [field] == list(quick.errors("PATCH", f"{path}/6", change))
+    assert [field] == list(quick.call_refused("PATCH", f"{path}/6", change))
     assert before == quick.call_ok("GET", f"{path}/6")
 
 
@@ -317,15 +317,15 @@ def test_an_unknown_merge_field(quick: Audience, method: str, merge_id: str) -> 
 
 def test_two_new_fields_at_once(postgres_url: str) -> None:
     """Each gets an id and a tag of its own, whichever comes first."""
-    with audience(postgres_url) as api:
+    with open_audience(postgres_url) as api:
         path = path_in(api)
         with ThreadPoolExecutor(max_workers=2) as pool:
             with api.database.write() as connection:
                 find_list(connection, 1, path.split("/")[2], sql_for_update(connection))
                 body = {"name": "Age", "type": "number"}
                 calls = [pool.submit(api.call_ok, "POST", path, body) for _ in range(2)]
-                until_waiting(api, len(calls))
-            made = [each.result()["merge_id"] for each in calls]
+                wait_until_blocked(api, len(calls))
+            made = [call.result()["merge_id"] for call in calls]
 
     assert [6, 7] == sorted(made)
 
@@ -361,7 +361,7 @@ def test_the_collection(
 
 def test_an_unknown_type_is_refused(quick: Audience) -> None:
     """A typing error shall not look like an empty list."""
-    assert ["type"] == list(quick.errors("GET", path_in(quick), type="string"))
+    assert ["type"] == list(quick.call_refused("GET", path_in(quick), type="string"))
 
 
 def test_fields_are_shown_in_their_order(api: Audience, fields: str) -> None:

@@ -407,7 +407,7 @@ ALL = [
 ]
 
 
-@given(st.dictionaries(st.sampled_from([each.tag for each in ALL]), values_of_any_kind))
+@given(st.dictionaries(st.sampled_from([field.tag for field in ALL]), values_of_any_kind))
 def test_any_value_is_refused_or_kept(values: dict[str, Any]) -> None:
     """What is accepted can be stored as JSON, shown, and given again without a change."""
     rules = MergeRules(ALL)
@@ -421,5 +421,5 @@ def test_any_value_is_refused_or_kept(values: dict[str, Any]) -> None:
 
     assert kept == accepted == json.loads(json.dumps(accepted))
     assert "\\u0000" not in json.dumps(accepted)
-    assert [each.tag for each in ALL] == list(shown)
+    assert [field.tag for field in ALL] == list(shown)
     assert accepted == rules.read_values(shown, None, skip_required=False)

@@ -71,7 +71,9 @@ def test_every_route_is_described() -> None:
 def test_operation_ids_are_unique() -> None:
     """Operation ids are unique, because generated clients use them as names of functions."""
     found = [
-        each["operationId"] for path in every_call()["paths"].values() for each in path.values()
+        operation["operationId"]
+        for path in every_call()["paths"].values()
+        for operation in path.values()
     ]
 
     assert len(found) == len(set(found))
@@ -130,7 +132,7 @@ def test_replies_of_the_calls_on_batches() -> None:
 
     [_, content] = paths["/batches"]["post"]["responses"]["200"].values()
     schemas = content["application/json"]["schema"]["anyOf"]
-    assert ["BatchBody", "Validation"] == [each["$ref"].rpartition("/")[2] for each in schemas]
+    assert ["BatchBody", "Validation"] == [schema["$ref"].rpartition("/")[2] for schema in schemas]
     actions = "/batches/{batch_id}/actions"
     assert {"409", "415", "503"} <= {*paths[f"{actions}/retry"]["post"]["responses"]}
     assert "415" in paths[f"{actions}/cancel"]["post"]["responses"]
@@ -180,7 +182,7 @@ def test_parameters() -> None:
     header = Parameter(name="Accept", description="What.", choices=("a", "b"), example="a")
     found = operation("GET", Described("Look.", query=ON_PAGE, headers=(header,), reply=Colour))
 
-    names = [(each["in"], each["name"]) for each in found["parameters"]]
+    names = [(parameter["in"], parameter["name"]) for parameter in found["parameters"]]
     assert [
         ("path", "colour_id"),
         ("query", "count"),
@@ -189,7 +191,7 @@ def test_parameters() -> None:
         ("query", "exclude_fields"),
         ("header", "Accept"),
     ] == names
-    assert [True] + [None] * 5 == [each.get("required") for each in found["parameters"]]
+    assert [True] + [None] * 5 == [parameter.get("required") for parameter in found["parameters"]]
     count = {"type": "integer", "minimum": 0, "maximum": 1000, "default": 10}
     assert count == found["parameters"][1]["schema"]
     assert {"type": "string", "enum": ["a", "b"]} == found["parameters"][-1]["schema"]
@@ -211,8 +213,8 @@ def test_the_page_shows_every_call() -> None:
 
     for path, operations in whole["paths"].items():
         assert path.replace("/", "/<wbr>") in shown
-        for each in operations.values():
-            assert f'id="{each["operationId"].replace("_", "-")}"' in shown
+        for operation in operations.values():
+            assert f'id="{operation["operationId"].replace("_", "-")}"' in shown
     assert "<code>checked_operations</code>" in shown  # of a reply that is not the usual one
     assert " src=" not in shown
     assert "@import" not in shown
@@ -255,6 +257,6 @@ def test_curl(method: str, description: Described, words: list[str]) -> None:
 
     found = shlex.split(line.replace("\\\n", ""))
     assert ["curl", "-u", "any:$BATCHWAY_API_KEY", "$BATCHWAY_URL/3.0/colours/1"] == [
-        each for each in found if each not in words
+        word for word in found if word not in words
     ]
-    assert words == [each for each in found if each in words]
+    assert words == [word for word in found if word in words]

@@ -78,4 +78,4 @@ def test_refused_operations_keep_their_places() -> None:
 
 def _status_codes(results: object) -> list[int]:
     assert isinstance(results, list)
-    return [each.status_code for each in results]
+    return [result.status_code for result in results]

@@ -44,7 +44,7 @@ def test_clipping(numbers: set[int], first: int, end: int) -> None:
     """Only positions within the bounds are left."""
     clipped = Positions.collect(numbers).clip(first, end)
 
-    assert Positions.collect(each for each in numbers if first <= each < end) == clipped
+    assert Positions.collect(number for number in numbers if first <= number < end) == clipped
 
 
 @given(NUMBERS)

@@ -32,4 +32,6 @@ def test_wrong_fields_are_named() -> None:
     problem = find_problem(Refusal(RefusalKind.WRONG, fields={"body": "It is no text."})).problem
 
     assert problem.errors
-    assert [("body", "It is no text.")] == [(each.field, each.message) for each in problem.errors]
+    assert [("body", "It is no text.")] == [
+        (error.field, error.message) for error in problem.errors
+    ]

@@ -99,8 +99,8 @@ def test_pages_of_large_responses(runner: StepRunner) -> None:
 
     for bytes_max, sizes in ((1, [1] * 9), (size + 1, [2, 2, 2, 2, 1]), (9 * size, [9])):
         pages = list(_pages(results, bytes_max))
-        assert sizes == [len(each) for each in pages]
-        assert list(range(9)) == [each.position for page in pages for each in page]
+        assert sizes == [len(page) for page in pages]
+        assert list(range(9)) == [result.position for page in pages for result in page]
 
 
 def test_segments_of_an_older_version(runner: StepRunner) -> None:
@@ -130,9 +130,9 @@ def test_few_segments_are_read(runner: StepRunner) -> None:
     found, total = _results(runner, batch).read_page(3, 5_100, UNBOUNDED)
     lost, count = _results(runner, batch, Filter(status_code=404)).read_page(3, 0, UNBOUNDED)
 
-    assert ([5_100, 5_101, 5_102], 6_001) == ([each.position for each in found], total)
-    assert ([6_000], 1) == ([each.position for each in lost], count)
-    assert [5_999, 6_000] == [each.position for each in _results(runner, batch).iterate(5_999)]
+    assert ([5_100, 5_101, 5_102], 6_001) == ([result.position for result in found], total)
+    assert ([6_000], 1) == ([result.position for result in lost], count)
+    assert [5_999, 6_000] == [result.position for result in _results(runner, batch).iterate(5_999)]
 
 
 def test_a_batch_that_finishes_while_it_is_read(runner: StepRunner) -> None:
@@ -145,7 +145,7 @@ def test_a_batch_that_finishes_while_it_is_read(runner: StepRunner) -> None:
         whole = runner.parts.read_results(batch, Filter())
         reader = replace(whole, database=_FinishFirst(runner, batch))  # type: ignore[arg-type]
 
-        assert [0, 1, 2, 3, 4] == [each.position for each in reader.iterate()]
+        assert [0, 1, 2, 3, 4] == [result.position for result in reader.iterate()]
         assert "finished" == runner.get_status(batch)
 
 
@@ -202,10 +202,10 @@ def test_one_file_of_several_chunks(runner: StepRunner) -> None:
     runner.run_twice(lambda: finalize(runner.parts, batch.id))
 
     results, alone = _files(runner, batch)
-    wanted = [str(each) for each in range(5_500) if each != 5_100]
-    assert wanted == [each["operation_id"] for each in results]
-    assert ["ping"] == [each["operation_id"] for each in alone]
-    assert list(range(5_500)) == [each.position for each in _results(runner, batch).iterate()]
+    wanted = [str(number) for number in range(5_500) if number != 5_100]
+    assert wanted == [result["operation_id"] for result in results]
+    assert ["ping"] == [entry["operation_id"] for entry in alone]
+    assert list(range(5_500)) == [result.position for result in _results(runner, batch).iterate()]
     with runner.parts.archive.open(batch.public_id) as file:
         reader = zlib.decompressobj(wbits=31)
         raw = reader.decompress(file.read())
@@ -223,8 +223,8 @@ def test_a_batch_keeps_its_format(runner: StepRunner) -> None:
     after = runner.submit(runner.make_additions(3))
     run(replace(other, format_name="per-operation"), after.id)
 
-    assert [1, 1, 1] == [len(each) for each in _files(runner, before)]
-    assert [3] == [len(each) for each in _files(runner, after)]
+    assert [1, 1, 1] == [len(file) for file in _files(runner, before)]
+    assert [3] == [len(file) for file in _files(runner, after)]
 
 
 def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
@@ -242,11 +242,11 @@ def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
     with tarfile.open(archive, mode="r:gz") as tar:
         assert 3 == len(tar.getnames())
     assert [(0, 200), (1, 404), (2, 200), (3, 404)] == [
-        (each["position"], each["status_code"]) for each in found["operations"]
+        (operation["position"], operation["status_code"]) for operation in found["operations"]
     ]
     assert (4, 404) == (found["total_items"], one["status_code"])
     assert [[1, 3]] == [
-        [each["position"] for each in group["samples"]] for group in errors["groups"]
+        [sample["position"] for sample in group["samples"]] for group in errors["groups"]
     ]
 
 
@@ -275,7 +275,7 @@ def _results(runner: StepRunner, batch: Batch, wanted: Filter | None = None) -> 
 
 
 def _places(found: Iterator[RecordedResult] | Sequence[RecordedResult]) -> list[tuple[int, int]]:
-    return [each.place for each in found]
+    return [result.place for result in found]
 
 
 def _pages(results: Results, bytes_max: int) -> Iterator[list[RecordedResult]]:
@@ -297,5 +297,5 @@ def _files(runner: StepRunner, batch: Batch) -> list[list[dict[str, Any]]]:
         runner.parts.archive.open(batch.public_id) as file,
         tarfile.open(fileobj=file, mode="r:gz") as tar,
     ):
-        members = [tar.extractfile(each) for each in tar]
-        return [json.load(each) for each in members if each]
+        members = [tar.extractfile(info) for info in tar]
+        return [json.load(member) for member in members if member]

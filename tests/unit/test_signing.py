@@ -73,10 +73,12 @@ def test_any_text_is_no_token(text: str) -> None:
 def test_a_changed_token_is_forged(place: int) -> None:
     """Every other letter, at every place but the last."""
     token = signer.sign("batch", LATER)
-    changed = [token[:place] + each + token[place + 1 :] for each in ALPHABET]
+    changed = [token[:place] + letter + token[place + 1 :] for letter in ALPHABET]
     changed.remove(token)
 
-    assert {Verdict.FORGED} == {signer.verify(each, "batch", NOON) for each in changed}
+    assert {Verdict.FORGED} == {
+        signer.verify(changed_token, "batch", NOON) for changed_token in changed
+    }
 
 
 @pytest.mark.parametrize("change", ["", "A", "AAAA", ".", "\n", " ", "é"])
@@ -91,15 +93,21 @@ def test_a_longer_or_shorter_token_is_forged(change: str) -> None:
 def test_a_token_has_one_spelling() -> None:
     """Whoever changes the last letter, too, gets a forged token, always."""
     token = signer.sign("batch", LATER)
-    changed = [token[:-1] + each for each in ALPHABET if each != token[-1]]
+    changed = [token[:-1] + letter for letter in ALPHABET if letter != token[-1]]
 
-    assert {Verdict.FORGED} == {signer.verify(each, "batch", NOON) for each in changed}
+    assert {Verdict.FORGED} == {
+        signer.verify(changed_token, "batch", NOON) for changed_token in changed
+    }
 
 
 def test_a_token_is_written_in_one_alphabet() -> None:
     """`+`, `/` and `=` are not letters of a token."""
     tokens = [signer.sign("batch", LATER + number * SECOND) for number in range(20)]
-    changed = [each.replace("-", "+").replace("_", "/") for each in tokens]
-    changed = [each for each in changed if each not in tokens] + [f"{each}=" for each in tokens]
+    changed = [token.replace("-", "+").replace("_", "/") for token in tokens]
+    changed = [changed_token for changed_token in changed if changed_token not in tokens] + [
+        f"{token}=" for token in tokens
+    ]
 
-    assert {Verdict.FORGED} == {signer.verify(each, "batch", NOON) for each in changed}
+    assert {Verdict.FORGED} == {
+        signer.verify(changed_token, "batch", NOON) for changed_token in changed
+    }

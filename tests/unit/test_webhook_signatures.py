@@ -32,7 +32,7 @@ def test_a_new_secret() -> None:
     made = {new_secret() for _ in range(100)}
 
     assert 100 == len(made)
-    assert all(re.fullmatch(r"whsec_[A-Za-z0-9+/]{32}", each) for each in made)
+    assert all(re.fullmatch(r"whsec_[A-Za-z0-9+/]{32}", secret) for secret in made)
 
 
 def test_the_example_of_the_specification() -> None:
@@ -70,7 +70,7 @@ def test_what_we_sign_we_verify(body: bytes, webhook_id: str) -> None:
 def test_several_secrets_sign_in_their_order() -> None:
     """Newest first, so that those who read one read the newest."""
     both = sign_standard([SECRET, OLD_SECRET], "msg_1", NOON, BODY)
-    alone = [sign_standard([each], "msg_1", NOON, BODY) for each in (SECRET, OLD_SECRET)]
+    alone = [sign_standard([secret], "msg_1", NOON, BODY) for secret in (SECRET, OLD_SECRET)]
 
     assert " ".join(alone) == both
     assert verify(SECRET, _headers(both), BODY, NOON)
@@ -124,7 +124,7 @@ def test_names_of_headers_are_in_any_case() -> None:
 def test_another_header_is_not_what_was_signed(name: str, value: str) -> None:
     """It is false, and no error; so is one that is missing."""
     headers = _headers(sign_standard([SECRET], "msg_1", NOON, BODY))
-    without = {key: each for key, each in headers.items() if key != name}
+    without = {key: content for key, content in headers.items() if key != name}
 
     assert not verify(SECRET, headers | {name: value}, BODY, NOON)
     assert not verify(SECRET, without, BODY, NOON)
@@ -150,8 +150,8 @@ def test_a_secret_that_is_none(secret: str) -> None:
 def test_mailchimp_signs_with_the_text_of_the_secret() -> None:
     """The time, then each signature in hexadecimal digits."""
     expected = [
-        hmac.new(each.encode(), b"1795435200." + BODY, hashlib.sha256).hexdigest()
-        for each in (SECRET, OLD_SECRET)
+        hmac.new(secret.encode(), b"1795435200." + BODY, hashlib.sha256).hexdigest()
+        for secret in (SECRET, OLD_SECRET)
     ]
 
     assert f"t=1795435200,v1={expected[0]}" == sign_mailchimp([SECRET], NOON, BODY)
