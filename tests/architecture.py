@@ -44,7 +44,7 @@ class Import:
 
 
 @cache
-def list_package_modules() -> list[Module]:
+def list_modules() -> list[Module]:
     """Return all modules of the package."""
     return [_read(path, PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
 
@@ -144,7 +144,7 @@ def _text(node: ast.AST) -> str | None:
     return None
 
 
-def find_longest_prefix(name: str, candidates: Iterable[str]) -> str | None:
+def find_prefix(name: str, candidates: Iterable[str]) -> str | None:
     """Return the longest candidate that is `name` or a package above it."""
     fitting = [
         candidate

@@ -1,11 +1,11 @@
-"""Is the house as CONTRIBUTING.md describes it? Each rule reads the source, and says what to do.
+"""Checks that the source has the structure that CONTRIBUTING.md describes.
 
-First the rules as data, then one test a rule, then the rules, then the proof that each can fail.
+The file has the data of the rules, a test for each rule, and the rules. That each rule can fail is
+tested in test_architecture_rules.py.
 """
 
 import ast
 import re
-from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from math import ceil
 
@@ -16,15 +16,15 @@ from tests.architecture import (
     count_lines,
     find_functions,
     find_imports,
-    find_longest_prefix,
     find_own_imports,
+    find_prefix,
     find_statements,
     is_migration,
+    list_modules,
     list_other_modules,
-    list_package_modules,
 )
 
-# Part of the house → the parts that it may import. The longest name that fits is a module's part.
+# A part of the package → the parts that it may import. The longest prefix is the part of a module.
 MAY_IMPORT = {
     "errors": "",
     "limits": "",
@@ -56,12 +56,12 @@ MAY_IMPORT = {
     "installation archives",
     "app": "*",
     "processes": "app kit limits settings",
-    # The command line reads what the surface writes.
+    # The command line reads the bodies that the surface writes.
     "surfaces.mailchimp.bodies": "contract.links",
     "cli": "cli kit contract.version model.batch model.webhook surfaces.mailchimp.bodies errors "
     "limits settings",
     **dict.fromkeys(
-        # The operator's commands; all others use only what any caller of the API can use.
+        # Commands for operators. All other commands only call the API.
         [
             *["cli.serve", "cli.worker", "cli.migrate", "cli.accounts"],
             *["cli.keys", "cli.api_keys"],
@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "__init__": "",
 }
 
-# A library → the parts that may know it.
+# A library → the parts that may import it.
 LIBRARY_PARTS = {
     "dbos": "engine",
     "starlette": "surfaces app processes.api",
@@ -88,20 +88,20 @@ LIBRARY_PARTS = {
 }
 
 FAMILIES = ("archives", "formats", "observers", "targets")  # `base.py` is the contract
-SURFACES = ("surfaces.mailchimp",)  # members of a family, too: a folder each
-SHARED_BODIES = ("surfaces.mailchimp.bodies",)  # what a surface writes and the command line reads
+SURFACES = ("surfaces.mailchimp",)  # members of a family that are folders
+SHARED_BODIES = ("surfaces.mailchimp.bodies",)  # also read by the command line
 NOT_MEMBERS = ("base", "table")
-WIRING = ("app", "database_setup")  # only these name the other modules of a family
+WIRING = ("app", "database_setup")  # only these may import the other modules of a family
 SQL_PARTS = ("store", "audience", "engine")
 BROAD_EXCEPT_PARTS = ("engine", "app")
-# Elsewhere `except Exception` needs a reason: module → why.
+# Elsewhere `except Exception` needs a reason: module → reason.
 BROAD_EXCEPT_REASONS = {
-    "surfaces.mailchimp.calls": "the edge of HTTP: a mistake of ours is a 500 and a log line",
-    "audience.calls": "a mistake of ours in one call is a 500 for that call and nobody else",
-    "lifecycle.pack": "a result that cannot be rendered is a 500 for its operation alone",
-    "archives.disk": "removes its temporary file, whatever ended the writing, and raises again",
+    "surfaces.mailchimp.calls": "the edge of HTTP: a bug is a 500 and a log line",
+    "audience.calls": "a bug in one call is a 500 for that call only",
+    "lifecycle.pack": "a result that cannot be rendered is a 500 for its operation only",
+    "archives.disk": "removes its temporary file after any error, and re-raises",
 }
-# A library that may be absent is imported where it is used: library → why.
+# An optional library is imported where it is used: library → reason.
 OPTIONAL_LIBRARIES: dict[str, str] = {}
 EMPTY_NAMES = ("utils", "common", "helpers", "manager", "service", "handler")
 
@@ -113,76 +113,76 @@ FILE_LINES_MEDIAN_MAX = 150
 FILE_LINES_P95_MAX = 400
 
 
-# --- The rules -----------------------------------------------------------------------------------
+# --- A test for each rule ------------------------------------------------------------------------
 
 
 def test_every_module_has_a_place() -> None:
-    """A new part of the house is entered in the table before anything is built on it."""
-    check_none(find_unlisted_modules(list_package_modules()))
+    """Every module has a row in MAY_IMPORT."""
+    check_none(find_unlisted_modules(list_modules()))
 
 
 def test_imports_go_one_way() -> None:
-    """The direction of imports is the direction of knowledge."""
-    check_none(find_wrong_imports(list_package_modules()))
+    """Modules import only the parts that MAY_IMPORT allows."""
+    check_none(find_wrong_imports(list_modules()))
 
 
 def test_no_import_cycles() -> None:
-    """Every module can be understood, and loaded, before those that use it."""
-    check_none(find_cycles(list_package_modules()))
+    """No module imports itself through others."""
+    check_none(find_cycles(list_modules()))
 
 
 def test_no_imports_inside_functions() -> None:
-    """What a file needs stands at its top, but for libraries that may be absent."""
-    check_none(find_local_imports(list_package_modules()))
+    """Imports are at the top of the file, except those of optional libraries."""
+    check_none(find_local_imports(list_modules()))
 
 
 def test_only_app_names_members_of_families() -> None:
-    """A target or an archive is added by one file and one line in `app.py`."""
-    check_none(find_family_leaks(list_package_modules()))
+    """Only `app.py` imports the members of a family."""
+    check_none(find_family_leaks(list_modules()))
 
 
 def test_libraries_stay_behind_their_doors() -> None:
-    """The engine, the web framework and the terminal can each be replaced in one place."""
-    check_none(find_misplaced_libraries(list_package_modules()))
+    """The engine, the web framework and the terminal are each used in one part only."""
+    check_none(find_misplaced_libraries(list_modules()))
 
 
 def test_sql_stands_in_the_open() -> None:
-    """Whoever reviews the statements finds them in the store, the audience, the engine."""
-    check_none(find_stray_sql(list_package_modules()))
+    """SQL statements are in the store, the audience and the engine only."""
+    check_none(find_stray_sql(list_modules()))
 
 
 def test_every_statement_names_the_account() -> None:
-    """No query can reach another account's rows by forgetting to say whose it wants."""
-    check_none(find_unscoped_sql(list_package_modules()))
+    """Every statement selects rows by account, or says why it does not."""
+    check_none(find_unscoped_sql(list_modules()))
 
 
 def test_broad_excepts_are_few_and_reasoned() -> None:
-    """Whoever catches everything says why; elsewhere a bug is seen."""
-    check_none(find_broad_excepts(list_package_modules()))
+    """An `except` clause that catches everything has a reason."""
+    check_none(find_broad_excepts(list_modules()))
 
 
 def test_file_names_say_something() -> None:
-    """A file is found by guessing its name."""
-    check_none(find_empty_names(list_package_modules()))
+    """No file has a name without a meaning, such as utils."""
+    check_none(find_empty_names(list_modules()))
 
 
 def test_functions_fit_on_a_screen() -> None:
-    """A reader follows one control flow without scrolling."""
-    check_none(find_long_functions([*list_package_modules(), *list_other_modules()]))
+    """No function is longer than the limit."""
+    check_none(find_long_functions([*list_modules(), *list_other_modules()]))
 
 
 def test_files_can_be_read_in_one_sitting() -> None:
-    """A file holds one subject."""
-    check_none(find_long_files([*list_package_modules(), *list_other_modules()]))
+    """No file is longer than the limit."""
+    check_none(find_long_files([*list_modules(), *list_other_modules()]))
 
 
-def test_the_house_keeps_its_budget() -> None:
-    """Most functions and files stay far below the limits."""
-    check_none(find_exceeded_budgets(list_package_modules()))
+def test_the_package_keeps_its_budget() -> None:
+    """Most functions and files are far below the limits."""
+    check_none(find_over_budget(list_modules()))
 
 
 def check_none(problems: list[str]) -> None:
-    """Fail with every problem in full; a comparison of lists would cut them short."""
+    """Fail with the full text of every problem. A comparison of lists would shorten it."""
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
 
@@ -191,7 +191,7 @@ def check_none(problems: list[str]) -> None:
 
 
 def find_unlisted_modules(modules: list[Module]) -> list[str]:
-    """Modules that no row of the table covers."""
+    """Find modules without a row in MAY_IMPORT."""
     return [
         f"{module.path}: enter {module.name} in MAY_IMPORT, with what it may import"
         for module in modules
@@ -200,7 +200,7 @@ def find_unlisted_modules(modules: list[Module]) -> list[str]:
 
 
 def find_wrong_imports(modules: list[Module]) -> list[str]:
-    """Imports of our own that the table does not allow."""
+    """Find imports of our own modules that MAY_IMPORT does not allow."""
     return [
         f"{module.path}:{imported.line}: {part} may not import {target}: "
         "move what both need down, or let the caller pass it in"
@@ -212,20 +212,18 @@ def find_wrong_imports(modules: list[Module]) -> list[str]:
 
 
 def _get_part(module: Module) -> str | None:
-    return find_longest_prefix(module.name, MAY_IMPORT)
+    return find_prefix(module.name, MAY_IMPORT)
 
 
 def _may_import(part: str, target: str) -> bool:
-    home = find_longest_prefix(target, MAY_IMPORT)
+    target_part = find_prefix(target, MAY_IMPORT)
     allowed = MAY_IMPORT[part].split()
-    # Without a home it is a name of the package itself, such as its version.
-    return (
-        home in (part, None) or "*" in allowed or find_longest_prefix(target, allowed) is not None
-    )
+    # A target without a part is a name of the package itself, such as its version.
+    return target_part in (part, None) or "*" in allowed or find_prefix(target, allowed) is not None
 
 
 def find_cycles(modules: list[Module]) -> list[str]:
-    """The first ring of modules that import one another when they are loaded."""
+    """Find the first cycle of modules that import each other when they are loaded."""
     names = {module.name: module for module in modules}
     graph = {
         module.name: {
@@ -233,7 +231,7 @@ def find_cycles(modules: list[Module]) -> list[str]:
             for imported, target in find_own_imports(module)
             if not imported.is_local
             and not imported.is_for_types
-            and (found := find_longest_prefix(target, names))
+            and (found := find_prefix(target, names))
         }
         for module in modules
     }
@@ -247,7 +245,7 @@ def find_cycles(modules: list[Module]) -> list[str]:
 
 
 def find_local_imports(modules: list[Module]) -> list[str]:
-    """Imports inside functions, but for those of optional libraries."""
+    """Find imports inside functions, except those of optional libraries."""
     return [
         f"{module.path}:{imported.line}: import {imported.target} at the top of the file; "
         "a library that may be absent goes into OPTIONAL_LIBRARIES, with the reason"
@@ -258,7 +256,7 @@ def find_local_imports(modules: list[Module]) -> list[str]:
 
 
 def find_family_leaks(modules: list[Module]) -> list[str]:
-    """Imports of a family's member by anyone but `app.py` and the member itself."""
+    """Find imports of a family's member outside of `app.py` and the member itself."""
     return [
         f"{module.path}:{imported.line}: do not name {target}: use the family's base, "
         "and let app.py pass the member in"
@@ -271,8 +269,8 @@ def find_family_leaks(modules: list[Module]) -> list[str]:
 
 
 def _is_member(target: str) -> bool:
-    if find_longest_prefix(target, SURFACES):
-        return find_longest_prefix(target, SHARED_BODIES) is None
+    if find_prefix(target, SURFACES):
+        return find_prefix(target, SHARED_BODIES) is None
     family, _, rest = target.partition(".")
     return family in FAMILIES and bool(rest) and rest.split(".")[0] not in NOT_MEMBERS
 
@@ -282,14 +280,14 @@ def _get_member(name: str) -> list[str]:
 
 
 def find_misplaced_libraries(modules: list[Module]) -> list[str]:
-    """Imports of a library by a part that should not know it."""
+    """Find imports of a library by a part that must not use it."""
     return [
         f"{module.path}:{imported.line}: {library} is for {LIBRARY_PARTS[library]} only: "
         "pass plain values instead"
         for module in modules
         for imported in find_imports(module)
         if (library := imported.target.split(".")[0]) in LIBRARY_PARTS
-        and find_longest_prefix(module.name, LIBRARY_PARTS[library].split()) is None
+        and find_prefix(module.name, LIBRARY_PARTS[library].split()) is None
     ]
 
 
@@ -298,22 +296,22 @@ _REASON = re.compile(r"-- no account: *\w")
 
 
 def find_stray_sql(modules: list[Module]) -> list[str]:
-    """SQL text outside the parts that may hold it."""
+    """Find SQL statements outside the parts that may have them."""
     return [
         f"{module.path}:{line}: move this statement into store/ or audience/, as a named function"
         for module in modules
-        if find_longest_prefix(module.name, SQL_PARTS) is None
+        if find_prefix(module.name, SQL_PARTS) is None
         for line, _ in find_statements(module)
     ]
 
 
 def find_unscoped_sql(modules: list[Module]) -> list[str]:
-    """Statements that touch a table and neither choose by account nor say why not."""
+    """Find statements that neither select by account nor say why not."""
     return [
         f"{module.path}:{line}: put account_id into the WHERE (or the INSERT), "
         "or a comment into the SQL: -- no account: the reason"
         for module in modules
-        if find_longest_prefix(module.name, ("store", "audience")) and not is_migration(module)
+        if find_prefix(module.name, ("store", "audience")) and not is_migration(module)
         for line, text in find_statements(module)
         if _TABLE.search(text) and not _REASON.search(text) and not _is_scoped(text)
     ]
@@ -326,11 +324,11 @@ def _is_scoped(statement: str) -> bool:
 
 
 def find_broad_excepts(modules: list[Module]) -> list[str]:
-    """Handlers that catch everything, and reasons without such a handler."""
+    """Find handlers that catch everything, and reasons without such a handler."""
     found = [
         (module, node)
         for module in modules
-        if find_longest_prefix(module.name, BROAD_EXCEPT_PARTS) is None
+        if find_prefix(module.name, BROAD_EXCEPT_PARTS) is None
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ExceptHandler) and _catches_all(node.type)
     ]
@@ -354,7 +352,7 @@ def _catches_all(caught: ast.expr | None) -> bool:
 
 
 def find_empty_names(modules: list[Module]) -> list[str]:
-    """Files whose name tells nothing."""
+    """Find files with a name that says nothing."""
     return [
         f"{module.path}: name the file by what it holds, in the glossary's words"
         for module in modules
@@ -363,7 +361,7 @@ def find_empty_names(modules: list[Module]) -> list[str]:
 
 
 def find_long_functions(modules: list[Module]) -> list[str]:
-    """Functions over the limit."""
+    """Find functions over the limit."""
     return [
         f"{module.path}:{node.lineno}: {node.name} has {count_lines(node)} lines, "
         f"{FUNCTION_LINES_MAX} may be: leave the decisions here and move plain work out"
@@ -374,7 +372,7 @@ def find_long_functions(modules: list[Module]) -> list[str]:
 
 
 def find_long_files(modules: list[Module]) -> list[str]:
-    """Files over the limit."""
+    """Find files over the limit."""
     return [
         f"{module.path}: has {module.line_count} lines, {FILE_LINES_MAX} may be: "
         "it holds two subjects, make it two files"
@@ -383,8 +381,8 @@ def find_long_files(modules: list[Module]) -> list[str]:
     ]
 
 
-def find_exceeded_budgets(modules: list[Module]) -> list[str]:
-    """Which of the four medians and percentiles are too large."""
+def find_over_budget(modules: list[Module]) -> list[str]:
+    """Find medians and percentiles over their limits."""
     counted = [module for module in modules if not is_migration(module)]
     function_sizes = [count_lines(node) for module in counted for node in find_functions(module)]
     file_sizes = [module.line_count for module in counted]
@@ -404,114 +402,3 @@ def find_exceeded_budgets(modules: list[Module]) -> list[str]:
 
 def _percentile(sizes: list[int], share: float) -> int:
     return sorted(sizes)[ceil(share * len(sizes)) - 1] if sizes else 0
-
-
-# --- The proof that each rule can fail -----------------------------------------------------------
-
-Check = Callable[[list[Module]], list[str]]
-
-
-def make_bad_snippets() -> Iterator[tuple[Check, str, str]]:
-    """What each rule must refuse, as (rule, the module's name, its source)."""
-    yield find_unlisted_modules, "newcomer", ""
-    yield find_wrong_imports, "kit.clock", "from batchway import limits"
-    yield find_wrong_imports, "model.batch", "import batchway.store.database"
-    yield find_wrong_imports, "audience.members", "from batchway.store import batches"
-    yield find_wrong_imports, "targets.base", "from batchway.targets.builtin import BuiltinTarget"
-    yield find_wrong_imports, "lifecycle.split", "def f():\n    import batchway.engine"
-    yield find_wrong_imports, "cli.watch", "from batchway.app import build"
-    yield find_cycles, "kit.ids", "import batchway.kit.ids"
-    yield find_local_imports, "kit.clock", "def f():\n    import json"
-    yield (
-        find_local_imports,
-        "kit.clock",
-        "class C:\n    async def f(self):\n        from os import path",
-    )
-    yield find_family_leaks, "lifecycle.execute", "from batchway.targets import builtin"
-    yield find_family_leaks, "targets.asgi", "from batchway.targets.builtin import BuiltinTarget"
-    yield find_misplaced_libraries, "lifecycle.split", "from dbos import DBOS"
-    yield find_misplaced_libraries, "contract.problems", "import starlette.responses as responses"
-    yield find_stray_sql, "lifecycle.split", 'run("SELECT id FROM batches")'
-    yield find_stray_sql, "surfaces.mailchimp.batches", 'run(f"""\n    DELETE FROM {table}""")'
-    yield find_stray_sql, "surfaces.mailchimp.batches", 'run("UPDATE batches " + "SET status = 1")'
-    yield find_unscoped_sql, "store.batches", 'run("SELECT account_id FROM batches")'
-    yield find_unscoped_sql, "store.batches", 'run("UPDATE batches SET n = 1 WHERE id = :id")'
-    yield find_unscoped_sql, "audience.tags", 'run(f"INSERT INTO tags ({COLUMNS}) VALUES (:id)")'
-    yield find_unscoped_sql, "store.batches", 'run("DELETE FROM batches -- no account:\\n")'
-    yield find_broad_excepts, "lifecycle.split", "try: f()\nexcept: pass"
-    yield find_broad_excepts, "lifecycle.split", "try: f()\nexcept (OSError, Exception): pass"
-    yield find_broad_excepts, "lifecycle.split", "try: f()\nexcept BaseException as e: raise"
-    yield find_empty_names, "kit.utils", ""
-    yield find_long_functions, "kit.clock", "def f():\n" + "    pass\n" * FUNCTION_LINES_MAX
-    yield find_long_files, "kit.clock", "\n" * (FILE_LINES_MAX + 1)
-    yield (
-        find_exceeded_budgets,
-        "kit.clock",
-        "def f():\n" + "    pass\n" * FUNCTION_LINES_MEDIAN_MAX,
-    )
-    yield find_exceeded_budgets, "kit.clock", "\n" * (FILE_LINES_MEDIAN_MAX + 1)
-
-
-def make_good_snippets() -> Iterator[tuple[Check, str, str]]:
-    """What looks alike, and is right."""
-    yield find_wrong_imports, "audience.members", "from batchway.store.database import run"
-    yield find_wrong_imports, "lifecycle.execute", "from batchway.targets import base"
-    yield find_wrong_imports, "surfaces.root", "from batchway import __version__"
-    yield find_wrong_imports, "app", "from batchway.targets.builtin import BuiltinTarget"
-    yield find_cycles, "store.a", "if TYPE_CHECKING:\n    from batchway.store.a import Row"
-    yield find_local_imports, "kit.clock", "class C:\n    import json"
-    yield (
-        find_family_leaks,
-        "targets.builtin.rounds",
-        "from batchway.targets.builtin.plan import Plan",
-    )
-    yield find_misplaced_libraries, "engine", "import dbos"
-    yield find_stray_sql, "surfaces.mailchimp.batches", 'route("DELETE", "/batches/{id}")'
-    yield find_stray_sql, "contract.problems", '"UPDATE is not a method."'
-    yield find_unscoped_sql, "store.ids", 'run("SELECT 1")'
-    yield (
-        find_unscoped_sql,
-        "store.batches",
-        'run("SELECT id FROM b WHERE b.account_id = :account_id")',
-    )
-    yield (
-        find_unscoped_sql,
-        "store.batches",
-        'run("SELECT id FROM b -- no account: sweep sees all")',
-    )
-    yield find_unscoped_sql, "store.batches", 'run("SELECT value FROM json_each(:values)")'
-    yield find_broad_excepts, "engine.workflows", "try: f()\nexcept Exception: pass"
-    yield find_long_functions, "kit.clock", "def f():\n" + "    pass\n" * (FUNCTION_LINES_MAX - 1)
-    yield find_long_files, "kit.clock", "\n" * FILE_LINES_MAX
-    yield find_exceeded_budgets, "kit.clock", "\n" * FILE_LINES_MEDIAN_MAX
-
-
-@pytest.mark.parametrize(("check", "name", "source"), list(make_bad_snippets()))
-def test_a_rule_can_fail(check: Check, name: str, source: str) -> None:
-    """A snippet that breaks the rule is reported once, with the file and what to do."""
-    problems = check([Module.parse(name, source)])
-
-    assert 1 == len(problems)
-    assert "snippet" in problems[0]
-    assert ": " in problems[0]
-
-
-@pytest.mark.parametrize(("check", "name", "source"), list(make_good_snippets()))
-def test_a_rule_lets_pass_what_is_right(check: Check, name: str, source: str) -> None:
-    """A snippet that only looks like a breach is not reported."""
-    assert [] == check([Module.parse(name, source)])
-
-
-def test_a_cycle_over_two_files_is_found() -> None:
-    """Two modules that import each other are reported, however each writes its import."""
-    one = Module.parse("store.a", "from batchway.store import b")
-    other = Module.parse("store.b", "from batchway.store.a import find")
-
-    assert 1 == len(find_cycles([one, other]))
-
-
-def test_a_reason_that_is_no_longer_needed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list of broad excepts holds no module that has none."""
-    monkeypatch.setitem(BROAD_EXCEPT_REASONS, "kit.clock", "once upon a time")
-
-    assert 1 == len(find_broad_excepts([Module.parse("kit.clock", "x = 1")]))

@@ -44,10 +44,10 @@ Answer = tuple[int, Any]  # status and body; an error without its instance
 
 
 class SharedServerScheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Sends all tests of a shared server to one process, so that it is started only there.
+    """Runs all tests of a shared server in one process, so that it is started once.
 
     The marks of `--dist loadgroup` do not reach the scheduler: xdist 3.8 writes them into node ids,
-    and pytest 9.2 no longer takes that.
+    and pytest 9.2 no longer accepts that.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -59,7 +59,7 @@ class SharedServerScheduling(LoadScopeScheduling):  # type: ignore[misc]  # it h
 def pytest_xdist_make_scheduler(
     config: pytest.Config, log: Producer | None
 ) -> SharedServerScheduling:
-    """Schedule the tests of `make test`."""
+    """Return the scheduler of `make test`."""
     return SharedServerScheduling(config, log)
 
 
@@ -92,7 +92,7 @@ def postgres_server(
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the servers in turn; `-k sqlite` or `-k postgresql` chooses one."""
+    """A shared server on each database in turn; `-k sqlite` or `-k postgresql` selects one."""
     found: Server = request.getfixturevalue(SERVER_FIXTURES[request.param])
     return found
 
@@ -111,7 +111,7 @@ def api(server: Server, http: httpx.Client) -> "Api":
 
 
 @pytest.fixture(params=["alone", "batched"])
-def send_call(request: pytest.FixtureRequest, api: "Api") -> "CallSender":
+def send(request: pytest.FixtureRequest, api: "Api") -> "CallSender":
     """Sends each call alone, then as an operation of a batch: the answers must be the same."""
     return CallSender(api, is_batched=request.param == "batched")
 
@@ -192,10 +192,10 @@ class CallSender:
 
     def __call__(self, method: str, path: str, body: Body = None, **params: str) -> Answer:
         """Send one call, and return its answer."""
-        [answer] = self.send_all([(method, path, body)], **params)
+        [answer] = self.many([(method, path, body)], **params)
         return answer
 
-    def send_all(self, calls: Sequence[Call], **params: str) -> list[Answer]:
+    def many(self, calls: Sequence[Call], **params: str) -> list[Answer]:
         """Send several calls, and return their answers. As operations, they are in one batch."""
         if self.is_batched:
             results = self.api.run_batch(*(_make_operation(call, params) for call in calls))

@@ -85,7 +85,7 @@ def test_another_account_finds_nothing(api: Api, own_api: Api, owned: Owned) -> 
     before = _everything(api, owned)
 
     calls = [(method, path.format(**names), body) for method, path, body in CALLS]
-    answers = CallSender(own_api, is_batched=True).send_all(calls)
+    answers = CallSender(own_api, is_batched=True).many(calls)
 
     for call, answer in zip(calls, answers, strict=True):
         document = check_problem(own_api.call(*call), 404, "Resource Not Found")

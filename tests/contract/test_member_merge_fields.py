@@ -56,12 +56,12 @@ def add_field(api: Api, path: str, tag: str, kind: str, **more: Any) -> None:
     ],
 )
 def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing that varies
-    api: Api, send_call: CallSender, path: str, kind: str, given: Any, shown: Any
+    api: Api, send: CallSender, path: str, kind: str, given: Any, shown: Any
 ) -> None:
     """What a field of the type takes, and how it shows it."""
     add_field(api, path, "EXTRA", kind)
 
-    code, made = send_call("POST", path, member(merge_fields={"EXTRA": given}))
+    code, made = send("POST", path, member(merge_fields={"EXTRA": given}))
 
     assert (200, shown) == (code, made["merge_fields"]["EXTRA"])
     assert "EXTRA" == list(made["merge_fields"])[-1]
@@ -85,42 +85,42 @@ def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing tha
 )
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_wrong_values(  # noqa: PLR0913 - as above
-    api: Api, send_call: CallSender, path: str, method: str, kind: str, given: Any, message: str
+    api: Api, send: CallSender, path: str, method: str, kind: str, given: Any, message: str
 ) -> None:
     """The field is named by its tag, and nobody is added, however merge validation is set."""
     add_field(api, path, "EXTRA", kind)
     target = path if method == "POST" else f"{path}/{ANN}"
 
-    code, problem = send_call(method, target, member(merge_fields={"EXTRA": given}))
+    code, problem = send(method, target, member(merge_fields={"EXTRA": given}))
 
     assert (400, "Your merge fields were invalid.") == (code, problem["detail"])
     assert [{"field": "EXTRA", "message": message}] == problem["errors"]
     assert 0 == api.call_ok("GET", path)["total_items"]
 
 
-def test_wrong_shape_of_a_value(send_call: CallSender, path: str) -> None:
+def test_wrong_shape_of_a_value(send: CallSender, path: str) -> None:
     """What is of no type that any field takes."""
-    code, problem = send_call("POST", path, member(merge_fields={"FNAME": ["x"]}))
+    code, problem = send("POST", path, member(merge_fields={"FNAME": ["x"]}))
 
     message = "Data did not match any of the schemas described in anyOf."
     assert (400, [{"field": "merge_fields.FNAME", "message": message}]) == (code, problem["errors"])
 
 
-def test_unknown_merge_fields(send_call: CallSender, path: str) -> None:
+def test_unknown_merge_fields(send: CallSender, path: str) -> None:
     """They are dropped silently."""
-    code, made = send_call("POST", path, member(merge_fields={"NOPE": "x", "FNAME": "Ann"}))
+    code, made = send("POST", path, member(merge_fields={"NOPE": "x", "FNAME": "Ann"}))
 
     assert (200, "Ann") == (code, made["full_name"])
     assert "NOPE" not in made["merge_fields"]
 
 
-def test_every_wrong_value_is_named(api: Api, send_call: CallSender, path: str) -> None:
+def test_every_wrong_value_is_named(api: Api, send: CallSender, path: str) -> None:
     """Not only the first."""
     add_field(api, path, "ONE", "number")
     add_field(api, path, "TWO", "number")
     add_field(api, path, "THREE", "text", required=True)
 
-    _, problem = send_call("POST", path, member(merge_fields={"ONE": "x", "TWO": "y"}))
+    _, problem = send("POST", path, member(merge_fields={"ONE": "x", "TWO": "y"}))
 
     assert {"ONE", "TWO", "THREE"} == {error["field"] for error in problem["errors"]}
 
@@ -128,14 +128,14 @@ def test_every_wrong_value_is_named(api: Api, send_call: CallSender, path: str) 
 @pytest.mark.parametrize("value", ["true", "1", "false", "0", None])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_required_merge_fields(
-    api: Api, send_call: CallSender, path: str, method: str, value: str | None
+    api: Api, send: CallSender, path: str, method: str, value: str | None
 ) -> None:
     """A new contact needs them, unless `skip_merge_validation` is true."""
     add_field(api, path, "MUST", "text", required=True)
     target = path if method == "POST" else f"{path}/{ANN}"
     params = {} if value is None else {"skip_merge_validation": value}
 
-    code, answer = send_call(method, target, member(), **params)
+    code, answer = send(method, target, member(), **params)
 
     if value in {"true", "1"}:
         assert (200, "") == (code, answer["merge_fields"]["MUST"])
@@ -144,17 +144,17 @@ def test_required_merge_fields(
         assert 400 == code
 
 
-def test_required_merge_fields_of_who_is_there(api: Api, send_call: CallSender, path: str) -> None:
+def test_required_merge_fields_of_who_is_there(api: Api, send: CallSender, path: str) -> None:
     """Who came without one may stay without, who has one cannot lose it but by wish."""
     api.call_ok("POST", path, member())
     add_field(api, path, "MUST", "text", required=True)
     one = f"{path}/{ANN}"
 
-    assert 200 == send_call("PATCH", one, {"vip": True})[0]
-    assert 200 == send_call("PATCH", one, {"merge_fields": {"MUST": "x"}})[0]
-    assert 400 == send_call("PATCH", one, {"merge_fields": {"MUST": ""}})[0]
+    assert 200 == send("PATCH", one, {"vip": True})[0]
+    assert 200 == send("PATCH", one, {"merge_fields": {"MUST": "x"}})[0]
+    assert 400 == send("PATCH", one, {"merge_fields": {"MUST": ""}})[0]
     skipping = {"skip_merge_validation": "true"}
-    code, after = send_call("PATCH", one, {"merge_fields": {"MUST": ""}}, **skipping)
+    code, after = send("PATCH", one, {"merge_fields": {"MUST": ""}}, **skipping)
     assert (200, "") == (code, after["merge_fields"]["MUST"])
 
 

@@ -64,9 +64,9 @@ def member(address: str = ANN, **more: Any) -> dict[str, Any]:
 # --- The object ----------------------------------------------------------------------------------
 
 
-def test_fresh_member(api: Api, send_call: CallSender, path: str) -> None:
+def test_fresh_member(api: Api, send: CallSender, path: str) -> None:
     """Every key of the contract, in its order, with its default."""
-    code, made = send_call("POST", path, member())
+    code, made = send("POST", path, member())
 
     assert (200, KEYS) == (code, list(made))
     assert ["FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY"] == list(made["merge_fields"])
@@ -106,7 +106,7 @@ def test_fresh_member(api: Api, send_call: CallSender, path: str) -> None:
     }.items() <= made.items()
 
 
-def test_everything_that_can_be_given(api: Api, send_call: CallSender, path: str) -> None:
+def test_everything_that_can_be_given(api: Api, send: CallSender, path: str) -> None:
     """What is given is shown, by every call that shows the member."""
     given: dict[str, Any] = {
         "email_type": "text",
@@ -120,7 +120,7 @@ def test_everything_that_can_be_given(api: Api, send_call: CallSender, path: str
         "timestamp_opt": "2020-02-08T12:13:13+00:00",
     }
 
-    code, made = send_call("POST", path, member(tags=["new", "vip"], **given))
+    code, made = send("POST", path, member(tags=["new", "vip"], **given))
 
     assert (200, "Ann Lee") == (code, made["full_name"])
     for name in given.keys() - {"merge_fields", "location"}:
@@ -129,26 +129,24 @@ def test_everything_that_can_be_given(api: Api, send_call: CallSender, path: str
     assert given["merge_fields"] == {k: v for k, v in made["merge_fields"].items() if v}
     assert (2, ["new", "vip"]) == (made["tags_count"], [tag["name"] for tag in made["tags"]])
     assert [{"id", "name"}] * 2 == [set(tag) for tag in made["tags"]]
-    assert made == send_call("GET", f"{path}/{made['id']}")[1]
+    assert made == send("GET", f"{path}/{made['id']}")[1]
     [listed] = api.call_ok("GET", path)["members"]
     assert (made, KEYS) == (listed, list(listed))
 
 
-def test_unsubscribed_member_has_a_reason(send_call: CallSender, path: str) -> None:
+def test_unsubscribed_member_has_a_reason(send: CallSender, path: str) -> None:
     """The key is there only for who has unsubscribed."""
-    _, made = send_call("POST", path, member(status="unsubscribed"))
+    _, made = send("POST", path, member(status="unsubscribed"))
 
     assert "N/A (Unsubscribed by an admin)" == made["unsubscribe_reason"]
     assert KEYS == [name for name in made if name != "unsubscribe_reason"]
 
 
-def test_patch_changes_what_is_given(send_call: CallSender, path: str) -> None:
+def test_patch_changes_what_is_given(send: CallSender, path: str) -> None:
     """The rest stays, merge fields one by one."""
-    _, before = send_call(
-        "POST", path, member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True)
-    )
+    _, before = send("POST", path, member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True))
 
-    code, after = send_call("PATCH", f"{path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
+    code, after = send("PATCH", f"{path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
 
     assert (200, "Ann", True) == (code, after["full_name"], after["vip"])
     assert before["timestamp_opt"] == after["timestamp_opt"]
@@ -175,9 +173,9 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_wrong_fields(api: Api, send_call: CallSender, path: str) -> None:
+def test_wrong_fields(api: Api, send: CallSender, path: str) -> None:
     """Each is named, and nobody is added."""
-    answers = send_call.send_all([("POST", path, member(**given)) for given, _ in WRONG_FIELDS])
+    answers = send.many([("POST", path, member(**given)) for given, _ in WRONG_FIELDS])
 
     for (given, field), (code, problem) in zip(WRONG_FIELDS, answers, strict=True):
         assert (400, "Invalid Resource") == (code, problem["title"]), given
@@ -187,9 +185,9 @@ def test_wrong_fields(api: Api, send_call: CallSender, path: str) -> None:
 
 @pytest.mark.parametrize("empty", [[], {}, None])
 @pytest.mark.parametrize("name", ["merge_fields", "interests"])
-def test_empty_objects(send_call: CallSender, path: str, name: str, empty: Any) -> None:
+def test_empty_objects(send: CallSender, path: str, name: str, empty: Any) -> None:
     """PHP sends an empty array for an empty object."""
-    assert 200 == send_call("POST", path, member(**{name: empty}))[0]
+    assert 200 == send("POST", path, member(**{name: empty}))[0]
 
 
 # --- The collection ------------------------------------------------------------------------------
@@ -261,17 +259,15 @@ FILTERS: list[tuple[dict[str, str], list[str]]] = [
 ]
 
 
-def test_filters(send_call: CallSender, six: str) -> None:
+def test_filters(send: CallSender, six: str) -> None:
     """Filters are ANDed, and `total_items` counts what they leave."""
-    answers = send_call.send_all(
-        [("GET", f"{six}?{urlencode(params)}", None) for params, _ in FILTERS]
-    )
+    answers = send.many([("GET", f"{six}?{urlencode(params)}", None) for params, _ in FILTERS])
 
     for (params, found), (code, page) in zip(FILTERS, answers, strict=True):
         assert (200, found) == (code, [member["status"] for member in page["members"]]), params
         assert len(found) == page["total_items"]
         assert ["members", "list_id", "total_items", "_links"] == list(page)[:4]
-        assert (["returned_item_count"] if send_call.is_batched else []) == list(page)[4:]
+        assert (["returned_item_count"] if send.is_batched else []) == list(page)[4:]
         assert ["self", "parent", "create"] == [link["rel"] for link in page["_links"]]
 
 

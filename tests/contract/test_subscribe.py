@@ -39,9 +39,9 @@ def counts(answer: dict[str, Any]) -> tuple[int, int, int]:
     return answer["total_created"], answer["total_updated"], answer["error_count"]
 
 
-def test_new_members(api: Api, send_call: CallSender, path: str) -> None:
+def test_new_members(api: Api, send: CallSender, path: str) -> None:
     """Each is added, and shown as a member is."""
-    code, answer = send_call(
+    code, answer = send(
         "POST",
         path,
         {"members": [member(ANN, tags=["a"], merge_fields={"FNAME": "Ann"}), member(BOB)]},
@@ -63,18 +63,18 @@ def test_new_members(api: Api, send_call: CallSender, path: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["unsubscribed", "cleaned", "pending", "transactional"])
-def test_statuses(send_call: CallSender, path: str, status: str) -> None:
+def test_statuses(send: CallSender, path: str, status: str) -> None:
     """Those of a new member."""
-    _, answer = send_call("POST", path, {"members": [member(ANN, status=status)]})
+    _, answer = send("POST", path, {"members": [member(ANN, status=status)]})
 
     assert status == answer["new_members"][0]["status"]
 
 
-def test_existing_members_are_errors(api: Api, send_call: CallSender, path: str) -> None:
+def test_existing_members_are_errors(api: Api, send: CallSender, path: str) -> None:
     """Unless they may be updated."""
     before = api.call_ok("POST", f"{path}/members", member(ANN))
 
-    code, answer = send_call("POST", path, {"members": [member(ANN, vip=True), member(BOB)]})
+    code, answer = send("POST", path, {"members": [member(ANN, vip=True), member(BOB)]})
 
     assert (200, (1, 0, 1)) == (code, counts(answer))
     assert [
@@ -89,12 +89,12 @@ def test_existing_members_are_errors(api: Api, send_call: CallSender, path: str)
     assert before == api.call_ok("GET", f"{path}/members/{ANN}")
 
 
-def test_update_existing(api: Api, send_call: CallSender, path: str) -> None:
+def test_update_existing(api: Api, send: CallSender, path: str) -> None:
     """What is given changes, what is not stays; tags are added."""
     api.call_ok("POST", f"{path}/members", member(ANN, tags=["a"], language="uk"))
 
     body = {"members": [member(ANN, vip=True, tags=["b"]), member(BOB)], "update_existing": True}
-    code, answer = send_call("POST", path, body)
+    code, answer = send("POST", path, body)
 
     assert (200, (1, 1, 0)) == (code, counts(answer))
     [updated] = answer["updated_members"]
@@ -103,44 +103,42 @@ def test_update_existing(api: Api, send_call: CallSender, path: str) -> None:
     assert updated == api.call_ok("GET", f"{path}/members/{ANN}")
 
 
-def test_sync_tags(api: Api, send_call: CallSender, path: str) -> None:
+def test_sync_tags(api: Api, send: CallSender, path: str) -> None:
     """With it the tags given are all the tags."""
     api.call_ok("POST", f"{path}/members", member(ANN, tags=["a", "b"]))
 
     members = [member(ANN, tags=["b", "c"])]
-    _, answer = send_call(
-        "POST", path, {"members": members, "update_existing": True, "sync_tags": True}
-    )
+    _, answer = send("POST", path, {"members": members, "update_existing": True, "sync_tags": True})
 
     assert ["b", "c"] == tags(answer["updated_members"][0])
     assert ["b", "c"] == tags(api.call_ok("GET", f"{path}/members/{ANN}"))
 
 
-def test_archived_members_come_back(api: Api, send_call: CallSender, path: str) -> None:
+def test_archived_members_come_back(api: Api, send: CallSender, path: str) -> None:
     """They are new members again, with their contact id."""
     before = api.call_ok("POST", f"{path}/members", member(ANN))
     api.call_ok("DELETE", f"{path}/members/{ANN}")
 
-    _, answer = send_call("POST", path, {"members": [member(ANN)]})
+    _, answer = send("POST", path, {"members": [member(ANN)]})
 
     assert (1, 0, 0) == counts(answer)
     assert before["contact_id"] == answer["new_members"][0]["contact_id"]
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_duplicates_in_the_request(send_call: CallSender, path: str, skips: bool) -> None:
+def test_duplicates_in_the_request(send: CallSender, path: str, skips: bool) -> None:
     """The first counts; the others are errors, or are left out."""
     members = [member(ANN, vip=True), member(ANN.upper()), member(BOB), member(ANN)]
     params = {"skip_duplicate_check": "true"} if skips else {}
 
-    code, answer = send_call("POST", path, {"members": members}, **params)
+    code, answer = send("POST", path, {"members": members}, **params)
 
     assert (200, (2, 0, 0 if skips else 2)) == (code, counts(answer))
     assert [True, False] == [member["vip"] for member in answer["new_members"]]
     assert {"ERROR_GENERIC"} >= {error["error_code"] for error in answer["errors"]}
 
 
-def test_errors_are_each_members_own(api: Api, send_call: CallSender, path: str) -> None:
+def test_errors_are_each_members_own(api: Api, send: CallSender, path: str) -> None:
     """The call is a 200, even if all have failed."""
     api.call_ok("POST", f"{path}/members", member(EVE))
     api.call_ok("POST", f"{path}/members/{EVE}/actions/delete-permanent")
@@ -154,7 +152,7 @@ def test_errors_are_each_members_own(api: Api, send_call: CallSender, path: str)
         member(EVE),
     ]
 
-    code, answer = send_call("POST", path, {"members": members})
+    code, answer = send("POST", path, {"members": members})
 
     assert (200, (0, 0, 6)) == (code, counts(answer))
     assert {"ERROR_GENERIC"} == {error["error_code"] for error in answer["errors"]}
@@ -167,12 +165,12 @@ def test_errors_are_each_members_own(api: Api, send_call: CallSender, path: str)
 
 
 @pytest.mark.parametrize("skips", ["true", "false"])
-def test_required_merge_fields(api: Api, send_call: CallSender, path: str, skips: str) -> None:
+def test_required_merge_fields(api: Api, send: CallSender, path: str, skips: str) -> None:
     """`skip_merge_validation` is for this call, too."""
     must = {"tag": "MUST", "name": "Must", "type": "text", "required": True}
     api.call_ok("POST", f"{path}/merge-fields", must)
 
-    _, answer = send_call("POST", path, {"members": [member(ANN)]}, skip_merge_validation=skips)
+    _, answer = send("POST", path, {"members": [member(ANN)]}, skip_merge_validation=skips)
 
     assert ((1, 0, 0) if skips == "true" else (0, 0, 1)) == counts(answer)
 
@@ -189,20 +187,18 @@ def test_required_merge_fields(api: Api, send_call: CallSender, path: str, skips
         ({"members": [], "update_existing": "yes"}, "update_existing"),
     ],
 )
-def test_wrong_requests(api: Api, send_call: CallSender, path: str, body: Any, field: str) -> None:
+def test_wrong_requests(api: Api, send: CallSender, path: str, body: Any, field: str) -> None:
     """A wrong form refuses the whole call."""
-    code, problem = send_call("POST", path, body)
+    code, problem = send("POST", path, body)
 
     assert (400, "Invalid Resource") == (code, problem["title"])
     assert [field] == [error["field"] for error in problem["errors"]]
     assert 0 == api.call_ok("GET", f"{path}/members")["total_items"]
 
 
-def test_five_hundred_members(api: Api, send_call: CallSender, path: str) -> None:
+def test_five_hundred_members(api: Api, send: CallSender, path: str) -> None:
     """As many as a call may have."""
-    _, answer = send_call(
-        "POST", path, {"members": [member(f"m{n}@example.com") for n in range(500)]}
-    )
+    _, answer = send("POST", path, {"members": [member(f"m{n}@example.com") for n in range(500)]})
 
     assert (500, 0, 0) == counts(answer)
     assert 500 == api.call_ok("GET", path)["stats"]["member_count"]

@@ -31,12 +31,12 @@ def names(api: Api, one: str) -> list[str]:
     return [tag["name"] for tag in page["tags"]]
 
 
-def test_add_and_remove(api: Api, send_call: CallSender, one: str) -> None:
+def test_add_and_remove(api: Api, send: CallSender, one: str) -> None:
     """Active ones are added, inactive ones taken away, both in one call."""
-    assert (204, {}) == send_call("POST", f"{one}/tags", changes(("a", "b", "c")))
+    assert (204, {}) == send("POST", f"{one}/tags", changes(("a", "b", "c")))
     assert ["a", "b", "c"] == names(api, one)
 
-    assert (204, {}) == send_call("POST", f"{one}/tags", changes(("d", "a"), ("b",)))
+    assert (204, {}) == send("POST", f"{one}/tags", changes(("d", "a"), ("b",)))
     assert ["a", "c", "d"] == names(api, one)
 
 
@@ -52,17 +52,17 @@ def test_add_and_remove(api: Api, send_call: CallSender, one: str) -> None:
         {**changes(), "is_syncing": False},
     ],
 )
-def test_nothing_to_change(api: Api, send_call: CallSender, one: str, body: Any) -> None:
+def test_nothing_to_change(api: Api, send: CallSender, one: str, body: Any) -> None:
     """It is a 204 all the same, and the member is not touched."""
     api.call_ok("POST", f"{one}/tags", changes(("a",)))
     before = api.call_ok("GET", one)
 
-    assert (204, {}) == send_call("POST", f"{one}/tags", body)
+    assert (204, {}) == send("POST", f"{one}/tags", body)
 
     assert before == api.call_ok("GET", one)
 
 
-def test_last_word_counts(api: Api, send_call: CallSender, one: str) -> None:
+def test_last_word_counts(api: Api, send: CallSender, one: str) -> None:
     """A tag that is named twice gets what is said last."""
     body = {
         "tags": [
@@ -73,40 +73,40 @@ def test_last_word_counts(api: Api, send_call: CallSender, one: str) -> None:
         ]
     }
 
-    assert 204 == send_call("POST", f"{one}/tags", body)[0]
+    assert 204 == send("POST", f"{one}/tags", body)[0]
     assert ["b"] == names(api, one)
 
 
-def test_collection(api: Api, send_call: CallSender, one: str) -> None:
+def test_collection(api: Api, send: CallSender, one: str) -> None:
     """Tags have ids and dates, and pages."""
     api.call_ok("POST", f"{one}/tags", changes(("a", "b", "c")))
 
-    code, page = send_call("GET", f"{one}/tags", count="2", offset="1")
+    code, page = send("GET", f"{one}/tags", count="2", offset="1")
 
     assert (200, ["b", "c"], 3) == (code, [t["name"] for t in page["tags"]], page["total_items"])
     assert ["id", "name", "date_added"] == list(page["tags"][0])
     assert isinstance(page["tags"][0]["id"], int)
     assert ["tags", "total_items", "_links"] == list(page)
-    assert [] == send_call("GET", f"{one}/tags", offset="3")[1]["tags"]
+    assert [] == send("GET", f"{one}/tags", offset="3")[1]["tags"]
 
 
-def test_a_tag_is_one_for_its_list(api: Api, send_call: CallSender, one: str) -> None:
+def test_a_tag_is_one_for_its_list(api: Api, send: CallSender, one: str) -> None:
     """Members share tags; another list has its own."""
     parent = one.rpartition("/")[0]
     other = f"/lists/{api.new_list()}/members"
-    _, first = send_call("POST", parent, _member("bob@example.com", "shared"))
-    _, second = send_call("POST", parent, _member("eve@example.com", "SHARED"))
-    _, elsewhere = send_call("POST", other, _member("bob@example.com", "shared"))
+    _, first = send("POST", parent, _member("bob@example.com", "shared"))
+    _, second = send("POST", parent, _member("eve@example.com", "SHARED"))
+    _, elsewhere = send("POST", other, _member("bob@example.com", "shared"))
 
     assert first["tags"] == second["tags"]
     assert first["tags"][0]["id"] != elsewhere["tags"][0]["id"]
 
 
-def test_fifty_are_shown(api: Api, send_call: CallSender, one: str) -> None:
+def test_fifty_are_shown(api: Api, send: CallSender, one: str) -> None:
     """A member shows fifty and counts all."""
     many = tuple(f"tag {number:02}" for number in range(60))
 
-    assert 204 == send_call("POST", f"{one}/tags", changes(many))[0]
+    assert 204 == send("POST", f"{one}/tags", changes(many))[0]
 
     member = api.call_ok("GET", one)
     assert (50, 60) == (len(member["tags"]), member["tags_count"])
@@ -129,22 +129,22 @@ def test_fifty_are_shown(api: Api, send_call: CallSender, one: str) -> None:
         ({"tags": [{"name": "x" * 101, "status": "active"}]}, "tags"),
     ],
 )
-def test_wrong_tags(api: Api, send_call: CallSender, one: str, body: Any, field: str) -> None:
+def test_wrong_tags(api: Api, send: CallSender, one: str, body: Any, field: str) -> None:
     """Nothing of such a call is done."""
-    code, problem = send_call("POST", f"{one}/tags", body)
+    code, problem = send("POST", f"{one}/tags", body)
 
     assert (400, "Invalid Resource") == (code, problem["title"])
     assert [field] == [error["field"] for error in problem["errors"]]
     assert [] == names(api, one)
 
 
-def test_tags_of_the_archived(api: Api, send_call: CallSender, one: str) -> None:
+def test_tags_of_the_archived(api: Api, send: CallSender, one: str) -> None:
     """They can be changed, and come back with the contact."""
     api.call_ok("DELETE", one)
 
-    assert (204, {}) == send_call("POST", f"{one}/tags", changes(("a",)))
+    assert (204, {}) == send("POST", f"{one}/tags", changes(("a",)))
 
-    _, back = send_call("POST", one.rpartition("/")[0], _member(ANN, "b"))
+    _, back = send("POST", one.rpartition("/")[0], _member(ANN, "b"))
     assert ["a", "b"] == [tag["name"] for tag in back["tags"]]
 
 
