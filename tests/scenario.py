@@ -56,6 +56,9 @@ _LIST = {
 Operation = dict[str, Any]
 T = TypeVar("T")
 
+PING: Operation = {"method": "GET", "path": "/ping"}
+NOWHERE: Operation = {"method": "GET", "path": "/nowhere"}  # gets a 404
+
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = GIVE_UP_SECONDS) -> T:
     """Return the first true value of a condition. Fail after `seconds`, naming the condition."""

@@ -38,6 +38,7 @@ from tests.scenario import (
 
 BASE = "http://127.0.0.1:8080"
 AUDIENCE = "audience"  # the name of the built-in target
+LARGE = 6_000  # operations: two chunks
 DAY: Microseconds = 24 * 60 * 60 * SECOND
 
 Snapshot = dict[str, list[str]]

@@ -1,4 +1,4 @@
-"""What every archive store must do. A store's test class inherits this and gives `archive`."""
+"""Tests for every archive store. The test class of a store inherits this and makes the store."""
 
 import threading
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ NOT_KEYS = ["", "../x", "a/b", "A", "a.b", "a" * 41, "a\n", "é", "a b", "٣", "
 
 
 class ArchiveSuite:
-    """The family's promise."""
+    """What every archive store must do."""
 
     @pytest.fixture
     def archive(self) -> Archive:
-        """A fresh, empty store; the store's test class makes it."""
+        """A new, empty store. The test class makes it."""
         raise NotImplementedError
 
     def test_joined_parts_come_back(self, archive: Archive) -> None:
-        """What was written in parts is read as one, and its size is answered."""
+        """Bytes that were written in parts are read as one, and their size is returned."""
         parts = [b"abc", b"", b"d" * 3_000_000, b"e"]
 
         written = archive.write(KEY, iter(parts))
@@ -32,13 +32,13 @@ class ArchiveSuite:
             assert b"".join(parts) == file.read()
 
     def test_free_bytes_are_a_number_or_unknown(self, archive: Archive) -> None:
-        """Whoever asks before a large write gets no surprise."""
+        """Free space is a positive number, or None if it is unknown."""
         free_bytes = archive.free_bytes()
 
         assert free_bytes is None or free_bytes > 0
 
     def test_identity_is_made_once(self, archive: Archive) -> None:
-        """All who use the store get the same id, also when several ask for it first at once."""
+        """All users of a store get the same id, also if several ask for it first at once."""
         with ThreadPoolExecutor(8) as pool:
             found = set(pool.map(lambda _: archive.get_identity(), range(8)))
 
@@ -47,19 +47,19 @@ class ArchiveSuite:
         assert 0 == archive.sweep_temporary(0)
 
     def test_link_is_a_url_or_none(self, archive: Archive) -> None:
-        """A store that serves archives itself gives a URL; else the API serves them."""
+        """A store that serves archives returns a URL; for others the API serves them."""
         archive.write(KEY, [b"a"])
         link = archive.link(KEY, 600)
 
         assert link is None or link.startswith(("http://", "https://"))
 
     def test_no_parts_make_an_empty_archive(self, archive: Archive) -> None:
-        """Nothing is something, too."""
+        """An archive without parts exists and has no bytes."""
         assert 0 == archive.write(KEY, [])
         assert (0, [KEY]) == (archive.size(KEY), list(archive.keys()))
 
     def test_second_write_replaces_the_first(self, archive: Archive) -> None:
-        """A step that runs again writes again under the same key."""
+        """A second write under the same key replaces the archive."""
         archive.write(KEY, [b"a long first one"])
 
         assert 6 == archive.write(KEY, [b"second"])
@@ -67,7 +67,7 @@ class ArchiveSuite:
         assert [KEY] == list(archive.keys())
 
     def test_open_archive_survives_rewrite_and_delete(self, archive: Archive) -> None:
-        """A download that has begun ends with the bytes that it began with."""
+        """A download that has begun ends with the bytes it began with."""
         first = b"first" * 100_000
         archive.write(KEY, [first])
 
@@ -78,7 +78,7 @@ class ArchiveSuite:
             assert first == begun + file.read()
 
     def test_nothing_is_seen_before_the_last_part(self, archive: Archive) -> None:
-        """While it is written, readers see what was there before."""
+        """While an archive is written, readers see the former one."""
         seen = []
 
         def parts(content: bytes) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ class ArchiveSuite:
         assert [[], [1_000_001]] == seen
 
     def test_parts_that_raise_leave_what_was_there(self, archive: Archive) -> None:
-        """The exception is passed on; under the key stands nothing, or still the former bytes."""
+        """An exception of the parts is re-raised, and the former archive stays."""
 
         def parts() -> Iterator[bytes]:
             yield b"x" * 1_000_000
@@ -110,7 +110,7 @@ class ArchiveSuite:
         assert 0 == archive.sweep_temporary(0)
 
     def test_input_error_of_parts_is_the_cause(self, archive: Archive) -> None:
-        """An OSError while the parts are read is not mistaken for success, nor lost."""
+        """An OSError while the parts are read is the cause of the error."""
 
         def parts() -> Iterator[bytes]:
             yield b"x" * 1_000_000
@@ -123,7 +123,7 @@ class ArchiveSuite:
         assert [] == list(archive.keys())
 
     def test_writers_of_one_key_do_not_mix(self, archive: Archive) -> None:
-        """Two runs of one step at once: one of them wins, whole."""
+        """If several writers use one key at once, one of them wins completely."""
         together = threading.Barrier(4, timeout=30)
 
         def write(letter: bytes) -> int:
@@ -144,27 +144,27 @@ class ArchiveSuite:
     def test_range_is_read(
         self, archive: Archive, offset: int, length: int, expected: bytes
     ) -> None:
-        """A range holds what the archive has of it."""
+        """A range has the bytes that the archive has of it."""
         archive.write(KEY, [b"01234", b"56789"])
 
         assert expected == archive.read_range(KEY, offset, length)
 
     @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, -1)])
     def test_negative_range_is_refused(self, archive: Archive, offset: int, length: int) -> None:
-        """A negative length does not mean all."""
+        """A negative offset or length is refused."""
         archive.write(KEY, [b"0123456789"])
 
         with pytest.raises(ValueError, match="negative"):
             archive.read_range(KEY, offset, length)
 
     def test_missing_archive_is_named(self, archive: Archive) -> None:
-        """Each way of reading says which key has nothing."""
+        """Each way of reading names the key that has no archive."""
         for read in (archive.open, archive.size, lambda key: archive.read_range(key, 0, 1)):
             with pytest.raises(ArchiveMissing, match="5ca1e"):
                 read("5ca1e")
 
     def test_delete_may_be_called_twice(self, archive: Archive) -> None:
-        """A deleted archive is gone; a missing one is no error; others stay."""
+        """Deleting a missing archive is no error, and other archives stay."""
         archive.write(KEY, [b"a"])
         archive.write("other", [b"b"])
 
@@ -176,7 +176,7 @@ class ArchiveSuite:
             archive.open(KEY)
 
     def test_keys_are_listed(self, archive: Archive) -> None:
-        """Every whole archive is listed once, the shortest and the longest key as well."""
+        """Every complete archive is listed once, also with the shortest and the longest key."""
         keys = ["0", "z" * 40, KEY]
         for key in keys:
             archive.write(key, [b"a"])
@@ -184,7 +184,7 @@ class ArchiveSuite:
         assert sorted(keys) == sorted(archive.keys())
 
     def test_keys_may_be_deleted_while_they_are_listed(self, archive: Archive) -> None:
-        """The sweep deletes as it goes."""
+        """Archives can be deleted while their keys are listed."""
         for number in range(300):
             archive.write(f"k{number}", [b"a"])
 
@@ -196,7 +196,7 @@ class ArchiveSuite:
 
     @pytest.mark.parametrize("key", NOT_KEYS)
     def test_what_is_no_key_is_refused(self, archive: Archive, key: str) -> None:
-        """No key leads out of the store, and none is quietly changed."""
+        """An invalid key is refused unchanged, so that no key leads out of the store."""
         for call in (
             lambda: archive.write(key, [b"a"]),
             lambda: archive.open(key),

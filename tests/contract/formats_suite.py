@@ -1,4 +1,4 @@
-"""What every results format must do. A format's test class inherits this and makes the format."""
+"""Tests for every results format. The test class of a format inherits this and makes the format."""
 
 import io
 import json
@@ -50,23 +50,23 @@ any_batch = pytest.mark.parametrize("seed", range(30))
 
 
 class FormatSuite:
-    """The family's promise."""
+    """What every results format must do."""
 
     @pytest.fixture
     def results_format(self) -> Format:
-        """The format; its test class makes it."""
+        """The format. The test class makes it."""
         raise NotImplementedError
 
     @any_batch
     def test_every_result_is_read_back_from_its_segment(
         self, results_format: Format, seed: int
     ) -> None:
-        """Results that were packed in any parts are found in the finished archive, each once."""
+        """Results that were packed in any parts are in the archive once each."""
         choice = random.Random(seed)
         entries = make_entries(make_answers(choice))
         packs = pack_in_parts(results_format, entries, choice)
 
-        archive, places = join(results_format, packs)
+        archive, places = join_parts(results_format, packs)
 
         found = [
             (position, page, result.status_code, result.response)
@@ -78,15 +78,15 @@ class FormatSuite:
                 {entry.position: entry.operation for entry in packed.entries},
             )
         ]
-        assert sorted(map(describe, entries)) == sorted(found)
+        assert sorted(map(describe_entry, entries)) == sorted(found)
 
     @any_batch
     def test_archive_holds_every_result(self, results_format: Format, seed: int) -> None:
-        """A plain tar reader and a JSON reader find all results, whatever the segments were."""
+        """A tar reader and a JSON reader find all results, whatever the segments were."""
         choice = random.Random(seed)
         entries = make_entries(make_answers(choice))
 
-        archive, _ = join(results_format, pack_in_parts(results_format, entries, choice))
+        archive, _ = join_parts(results_format, pack_in_parts(results_format, entries, choice))
 
         expected = [
             (entry.result.status_code, entry.operation.operation_id, entry.result.body.plain())
@@ -97,16 +97,18 @@ class FormatSuite:
     @any_batch
     def test_same_results_make_the_same_bytes(self, results_format: Format, seed: int) -> None:
         """A step that runs twice writes the same segments and the same archive."""
-        entries = make_entries([(delete(), [(404, {})]), *make_answers(random.Random(seed))])
+        entries = make_entries([(make_delete(), [(404, {})]), *make_answers(random.Random(seed))])
 
         once, twice = (results_format.pack_results(BATCH, entries) for _ in range(2))
 
         assert once == twice
-        assert join(results_format, make_keys([once])) == join(results_format, make_keys([twice]))
+        assert join_parts(results_format, make_keys([once])) == join_parts(
+            results_format, make_keys([twice])
+        )
 
     def test_segments_are_loaded_one_at_a_time(self, results_format: Format) -> None:
-        """Joining holds one segment in memory, and passes its bytes on unchanged."""
-        entries = make_entries([(delete(), [(200, {})]) for _ in range(3)])
+        """Joining has one segment in memory, and does not change its bytes."""
+        entries = make_entries([(make_delete(), [(200, {})]) for _ in range(3)])
         packs = make_keys([results_format.pack_results(BATCH, [entry]) for entry in entries])
         segments = {key.chunk_number: packed.segment for key, packed in packs}
         loaded: list[int] = []
@@ -125,15 +127,15 @@ class FormatSuite:
         assert [0, 1, 2] == passed
 
     def test_body_that_cannot_be_rendered_is_passed_on(self, results_format: Format) -> None:
-        """The caller decides what becomes of it."""
+        """The error of a body that cannot be rendered reaches the caller."""
         result = Result(200, RenderedJson(b"\xff"))
 
         with pytest.raises(UnicodeDecodeError):
-            results_format.pack_results(BATCH, [Entry(0, 0, delete(), result)])
+            results_format.pack_results(BATCH, [Entry(0, 0, make_delete(), result)])
 
     def test_damaged_segment_is_refused(self, results_format: Format) -> None:
-        """Half a segment is an error and not fewer results."""
-        answers = [(delete(), [(200, {"a": str(number) * 300})]) for number in range(500)]
+        """Half of a segment is an error, and not fewer results."""
+        answers = [(make_delete(), [(200, {"a": str(number) * 300})]) for number in range(500)]
         [packed] = results_format.pack_results(BATCH, make_entries(answers))
         operations = {entry.position: entry.operation for entry in packed.entries}
         half = packed.segment.data[: len(packed.segment.data) // 2]
@@ -142,18 +144,18 @@ class FormatSuite:
             list(results_format.read_segment(BATCH, packed.kind, half, operations))
 
 
-# --- The words of these tests --------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 Packs = Sequence[tuple[SegmentKey, PackedSegment]]
 
 
-def delete() -> Operation:
-    """An operation with one result."""
+def make_delete() -> Operation:
+    """Return an operation with one result."""
     return Operation("DELETE", "/lists/1", {}, None, "crm")
 
 
 def make_answers(choice: random.Random) -> Answers:
-    """Some operations with their answers; those of GETs may have several pages."""
+    """Return random operations with their answers; GETs may have several pages."""
     return [
         (
             Operation(choice.choice(METHODS), "/lists", {}, None, choice.choice([None, *TEXTS])),
@@ -167,7 +169,7 @@ def make_answers(choice: random.Random) -> Answers:
 
 
 def make_entries(answers: Answers) -> list[Entry]:
-    """The results in the order of their places; positions are not consecutive."""
+    """Return the results in the order of their positions, which are not consecutive."""
     return [
         Entry(3 * number, page, operation, Result.from_bytes(status, json.dumps(body).encode()))
         for number, (operation, pages) in enumerate(answers)
@@ -177,7 +179,7 @@ def make_entries(answers: Answers) -> list[Entry]:
 
 
 def pack_in_parts(results_format: Format, entries: Sequence[Entry], choice: random.Random) -> Packs:
-    """Pack the results in several parts, each of any of them; pages of a GET apart, as in life."""
+    """Pack the results in random parts, and further pages of a GET separately, as steps do."""
     first, further = ([entry for entry in entries if bool(entry.page) == flag] for flag in (0, 1))
     parts: dict[object, list[Entry]] = {}
     for entry in first:
@@ -188,7 +190,7 @@ def pack_in_parts(results_format: Format, entries: Sequence[Entry], choice: rand
 
 
 def make_keys(parts: Sequence[list[PackedSegment]]) -> Packs:
-    """Each segment with its key, in the order of the first results."""
+    """Return each segment with its key, in the order of their first results."""
     packs = [
         (make_key(chunk, number, packed), packed)
         for chunk, part in enumerate(parts)
@@ -198,7 +200,7 @@ def make_keys(parts: Sequence[list[PackedSegment]]) -> Packs:
 
 
 def make_key(chunk_number: int, number: int, packed: PackedSegment) -> SegmentKey:
-    """The key under which the store would keep a segment."""
+    """Return the key under which the store would keep a segment."""
     return SegmentKey(
         chunk_number=chunk_number,
         number=number,
@@ -216,8 +218,10 @@ def make_key(chunk_number: int, number: int, packed: PackedSegment) -> SegmentKe
     )
 
 
-def join(results_format: Format, packs: Packs) -> tuple[bytes, dict[SegmentKey, tuple[int, int]]]:
-    """The archive, and where each segment stands in it."""
+def join_parts(
+    results_format: Format, packs: Packs
+) -> tuple[bytes, dict[SegmentKey, tuple[int, int]]]:
+    """Return the archive, and the place of each segment in it."""
     segments = {key: packed.segment for key, packed in packs}
     joined = list(results_format.join_segments(BATCH, list(segments), segments.__getitem__))
     ends = pairwise(accumulate((len(data) for _, data in joined), initial=0))
@@ -227,7 +231,7 @@ def join(results_format: Format, packs: Packs) -> tuple[bytes, dict[SegmentKey, 
 
 
 def read_tar(archive: bytes) -> Iterator[tuple[int, str | None, bytes]]:
-    """The results in the files of an archive."""
+    """Yield the results in the files of an archive."""
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         for info in tar:
             file = tar.extractfile(info)
@@ -236,7 +240,7 @@ def read_tar(archive: bytes) -> Iterator[tuple[int, str | None, bytes]]:
                 yield entry["status_code"], entry["operation_id"], entry["response"].encode()
 
 
-def describe(entry: Entry) -> tuple[int, int, int, str]:
-    """What a reader must find of an entry."""
+def describe_entry(entry: Entry) -> tuple[int, int, int, str]:
+    """Return what a reader must find of an entry."""
     result = entry.result
     return entry.position, entry.page, result.status_code, result.body.plain().decode()

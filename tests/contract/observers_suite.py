@@ -1,4 +1,4 @@
-"""What every observer must do. An observer's test class inherits this and makes the observer."""
+"""Tests for every observer. The test class of an observer inherits this and makes the observer."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,21 +8,21 @@ from batchway.observers.base import Event, Observer
 
 
 class ObserverSuite:
-    """The family's promise."""
+    """What every observer must do."""
 
     @pytest.fixture
     def observer(self) -> Observer:
-        """The observer; its test class makes it."""
+        """The observer. The test class makes it."""
         raise NotImplementedError
 
     @pytest.mark.parametrize("event", Event)
     def test_every_event_is_accepted(self, observer: Observer, event: Event) -> None:
-        """Any event, with or without fields, ends neither the step nor the process."""
+        """No event, with or without fields, ends the step or the process."""
         observer.observe(event, {})
         observer.observe(event, {"batch": "0fa66de115", "operations": 3, "seconds": 0.5})
 
     def test_several_threads_may_call_it_at_once(self, observer: Observer) -> None:
-        """Steps of one process share their observers."""
+        """Several threads can call an observer at once."""
         with ThreadPoolExecutor(4) as pool:
             done = list(pool.map(lambda event: observer.observe(event, {}), [*Event] * 20))
 

@@ -161,6 +161,10 @@ class Api:
         """Create a list and return its id."""
         return str(self.call_ok("POST", "/lists", NEW_LIST)["id"])
 
+    def new_webhook(self, url: str, **more: Body) -> Any:
+        """Create a webhook, and return the reply to its POST."""
+        return self.call_ok("POST", "/batch-webhooks", {"url": url} | more)
+
     def submit(self, *operations: Operation) -> str:
         """POST a batch and return its id."""
         return str(self.call_ok("POST", "/batches", {"operations": operations})["id"])

@@ -1,4 +1,4 @@
-"""What every target must do. A target's test class inherits the suite of its kind."""
+"""Tests for every target. The test class of a target inherits the suite of its kind."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,9 +25,9 @@ NOW = 1_795_435_200 * SECOND
 
 
 class TargetSuite:
-    """The promise of both kinds.
+    """What every target must do.
 
-    A test class gives the fixtures. `operations` are at least four, with distinct effects; the
+    A test class provides the fixtures. `operations` are at least four, with different effects; the
     second one fails.
     """
 
@@ -38,7 +38,7 @@ class TargetSuite:
 
     @pytest.fixture
     def caller(self) -> Caller:
-        """Somebody who may call the target."""
+        """An account that may call the target."""
         return Caller(1, "An account", NOW, Links(BASE))
 
     @pytest.fixture
@@ -48,7 +48,7 @@ class TargetSuite:
 
     @pytest.fixture
     def count_effects(self) -> Callable[[], int]:
-        """A function that counts the operations that have taken effect so far."""
+        """A function that counts the operations that have taken effect."""
         raise NotImplementedError
 
     def test_check_has_no_effect(
@@ -58,14 +58,14 @@ class TargetSuite:
         operations: list[Operation],
         count_effects: Callable[[], int],
     ) -> None:
-        """There is a result for each operation, and nothing is done."""
+        """A check returns a result for each operation, and has no effect."""
         results = target.check(caller, operations)
 
         assert len(operations) == len(results)
         assert 0 == count_effects()
 
     def test_no_operations_are_checked(self, target: Target, caller: Caller) -> None:
-        """An empty set has no results."""
+        """A check of no operations has no results."""
         assert [] == list(target.check(caller, []))
 
     def test_single_call_is_answered(
@@ -82,7 +82,7 @@ class TargetSuite:
 
 
 class PlannedTargetSuite(TargetSuite):
-    """The promise of targets that take effect within our transaction."""
+    """What targets must do that take effect within our transaction."""
 
     @pytest.fixture
     def database(self) -> Database:
@@ -97,7 +97,7 @@ class PlannedTargetSuite(TargetSuite):
         operations: list[Operation],
         count_effects: Callable[[], int],
     ) -> None:
-        """Results are in order; one operation fails alone; before `write` there is no effect."""
+        """Only `write` has effects; results are in order, and one operation fails alone."""
         plan = target.plan(caller, operations)
         plan.prepare()
         before = count_effects()
@@ -115,7 +115,7 @@ class PlannedTargetSuite(TargetSuite):
         operations: list[Operation],
         count_effects: Callable[[], int],
     ) -> None:
-        """It has no effect; planned again, the operations get the same results."""
+        """A plan that is rolled back has no effect, and the same results when planned again."""
         plan = target.plan(caller, operations)
         with database.write() as connection:
             savepoint = connection.begin_nested()
@@ -147,16 +147,16 @@ class PlannedTargetSuite(TargetSuite):
         assert (0, len(operations) - 1) == (before, count_effects())
 
     def test_no_operations_are_planned(self, target: PlannedTarget, caller: Caller) -> None:
-        """An empty set has no results."""
+        """A plan of no operations has no results."""
         assert [] == list(target.plan(caller, []).results)
 
 
 class SendingTargetSuite(TargetSuite):
-    """The promise of targets that send operations to what we do not control."""
+    """What targets must do that send operations to other systems."""
 
     @pytest.fixture
     def sent_keys(self) -> Callable[[], Sequence[str]]:
-        """A function that gives the keys that the receiver has seen, in any order."""
+        """A function that returns the keys that the receiver has seen, in any order."""
         raise NotImplementedError
 
     def test_each_operation_is_in_one_slice(
@@ -166,7 +166,7 @@ class SendingTargetSuite(TargetSuite):
         operations: list[Operation],
         sent_keys: Callable[[], Sequence[str]],
     ) -> None:
-        """It has a result or is postponed, once; the receiver sees each key once."""
+        """Each operation has one result or is postponed once; the receiver sees each key once."""
         slices = list(target.send(make_sending(caller, operations)))
 
         positions = [position for part in slices for position in positions_in(part)]
@@ -193,7 +193,7 @@ class SendingTargetSuite(TargetSuite):
         operations: list[Operation],
         count_effects: Callable[[], int],
     ) -> None:
-        """When the batch was deleted, nothing more is sent."""
+        """After the iterator is closed, nothing more is sent."""
         slices = target.send(make_sending(caller, operations))
         next(slices)
         slices.close()
@@ -206,7 +206,7 @@ class SendingTargetSuite(TargetSuite):
 def make_sending(
     caller: Caller, operations: Sequence[Operation], is_stopping: Callable[[], bool] = bool
 ) -> Sending:
-    """The operations of a batch, with keys that name their positions."""
+    """Return the operations of a batch, with keys that contain their positions."""
     outgoing = [
         OutgoingOperation(position, operation, f"key {position}")
         for position, operation in enumerate(operations)
@@ -215,10 +215,10 @@ def make_sending(
 
 
 def positions_in(part: Slice) -> list[int]:
-    """The positions that a slice is about."""
+    """Return the positions of the operations in a slice."""
     return [*part.results, *(part.postponed.positions if part.postponed else ())]
 
 
 def status_codes(results: Sequence[Result]) -> list[int]:
-    """The status code of each result."""
+    """Return the status code of each result."""
     return [result.status_code for result in results]

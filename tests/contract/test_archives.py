@@ -1,4 +1,4 @@
-"""Each archive store keeps the family's promise; below, what is special about one of them."""
+"""Runs the archive suite for each store, and tests what is special about a store."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ HOUR_SECONDS = 3_600
 
 
 class TestDiskArchive(ArchiveSuite):
-    """The folder on this machine."""
+    """A folder on this machine."""
 
     @pytest.fixture
     def archive(self, tmp_path: Path) -> DiskArchive:
@@ -28,7 +28,7 @@ class TestDiskArchive(ArchiveSuite):
         return DiskArchive(tmp_path / "archives")
 
     def test_only_the_owner_can_read(self, archive: DiskArchive, tmp_path: Path) -> None:
-        """The folder is 0700 and a file 0600, whatever the process's mask."""
+        """The folder is 0700 and a file 0600, whatever the umask is."""
         archive.write(KEY, [b"a"])
         archive.get_identity()
         folder = tmp_path / "archives"
@@ -43,7 +43,7 @@ class TestDiskArchive(ArchiveSuite):
         assert [KEY] == list(DiskArchive(tmp_path / "archives").keys())
 
     def test_identity_stays_in_the_folder(self, archive: DiskArchive, tmp_path: Path) -> None:
-        """A moved folder keeps its identity; another folder has another one."""
+        """A moved folder keeps its identity; another folder has a different one."""
         identity = archive.get_identity()
 
         (tmp_path / "archives").rename(tmp_path / "moved")
@@ -52,7 +52,7 @@ class TestDiskArchive(ArchiveSuite):
         assert identity != DiskArchive(tmp_path / "archives").get_identity()
 
     def test_strange_files_are_left_alone(self, archive: DiskArchive, tmp_path: Path) -> None:
-        """What does not bear an archive's name is neither listed nor swept."""
+        """Files with other names are neither listed nor removed."""
         for name in ("notes.txt", "A.tar.gz", "a.tar.gz.bak", "lost.writing"):
             (tmp_path / "archives" / name).write_bytes(b"mine")
 
@@ -62,37 +62,37 @@ class TestDiskArchive(ArchiveSuite):
     def test_killed_writer_leaves_nothing_under_the_key(
         self, archive: DiskArchive, tmp_path: Path
     ) -> None:
-        """A writer killed before the rename is invisible, and the sweep removes its rest."""
-        kill_a_writer(tmp_path / "archives")
+        """A file of a killed writer is not listed, and the sweep removes it."""
+        kill_writer(tmp_path / "archives")
         [rest] = (tmp_path / "archives").iterdir()
 
         assert [] == list(archive.keys())
         assert 0 == archive.sweep_temporary(HOUR_SECONDS)
-        age(rest, HOUR_SECONDS + 10)
+        set_age(rest, HOUR_SECONDS + 10)
         assert 1 == archive.sweep_temporary(HOUR_SECONDS)
         assert [] == list((tmp_path / "archives").iterdir())
 
     def test_killed_writer_leaves_the_former_archive(
         self, archive: DiskArchive, tmp_path: Path
     ) -> None:
-        """So is one that was replacing something, and writing again succeeds."""
+        """A killed writer leaves the former archive, and another write succeeds."""
         archive.write(KEY, [b"former"])
-        kill_a_writer(tmp_path / "archives")
+        kill_writer(tmp_path / "archives")
 
         assert b"former" == archive.read_range(KEY, 0, 100)
         assert 5 == archive.write(KEY, [b"again"])
         assert b"again" == archive.read_range(KEY, 0, 100)
 
     def test_old_archives_are_not_temporary(self, archive: DiskArchive, tmp_path: Path) -> None:
-        """The sweep of temporary files never takes a whole archive."""
+        """The sweep of temporary files never removes a complete archive."""
         archive.write(KEY, [b"a"])
-        age(tmp_path / "archives" / f"{KEY}.tar.gz", 100 * HOUR_SECONDS)
+        set_age(tmp_path / "archives" / f"{KEY}.tar.gz", 100 * HOUR_SECONDS)
 
         assert 0 == archive.sweep_temporary(0)
         assert [KEY] == list(archive.keys())
 
     def test_writer_that_lost_its_file_says_so(self, archive: DiskArchive) -> None:
-        """A sweep that was too eager costs the writer its work, not its correctness."""
+        """A writer whose temporary file was removed raises an error."""
 
         def parts() -> Iterator[bytes]:
             yield b"x" * 1_000_000
@@ -106,27 +106,27 @@ class TestDiskArchive(ArchiveSuite):
     def test_refused_bytes_leave_no_half_file(
         self, archive: DiskArchive, tmp_path: Path, former: bytes | None
     ) -> None:
-        """When the system takes no more bytes, an error says what to do and the rest is gone."""
+        """If the disk is full, an error says what to do, and no part of the file stays."""
         if former is not None:
             archive.write(KEY, [former])
         before = sorted((tmp_path / "archives").iterdir())
 
-        with file_size_limit(100_000), pytest.raises(ArchiveUnwritable, match="Make room"):
+        with limit_file_size(100_000), pytest.raises(ArchiveUnwritable, match="Make room"):
             archive.write(KEY, [b"x" * 1_000] * 1_000)
 
         assert before == sorted((tmp_path / "archives").iterdir())
         assert former is None or former == archive.read_range(KEY, 0, 100)
 
     def test_lost_folder_is_reported(self, archive: DiskArchive, tmp_path: Path) -> None:
-        """A folder that somebody removed is an error with its path, not a success."""
+        """A removed folder is an error with its path."""
         (tmp_path / "archives").rmdir()
 
         with pytest.raises(ArchiveUnwritable, match="archives"):
             archive.write(KEY, [b"a"])
 
 
-def kill_a_writer(folder: Path) -> None:
-    """A process writes all parts but is killed by SIGKILL before `write` can end."""
+def kill_writer(folder: Path) -> None:
+    """Run a writer that is killed by SIGKILL after all parts, before `write` ends."""
     program = (
         "import os, signal, sys; from pathlib import Path\n"
         "from batchway.archives.disk import DiskArchive\n"
@@ -141,15 +141,15 @@ def kill_a_writer(folder: Path) -> None:
     assert -signal.SIGKILL == done.returncode
 
 
-def age(path: Path, seconds: int) -> None:
-    """Make a file look as if it had not been written to for so long."""
+def set_age(path: Path, seconds: int) -> None:
+    """Set the time of the last change of a file to `seconds` ago."""
     moment = path.stat().st_mtime - seconds
     os.utime(path, (moment, moment))
 
 
 @contextmanager
-def file_size_limit(size_bytes: int) -> Iterator[None]:
-    """The system refuses to let any file of this process grow beyond this."""
+def limit_file_size(size_bytes: int) -> Iterator[None]:
+    """Limit the size of the files that this process can write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:

@@ -1,4 +1,4 @@
-"""Every form in which clients send an API key, and what they get without a right one."""
+"""All forms in which clients send an API key, and the errors for missing and wrong keys."""
 
 import base64
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tests.scenario import KEY, Server
 
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
-    """One database will do: keys are looked up in both alike (test_isolation.py)."""
+    """A server on one database: keys are looked up in both alike (test_isolation.py)."""
     return sqlite_server
 
 
@@ -21,15 +21,17 @@ WRONG = "f" * 32 + "-us1"
 ODD_USER = "~>>~~?"
 
 
-def basic(user: str, key: str, *, is_url_safe: bool = False) -> dict[str, str]:
-    """A Basic header."""
+def make_basic_header(user: str, key: str, *, is_url_safe: bool = False) -> dict[str, str]:
+    """Return a Basic header."""
     raw = f"{user}:{key}".encode()
     encoded = base64.urlsafe_b64encode(raw) if is_url_safe else base64.b64encode(raw)
     return {"Authorization": f"Basic {encoded.decode()}"}
 
 
-def ping(server: Server, http: httpx.Client, headers: Mapping[str, str], query: str = "") -> int:
-    """The status of a ping."""
+def get_ping_status(
+    server: Server, http: httpx.Client, headers: Mapping[str, str], query: str = ""
+) -> int:
+    """Return the status of a ping."""
     return http.get(f"{server.url}/3.0/ping{query}", headers=headers).status_code
 
 
@@ -38,36 +40,41 @@ def ping(server: Server, http: httpx.Client, headers: Mapping[str, str], query: 
 def test_basic_with_any_user_name(
     server: Server, http: httpx.Client, user: str, is_url_safe: bool
 ) -> None:
-    """The user name says nothing, and both alphabets of base64 are read."""
-    assert 200 == ping(server, http, basic(user, KEY, is_url_safe=is_url_safe))
+    """Basic authentication accepts any user name, in both alphabets of base64."""
+    assert 200 == get_ping_status(
+        server, http, make_basic_header(user, KEY, is_url_safe=is_url_safe)
+    )
 
 
 def test_the_odd_user_name_has_odd_characters() -> None:
-    """Or else the test above would prove nothing of the alphabet."""
-    ordinary, url_safe = basic(ODD_USER, KEY), basic(ODD_USER, KEY, is_url_safe=True)
+    """ODD_USER differs in the two alphabets of base64, as the test above needs."""
+    ordinary, url_safe = (
+        make_basic_header(ODD_USER, KEY),
+        make_basic_header(ODD_USER, KEY, is_url_safe=True),
+    )
 
     assert {"+", "/"} <= set(ordinary["Authorization"])
     assert {"-", "_"} <= set(url_safe["Authorization"])
 
 
 def test_basic_without_padding(server: Server, http: httpx.Client) -> None:
-    """Some encoders leave the padding out."""
-    header = basic("user", KEY)["Authorization"]
+    """Base64 without padding is accepted."""
+    header = make_basic_header("user", KEY)["Authorization"]
     assert header.endswith("=")
 
-    assert 200 == ping(server, http, {"Authorization": header.rstrip("=")})
+    assert 200 == get_ping_status(server, http, {"Authorization": header.rstrip("=")})
 
 
 @pytest.mark.parametrize(
     "scheme", ["Bearer", "bearer", "OAuth", "oauth", "apikey", "APIKEY", "Bearer  "]
 )
 def test_key_after_a_scheme(server: Server, http: httpx.Client, scheme: str) -> None:
-    """The key stands alone behind a scheme, in any case."""
-    assert 200 == ping(server, http, {"Authorization": f"{scheme} {KEY}"})
+    """The key is accepted after these schemes, in any case."""
+    assert 200 == get_ping_status(server, http, {"Authorization": f"{scheme} {KEY}"})
 
 
 def test_key_in_the_query_of_a_get(server: Server, http: httpx.Client) -> None:
-    """The old way, for GET alone."""
+    """A key in the query is accepted for GET and HEAD only."""
     url = f"{server.url}/3.0/lists?apikey={KEY}"
 
     assert 200 == http.get(url).status_code
@@ -79,19 +86,19 @@ def test_key_in_the_query_of_a_get(server: Server, http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("headers", "query"),
     [
-        (basic("any", KEY), f"?apikey={WRONG}"),
+        (make_basic_header("any", KEY), f"?apikey={WRONG}"),
         ({"Authorization": f"Bearer {KEY}"}, f"?apikey={WRONG}"),
-        (basic("any", WRONG), f"?apikey={KEY}"),
+        (make_basic_header("any", WRONG), f"?apikey={KEY}"),
     ],
 )
 def test_keys_that_conflict(
     server: Server, http: httpx.Client, headers: Mapping[str, str], query: str
 ) -> None:
-    """Two keys that differ are none, even if one of them is right."""
+    """Two different keys are refused, even if one of them is right."""
     reply = http.get(f"{server.url}/3.0/ping{query}", headers=headers)
 
     check_problem(reply, 401, "API Key Invalid")
-    assert 200 == ping(server, http, basic("any", KEY), f"?apikey={KEY}")
+    assert 200 == get_ping_status(server, http, make_basic_header("any", KEY), f"?apikey={KEY}")
 
 
 @pytest.mark.parametrize(
@@ -100,13 +107,13 @@ def test_keys_that_conflict(
         {},
         {"Authorization": "Basic"},
         {"Authorization": "Bearer"},
-        basic("any", ""),
-        basic(KEY, ""),  # the key is the password
+        make_basic_header("any", ""),
+        make_basic_header(KEY, ""),  # the key is the password
     ],
 )
 @pytest.mark.parametrize("path", ["/ping", "/", "/batches", "/nowhere", "/lists/0123456789"])
 def test_no_key(server: Server, http: httpx.Client, headers: Mapping[str, str], path: str) -> None:
-    """Nothing is told without a key, not even what there is."""
+    """Without a key, every path answers 401."""
     document = check_problem(
         http.get(f"{server.url}/3.0{path}", headers=headers), 401, "API Key Missing"
     )
@@ -117,10 +124,10 @@ def test_no_key(server: Server, http: httpx.Client, headers: Mapping[str, str], 
 @pytest.mark.parametrize(
     "headers",
     [
-        basic("any", WRONG),
-        basic("any", KEY.upper()),
-        basic("any", KEY + "x"),
-        basic("any", KEY.removesuffix("-us1")),
+        make_basic_header("any", WRONG),
+        make_basic_header("any", KEY.upper()),
+        make_basic_header("any", KEY + "x"),
+        make_basic_header("any", KEY.removesuffix("-us1")),
         {"Authorization": f"Bearer {WRONG}"},
         {"Authorization": f"Digest {KEY}"},
         {"Authorization": KEY},
@@ -141,7 +148,7 @@ def test_wrong_key(server: Server, http: httpx.Client, headers: Mapping[str, str
 
 
 def test_refused_calls_have_no_effect(api: Api) -> None:
-    """What comes without a right key is not done."""
+    """A call without a valid key has no effect."""
     before = api.call_ok("GET", "/lists")["total_items"]
 
     reply = api.http.post(f"{api.server.url}/3.0/lists", json={"name": "x"})

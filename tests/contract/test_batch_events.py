@@ -1,4 +1,4 @@
-"""How a batch is followed: a stream of events, or one look at it."""
+"""The progress of a batch, as a stream of events or as one reply."""
 
 import json
 from collections.abc import Iterator
@@ -21,14 +21,11 @@ from tests.contract.shared_servers import (
     insert_batches,
 )
 from tests.faults.batch_monitor import STATUSES
-from tests.scenario import wait_until
-from tests.step_runner import StepRunner
+from tests.scenario import NOWHERE, PING, wait_until
+from tests.step_runner import LARGE, StepRunner
 from tests.steps import execute, finalize, split
 
-PING = {"method": "GET", "path": "/ping"}
-LOST = {"method": "GET", "path": "/nowhere"}
 JSON = {"Accept": "application/json"}
-LARGE = 6_000  # operations: two chunks
 KEYS = [
     "id",
     "status",
@@ -48,13 +45,13 @@ Event = tuple[str, dict[str, Any]]  # name and data
 
 
 def test_from_the_beginning_to_the_end(own_api: Api) -> None:
-    """What is told only goes forward; the last event is `finished`, and then the stream ends."""
-    batch_id = own_api.submit(*[PING] * 9_000, *[LOST] * 9_000)
+    """Progress only increases, and the stream ends with the event `finished`."""
+    batch_id = own_api.submit(*[PING] * 9_000, *[NOWHERE] * 9_000)
 
-    with _following(own_api, batch_id) as reply:
+    with _open_stream(own_api, batch_id) as reply:
         assert "text/event-stream" in reply.headers["content-type"]
         assert "no-cache" == reply.headers["cache-control"]
-        events = list(_events(reply))
+        events = list(_read_events(reply))
 
     names = [name for name, _ in events]
     assert names == ["progress"] * (len(events) - 1) + ["finished"]
@@ -71,21 +68,21 @@ def test_from_the_beginning_to_the_end(own_api: Api) -> None:
 
 
 def test_a_finished_batch(own_api: Api) -> None:
-    """There is one event, and the stream ends."""
+    """The stream of a finished batch has one event."""
     batch_id = own_api.wait_until_finished(own_api.submit(PING))["id"]
 
-    with _following(own_api, batch_id) as reply:
-        [(name, data)] = _events(reply)
+    with _open_stream(own_api, batch_id) as reply:
+        [(name, data)] = _read_events(reply)
 
     assert ("finished", "finished", 1) == (name, data["status"], data["finished_operations"])
 
 
 def test_the_first_event_is_the_state_now(own_api: Api) -> None:
-    """Then there is one for each change, and none without; a deleted batch says so at last."""
+    """The first event is the current state; each change is one event, also the deletion."""
     batch_id = insert_batches(own_api, "started")
 
-    with _following(own_api, batch_id) as reply:
-        events = _events(reply)
+    with _open_stream(own_api, batch_id) as reply:
+        events = _read_events(reply)
         name, data = next(events)
         assert ("progress", "started", 0) == (name, data["status"], data["finished_operations"])
 
@@ -99,7 +96,7 @@ def test_the_first_event_is_the_state_now(own_api: Api) -> None:
 
 
 def test_a_stream_ends_in_time(runner: StepRunner) -> None:
-    """The client must ask again then; until then comments keep a silent line open."""
+    """A stream ends after its maximum duration; comments keep an idle connection open."""
     batch = runner.submit([PING])
     runner.set_limits(
         event_poll_seconds=0.01, event_silence_seconds_max=0, event_stream_seconds_max=0.5
@@ -113,7 +110,7 @@ def test_a_stream_ends_in_time(runner: StepRunner) -> None:
 
 
 def test_as_many_streams_as_may_be(own_api: Api) -> None:
-    """One more is refused until one of them ends; other calls and other keys go on."""
+    """A stream above the limit is refused until one ends; other calls and keys still work."""
     batch_id = insert_batches(own_api, "started")
     most = Limits.event_streams_per_key_max
     other = Api(replace(own_api.server, key=create_account(own_api.server)), own_api.http)
@@ -122,78 +119,80 @@ def test_as_many_streams_as_may_be(own_api: Api) -> None:
     with ExitStack() as last, ExitStack() as streams:
         for number in range(most):
             stack = last if number == 0 else streams
-            assert 200 == stack.enter_context(_following(own_api, batch_id)).status_code
-        with _following(own_api, batch_id) as refused:
+            assert 200 == stack.enter_context(_open_stream(own_api, batch_id)).status_code
+        with _open_stream(own_api, batch_id) as refused:
             refused.read()
             check_problem(refused, 429, "Too Many Requests")
             assert int(refused.headers["retry-after"]) > 0
-        assert 429 == _look(own_api, batch_id).status_code
+        assert 429 == _get_events(own_api, batch_id).status_code
         assert 200 == own_api.call("GET", f"/batches/{batch_id}").status_code
-        assert 200 == _look(other, theirs).status_code
+        assert 200 == _get_events(other, theirs).status_code
         last.close()
-        wait_until(lambda: _look(own_api, batch_id).status_code == 200, "a place is free again")
+        wait_until(
+            lambda: _get_events(own_api, batch_id).status_code == 200, "a place is free again"
+        )
     own_api.call_ok("DELETE", f"/batches/{batch_id}")
     other.call_ok("DELETE", f"/batches/{theirs}")
 
 
-# --- One look ------------------------------------------------------------------------------------
+# --- One reply ------------------------------------------------------------------------------------
 
 
-def test_what_is_told(runner: StepRunner, client: AsgiClient) -> None:
-    """Counters, pace and the expected end, and what the batch waits for."""
-    batch = runner.submit([*[LOST] * 5_000, *[PING] * 1_000])
-    _lease(runner)
+def test_one_reply(runner: StepRunner, client: AsgiClient) -> None:
+    """The reply has counters, rate, estimated end, and what the batch waits for."""
+    batch = runner.submit([*[NOWHERE] * 5_000, *[PING] * 1_000])
+    _add_lease(runner)
 
-    first = _told(client, batch)
+    first = _get_progress(client, batch)
     assert KEYS == list(first)
     assert [batch.public_id, "pending", LARGE, 0, 0, None, ""] == list(first.values())[:7]
     assert "A worker will begin it." == first["waiting_for"]
     split(runner.parts, batch.id)
-    assert "2 of 2 chunks are to be executed." == _told(client, batch)["waiting_for"]
+    assert "2 of 2 chunks are to be executed." == _get_progress(client, batch)["waiting_for"]
     execute(runner.parts, batch.id, 0)
     runner.clock.now += 10_000_000
 
-    half = _told(client, batch)
+    half = _get_progress(client, batch)
     assert ["started", LARGE, 5_000, 5_000, 500.0] == list(half.values())[1:6]
     assert "2026-11-23T12:00:12+00:00" == half["estimated_end"]
     assert "1 of 2 chunks are to be executed." == half["waiting_for"]
     execute(runner.parts, batch.id, 1)
-    assert "The results are being compiled." == _told(client, batch)["waiting_for"]
+    assert "The results are being compiled." == _get_progress(client, batch)["waiting_for"]
     finalize(runner.parts, batch.id)
     runner.clock.now += 3_600_000_000
 
-    last = _told(client, batch)
+    last = _get_progress(client, batch)
     assert ["finished", LARGE, LARGE, 5_000, 600.0, "", ""] == list(last.values())[1:8]
 
 
 def test_what_a_batch_waits_for(runner: StepRunner, client: AsgiClient) -> None:
-    """A worker, its turn, or the record of its end."""
+    """The reply names what the batch waits for: a worker, its turn, or the end of a cancel."""
     batch = runner.submit([PING])
-    assert _told(client, batch)["waiting_for"].startswith("No worker is ready;")
-    _lease(runner)
+    assert _get_progress(client, batch)["waiting_for"].startswith("No worker is ready;")
+    _add_lease(runner)
     most = Limits.running_batches_per_account_max
     running = [runner.submit([PING] * 501) for _ in range(most)]
     for waiting in (*running, batch):
         split(runner.parts, waiting.id)
 
     held = f"{most} batches of this account are running, at most {most} may."
-    assert held == _told(client, batch)["waiting_for"]
+    assert held == _get_progress(client, batch)["waiting_for"]
     assert cancel_batch(runner.parts, batch.account_id, running[0].public_id)
-    assert "being recorded as cancelled" in _told(client, running[0])["waiting_for"]
+    assert "being recorded as cancelled" in _get_progress(client, running[0])["waiting_for"]
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _following(api: Api, batch_id: str) -> Iterator[httpx.Response]:
+def _open_stream(api: Api, batch_id: str) -> Iterator[httpx.Response]:
     url = f"{api.server.url}/3.0/batches/{batch_id}/events"
     with api.http.stream("GET", url, auth=("any", api.server.key)) as reply:
         yield reply
 
 
-def _events(reply: httpx.Response) -> Iterator[Event]:
-    """Each event as it comes; comments are passed over."""
+def _read_events(reply: httpx.Response) -> Iterator[Event]:
+    """Yield each event as it arrives, without comments."""
     name = ""
     for line in reply.iter_lines():
         if line.startswith("event: "):
@@ -202,19 +201,19 @@ def _events(reply: httpx.Response) -> Iterator[Event]:
             yield name, json.loads(line.removeprefix("data: "))
 
 
-def _look(api: Api, batch_id: str) -> httpx.Response:
+def _get_events(api: Api, batch_id: str) -> httpx.Response:
     url = f"{api.server.url}/3.0/batches/{batch_id}/events"
     return api.http.get(url, auth=("any", api.server.key), headers=JSON)
 
 
-def _told(client: AsgiClient, batch: Batch) -> dict[str, Any]:
+def _get_progress(client: AsgiClient, batch: Batch) -> dict[str, Any]:
     reply = client.call("GET", f"/batches/{batch.public_id}/events", headers=JSON)
     assert 200 == reply.status_code, reply.text
     found: dict[str, Any] = reply.json()
     return found
 
 
-def _lease(runner: StepRunner) -> None:
-    """Let it seem as if a worker were there."""
+def _add_lease(runner: StepRunner) -> None:
+    """Add the lease of a worker that is ready."""
     with runner.parts.database.write() as connection:
         leases.renew(connection, "worker", is_ready=True, seconds=3_600)

@@ -1,4 +1,4 @@
-"""Single results of a batch and its errors, while it runs and afterwards.
+"""Results and errors of a batch, while it runs and afterwards.
 
 Tests that read results while a batch runs execute its steps themselves.
 """
@@ -13,19 +13,17 @@ from batchway import limits
 from batchway.limits import Limits
 from batchway.model.batch import Batch
 from tests.contract.asgi_client import AsgiClient
+from tests.contract.large_batches import submit_large_batch
 from tests.contract.shared_servers import Api, check_problem, get_field_errors
-from tests.scenario import Operation, add_member
-from tests.step_runner import StepRunner
+from tests.scenario import NOWHERE, PING
+from tests.step_runner import LARGE, StepRunner
 from tests.steps import execute_whole, finalize, run, split
 
-PING = {"method": "GET", "path": "/ping"}
-LOST = {"method": "GET", "path": "/nowhere"}
 NDJSON = {"Accept": "application/x-ndjson"}
 LINE_FIELDS: list[tuple[str, set[str]]] = [
     ("fields=position,response.health_status", {"position", "response"}),
     ("exclude_fields=response,path,method,page,operation_id", {"position", "status_code"}),
 ]
-LARGE = 6_000  # operations: two chunks
 RUNNING = Limits.running_batches_per_account_max
 
 
@@ -33,15 +31,12 @@ RUNNING = Limits.running_batches_per_account_max
 
 
 def test_operations_of_a_large_batch(runner: StepRunner, client: AsgiClient) -> None:
-    """Pages deep in the batch, each filter and filters together: the right ones, rightly counted.
-
-    While a chunk is still to be executed, what is done of the others is there.
-    """
-    batch = _large(runner)
+    """Pages and filters find the right results with the right totals, also in a running batch."""
+    batch = submit_large_batch(runner)
     split(runner.parts, batch.id)
-    assert ([], 0) == _listed(client, batch)
+    assert ([], 0) == _list_positions(client, batch)
     execute_whole(runner.parts, batch.id, 1)
-    assert ([5_000, 5_001], 1_000) == _listed(client, batch, count=2)
+    assert ([5_000, 5_001], 1_000) == _list_positions(client, batch, count=2)
     _check_listed(client, batch, range(5_000, LARGE))
 
     execute_whole(runner.parts, batch.id, 0)
@@ -51,7 +46,7 @@ def test_operations_of_a_large_batch(runner: StepRunner, client: AsgiClient) -> 
 
 
 def _check_listed(client: AsgiClient, batch: Batch, done: range) -> None:
-    """Of each ten operations the first is lost, and the second adds somebody who is there."""
+    """Check the pages and filters of a batch from `submit_large_batch`."""
     lost, again = (
         set(done[::10]),
         {position for position in done if position % 10 == 1 and position != 1},
@@ -73,15 +68,17 @@ def _check_listed(client: AsgiClient, batch: Batch, done: range) -> None:
     for params, positions in wanted:
         for offset in (0, len(positions) - 1, len(positions), len(positions) // 2):
             expected = sorted(positions)[max(offset, 0) :][:7]
-            found = _listed(client, batch, count=7, offset=max(offset, 0), **params)
+            found = _list_positions(client, batch, count=7, offset=max(offset, 0), **params)
             assert (expected, len(positions)) == found, (params, offset)
-    assert sorted(lost | again) == [line["position"] for line in _lines(client, batch, errored=1)]
+    assert sorted(lost | again) == [
+        line["position"] for line in _read_lines(client, batch, errored=1)
+    ]
 
 
 def test_large_responses_come_in_short_pages(
     runner: StepRunner, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who goes on behind what came finds all of them; lines come all at once."""
+    """A client that continues after each short page finds all results. Lines are complete."""
     run(runner.parts, runner.submit(runner.make_additions(40)).id)
     members = {"method": "GET", "path": f"/lists/{runner.list_id}/members"}
     batch = runner.submit([members] * 9)
@@ -91,23 +88,23 @@ def test_large_responses_come_in_short_pages(
     found: list[int] = []
     sizes = []
     while len(found) < 9:
-        page, total = _listed(client, batch, count=100, offset=len(found))
+        page, total = _list_positions(client, batch, count=100, offset=len(found))
         assert (9, True) == (total, bool(page))
         sizes.append(len(page))
         found += page
 
-    assert list(range(9)) == found == [line["position"] for line in _lines(client, batch)]
+    assert list(range(9)) == found == [line["position"] for line in _read_lines(client, batch)]
     assert 1 < len(sizes)
 
 
 def test_one_operation(
     runner: StepRunner, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is there before its result is; a page is named by its number."""
+    """An operation can be read before its result exists; a page is read by its number."""
     monkeypatch.setattr(limits, "page_count_max", 2)
     run(runner.parts, runner.submit(runner.make_additions(5)).id)
     path = f"/lists/{runner.list_id}/members"
-    batch = runner.submit([LOST | {"operation_id": "x"}, {"method": "GET", "path": path}])
+    batch = runner.submit([NOWHERE | {"operation_id": "x"}, {"method": "GET", "path": path}])
     one = f"/batches/{batch.public_id}/operations"
     keys = ["position", "page", "operation_id", "method", "path", "status_code", "response"]
 
@@ -131,7 +128,7 @@ def test_one_operation(
 
 
 def test_wrong_parameters(api: Api) -> None:
-    """They are refused, and named."""
+    """Invalid parameters are refused by name."""
     batch_id = api.wait_until_finished(api.submit(PING))["id"]
     for path in ("operations", "actions/retry"):
         method = "GET" if path == "operations" else "POST"
@@ -145,8 +142,8 @@ def test_wrong_parameters(api: Api) -> None:
 
 
 def test_batches_of_others(own_api: Api, api: Api) -> None:
-    """They are not there, nor are those that do not exist."""
-    theirs = api.wait_until_finished(api.submit(LOST))["id"]
+    """Batches of other accounts, and missing ones, are a 404."""
+    theirs = api.wait_until_finished(api.submit(NOWHERE))["id"]
     for batch_id in (theirs, "0123456789"):
         for path in ("operations", "operations/0", "errors", "events"):
             reply = own_api.call("GET", f"/batches/{batch_id}/{path}")
@@ -157,7 +154,7 @@ def test_batches_of_others(own_api: Api, api: Api) -> None:
 
 
 def test_lines_of_a_running_server(api: Api) -> None:
-    """With `Accept: application/x-ndjson` each result is a line, and all of them come."""
+    """With `Accept: application/x-ndjson` the reply has a line for every result."""
     batch_id = api.wait_until_finished(api.submit(*[PING] * 1_500))["id"]
     url = f"{api.server.url}/3.0/batches/{batch_id}/operations"
 
@@ -175,7 +172,7 @@ def test_lines_of_a_running_server(api: Api) -> None:
 def test_fields_of_lines(
     runner: StepRunner, client: AsgiClient, query: str, names: set[str]
 ) -> None:
-    """They are chosen in each line, which is one result."""
+    """`fields` and `exclude_fields` apply to each line."""
     batch = runner.submit([PING, PING])
     run(runner.parts, batch.id)
 
@@ -200,7 +197,7 @@ def test_fields_of_lines(
 def test_who_gets_lines(
     runner: StepRunner, client: AsgiClient, accept: str, is_lines: bool
 ) -> None:
-    """Who names their media type, in any case, but not to refuse it."""
+    """Lines are sent if `Accept` names their media type, in any case, without `q=0`."""
     batch = runner.submit([PING])
     run(runner.parts, batch.id)
 
@@ -215,11 +212,11 @@ def test_who_gets_lines(
 
 
 def test_errors(runner: StepRunner, client: AsgiClient) -> None:
-    """They are grouped by status, title and field, the largest group first, with few samples."""
+    """Errors are grouped by status, title and field, the largest group first, with few samples."""
     add = {"method": "POST", "path": f"/lists/{runner.list_id}/members"}
     wrong = {"body": '{"email_address": 5, "status": "subscribed", "vip": "x"}'}
     batch = runner.submit(
-        [*[LOST] * 7, *runner.make_additions(2), *runner.make_additions(2), add | wrong]
+        [*[NOWHERE] * 7, *runner.make_additions(2), *runner.make_additions(2), add | wrong]
     )
     run(runner.parts, batch.id)
 
@@ -228,17 +225,17 @@ def test_errors(runner: StepRunner, client: AsgiClient) -> None:
     assert ["batch_id", "errored_operations", "groups", "_links"] == list(found)
     assert (batch.public_id, 10) == (found["batch_id"], found["errored_operations"])
     first, second, *others = found["groups"]
-    assert (404, "Resource Not Found", "", 7) == _head(first)
+    assert (404, "Resource Not Found", "", 7) == _get_head(first)
     assert list(range(limits.error_samples_max)) == [
         sample["position"] for sample in first["samples"]
     ]
-    assert (400, "Member Exists", "", 2) == _head(second)
+    assert (400, "Member Exists", "", 2) == _get_head(second)
     assert [(9, "0"), (10, "1")] == [
         (sample["position"], sample["operation_id"]) for sample in second["samples"]
     ]
     assert "0@example.com" in second["samples"][0]["detail"]
     assert all(
-        (400, "Invalid Resource", 1) == (*_head(group)[:2], group["count"]) for group in others
+        (400, "Invalid Resource", 1) == (*_get_head(group)[:2], group["count"]) for group in others
     )
     assert len({group["field"] for group in others}) == len(others) > 0
     one = client.call("GET", f"/batches/{batch.public_id}/errors?fields=errored_operations")
@@ -246,43 +243,26 @@ def test_errors(runner: StepRunner, client: AsgiClient) -> None:
 
 
 def test_groups_of_errors_are_bounded(runner: StepRunner) -> None:
-    """What goes beyond is one more group."""
+    """Errors beyond the maximum number of groups are one more group."""
     runner.set_limits(error_groups_max=1)
     client = AsgiClient(runner.app.asgi())
     batch = runner.submit(
-        [LOST, *runner.make_additions(1), *runner.make_additions(1), *runner.make_additions(1)]
+        [NOWHERE, *runner.make_additions(1), *runner.make_additions(1), *runner.make_additions(1)]
     )
     run(runner.parts, batch.id)
 
     groups = client.call("GET", f"/batches/{batch.public_id}/errors").json()["groups"]
 
     assert [(400, "Other errors", "", 2), (404, "Resource Not Found", "", 1)] == list(
-        map(_head, groups)
+        map(_get_head, groups)
     )
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
-def _large(runner: StepRunner) -> Batch:
-    """Of each ten operations the first is lost, and the second adds the same member."""
-    operations: list[Operation] = []
-    for position in range(LARGE):
-        operation = PING
-        if position % 10 == 0:
-            operation = LOST
-        elif position % 10 == 1:
-            operation = add_member(runner.list_id, "0@example.com")
-        operations.append(operation | {"operation_id": str(position)})
-    # The second chunk may run first, so that the member is to be there before.
-    if runner.count_members() == 0:
-        run(runner.parts, runner.submit(runner.make_additions(1)).id)
-    operations[1] = PING | {"operation_id": "1"}
-    return runner.submit(operations)
-
-
-def _listed(client: AsgiClient, batch: Batch, **params: Any) -> tuple[list[int], int]:
-    """The positions of a page, and how many results there are."""
+def _list_positions(client: AsgiClient, batch: Batch, **params: Any) -> tuple[list[int], int]:
+    """Return the positions on a page, and the total number of results."""
     path = f"/batches/{batch.public_id}/operations"
     reply = client.call("GET", path, params={"exclude_fields": "operations.response"} | params)
     assert 200 == reply.status_code, reply.text
@@ -290,11 +270,11 @@ def _listed(client: AsgiClient, batch: Batch, **params: Any) -> tuple[list[int],
     return [operation["position"] for operation in found["operations"]], found["total_items"]
 
 
-def _lines(client: AsgiClient, batch: Batch, **params: Any) -> list[Any]:
+def _read_lines(client: AsgiClient, batch: Batch, **params: Any) -> list[Any]:
     path = f"/batches/{batch.public_id}/operations"
     reply: httpx.Response = client.call("GET", path, params=params, headers=NDJSON)
     return [json.loads(line) for line in reply.text.splitlines()]
 
 
-def _head(group: dict[str, Any]) -> tuple[int, str, str, int]:
+def _get_head(group: dict[str, Any]) -> tuple[int, str, str, int]:
     return group["status_code"], group["title"], group["field"], group["count"]

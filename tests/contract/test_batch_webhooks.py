@@ -32,24 +32,19 @@ SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32}")
 
 @pytest.fixture(scope="session")
 def impatient_api(tmp_path_factory: pytest.TempPathFactory, http: httpx.Client) -> Iterator[Api]:
-    """A server that waits for a second only."""
+    """A server that waits one second for a URL."""
     folder = tmp_path_factory.mktemp("impatient")
     limits = '{"delivery_seconds_max": 1}'
     with running_server(folder, BATCHWAY_LIMITS=limits) as server:
         yield Api(server, http)
 
 
-def new_webhook(api: Api, receiver: Receiver, **more: Body) -> Any:
-    """A new webhook, as the reply to its POST shows it."""
-    return api.call_ok("POST", "/batch-webhooks", {"url": receiver.url} | more)
-
-
 # --- The five calls ------------------------------------------------------------------------------
 
 
 def test_create(own_api: Api, receiver: Receiver) -> None:
-    """The reply has the contract's keys in order; without a word it is enabled and signs."""
-    created = new_webhook(own_api, receiver, colour="green")
+    """The reply has the contract's keys in order. By default a webhook is enabled and signs."""
+    created = own_api.new_webhook(receiver.url, colour="green")
 
     assert WITH_SECRET == list(created)
     assert re.fullmatch("[0-9a-f]{10}", created["id"])
@@ -62,8 +57,8 @@ def test_create(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_links(own_api: Api, receiver: Receiver) -> None:
-    """Of a webhook: itself, its collection, and how it is changed and deleted."""
-    created = new_webhook(own_api, receiver)
+    """A webhook links to itself, its collection, and the calls that change and delete it."""
+    created = own_api.new_webhook(receiver.url)
     base = own_api.server.url
     schema, itself = f"{base}/schema/3.0", f"{base}/3.0/batch-webhooks/{created['id']}"
     response = f"{schema}/Definitions/BatchWebhooks/Response.json"
@@ -89,8 +84,8 @@ def test_links(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_get_and_list(own_api: Api, receiver: Receiver) -> None:
-    """They show what was created, oldest first, and no secret."""
-    created = [new_webhook(own_api, receiver) for _ in range(3)]
+    """GET and the collection show webhooks oldest first, without secrets."""
+    created = [own_api.new_webhook(receiver.url) for _ in range(3)]
     shown = [own_api.call_ok("GET", f"/batch-webhooks/{webhook['id']}") for webhook in created]
     listed = own_api.call_ok("GET", "/batch-webhooks")
 
@@ -104,8 +99,8 @@ def test_get_and_list(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_pages_and_fields(own_api: Api, receiver: Receiver) -> None:
-    """`count`, `offset`, `fields` and `exclude_fields` as everywhere."""
-    ids = [new_webhook(own_api, receiver)["id"] for _ in range(12)]
+    """`count`, `offset`, `fields` and `exclude_fields` work as in other collections."""
+    ids = [own_api.new_webhook(receiver.url)["id"] for _ in range(12)]
 
     first = own_api.call_ok("GET", "/batch-webhooks")
     page = own_api.call_ok("GET", "/batch-webhooks", count="2", offset="1", fields="webhooks.id")
@@ -127,8 +122,8 @@ def test_pages_and_fields(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_update(own_api: Api, receiver: Receiver) -> None:
-    """What a PATCH names is changed, all else stays."""
-    created = new_webhook(own_api, receiver, enabled=False)
+    """A PATCH changes only the fields that it names."""
+    created = own_api.new_webhook(receiver.url, enabled=False)
     path = f"/batch-webhooks/{created['id']}"
     del created["signing_secret"]
     assert not created["enabled"]
@@ -147,8 +142,8 @@ def test_update(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_delete(own_api: Api, receiver: Receiver) -> None:
-    """204 without a body; then it is gone."""
-    path = f"/batch-webhooks/{new_webhook(own_api, receiver)['id']}"
+    """DELETE is a 204 without a body, and then the webhook is gone."""
+    path = f"/batch-webhooks/{own_api.new_webhook(receiver.url)['id']}"
 
     reply = own_api.call("DELETE", path)
 
@@ -172,8 +167,8 @@ def test_delete(own_api: Api, receiver: Receiver) -> None:
     ],
 )
 def test_not_found(own_api: Api, api: Api, receiver: Receiver, method: str, below: str) -> None:
-    """One that never was, and one of another account, are the same."""
-    theirs = new_webhook(own_api, receiver)["id"]
+    """A webhook of another account is a 404, like one that does not exist."""
+    theirs = own_api.new_webhook(receiver.url)["id"]
     body = {"since": "2026-01-01", "url": f"{receiver.url}/new"} if method != "GET" else None
 
     for webhook_id in ("0123456789", theirs):
@@ -190,14 +185,14 @@ def test_not_found(own_api: Api, api: Api, receiver: Receiver, method: str, belo
     ],
 )
 def test_method_not_allowed(api: Api, method: str, path: str, allowed: str) -> None:
-    """The reply tells what is."""
+    """The reply lists the allowed methods."""
     reply = api.call(method, path, {})
 
     check_problem(reply, 405, "Method Not Allowed")
     assert allowed == reply.headers["allow"]
 
 
-# --- What is refused -----------------------------------------------------------------------------
+# --- Refused webhooks -----------------------------------------------------------------------------
 
 
 WRONG_TYPES: list[tuple[Body, str, str]] = [
@@ -236,7 +231,7 @@ WRONG_TYPES: list[tuple[Body, str, str]] = [
     ],
 )
 def test_new_one_of_a_wrong_form(api: Api, body: Body, field: str, message: str) -> None:
-    """The contract's grammar names the field."""
+    """An invalid body of a POST is refused with the wrong field."""
     document = check_problem(api.call("POST", "/batch-webhooks", body), 400, "Invalid Resource")
 
     assert [(field, message)] == get_field_errors(document)
@@ -246,8 +241,8 @@ def test_new_one_of_a_wrong_form(api: Api, body: Body, field: str, message: str)
 def test_change_of_a_wrong_form(
     own_api: Api, receiver: Receiver, body: Body, field: str, message: str
 ) -> None:
-    """The same as for a new one, and nothing is changed."""
-    path = f"/batch-webhooks/{new_webhook(own_api, receiver)['id']}"
+    """An invalid body of a PATCH is refused like that of a POST, and changes nothing."""
+    path = f"/batch-webhooks/{own_api.new_webhook(receiver.url)['id']}"
     before = own_api.call_ok("GET", path)
 
     document = check_problem(own_api.call("PATCH", path, body), 400, "Invalid Resource")
@@ -270,7 +265,7 @@ def test_change_of_a_wrong_form(
     ],
 )
 def test_invalid_url(own_api: Api, url: str, what: str) -> None:
-    """The message says what is wrong with it."""
+    """The message says what is wrong with the URL."""
     reply = own_api.call("POST", "/batch-webhooks", {"url": url})
 
     [(field, message)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
@@ -280,8 +275,8 @@ def test_invalid_url(own_api: Api, url: str, what: str) -> None:
 
 
 def test_twenty_of_an_account(own_api: Api, receiver: Receiver) -> None:
-    """The 21st is refused with what to do, and its URL is not visited; a deleted one makes room."""
-    created = [new_webhook(own_api, receiver) for _ in range(20)]
+    """The 21st webhook is refused before its URL is checked; after a deletion it is accepted."""
+    created = [own_api.new_webhook(receiver.url) for _ in range(20)]
     visits = len(receiver.visits())
 
     reply = own_api.call("POST", "/batch-webhooks", {"url": receiver.url})
@@ -292,14 +287,14 @@ def test_twenty_of_an_account(own_api: Api, receiver: Receiver) -> None:
     )
     assert visits == len(receiver.visits()) == 20
     own_api.call_ok("DELETE", f"/batch-webhooks/{created[7]['id']}")
-    new_webhook(own_api, receiver)
+    own_api.new_webhook(receiver.url)
     assert 20 == own_api.call_ok("GET", "/batch-webhooks")["total_items"]
 
 
 def test_racing_for_the_last_place(own_api: Api, receiver: Receiver) -> None:
-    """Of several requests at once for the 20th, exactly one gets it."""
+    """Of several simultaneous requests for the 20th webhook, one succeeds."""
     for _ in range(19):
-        new_webhook(own_api, receiver)
+        own_api.new_webhook(receiver.url)
     visits = len(receiver.visits())
     receiver.answer_gets(Reply(delay_seconds=0.5))  # so that each sees room before it asks
 
@@ -313,12 +308,12 @@ def test_racing_for_the_last_place(own_api: Api, receiver: Receiver) -> None:
     assert visits < len(receiver.visits())
 
 
-# --- The visit -----------------------------------------------------------------------------------
+# --- The check of the URL -------------------------------------------------------------------------
 
 
 def test_when_a_url_is_visited(own_api: Api, receiver: Receiver) -> None:
-    """By a GET on create and when it is changed, and at no other time; never by a POST."""
-    path = f"/batch-webhooks/{new_webhook(own_api, receiver)['id']}"
+    """A URL is checked by a GET when it is created or changed, and at no other time."""
+    path = f"/batch-webhooks/{own_api.new_webhook(receiver.url)['id']}"
     assert ["/hook"] == [visit.path for visit in receiver.visits()]
 
     for changes in ({"enabled": False}, {"signing_enabled": False}, {"url": receiver.url}, {}):
@@ -337,8 +332,8 @@ def test_when_a_url_is_visited(own_api: Api, receiver: Receiver) -> None:
     ids=lambda reply: str(reply.status),
 )
 def test_url_that_answers_otherwise(own_api: Api, receiver: Receiver, reply: Reply) -> None:
-    """The status is told, a redirect is not followed, and nothing is kept."""
-    path = f"/batch-webhooks/{new_webhook(own_api, receiver)['id']}"
+    """The error has the status of the URL; a redirect is not followed; nothing is stored."""
+    path = f"/batch-webhooks/{own_api.new_webhook(receiver.url)['id']}"
     before = own_api.call_ok("GET", "/batch-webhooks")
     receiver.answer_gets(reply)
 
@@ -354,15 +349,15 @@ def test_url_that_answers_otherwise(own_api: Api, receiver: Receiver, reply: Rep
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_url_that_answers_well(own_api: Api, receiver: Receiver, status: int) -> None:
-    """Any 2xx will do."""
+    """Any 2xx status is accepted."""
     receiver.answer_gets(Reply(status))
 
-    assert new_webhook(own_api, receiver)["enabled"]
+    assert own_api.new_webhook(receiver.url)["enabled"]
 
 
 @pytest.mark.parametrize("behaviour", ["hang", "drip"])
 def test_url_that_does_not_answer_in_time(impatient_api: Api, behaviour: Any) -> None:
-    """The wait is bounded, though bytes may come all the time."""
+    """The wait is limited, even if bytes arrive all the time."""
     with open_receiver() as receiver:
         receiver.answer_gets(Reply(behaviour=behaviour))
         reply = impatient_api.call("POST", "/batch-webhooks", {"url": receiver.url})
@@ -372,7 +367,7 @@ def test_url_that_does_not_answer_in_time(impatient_api: Api, behaviour: Any) ->
 
 
 def test_urls_that_hang(tmp_path: Path, http: httpx.Client) -> None:
-    """Few of them are waited for, the others refused; all other calls go on meanwhile."""
+    """Few URLs are checked at once, other checks are refused, and all other calls still work."""
     outlasting_the_test = '{"delivery_seconds_max": 300}'
     with running_server(tmp_path, BATCHWAY_LIMITS=outlasting_the_test) as server:
         apis = [Api(replace(server, key=create_account(server)), http) for _ in range(5)]
@@ -395,7 +390,7 @@ def test_urls_that_hang(tmp_path: Path, http: httpx.Client) -> None:
 
 
 def test_url_that_hangs_up(api: Api, receiver: Receiver) -> None:
-    """That, too, is told."""
+    """The error says that the URL did not answer with HTTP."""
     receiver.answer_gets(Reply(behaviour="close"))
 
     reply = api.call("POST", "/batch-webhooks", {"url": receiver.url})
@@ -417,7 +412,7 @@ def test_url_that_hangs_up(api: Api, receiver: Receiver) -> None:
     ],
 )
 def test_url_that_cannot_be_reached(api: Api, url: str) -> None:
-    """A closed port, an address that is not allowed, no such name: one text, which maps nothing."""
+    """All unreachable URLs get the same message, so that it reveals nothing of the network."""
     with socket.socket() as bound:  # it does not listen
         bound.bind(("127.0.0.1", 0))
         given = url.replace("{closed_port}", str(bound.getsockname()[1]))
@@ -431,8 +426,8 @@ def test_url_that_cannot_be_reached(api: Api, url: str) -> None:
 
 
 def test_rotated_secret(own_api: Api, receiver: Receiver) -> None:
-    """The reply shows the new one, and no other reply does."""
-    created = new_webhook(own_api, receiver)
+    """Only the reply to the rotation shows the new secret."""
+    created = own_api.new_webhook(receiver.url)
     path = f"/batch-webhooks/{created['id']}"
 
     rotated = own_api.call_ok("POST", f"{path}/actions/rotate-secret")
@@ -452,8 +447,8 @@ def test_rotated_secret(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_secret_of_a_webhook_that_begins_to_sign(own_api: Api, receiver: Receiver) -> None:
-    """One made without signatures has no secret; the first PATCH that turns them on shows one."""
-    created = new_webhook(own_api, receiver, signing_enabled=False)
+    """The first PATCH that enables signatures shows the secret."""
+    created = own_api.new_webhook(receiver.url, signing_enabled=False)
     path = f"/batch-webhooks/{created['id']}"
     assert KEYS == list(created)
 
@@ -469,8 +464,8 @@ def test_secret_of_a_webhook_that_begins_to_sign(own_api: Api, receiver: Receive
 
 
 def test_secrets_are_not_written_down(own_api: Api, receiver: Receiver) -> None:
-    """Neither in the log, nor readable in a data folder of the embedded database."""
-    secret = new_webhook(own_api, receiver)["signing_secret"].removeprefix("whsec_")
+    """Secrets are neither in the log nor readable in the data folder."""
+    secret = own_api.new_webhook(receiver.url)["signing_secret"].removeprefix("whsec_")
 
     assert secret not in own_api.server.read_log()
     for file in (own_api.server.folder / "data").glob("batchway.db*"):

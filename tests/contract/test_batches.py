@@ -1,4 +1,4 @@
-"""`/batches`: what is accepted, what is refused whole, what a batch tells of itself."""
+"""`/batches`: accepted and refused batches, and how a batch is shown."""
 
 import json
 import re
@@ -19,9 +19,8 @@ from tests.contract.shared_servers import (
     open_tables,
     read_raw_results,
 )
-from tests.scenario import add_member, wait_until
+from tests.scenario import PING, add_member, wait_until
 
-PING = {"method": "GET", "path": "/ping"}
 STATUSES = ("pending", "preprocessing", "started", "finalizing", "finished")
 KEYS = [
     "id",
@@ -37,7 +36,7 @@ KEYS = [
 LAST_CHANGED = re.compile(r'"last_changed":"[^"]+"')
 
 
-# --- What is refused -----------------------------------------------------------------------------
+# --- Refused batches ------------------------------------------------------------------------------
 
 
 METHODS = "Value should be one of GET, POST, PUT, PATCH, DELETE."
@@ -56,7 +55,7 @@ BLANK = "This value should not be blank."
     ],
 )
 def test_request_that_is_refused(api: Api, body: Body, field: str, message: str) -> None:
-    """The request itself has a wrong form."""
+    """A body of a wrong form is refused."""
     document = check_problem(api.call("POST", "/batches", body), 400, "Invalid Resource")
 
     assert [(field, message)] == get_field_errors(document)
@@ -94,7 +93,7 @@ def test_request_that_is_refused(api: Api, body: Body, field: str, message: str)
 def test_operation_that_refuses_its_batch(
     api: Api, position: int, operation: Body, field: str, message: str
 ) -> None:
-    """One wrong operation is named by its number, and nothing of the batch is kept."""
+    """An invalid operation is named by its position, and nothing of the batch is stored."""
     list_id = api.new_list()
     operations: list[Body] = [
         add_member(list_id, f"m{number}@example.com") for number in range(330)
@@ -104,29 +103,29 @@ def test_operation_that_refuses_its_batch(
 
     reply = api.call("POST", "/batches", {"operations": operations})
 
-    [(name, told)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
+    [(name, found)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
     assert f"operations.item:{position}{field}" == name
-    assert message in told
+    assert message in found
     assert before == api.call_ok("GET", "/batches")["total_items"]
 
 
-# --- What is accepted ----------------------------------------------------------------------------
+# --- Accepted batches -----------------------------------------------------------------------------
 
 
 def test_fresh_batch(api: Api) -> None:
-    """The reply to the POST: keys in the contract's order, the number of operations, no results."""
+    """The reply to a POST has the contract's keys in order, and no results."""
     batch = api.call_ok("POST", "/batches", {"operations": [PING, PING]})
 
     assert KEYS == list(batch)
     assert len(batch["id"]) == 10
     assert int(batch["id"], 16) >= 0
     assert batch["id"] == batch["id"].lower()
-    assert ("pending", 2, 0, 0) == _state(batch)
+    assert ("pending", 2, 0, 0) == _get_state(batch)
     assert ("", "") == (batch["completed_at"], batch["response_body_url"])
 
 
 def test_links_of_a_batch(api: Api) -> None:
-    """Three, in the contract's order, each with the keys that it has."""
+    """A batch has three links, in the contract's order."""
     batch = api.call_ok("POST", "/batches", {"operations": []})
     base, itself = api.server.url, f"{api.server.url}/3.0/batches/{batch['id']}"
     schema = f"{base}/schema/3.0"
@@ -150,7 +149,7 @@ def test_links_of_a_batch(api: Api) -> None:
 
 
 def test_finished_batch(api: Api) -> None:
-    """Counters are those of the results; only what is not 2xx is errored."""
+    """Counters match the results; only results that are not 2xx are errored."""
     list_id = api.new_list()
     member = f"/lists/{list_id}/members/ann@example.com"
     batch = api.wait_until_finished(
@@ -165,7 +164,7 @@ def test_finished_batch(api: Api) -> None:
     )
 
     assert KEYS == list(batch)
-    assert ("finished", 6, 6, 2) == _state(batch)
+    assert ("finished", 6, 6, 2) == _get_state(batch)
     assert batch["submitted_at"] <= batch["completed_at"]
     assert [200, 204, 200, 404, 400, 204] == [
         result.status_code for result in api.server.get_results(batch["id"])
@@ -173,10 +172,10 @@ def test_finished_batch(api: Api) -> None:
 
 
 def test_batch_of_nothing(api: Api) -> None:
-    """It is accepted, and finishes without results."""
+    """A batch without operations is accepted, and finishes without results."""
     batch = api.wait_until_finished(api.submit())
 
-    assert ("finished", 0, 0, 0) == _state(batch)
+    assert ("finished", 0, 0, 0) == _get_state(batch)
     assert batch["completed_at"]
     assert "" == batch["response_body_url"]
 
@@ -211,7 +210,7 @@ FORMS: list[tuple[dict[str, Any], str | None]] = [
 
 
 def test_forms_of_an_operation(api: Api) -> None:
-    """What clients send besides the plain form is taken, and its id comes back as it was."""
+    """Unusual forms of an operation are accepted, and its id comes back unchanged."""
     results = api.run_batch(*(PING | changes for changes, _ in FORMS))
 
     for (changes, operation_id), result in zip(FORMS, results, strict=True):
@@ -220,7 +219,7 @@ def test_forms_of_an_operation(api: Api) -> None:
 
 
 def test_root_in_a_batch(api: Api) -> None:
-    """The root is a resource as any other."""
+    """The root resource can be read in a batch."""
     [result] = api.run_batch({"method": "GET", "path": "/", "params": {"fields": "account_name"}})
 
     assert (200, ["account_name"]) == (result.status_code, list(result.response))
@@ -230,7 +229,7 @@ def test_root_in_a_batch(api: Api) -> None:
     ("body", "found"), [({"email_address": "a@b.co"}, "object"), ([], "array")]
 )
 def test_body_that_is_no_string(api: Api, body: Body, found: str) -> None:
-    """It is that operation's own error."""
+    """A body that is not a string is an error of its operation only."""
     path = f"/lists/{api.new_list()}/members"
     operation = {"method": "POST", "path": path, "body": body}
 
@@ -243,7 +242,7 @@ def test_body_that_is_no_string(api: Api, body: Body, found: str) -> None:
 
 
 def test_body_text_is_judged_when_it_runs(api: Api) -> None:
-    """Whatever the text is, the batch is accepted."""
+    """The batch is accepted whatever the text of a body is."""
     add = {"method": "POST", "path": f"/lists/{api.new_list()}/members"}
     texts = ("", "null", "{}", "no JSON", "[1]", "\0", '"\u00fc"')
 
@@ -277,7 +276,7 @@ REFUSED_PATHS = [
 
 
 def test_paths_that_are_refused_alone(api: Api) -> None:
-    """An operation that leads elsewhere is refused, and its neighbours are not."""
+    """An operation with a forbidden path is refused, and the others run."""
     list_id = api.new_list()
     operations = []
     for number, (path, _) in enumerate(REFUSED_PATHS):
@@ -294,7 +293,7 @@ def test_paths_that_are_refused_alone(api: Api) -> None:
 
 
 def test_nested_batch_is_not_run(own_api: Api) -> None:
-    """A batch cannot start another one."""
+    """A batch cannot start another batch."""
     nested = {"method": "POST", "path": "/batches", "body": json.dumps({"operations": [PING]})}
 
     [result] = own_api.run_batch(nested)
@@ -304,7 +303,7 @@ def test_nested_batch_is_not_run(own_api: Api) -> None:
 
 
 def test_get_in_a_batch_gives_its_page(api: Api) -> None:
-    """`count` and `offset` are those of the operation, in `params` or in the path."""
+    """`count` and `offset` are taken from `params` or from the path."""
     list_id = api.new_list()
     members = [{"email_address": f"m{n}@example.com", "status": "pending"} for n in range(12)]
     api.call_ok("POST", f"/lists/{list_id}", {"members": members})
@@ -322,7 +321,7 @@ def test_get_in_a_batch_gives_its_page(api: Api) -> None:
 
 
 def test_params_of_writes(api: Api) -> None:
-    """They count for every method."""
+    """`params` apply to every method."""
     list_id = api.new_list()
     required = {"name": "Must", "type": "text", "tag": "MUST", "required": True}
     api.call_ok("POST", f"/lists/{list_id}/merge-fields", required)
@@ -354,10 +353,10 @@ def test_params_of_writes(api: Api) -> None:
     ],
 )
 def test_same_bytes_alone_and_in_a_batch(api: Api, method: str, path: str, body: Body) -> None:
-    """A call and an operation are answered alike, but for the instance of an error."""
+    """A call and an operation have the same response, except the instance of an error."""
     list_id = api.new_list()
     path = path.format(list_id=list_id)
-    api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
     operation = {"method": method, "path": path}
     if body is not None:
         operation["body"] = json.dumps(body)
@@ -372,11 +371,11 @@ def test_same_bytes_alone_and_in_a_batch(api: Api, method: str, path: str, body:
     assert alone.status_code == entry["status_code"]
 
 
-# --- Looking, listing, deleting ------------------------------------------------------------------
+# --- List, delete, expire -------------------------------------------------------------------------
 
 
 def test_batches_are_listed_newest_first(own_api: Api) -> None:
-    """All of the account, page by page."""
+    """All batches of the account are listed, newest first, in pages."""
     made = [own_api.submit(PING) for _ in range(5)]
     for batch_id in made:
         own_api.wait_until_finished(batch_id)
@@ -392,8 +391,8 @@ def test_batches_are_listed_newest_first(own_api: Api) -> None:
     assert ["self", "parent", "create"] == [link["rel"] for link in whole["_links"]]
 
 
-def test_delete_in_every_state(own_api: Api) -> None:
-    """A batch can be deleted whatever it does; then it is gone, and its rows go, too."""
+def test_delete_in_every_status(own_api: Api) -> None:
+    """A batch can be deleted in every status; then it is gone, and later its rows, too."""
     found = {status: insert_batches(own_api, status) for status in STATUSES}
     for status, batch_id in found.items():
         batch = own_api.call_ok("GET", f"/batches/{batch_id}")
@@ -415,7 +414,7 @@ def test_delete_in_every_state(own_api: Api) -> None:
 
 
 def test_batches_end_after_seven_days(own_api: Api) -> None:
-    """Seven days from the POST a finished batch is gone, and so is its link."""
+    """Seven days after its POST a finished batch is gone, and so is its link."""
     batch_id = own_api.submit(PING)
     url = own_api.wait_until_finished(batch_id)["response_body_url"]
     week = 7 * 24 * 60 * 60 * 1_000_000
@@ -435,7 +434,7 @@ def test_batches_end_after_seven_days(own_api: Api) -> None:
 
 
 def test_unfinished_batches_do_not_end(own_api: Api) -> None:
-    """Whatever their age."""
+    """A batch that is not finished does not expire."""
     batch_id = insert_batches(own_api, "pending")
     execute_sql(
         own_api.server, "UPDATE batches SET submitted_at = 1 WHERE public_id = :id", id=batch_id
@@ -447,7 +446,7 @@ def test_unfinished_batches_do_not_end(own_api: Api) -> None:
 
 
 def test_five_hundred_pending_batches(own_api: Api) -> None:
-    """One more is refused until one of them begins."""
+    """A batch above the limit of pending batches is refused until one begins."""
     first = insert_batches(own_api, "pending", count=500)
 
     refused = own_api.call("POST", "/batches", {"operations": [PING]})
@@ -465,7 +464,7 @@ def test_five_hundred_pending_batches(own_api: Api) -> None:
 
 
 def test_ten_batches_run_at_once(own_api: Api, api: Api) -> None:
-    """While ten run, another one waits as `pending`, and begins when one of them ends."""
+    """While ten batches run, another one is `pending`, and begins when one of them ends."""
     first = insert_batches(own_api, "started", count=10)
     waiting = own_api.submit(PING)
     [other] = api.run_batch(PING)
@@ -474,10 +473,10 @@ def test_ten_batches_run_at_once(own_api: Api, api: Api) -> None:
     assert "pending" == own_api.call_ok("GET", f"/batches/{waiting}")["status"]
     own_api.call_ok("DELETE", f"/batches/{first}")
 
-    assert ("finished", 1, 1, 0) == _state(own_api.wait_until_finished(waiting))
+    assert ("finished", 1, 1, 0) == _get_state(own_api.wait_until_finished(waiting))
 
 
-def _state(batch: dict[str, Any]) -> tuple[str, int, int, int]:
+def _get_state(batch: dict[str, Any]) -> tuple[str, int, int, int]:
     counters = ("total_operations", "finished_operations", "errored_operations")
     total, finished, errored = (batch[counter] for counter in counters)
     return batch["status"], total, finished, errored
@@ -491,5 +490,5 @@ def _exists(api: Api, batch_id: str) -> bool:
         return found.first() is not None
 
 
-def _member(address: str) -> dict[str, str]:
+def _make_member(address: str) -> dict[str, str]:
     return {"email_address": address, "status": "subscribed"}

@@ -1,4 +1,4 @@
-"""The command line against a real server: webhooks, the local receiver, a look into batches."""
+"""Commands against a real server: webhooks, the local receiver, results and errors of batches."""
 
 import json
 import re
@@ -20,9 +20,8 @@ from batchway.cli.terminal import CommandError
 from tests.contract.shared_servers import create_account
 from tests.processes import start_process
 from tests.receiver import Receiver, Reply
-from tests.scenario import Server, add_member, wait_until
+from tests.scenario import PING, Server, add_member, wait_until
 
-PING = {"method": "GET", "path": "/ping"}
 MISSING = {"method": "GET", "path": "/lists/0123456789", "operation_id": "crm-7"}
 PRIVATE = "http://10.0.0.1/"  # the servers of the tests may call this machine alone
 ENDED_SECONDS = 60
@@ -30,38 +29,38 @@ ENDED_SECONDS = 60
 
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
-    """A server with an account of its own. The database makes no difference here."""
+    """A server with an account of this test. The database makes no difference here."""
     return replace(sqlite_server, key=create_account(sqlite_server))
 
 
-def run(server: Server, *arguments: str) -> Result:
-    """Run a command of ours against the server."""
+def run_command(server: Server, *arguments: str) -> Result:
+    """Run a `batchway` command against the server."""
     variables = {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": server.key}
     return CliRunner().invoke(build(), arguments, env=variables)
 
 
 def run_ok(server: Server, *arguments: str) -> str:
-    """The output of a command that must succeed."""
-    result = run(server, *arguments)
+    """Run a command that must succeed, and return its output."""
+    result = run_command(server, *arguments)
     assert 0 == result.exit_code, f"{result.output}\n{result.exception!r}"
     return result.stdout
 
 
-def refusal(server: Server, *arguments: str) -> CommandError:
-    """The error of a command that must fail."""
-    result = run(server, *arguments)
+def run_refused(server: Server, *arguments: str) -> CommandError:
+    """Run a command that must fail, and return its error."""
+    result = run_command(server, *arguments)
     assert isinstance(result.exception, CommandError), result.output
     return result.exception
 
 
-def new_webhook(server: Server, receiver: Receiver, *arguments: str) -> str:
-    """The id of a new batch webhook."""
+def create_webhook(server: Server, receiver: Receiver, *arguments: str) -> str:
+    """Create a batch webhook, and return its id."""
     printed = run_ok(server, "webhooks", "create", receiver.url, *arguments)
     return str(re.findall(r"Batch webhook (\w+) was created", printed)[0])
 
 
-def rows(printed: str) -> list[list[str]]:
-    """The lines of a table below its head."""
+def parse_table(printed: str) -> list[list[str]]:
+    """Return the rows of a printed table, without its header."""
     return [line.split("\t") for line in printed.splitlines()][1:]
 
 
@@ -70,11 +69,11 @@ def rows(printed: str) -> list[list[str]]:
 
 def test_the_life_of_a_webhook(server: Server, receiver: Receiver) -> None:
     """It is created, listed, changed and deleted; each secret is printed when it is created."""
-    webhook = new_webhook(server, receiver, "--no-signing", "--disabled")
-    listed = rows(run_ok(server, "webhooks", "list"))
+    webhook = create_webhook(server, receiver, "--no-signing", "--disabled")
+    listed = parse_table(run_ok(server, "webhooks", "list"))
     changed = run_ok(server, "webhooks", "update", webhook, "--enable", "--signing")
     rotated = run_ok(server, "webhooks", "rotate-secret", webhook)
-    refused = refusal(server, "webhooks", "rotate-secret", webhook)
+    refused = run_refused(server, "webhooks", "rotate-secret", webhook)
     forced = run_ok(server, "webhooks", "rotate-secret", webhook, "--force")
     deleted = run_ok(server, "webhooks", "delete", webhook)
 
@@ -86,23 +85,25 @@ def test_the_life_of_a_webhook(server: Server, receiver: Receiver) -> None:
     assert [1, 1, 1] == [len(secrets) for secrets in shown]
     assert 3 == len({secret for [secret] in shown})
     assert f"Batch webhook {webhook} was deleted.\n" == deleted
-    assert [] == rows(run_ok(server, "webhooks", "list"))
+    assert [] == parse_table(run_ok(server, "webhooks", "list"))
 
 
 def test_a_delivery_is_shown_and_sent_again(server: Server, receiver: Receiver) -> None:
     """The receiver's answer is shown, and the event can be sent again when the receiver works."""
-    webhook = new_webhook(server, receiver)
+    webhook = create_webhook(server, receiver)
     receiver.answer_posts(Reply(410, body=b"Gone fishing."))
     event = re.findall(r"msg_\w+", run_ok(server, "webhooks", "test", webhook))[0]
     receiver.wait_for(1)
 
     def exhausted() -> list[list[str]]:
-        return rows(run_ok(server, "webhooks", "deliveries", webhook, "--state", "exhausted"))
+        return parse_table(
+            run_ok(server, "webhooks", "deliveries", webhook, "--state", "exhausted")
+        )
 
     [row] = wait_until(exhausted, "the delivery is given up")
     shown = run_ok(server, "webhooks", "show", webhook, event)
     receiver.answer_posts(Reply(200))
-    error = refusal(server, "webhooks", "resend", webhook, event)
+    error = run_refused(server, "webhooks", "resend", webhook, event)
     run_ok(server, "webhooks", "update", webhook, "--enable")
     resent = run_ok(server, "webhooks", "resend", webhook, event)
     [_, again] = receiver.wait_for(2)
@@ -117,7 +118,7 @@ def test_a_delivery_is_shown_and_sent_again(server: Server, receiver: Receiver) 
 
 def test_links_of_a_test_event_lead_to_the_server(server: Server, receiver: Receiver) -> None:
     """The workers know the address that the server listens on, even if it chose a free port."""
-    webhook = new_webhook(server, receiver)
+    webhook = create_webhook(server, receiver)
 
     run_ok(server, "webhooks", "test", webhook)
 
@@ -129,11 +130,12 @@ def test_links_of_a_test_event_lead_to_the_server(server: Server, receiver: Rece
 
 def test_exhausted_deliveries_are_recovered(server: Server, receiver: Receiver) -> None:
     """One command sends all of the events again; a second one finds none."""
-    webhook = new_webhook(server, receiver)
+    webhook = create_webhook(server, receiver)
     receiver.script(Reply(410))
     server.submit([PING])
     wait_until(
-        lambda: "was disabled" in run(server, "webhooks", "deliveries", webhook).stderr, "a 410"
+        lambda: "was disabled" in run_command(server, "webhooks", "deliveries", webhook).stderr,
+        "a 410",
     )
     run_ok(server, "webhooks", "update", webhook, "--enable")
 
@@ -147,7 +149,7 @@ def test_exhausted_deliveries_are_recovered(server: Server, receiver: Receiver) 
 
 def test_a_refused_address_names_the_setting(server: Server) -> None:
     """The error says which setting lets the server call it."""
-    error = refusal(server, "webhooks", "create", PRIVATE)
+    error = run_refused(server, "webhooks", "create", PRIVATE)
 
     assert "We couldn't verify the URL is working." in str(error)
     assert "BATCHWAY_EGRESS_ALLOW=10.0.0.1/32" in error.next_step
@@ -157,8 +159,8 @@ def test_a_refused_address_names_the_setting(server: Server) -> None:
 
 
 @contextmanager
-def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
-    """`batchway webhooks listen` in a separate process, which ends with the block."""
+def run_listener(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """Run `batchway webhooks listen` until the end of the block."""
     process = start_process(
         [sys.executable, "-m", "batchway", "webhooks", "listen"],
         env=server.environment() | {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": server.key},
@@ -175,7 +177,7 @@ def listening(server: Server) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_events_are_printed_until_a_signal(server: Server, number: signal.Signals) -> None:
     """An event is printed and verified; a signal deletes the webhook and exits with 0."""
-    with listening(server) as process:
+    with run_listener(server) as process:
         assert process.stdout
         greeting = process.stdout.readline()
         batch_id = server.submit([PING, MISSING])
@@ -195,7 +197,7 @@ def test_events_are_printed_until_a_signal(server: Server, number: signal.Signal
 
 def test_a_closed_pipe_ends_the_listening(server: Server) -> None:
     """A closed pipe ends the command, and the webhook is deleted."""
-    with listening(server) as process:
+    with run_listener(server) as process:
         assert process.stdout
         process.stdout.readline()
         process.stdout.close()
@@ -207,7 +209,7 @@ def test_a_closed_pipe_ends_the_listening(server: Server) -> None:
 
 def test_listening_where_the_server_may_not_call(server: Server) -> None:
     """No webhook remains, and the error says what to set, and where the URL must lead."""
-    error = refusal(server, "webhooks", "listen", "--public-url", PRIVATE)
+    error = run_refused(server, "webhooks", "listen", "--public-url", PRIVATE)
 
     assert "BATCHWAY_EGRESS_ALLOW=10.0.0.1/32" in error.next_step
     assert re.search(r"must lead to http://127\.0\.0\.1:\d+/ on this machine", error.next_step)
@@ -224,7 +226,7 @@ def test_errors_are_grouped(server: Server) -> None:
     batch_id = server.submit([PING, MISSING, *mistakes])
     server.wait_until_finished(batch_id)
 
-    found = rows(run_ok(server, "batches", "errors", batch_id))
+    found = parse_table(run_ok(server, "batches", "errors", batch_id))
 
     assert [["3", "400"], ["1", "404"]] == [row[:2] for row in found]
     assert ["bad-0, bad-1, bad-2", "crm-7"] == [row[5] for row in found]
@@ -260,7 +262,7 @@ def test_operations_are_chosen(server: Server, arguments: list[str], expected: l
     server.wait_until_finished(batch_id)
     command = ["batches", "operations", batch_id, *arguments]
 
-    table = rows(run_ok(server, *command))
+    table = parse_table(run_ok(server, *command))
     lines = [json.loads(line) for line in run_ok(server, *command, "--json").splitlines()]
 
     assert expected == [row[0] for row in table]
@@ -277,7 +279,7 @@ def test_retry_runs_what_errored_again(server: Server) -> None:
 
     printed = run_ok(server, "batches", "retry", batch_id, "--watch")
     new_id = re.findall(r"^Batch (\w+) was accepted: 1 operations", printed)[0]
-    error = refusal(server, "batches", "retry", batch_id, "--status-code", "500")
+    error = run_refused(server, "batches", "retry", batch_id, "--status-code", "500")
 
     assert printed.splitlines()[-1].endswith(f"batchway batches errors {new_id}")
     assert ["crm-7"] == [result.operation_id for result in server.get_results(new_id)]
@@ -300,11 +302,11 @@ def test_validation_shows_what_would_fail(server: Server, tmp_path: Path) -> Non
     right.write_text(f"{json.dumps(PING)}\n{json.dumps(PING)}\n")
     before = server.get("/batches")["total_items"]
 
-    refused = run(server, "batches", "submit", str(wrong), "--validate-only")
-    accepted = run(server, "batches", "submit", str(right), "--validate-only")
+    refused = run_command(server, "batches", "submit", str(wrong), "--validate-only")
+    accepted = run_command(server, "batches", "submit", str(right), "--validate-only")
 
     assert (1, 0) == (refused.exit_code, accepted.exit_code)
-    assert ["1", "404"] == rows(refused.stdout)[0][:2]
+    assert ["1", "404"] == parse_table(refused.stdout)[0][:2]
     assert "2 of 2 operations were checked, 1 would fail. Nothing was kept." in refused.stdout
     assert before == server.get("/batches")["total_items"]
 
@@ -318,7 +320,7 @@ def test_lines_are_submitted_once(server: Server, tmp_path: Path) -> None:
 
     first = run_ok(server, "batches", "submit", str(file), *once)
     second = run_ok(server, "batches", "submit", str(file), *once)
-    error = refusal(server, "batches", "submit", str(other), *once)
+    error = run_refused(server, "batches", "submit", str(other), *once)
 
     assert first == second
     assert "--idempotency-key" in error.next_step
@@ -336,10 +338,10 @@ def test_watching_names_the_next_step(server: Server) -> None:
 
 def test_limits_are_shown_with_their_use(server: Server, receiver: Receiver) -> None:
     """Each limit of the server is shown, with its use if it is counted."""
-    new_webhook(server, receiver)
+    create_webhook(server, receiver)
     limits: dict[str, Any] = server.get("/limits")["limits"]
 
-    found = {name: (value, used) for name, value, used in rows(run_ok(server, "limits"))}
+    found = {name: (value, used) for name, value, used in parse_table(run_ok(server, "limits"))}
 
     assert list(limits) == list(found)
     assert ("20", "1") == found["batch_webhooks_per_account_max"]

@@ -1,4 +1,4 @@
-"""What a webhook is told when a batch is finished, and the log of it."""
+"""The events that webhooks get when a batch is finished, and the log of deliveries."""
 
 import hmac
 import re
@@ -27,10 +27,8 @@ from tests.contract.shared_servers import (
     running_server,
 )
 from tests.receiver import Delivery, Receiver, Reply, open_receiver
-from tests.scenario import Operation, add_member, wait_until
+from tests.scenario import NOWHERE, PING, add_member, wait_until
 
-PING: Operation = {"method": "GET", "path": "/ping"}
-NOWHERE: Operation = {"method": "GET", "path": "/nowhere"}
 LOG_KEYS = ["deliveries", "total_items", "failing_since", "disabled_reason", "_links"]
 DELIVERY_KEYS = [
     "id",
@@ -53,86 +51,81 @@ ATTEMPT_KEYS = [
 ]
 
 
-def new_webhook(api: Api, receiver: Receiver, **more: Body) -> Any:
-    """A new webhook, as the reply to its POST shows it."""
-    return api.call_ok("POST", "/batch-webhooks", {"url": receiver.url} | more)
-
-
-def path_of(webhook: Any, *more: str) -> str:
-    """The path of a webhook, or of something below it."""
+def make_path(webhook: Any, *more: str) -> str:
+    """Return the path of a webhook, or of a resource below it."""
     return "/".join(["/batch-webhooks", webhook["id"], *more])
 
 
-def entries_of(api: Api, webhook: Any, **params: str) -> list[Any]:
-    """The log of a webhook."""
-    found: list[Any] = api.call_ok("GET", path_of(webhook, "deliveries"), **params)["deliveries"]
+def get_deliveries(api: Api, webhook: Any, **params: str) -> list[Any]:
+    """Return the deliveries to a webhook."""
+    found: list[Any] = api.call_ok("GET", make_path(webhook, "deliveries"), **params)["deliveries"]
     return found
 
 
-def tried(api: Api, webhook: Any, state: str, count: int = 1) -> list[Any]:
-    """Wait until so many deliveries are in a state and have been tried."""
+def wait_for_tried(api: Api, webhook: Any, state: str, count: int = 1) -> list[Any]:
+    """Wait until `count` deliveries in this state have been attempted, and return them."""
 
     def found() -> list[Any]:
-        log = entries_of(api, webhook, state=state, count="100")
+        log = get_deliveries(api, webhook, state=state, count="100")
         return log if len([entry for entry in log if entry["attempt_count"]]) >= count else []
 
     return wait_until(found, f"{count} {state}")
 
 
-# --- Who is told ---------------------------------------------------------------------------------
+# --- Which events are sent ------------------------------------------------------------------------
 
 
 def test_one_event_for_each_batch_and_webhook(own_api: Api, receiver: Receiver) -> None:
-    """Every enabled webhook is told of every batch of the account, also of one without work."""
-    webhooks = [new_webhook(own_api, receiver) for _ in range(2)]
+    """Every enabled webhook gets an event for every batch, also without operations."""
+    webhooks = [own_api.new_webhook(receiver.url) for _ in range(2)]
     with open_receiver() as silent:
-        new_webhook(own_api, silent, enabled=False)
+        own_api.new_webhook(silent.url, enabled=False)
         ids = [own_api.submit(*operations) for operations in ([PING], [], [NOWHERE] * 3)]
         for webhook in webhooks:
-            tried(own_api, webhook, "delivered", len(ids))
+            wait_for_tried(own_api, webhook, "delivered", len(ids))
         assert [] == silent.deliveries()
 
-    told = [parse_qs(delivery.body.decode())["data[id]"][0] for delivery in receiver.deliveries()]
-    assert sorted(ids * 2) == sorted(told)
+    fields = [parse_qs(delivery.body.decode())["data[id]"][0] for delivery in receiver.deliveries()]
+    assert sorted(ids * 2) == sorted(fields)
     assert 6 == len({delivery.headers["webhook-id"] for delivery in receiver.deliveries()})
 
 
-def test_other_accounts_are_not_told(own_api: Api, api: Api, receiver: Receiver) -> None:
-    """A webhook belongs to one account."""
-    webhook = new_webhook(own_api, receiver)
+def test_other_accounts_get_no_event(own_api: Api, api: Api, receiver: Receiver) -> None:
+    """The webhooks of an account get events of its batches only."""
+    webhook = own_api.new_webhook(receiver.url)
     api.wait_until_finished(api.submit(PING))
     batch_id = own_api.submit(PING)
 
-    [entry] = tried(own_api, webhook, "delivered")
+    [entry] = wait_for_tried(own_api, webhook, "delivered")
     assert batch_id == entry["batch_id"]
     assert 1 == len(receiver.deliveries())
 
 
 def test_cancelled_batch(own_api: Api, receiver: Receiver) -> None:
-    """One that was told to stop is finished, too."""
-    webhook = new_webhook(own_api, receiver)
+    """A cancelled batch has an event, too."""
+    webhook = own_api.new_webhook(receiver.url)
     list_id = own_api.new_list()
     batch_id = own_api.submit(*(add_member(list_id, f"{n}@example.com") for n in range(6_000)))
     own_api.call_ok("POST", f"/batches/{batch_id}/actions/cancel")
 
-    [entry] = tried(own_api, webhook, "delivered")
+    [entry] = wait_for_tried(own_api, webhook, "delivered")
     own_api.wait_until_finished(batch_id)
     assert batch_id == entry["batch_id"]
     assert 1 == len(receiver.deliveries())
 
 
-# --- What is told --------------------------------------------------------------------------------
+# --- The body of an event -------------------------------------------------------------------------
 
 
 def test_body(own_api: Api, receiver: Receiver) -> None:
-    """Every byte, but for the token of the link: the batch as a status call shows it."""
-    webhook = new_webhook(own_api, receiver)
+    """The body has the batch as a status call shows it; only the token of the link differs."""
+    webhook = own_api.new_webhook(receiver.url)
     batch_id = own_api.submit(PING, NOWHERE)
     [delivery] = receiver.wait_for(1)
-    [entry] = tried(own_api, webhook, "delivered")
+    [entry] = wait_for_tried(own_api, webhook, "delivered")
     batch = own_api.call_ok("GET", f"/batches/{batch_id}")
-    told = dict(parse_qsl(delivery.body.decode()))
-    link, _, token = told["data[response_body_url]"].partition("?t=")
+    fields = dict(parse_qsl(delivery.body.decode()))
+    link, _, token = fields["data[response_body_url]"].partition("?t=")
     assert link == batch["response_body_url"].partition("?t=")[0]
 
     batch["response_body_url"] = f"{link}?t={token}"
@@ -152,14 +145,14 @@ def test_body(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_every_parser_agrees(own_api: Api, receiver: Receiver) -> None:
-    """A form parser, one that knows brackets, and one that decodes twice; the link downloads."""
-    new_webhook(own_api, receiver)
+    """A form parser, one for brackets, and one that decodes twice agree; the link downloads."""
+    own_api.new_webhook(receiver.url)
     own_api.submit(PING, NOWHERE)
     [delivery] = receiver.wait_for(1)
     body = delivery.body.decode("ascii")
 
     flat = {name: value for name, [value] in parse_qs(body, strict_parsing=True).items()}
-    nested = bracket_parsed(body)
+    nested = parse_brackets(body)
     link = dict(parse_qsl(unquote(body)))["data[response_body_url]"]
 
     data = nested["data"]
@@ -172,8 +165,8 @@ def test_every_parser_agrees(own_api: Api, receiver: Receiver) -> None:
     assert [200, 404] == [result["status_code"] for result in read_raw_results(archive.content)]
 
 
-def bracket_parsed(body: str) -> Any:
-    """A form as PHP reads it: `a[b][0]=c` is an array in an array."""
+def parse_brackets(body: str) -> Any:
+    """Parse a form as PHP does: `a[b][0]=c` is an array in an array."""
     found: dict[str, Any] = {}
     for pair in body.split("&"):
         name, _, value = pair.partition("=")
@@ -187,16 +180,16 @@ def bracket_parsed(body: str) -> Any:
 
 
 def test_batch_without_operations(own_api: Api, receiver: Receiver) -> None:
-    """There is nothing to download, and the key is there all the same."""
-    new_webhook(own_api, receiver)
+    """The event of a batch without operations has an empty link."""
+    own_api.new_webhook(receiver.url)
     own_api.submit()
     [delivery] = receiver.wait_for(1)
 
-    told = dict(parse_qsl(delivery.body.decode(), keep_blank_values=True))
+    fields = dict(parse_qsl(delivery.body.decode(), keep_blank_values=True))
     assert ("0", "finished", "") == (
-        told["data[total_operations]"],
-        told["data[status]"],
-        told["data[response_body_url]"],
+        fields["data[total_operations]"],
+        fields["data[status]"],
+        fields["data[response_body_url]"],
     )
 
 
@@ -204,8 +197,8 @@ def test_batch_without_operations(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_signatures(own_api: Api, receiver: Receiver) -> None:
-    """A library for Standard Webhooks verifies them, and Mailchimp's own can be computed again."""
-    secret = new_webhook(own_api, receiver)["signing_secret"]
+    """A Standard Webhooks library verifies the event; Mailchimp's signature can be recomputed."""
+    secret = own_api.new_webhook(receiver.url)["signing_secret"]
     own_api.submit(PING)
     [delivery] = receiver.wait_for(1)
 
@@ -215,14 +208,14 @@ def test_signatures(own_api: Api, receiver: Receiver) -> None:
     with pytest.raises(WebhookVerificationError):
         verify(secret, Delivery("POST", "", delivery.headers, delivery.body + b"&"))
     seconds = delivery.headers["webhook-timestamp"]
-    signature = own_signature(secret, seconds, delivery.body)
+    signature = sign_as_mailchimp(secret, seconds, delivery.body)
     assert f"t={seconds},v1={signature}" == delivery.headers["x-mailchimp-signature"]
 
 
 def test_signatures_of_two_secrets(own_api: Api, receiver: Receiver) -> None:
-    """After a rotation the old secret verifies beside the new one."""
-    webhook = new_webhook(own_api, receiver)
-    rotated = own_api.call_ok("POST", path_of(webhook, "actions", "rotate-secret"))
+    """After a rotation both secrets verify."""
+    webhook = own_api.new_webhook(receiver.url)
+    rotated = own_api.call_ok("POST", make_path(webhook, "actions", "rotate-secret"))
     secrets = [rotated["signing_secret"], webhook["signing_secret"]]
     own_api.submit(PING)
     [delivery] = receiver.wait_for(1)
@@ -230,14 +223,14 @@ def test_signatures_of_two_secrets(own_api: Api, receiver: Receiver) -> None:
     for secret in secrets:
         verify(secret, delivery)
     seconds = delivery.headers["webhook-timestamp"]
-    own = [f"v1={own_signature(secret, seconds, delivery.body)}" for secret in secrets]
+    own = [f"v1={sign_as_mailchimp(secret, seconds, delivery.body)}" for secret in secrets]
     assert ",".join([f"t={seconds}", *own]) == delivery.headers["x-mailchimp-signature"]
 
 
 def test_without_signatures(own_api: Api, receiver: Receiver) -> None:
-    """Whoever does not want them gets the id and the time, which need no secret."""
-    webhook = new_webhook(own_api, receiver)
-    own_api.call_ok("PATCH", path_of(webhook), {"signing_enabled": False})
+    """An event without signatures has the headers for id and time."""
+    webhook = own_api.new_webhook(receiver.url)
+    own_api.call_ok("PATCH", make_path(webhook), {"signing_enabled": False})
     own_api.submit(PING)
     [delivery] = receiver.wait_for(1)
 
@@ -247,13 +240,13 @@ def test_without_signatures(own_api: Api, receiver: Receiver) -> None:
 
 
 def verify(secret: str, delivery: Delivery) -> None:
-    """As a consumer does it; raises WebhookVerificationError for what is not signed."""
+    """Verify an event as a consumer does; raise WebhookVerificationError if it is not signed."""
     with suppress(JSONDecodeError):  # what is verified the library takes for JSON, which it is not
         Webhook(secret).verify(delivery.body, dict(delivery.headers))
 
 
-def own_signature(secret: str, seconds: str, body: bytes) -> str:
-    """The hexadecimal part of `X-Mailchimp-Signature`."""
+def sign_as_mailchimp(secret: str, seconds: str, body: bytes) -> str:
+    """Return the hexadecimal part of `X-Mailchimp-Signature`."""
     return hmac.new(secret.encode(), f"{seconds}.".encode() + body, "sha256").hexdigest()
 
 
@@ -261,19 +254,19 @@ def own_signature(secret: str, seconds: str, body: bytes) -> str:
 
 
 def test_log(own_api: Api, receiver: Receiver) -> None:
-    """Newest first, each with its attempts; keys in order; chosen by state and page."""
-    webhook = new_webhook(own_api, receiver)
+    """Deliveries are listed newest first with their attempts, and can be filtered by state."""
+    webhook = own_api.new_webhook(receiver.url)
     assert ["deliveries", [], 0] == [
-        *list(own_api.call_ok("GET", path_of(webhook, "deliveries")))[:1],
-        *list(own_api.call_ok("GET", path_of(webhook, "deliveries")).values())[:2],
+        *list(own_api.call_ok("GET", make_path(webhook, "deliveries")))[:1],
+        *list(own_api.call_ok("GET", make_path(webhook, "deliveries")).values())[:2],
     ]
     delivered_id = own_api.submit(PING)
-    tried(own_api, webhook, "delivered")
+    wait_for_tried(own_api, webhook, "delivered")
     receiver.answer_posts(Reply(500, body=b"not now"))
     failed_id = own_api.submit(PING)
-    tried(own_api, webhook, "pending")
+    wait_for_tried(own_api, webhook, "pending")
 
-    log = own_api.call_ok("GET", path_of(webhook, "deliveries"))
+    log = own_api.call_ok("GET", make_path(webhook, "deliveries"))
     failed, delivered = log["deliveries"]
     assert LOG_KEYS == list(log)
     assert [DELIVERY_KEYS] * 2 == [list(entry) for entry in (failed, delivered)]
@@ -295,12 +288,12 @@ def test_log(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_parts_of_the_log(own_api: Api, receiver: Receiver) -> None:
-    """One delivery, a page of them, some of their fields, and those in one state."""
-    webhook = new_webhook(own_api, receiver)
+    """The log has single deliveries, pages, selected fields and a filter by state."""
+    webhook = own_api.new_webhook(receiver.url)
     for _ in range(3):
-        own_api.call_ok("POST", path_of(webhook, "actions", "test"))
-    found = tried(own_api, webhook, "delivered", 3)
-    path = path_of(webhook, "deliveries")
+        own_api.call_ok("POST", make_path(webhook, "actions", "test"))
+    found = wait_for_tried(own_api, webhook, "delivered", 3)
+    path = make_path(webhook, "deliveries")
 
     page = own_api.call_ok("GET", path, count="1", offset="1", fields="deliveries.id,total_items")
     assert {"deliveries": [{"id": found[1]["id"]}], "total_items": 3} == page
@@ -316,10 +309,10 @@ def test_parts_of_the_log(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_test_event(own_api: Api, receiver: Receiver) -> None:
-    """It arrives, signed as any other, and stands in the log without a batch."""
-    webhook = new_webhook(own_api, receiver)
+    """A test event is signed as any other, and is in the log without a batch."""
+    webhook = own_api.new_webhook(receiver.url)
 
-    answer = own_api.call_ok("POST", path_of(webhook, "actions", "test"))
+    answer = own_api.call_ok("POST", make_path(webhook, "actions", "test"))
 
     assert DELIVERY_KEYS == list(answer)
     assert ("test", "", "pending", []) == tuple(
@@ -329,33 +322,33 @@ def test_test_event(own_api: Api, receiver: Receiver) -> None:
     assert answer["id"] == delivery.headers["webhook-id"]
     assert ["test"] == parse_qs(delivery.body.decode())["type"]
     verify(webhook["signing_secret"], delivery)
-    [entry] = tried(own_api, webhook, "delivered")
+    [entry] = wait_for_tried(own_api, webhook, "delivered")
     assert (answer["id"], "test", "") == (entry["id"], entry["type"], entry["batch_id"])
 
 
-# --- Sent again ----------------------------------------------------------------------------------
+# --- Resend and recover ---------------------------------------------------------------------------
 
 
 def test_resend_and_recover(own_api: Api, receiver: Receiver) -> None:
-    """What was given up is sent again by the server, each under its own id."""
-    webhook = new_webhook(own_api, receiver)
+    """Deliveries that were given up are sent again, each under its own id."""
+    webhook = own_api.new_webhook(receiver.url)
     receiver.script(Reply(410))
     own_api.submit(PING)
-    [entry] = tried(own_api, webhook, "exhausted")
-    own_api.call_ok("PATCH", path_of(webhook), {"enabled": True})
+    [entry] = wait_for_tried(own_api, webhook, "exhausted")
+    own_api.call_ok("PATCH", make_path(webhook), {"enabled": True})
 
     resent = own_api.call_ok(
-        "POST", path_of(webhook, "deliveries", entry["id"], "actions", "resend")
+        "POST", make_path(webhook, "deliveries", entry["id"], "actions", "resend")
     )
-    [delivered] = tried(own_api, webhook, "delivered")
+    [delivered] = wait_for_tried(own_api, webhook, "delivered")
     receiver.script(Reply(410))
     own_api.submit(PING)
-    tried(own_api, webhook, "exhausted")
-    own_api.call_ok("PATCH", path_of(webhook), {"enabled": True})
+    wait_for_tried(own_api, webhook, "exhausted")
+    own_api.call_ok("PATCH", make_path(webhook), {"enabled": True})
     recovered = own_api.call_ok(
-        "POST", path_of(webhook, "actions", "recover"), {"since": entry["fired_at"]}
+        "POST", make_path(webhook, "actions", "recover"), {"since": entry["fired_at"]}
     )
-    tried(own_api, webhook, "delivered", 2)
+    wait_for_tried(own_api, webhook, "delivered", 2)
 
     assert (entry["id"], "pending") == (resent["id"], resent["state"])
     assert [410, 200] == [attempt["status_code"] for attempt in delivered["attempts"]]
@@ -366,22 +359,24 @@ def test_resend_and_recover(own_api: Api, receiver: Receiver) -> None:
 
 
 def test_resend_that_does_not_fit(own_api: Api, receiver: Receiver) -> None:
-    """409 for what is pending, and for a webhook that is disabled; 404 for what is not there."""
-    webhook = new_webhook(own_api, receiver)
+    """A resend is a 409 if the delivery is pending or the webhook disabled, or a 404."""
+    webhook = own_api.new_webhook(receiver.url)
     receiver.answer_posts(Reply(500))
     own_api.submit(PING)
-    [entry] = tried(own_api, webhook, "pending")
-    path = path_of(webhook, "deliveries", entry["id"], "actions", "resend")
+    [entry] = wait_for_tried(own_api, webhook, "pending")
+    path = make_path(webhook, "deliveries", entry["id"], "actions", "resend")
 
     check_problem(own_api.call("POST", path), 409, "Conflict")
-    own_api.call_ok("PATCH", path_of(webhook), {"enabled": False})
+    own_api.call_ok("PATCH", make_path(webhook), {"enabled": False})
     check_problem(own_api.call("POST", path), 409, "Conflict")
-    recover = own_api.call("POST", path_of(webhook, "actions", "recover"), {"since": "2026-01-01"})
+    recover = own_api.call(
+        "POST", make_path(webhook, "actions", "recover"), {"since": "2026-01-01"}
+    )
     check_problem(recover, 409, "Conflict")
-    test = own_api.call("POST", path_of(webhook, "actions", "test"))
+    test = own_api.call("POST", make_path(webhook, "actions", "test"))
     check_problem(test, 409, "Conflict")
-    assert 1 == len(entries_of(own_api, webhook))
-    unknown = path_of(webhook, "deliveries", "msg_1", "actions", "resend")
+    assert 1 == len(get_deliveries(own_api, webhook))
+    unknown = make_path(webhook, "deliveries", "msg_1", "actions", "resend")
     check_problem(own_api.call("POST", unknown), 404, "Resource Not Found")
 
 
@@ -397,23 +392,24 @@ def test_resend_that_does_not_fit(own_api: Api, receiver: Receiver) -> None:
 def test_recover_since_when(
     own_api: Api, receiver: Receiver, body: Body, field: str, message: str
 ) -> None:
-    """A moment must be named."""
-    path = path_of(new_webhook(own_api, receiver), "actions", "recover")
+    """`since` must be a date and time."""
+    path = make_path(own_api.new_webhook(receiver.url), "actions", "recover")
 
     document = check_problem(own_api.call("POST", path, body), 400, "Invalid Resource")
 
     assert [(field, message)] == get_field_errors(document)
 
 
-# --- Receivers that hang, and events that wait ---------------------------------------------------
+# --- Receivers that hang, and undelivered events --------------------------------------------------
 
 
 def test_receivers_that_hang(
     tmp_path: Path, database_url: str, http: httpx.Client, receiver: Receiver
 ) -> None:
-    """Batches do not wait for them, nor do events for others, of the account and of another.
+    """Receivers that hang delay neither batches nor events for other webhooks and accounts.
 
-    How many attempts hang at once depends on how soon the first of them counts as slow.
+    A worker makes fewer attempts to a webhook that is slow, so their number depends on time here.
+    With a fixed clock it is exact: see `test_receivers_that_hang` in tests/faults.
     """
     outlasting_the_test = '{"delivery_seconds_max": 300}'
     with (
@@ -427,10 +423,10 @@ def test_receivers_that_hang(
             Api(replace(server, key=create_account(server)), http) for _ in range(3)
         )
         hung = [
-            (api, new_webhook(api, hanging_receiver))
+            (api, api.new_webhook(hanging_receiver.url))
             for api, hanging_receiver in zip((first, first, second, second), hanging, strict=True)
         ]
-        fine = [(api, new_webhook(api, receiver)) for api in (first, third)]
+        fine = [(api, api.new_webhook(receiver.url)) for api in (first, third)]
         for _ in range(20):
             for api in (first, second):
                 api.submit(PING)
@@ -439,22 +435,22 @@ def test_receivers_that_hang(
 
         third.wait_until_finished(third.submit(PING))
         for (api, webhook), count in zip(fine, (20, 1), strict=True):
-            tried(api, webhook, "delivered", count)
+            wait_for_tried(api, webhook, "delivered", count)
 
         assert all(
             len(hanging_receiver.deliveries()) <= limits.webhook_attempts_at_once_max
             for hanging_receiver in hanging
         )
         assert [[0] * 20] * 4 == [
-            [entry["attempt_count"] for entry in entries_of(api, webhook, count="100")]
+            [entry["attempt_count"] for entry in get_deliveries(api, webhook, count="100")]
             for api, webhook in hung
         ]
 
 
 def test_too_many_events_wait(own_api: Api, receiver: Receiver) -> None:
-    """With 500 that have not been tried no batch is accepted, and with 499 one is."""
-    webhook = new_webhook(own_api, receiver)
-    undelivered(own_api, webhook, 500)
+    """With 500 events that have not been attempted no batch is accepted; with 499 one is."""
+    webhook = own_api.new_webhook(receiver.url)
+    insert_undelivered(own_api, webhook, 500)
 
     reply = own_api.call("POST", "/batches", {"operations": [PING]})
 
@@ -470,8 +466,8 @@ def test_too_many_events_wait(own_api: Api, receiver: Receiver) -> None:
     own_api.submit(PING)
 
 
-def undelivered(api: Api, webhook: Any, count: int) -> None:
-    """Events that nobody has tried to deliver, as no call can bring them about."""
+def insert_undelivered(api: Api, webhook: Any, count: int) -> None:
+    """Insert events without attempts, which no call can create."""
     copy = """
         INSERT INTO deliveries (account_id, public_id, batch_webhook_id, state, fired_at,
                                 next_attempt_at, touched_at)

@@ -1,4 +1,4 @@
-"""What all processes of an installation share: archives and secret key, compared at the start."""
+"""All processes of an installation share archives and secret key, which a start compares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,13 +26,13 @@ HOUR_SECONDS = 3_600
 
 
 def test_processes_with_the_same_archives_and_key_join(runner: StepRunner, tmp_path: Path) -> None:
-    """The first process decides; each other one finds that it shares the same."""
+    """The first process stores archives and key; others with the same ones start."""
     for _ in range(3):
         join_installation(runner.parts.database, DiskArchive(tmp_path / "one"), [OLD])
 
 
 def test_other_archive_folder_is_refused(runner: StepRunner, tmp_path: Path) -> None:
-    """A process whose archives would go elsewhere does not start, and changes nothing."""
+    """A process with another archive folder does not start, and changes nothing."""
     database = runner.parts.database
     join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
 
@@ -45,7 +45,7 @@ def test_other_archive_folder_is_refused(runner: StepRunner, tmp_path: Path) -> 
 def test_api_and_worker_with_another_data_folder_are_refused(
     runner: StepRunner, tmp_path: Path
 ) -> None:
-    """The surface and a worker of one database need the same data folder."""
+    """API and worker of one database need the same data folder."""
     runner.app.asgi()
     other = load_settings(
         data_dir=tmp_path / "other",
@@ -64,7 +64,7 @@ def test_api_and_worker_with_another_data_folder_are_refused(
 
 
 def test_moved_archive_folder_is_the_same(runner: StepRunner, tmp_path: Path) -> None:
-    """The identity is in the folder, whatever its path is."""
+    """The identity is in the folder, so that the folder can be moved."""
     join_installation(runner.parts.database, DiskArchive(tmp_path / "one"), [OLD])
 
     (tmp_path / "one").rename(tmp_path / "two")
@@ -73,7 +73,7 @@ def test_moved_archive_folder_is_the_same(runner: StepRunner, tmp_path: Path) ->
 
 
 def test_secret_key_is_rotated(runner: StepRunner, tmp_path: Path) -> None:
-    """A process that knows the signing key among others joins, and its first key signs then."""
+    """A process that has the current key among others starts, and its first key signs."""
     database, archive = runner.parts.database, DiskArchive(tmp_path / "one")
     join_installation(database, archive, [OLD])
 
@@ -85,7 +85,7 @@ def test_secret_key_is_rotated(runner: StepRunner, tmp_path: Path) -> None:
 
 
 def test_other_secret_key_is_refused(runner: StepRunner, tmp_path: Path) -> None:
-    """A process that signs with a key of its own does not start; no message shows a key."""
+    """A process with another key does not start, and no message shows a key."""
     database, archive = runner.parts.database, DiskArchive(tmp_path / "one")
     join_installation(database, archive, [NEW, OLD])
 
@@ -97,7 +97,7 @@ def test_other_secret_key_is_refused(runner: StepRunner, tmp_path: Path) -> None
 
 
 def test_forgotten_installation_is_decided_anew(runner: StepRunner, tmp_path: Path) -> None:
-    """After both were lost, the next process decides."""
+    """After the installation was forgotten, the next process stores a new one."""
     database = runner.parts.database
     join_installation(database, DiskArchive(tmp_path / "one"), [OLD])
 
@@ -109,7 +109,7 @@ def test_forgotten_installation_is_decided_anew(runner: StepRunner, tmp_path: Pa
 
 
 def test_data_folder_restored_without_its_key_starts(tmp_path: Path) -> None:
-    """`serve` has locked its data folder, and decides what its own processes share."""
+    """`serve` has locked its data folder, and may store a new key."""
     migrate_database(load_settings(data_dir=tmp_path))
 
     for key in (OLD, NEW):
@@ -121,18 +121,18 @@ def test_data_folder_restored_without_its_key_starts(tmp_path: Path) -> None:
 
 @dataclass
 class Recorder:
-    """Notes what the housekeeping has removed."""
+    """Records how many files the housekeeping has removed."""
 
     removed: list[tuple[Field, Field]] = field(default_factory=list)
 
     def observe(self, event: Event, fields: Mapping[str, Field]) -> None:
-        """Note the counts."""
+        """Record the counts."""
         if event is Event.HOUSEKEEPING_DONE:
             self.removed.append((fields["archives"], fields["temporary_files"]))
 
 
 def test_housekeeping_is_done_once_an_hour(runner: StepRunner) -> None:
-    """However many rounds and processes there are, the archives are searched once an hour."""
+    """The archives are searched once an hour, whatever the number of sweeps."""
     recorder = Recorder()
     parts = replace(runner.parts, observe=Observers([recorder]))
     join_installation(parts.database, parts.archive, [OLD])
@@ -148,15 +148,15 @@ def test_housekeeping_is_done_once_an_hour(runner: StepRunner) -> None:
 
 
 class LinkingArchive(DiskArchive):
-    """An archive store that serves its archives itself."""
+    """An archive store that serves its archives."""
 
     def link(self, key: str, seconds: int) -> str:  # type: ignore[override]
-        """A URL of its own."""
+        """Return a URL of the store."""
         return f"https://store.example.com/{key}?seconds={seconds}"
 
 
 def test_link_of_an_archive_store_is_used(runner: StepRunner, tmp_path: Path) -> None:
-    """A store that serves archives is linked to; for one that does not, the API is."""
+    """Results link to the store if it serves archives, else to the API."""
     batch = runner.submit(runner.make_additions(1))
     run(runner.parts, batch.id)
     finished = runner.load_batch(batch)

@@ -1,4 +1,4 @@
-"""What belongs to one account is nothing at all to another, alone and in batches."""
+"""Resources of one account are a 404 for another account, in single calls and in batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ ANN = {"email_address": "ann@example.com", "status": "subscribed"}
 
 @dataclass(frozen=True)
 class Owned:
-    """Ids of the first account's things."""
+    """Ids of resources of the first account."""
 
     list_id: str
     member: dict[str, Any]
@@ -64,25 +64,25 @@ CALLS: list[Call] = [
     ("GET", "/lists/{list_id}/merge-fields/1", None),
     ("PATCH", "/lists/{list_id}/merge-fields/1", {"name": "Theirs"}),
     ("DELETE", "/lists/{list_id}/merge-fields/1", None),
-    # A list of one's own does not lead to another's members.
+    # The path of a list of the account itself does not lead to members of another one.
     ("GET", "/lists/{own_list_id}/members/{contact_id}", None),
     ("PATCH", "/lists/{own_list_id}/members/{contact_id}", {"vip": True}),
     ("DELETE", "/lists/{own_list_id}/members/{hash}", None),
-    # What is wrong with a call is not told either.
+    # An invalid call is a 404, too: its errors would reveal that the list exists.
     ("POST", "/lists/{list_id}/members", {}),
     ("PATCH", "/lists/{list_id}/members/{hash}", {"status": "x"}),
 ]
 
 
 def test_another_account_finds_nothing(api: Api, own_api: Api, owned: Owned) -> None:
-    """Every id is a 404, by a call and by an operation, and nothing of the owner's changes."""
+    """Every id is a 404 for another account, and no resource of the owner changes."""
     names = {
         "list_id": owned.list_id,
         "own_list_id": own_api.new_list(),
         "hash": owned.member["id"],
         "contact_id": owned.member["contact_id"],
     }
-    before = _everything(api, owned)
+    before = _get_everything(api, owned)
 
     calls = [(method, path.format(**names), body) for method, path, body in CALLS]
     answers = CallSender(own_api, is_batched=True).many(calls)
@@ -91,11 +91,11 @@ def test_another_account_finds_nothing(api: Api, own_api: Api, owned: Owned) -> 
         document = check_problem(own_api.call(*call), 404, "Resource Not Found")
         assert (404, document | {"instance": ""}) == answer, call
 
-    assert before == _everything(api, owned)
+    assert before == _get_everything(api, owned)
 
 
 def test_operations_on_anothers_list(own_api: Api, owned: Owned) -> None:
-    """Those on one's own list succeed beside them."""
+    """Operations on the account's own list succeed in the same batch."""
     own = own_api.new_list()
 
     results = own_api.run_batch(
@@ -109,7 +109,7 @@ def test_operations_on_anothers_list(own_api: Api, owned: Owned) -> None:
 
 
 def test_batches_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
-    """They cannot be seen, deleted, or found in the collection."""
+    """Batches of another account cannot be seen, deleted or listed."""
     path = f"/batches/{owned.batch_id}"
 
     check_problem(own_api.call("GET", path), 404, "Resource Not Found")
@@ -120,8 +120,8 @@ def test_batches_of_another_account(api: Api, own_api: Api, owned: Owned) -> Non
 
 
 @dataclass(frozen=True)
-class Told:
-    """Ids of the first account's webhook and of a delivery to it, and of a webhook of one's own."""
+class WebhookIds:
+    """Ids of a webhook and a delivery of the first account, and of a webhook of the second one."""
 
     webhook_id: str
     delivery_id: str
@@ -129,8 +129,8 @@ class Told:
 
 
 @pytest.fixture
-def told(api: Api, own_api: Api, receiver: Receiver) -> Iterator[Told]:
-    """Two webhooks of two accounts, the first of which has been tested."""
+def webhook_ids(api: Api, own_api: Api, receiver: Receiver) -> Iterator[WebhookIds]:
+    """Webhooks of two accounts, with a test event for the first one."""
     made = [
         owner.call_ok("POST", "/batch-webhooks", {"url": receiver.url}) for owner in (api, own_api)
     ]
@@ -140,7 +140,7 @@ def told(api: Api, own_api: Api, receiver: Receiver) -> Iterator[Told]:
     wait_until(
         lambda: api.call_ok("GET", path)["state"] == "delivered", "the test event is delivered"
     )
-    yield Told(webhook_id, delivery["id"], own_webhook_id)
+    yield WebhookIds(webhook_id, delivery["id"], own_webhook_id)
     api.call_ok("DELETE", f"/batch-webhooks/{webhook_id}")
 
 
@@ -162,52 +162,52 @@ OWN_CALLS: list[Call] = [
     ("GET", f"{_WEBHOOK}/deliveries", None),
     ("GET", f"{_WEBHOOK}/deliveries/{{delivery_id}}", None),
     ("POST", f"{_WEBHOOK}/deliveries/{{delivery_id}}/actions/resend", None),
-    # A webhook of one's own does not lead to another's deliveries.
+    # The path of a webhook of the account itself does not lead to deliveries of another one.
     ("GET", "/batch-webhooks/{own_webhook_id}/deliveries/{delivery_id}", None),
     ("POST", "/batch-webhooks/{own_webhook_id}/deliveries/{delivery_id}/actions/resend", None),
 ]
 
 
 def test_results_webhooks_and_deliveries(
-    api: Api, own_api: Api, owned: Owned, told: Told, receiver: Receiver
+    api: Api, own_api: Api, owned: Owned, webhook_ids: WebhookIds, receiver: Receiver
 ) -> None:
-    """Every id is a 404, and nothing of the owner's changes or is sent."""
-    before = _everything_told(api, told)
+    """Every id is a 404, and nothing of the owner changes or is sent."""
+    before = _get_webhook_state(api, webhook_ids)
     sent = len(receiver.deliveries())
 
     for method, path, body in OWN_CALLS:
-        named = path.format(batch_id=owned.batch_id, **vars(told))
+        named = path.format(batch_id=owned.batch_id, **vars(webhook_ids))
         check_problem(own_api.call(method, named, body), 404, "Resource Not Found")
 
     webhooks = own_api.call_ok("GET", "/batch-webhooks")
-    assert [told.own_webhook_id] == [webhook["id"] for webhook in webhooks["webhooks"]]
+    assert [webhook_ids.own_webhook_id] == [webhook["id"] for webhook in webhooks["webhooks"]]
     assert 1 == webhooks["total_items"]
-    deliveries = own_api.call_ok("GET", f"/batch-webhooks/{told.own_webhook_id}/deliveries")
+    deliveries = own_api.call_ok("GET", f"/batch-webhooks/{webhook_ids.own_webhook_id}/deliveries")
     assert 0 == deliveries["total_items"]
-    assert before == _everything_told(api, told)
+    assert before == _get_webhook_state(api, webhook_ids)
     assert sent == len(receiver.deliveries())
 
 
 def test_events_go_to_webhooks_of_their_account(
-    own_api: Api, told: Told, receiver: Receiver
+    own_api: Api, webhook_ids: WebhookIds, receiver: Receiver
 ) -> None:
-    """A batch of one account is told to that account's webhook alone."""
+    """The event of a batch goes to webhooks of its account only."""
     batch_id = own_api.submit({"method": "GET", "path": "/ping"})
     own_api.wait_until_finished(batch_id)
 
-    path = f"/batch-webhooks/{told.own_webhook_id}/deliveries"
+    path = f"/batch-webhooks/{webhook_ids.own_webhook_id}/deliveries"
     wait_until(
         lambda: own_api.call_ok("GET", path, state="delivered")["total_items"], "it is delivered"
     )
     own_deliveries = own_api.call_ok("GET", path)["deliveries"]
 
     assert [batch_id] == [entry["batch_id"] for entry in own_deliveries]
-    about = [delivery for delivery in receiver.deliveries() if batch_id.encode() in delivery.body]
-    assert {own_deliveries[0]["id"]} == {delivery.headers["webhook-id"] for delivery in about}
+    sent = [delivery for delivery in receiver.deliveries() if batch_id.encode() in delivery.body]
+    assert {own_deliveries[0]["id"]} == {delivery.headers["webhook-id"] for delivery in sent}
 
 
 def test_the_same_idempotency_key(api: Api, own_api: Api) -> None:
-    """In two accounts it makes two batches, also for different bodies."""
+    """The same key in two accounts makes two batches, also with different bodies."""
     ping = {"method": "GET", "path": "/ping"}
     theirs = _submit_once(api, [ping])
     others = [_submit_once(own_api, [ping, ping]), _submit_once(own_api, [ping, ping])]
@@ -229,7 +229,7 @@ def _submit_once(api: Api, operations: list[dict[str, Any]]) -> str:
 
 
 def test_links_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
-    """The token of one batch opens no other."""
+    """The token of one batch does not open the results of another one."""
     own_batch = own_api.submit({"method": "GET", "path": "/ping"})
     own_api.wait_until_finished(own_batch)
     own_link, link = own_api.get_link(own_batch), api.get_link(owned.batch_id)
@@ -239,13 +239,13 @@ def test_links_of_another_account(api: Api, own_api: Api, owned: Owned) -> None:
     assert 403 == api.http.get(exchanged).status_code
 
 
-def test_usage_is_of_one_account(api: Api, own_api: Api, told: Told) -> None:
-    """What others have under way is not counted."""
+def test_usage_is_of_one_account(api: Api, own_api: Api, webhook_ids: WebhookIds) -> None:
+    """The usage counts batches of the account only."""
     insert_batches(api, "pending", count=3)
 
     usage = own_api.call_ok("GET", "/limits")["usage"]
 
-    assert told.own_webhook_id
+    assert webhook_ids.own_webhook_id
     assert {
         "pending_batches": 0,
         "running_batches": 0,
@@ -255,7 +255,7 @@ def test_usage_is_of_one_account(api: Api, own_api: Api, told: Told) -> None:
 
 
 def test_collections_and_counts(own_api: Api, owned: Owned) -> None:
-    """Nothing of the owner is counted."""
+    """Collections and counts do not include other accounts."""
     lists = own_api.call_ok("GET", "/lists")
     filtered = own_api.call_ok("GET", "/lists", email="ann@example.com")
     root = own_api.call_ok("GET", "/")
@@ -268,7 +268,7 @@ def test_collections_and_counts(own_api: Api, owned: Owned) -> None:
 
 
 def test_same_address_in_two_accounts(api: Api, own_api: Api, owned: Owned) -> None:
-    """They are two contacts, and their ids have nothing in common but the address's hash."""
+    """Contacts with one address in two accounts share the hash of the address only."""
     mine = own_api.call_ok("POST", f"/lists/{own_api.new_list()}/members", ANN)
 
     assert owned.member["id"] == mine["id"]
@@ -281,8 +281,8 @@ def test_same_address_in_two_accounts(api: Api, own_api: Api, owned: Owned) -> N
 
 
 @dataclass(frozen=True)
-class Commanded:
-    """An account that was made by the commands, with two keys."""
+class AccountWithKeys:
+    """An account with two keys that commands created."""
 
     number: str
     first: Api
@@ -291,29 +291,29 @@ class Commanded:
 
 
 @pytest.fixture
-def commanded(server: Server, http: httpx.Client) -> Commanded:
-    """`accounts create`, `keys create`, `keys list`."""
+def account_with_keys(server: Server, http: httpx.Client) -> AccountWithKeys:
+    """An account that was created by `accounts create` and `keys create`."""
     made = server.run_command("accounts", "create", "Acme Ltd").stdout.split()
     number, key = made[1], made[made.index("key") + 1]
     other = server.run_command("keys", "create", "--account", number).stdout.split()[0]
     lines = server.run_command("keys", "list").stdout.splitlines()
     [key_number, _] = [line.split()[0] for line in lines if line.split()[2] == number]
     first, second = (Api(replace(server, key=api_key), http) for api_key in (key, other))
-    return Commanded(number, first, second, key_number)
+    return AccountWithKeys(number, first, second, key_number)
 
 
-def test_revoked_key(commanded: Commanded) -> None:
-    """It opens nothing any more; what its batches have not done yet is answered 401."""
-    first, second = commanded.first, commanded.second
+def test_revoked_key(account_with_keys: AccountWithKeys) -> None:
+    """A revoked key is refused, and operations of its batches that have not run get a 401."""
+    first, second = account_with_keys.first, account_with_keys.second
     assert "Acme Ltd" == first.call_ok("GET", "/")["account_name"]
     list_id = first.new_list()
     busy = insert_batches(second, "started", count=10)
     operations = [add_member(list_id, f"m{n}@example.com", str(n)) for n in range(20)]
     waiting = first.submit(*operations)
 
-    told = first.server.run_command("keys", "revoke", commanded.first_key_number).stdout
+    printed = first.server.run_command("keys", "revoke", account_with_keys.first_key_number).stdout
 
-    assert "was revoked" in told
+    assert "was revoked" in printed
     check_problem(first.call("GET", "/ping"), 401, "API Key Invalid")
     check_problem(first.call("GET", f"/batches/{waiting}"), 401, "API Key Invalid")
     assert list_id == second.call_ok("GET", f"/lists/{list_id}")["id"]
@@ -332,7 +332,7 @@ def test_revoked_key(commanded: Commanded) -> None:
 
 
 def test_every_row_has_its_account(own_api: Api, receiver: Receiver) -> None:
-    """What an account has made is stored under it."""
+    """All rows that an account creates have its id."""
     list_id = own_api.new_list()
     add = add_member(list_id, "ann@example.com", tags=["a"])
     own_api.run_batch(add)
@@ -367,11 +367,14 @@ def test_every_row_has_its_account(own_api: Api, receiver: Receiver) -> None:
             assert found > 0, table
 
 
-def _everything(api: Api, owned: Owned) -> list[Any]:
+def _get_everything(api: Api, owned: Owned) -> list[Any]:
     paths = ("", "/members", "/merge-fields", f"/members/{owned.member['id']}/tags")
     return [api.call_ok("GET", f"/lists/{owned.list_id}{path}") for path in paths]
 
 
-def _everything_told(api: Api, told: Told) -> list[Any]:
-    path = f"/batch-webhooks/{told.webhook_id}"
-    return [api.call_ok("GET", path), api.call_ok("GET", f"{path}/deliveries/{told.delivery_id}")]
+def _get_webhook_state(api: Api, webhook_ids: WebhookIds) -> list[Any]:
+    path = f"/batch-webhooks/{webhook_ids.webhook_id}"
+    return [
+        api.call_ok("GET", path),
+        api.call_ok("GET", f"{path}/deliveries/{webhook_ids.delivery_id}"),
+    ]

@@ -1,4 +1,4 @@
-"""The limits that a client can meet, how it is told of them, and how an operator sets them."""
+"""The limits that a client can reach, how they are shown, and how an operator sets them."""
 
 import gzip
 import json
@@ -25,27 +25,27 @@ from tests.contract.shared_servers import (
     insert_batches,
     running_server,
 )
-from tests.contract.test_submit_options import LINES, PING, body, lines, post
-from tests.scenario import Server, wait_until
+from tests.contract.test_submit_options import LINES, make_body, make_lines, post
+from tests.scenario import PING, Server, wait_until
 
-MOST = Limits.requests_per_key_max
-MET = (*SETTABLE, *CONSTANT)
+REQUESTS_MAX = Limits.requests_per_key_max
+PUBLISHED = (*SETTABLE, *CONSTANT)
 
 
-# --- What is told of them ------------------------------------------------------------------------
+# --- How limits are shown -------------------------------------------------------------------------
 
 
 def test_limits_and_their_use(own_api: Api) -> None:
-    """`GET /limits` names each limit that a client can meet, and counts what is under way."""
+    """`GET /limits` shows each limit that a client can reach, and the current usage."""
     insert_batches(own_api, "pending", count=3)
     started = insert_batches(own_api, "started", count=2)
 
     found = own_api.call_ok("GET", "/limits")
 
     assert ["limits", "usage", "_links"] == list(found)
-    in_force = {name: getattr(Limits, name, None) or getattr(limits, name) for name in MET}
+    in_force = {name: getattr(Limits, name, None) or getattr(limits, name) for name in PUBLISHED}
     assert in_force == found["limits"]
-    assert {"operation_bytes_max", "page_count_max", "merge_fields_per_list_max"} <= set(MET)
+    assert {"operation_bytes_max", "page_count_max", "merge_fields_per_list_max"} <= set(PUBLISHED)
     assert {
         "pending_batches": 3,
         "running_batches": 2,
@@ -60,7 +60,7 @@ def test_limits_and_their_use(own_api: Api) -> None:
 
 
 def test_limits_that_are_set(tmp_path: Path, database_url: str) -> None:
-    """They are in force, and shown."""
+    """Limits that an operator sets apply, and are shown."""
     new = {"pending_batches_per_account_max": 2, "event_streams_per_key_max": 1}
     with running_server(tmp_path, database_url, BATCHWAY_LIMITS=json.dumps(new)) as server:
         with httpx.Client(timeout=60) as http:
@@ -78,7 +78,7 @@ def test_limits_that_are_set(tmp_path: Path, database_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ('{"nonsense_max": 1}', "nonsense_max is no limit that can be set. These can: requests"),
         ('{"chunk_operations_max": 1}', "chunk_operations_max is no limit that can be set."),
@@ -91,8 +91,8 @@ def test_limits_that_are_set(tmp_path: Path, database_url: str) -> None:
         ("[1]", "BATCHWAY_LIMITS"),
     ],
 )
-def test_wrong_limits_are_refused_at_the_start(tmp_path: Path, value: str, told: str) -> None:
-    """The server does not start, and says what is wrong. No database is asked."""
+def test_wrong_limits_are_refused_at_the_start(tmp_path: Path, value: str, message: str) -> None:
+    """A server with invalid limits does not start, and says what is wrong."""
     server = Server(tmp_path, variables={"BATCHWAY_LIMITS": value})
     try:
         with pytest.raises(AssertionError, match="no greeting"):
@@ -102,33 +102,36 @@ def test_wrong_limits_are_refused_at_the_start(tmp_path: Path, value: str, told:
     finally:
         server.close()
 
-    assert told in " ".join(server.read_log().split())
+    assert message in " ".join(server.read_log().split())
     assert "Traceback" not in server.read_log()
 
 
-# --- Requests at once ----------------------------------------------------------------------------
+# --- Simultaneous requests ------------------------------------------------------------------------
 
 
 def test_as_many_requests_at_once_as_may_be(own_api: Api) -> None:
-    """One more of the same key is refused until one ends; batches are exempt, downloads are not."""
+    """One more request of a key is refused until one ends.
+
+    Requests for batches are exempt; downloads are not.
+    """
     link = own_api.get_link(own_api.wait_until_finished(own_api.submit(PING))["id"])
     other = Api(replace(own_api.server, key=create_account(own_api.server)), own_api.http)
 
     with ExitStack() as stack:
-        hanging = [stack.enter_context(_hanging(own_api)) for _ in range(MOST)]
+        hanging = [stack.enter_context(_start_request(own_api)) for _ in range(REQUESTS_MAX)]
 
         def have_all_begun() -> bool:
-            """The call that asks may have had the place of one, which was refused then."""
+            """Restart each request that was refused because the check below took its place."""
             for number, connection in enumerate(hanging):
                 if _is_answered(connection):
-                    hanging[number] = stack.enter_context(_hanging(own_api))
+                    hanging[number] = stack.enter_context(_start_request(own_api))
             return own_api.call("GET", "/ping").status_code == 429
 
         wait_until(have_all_begun, "all of them have begun")
 
         refused = own_api.call("GET", "/lists")
         document = check_problem(refused, 429, "Too Many Requests")
-        assert f"limit of {MOST} simultaneous" in document["detail"]
+        assert f"limit of {REQUESTS_MAX} simultaneous" in document["detail"]
         assert int(refused.headers["retry-after"]) > 0
         download = own_api.http.get(link)
         assert (429, True) == (download.status_code, "simultaneous" in download.text)
@@ -151,7 +154,7 @@ def test_as_many_requests_at_once_as_may_be(own_api: Api) -> None:
 
 @pytest.fixture(scope="module")
 def hasty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It waits for a second only. One database will do: it has no say in this."""
+    """A server that waits one second for a body. The database makes no difference here."""
     least = {"request_seconds_max": 1, "batch_request_seconds_max": 2}
     folder = tmp_path_factory.mktemp("hasty")
     with running_server(folder, BATCHWAY_LIMITS=json.dumps(least)) as server:
@@ -162,13 +165,15 @@ def hasty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_a_body_that_does_not_come(
     hasty_server: Server, http: httpx.Client, path: str, seconds: int
 ) -> None:
-    """The request ends with a 504 that says so, and holds no place any more."""
+    """A request whose body does not arrive ends with a 504, and then no longer counts."""
     api = Api(hasty_server, http)
 
     for _ in range(2):
         with ExitStack() as hanging:
-            lines_ = [hanging.enter_context(_hanging(api, path)) for _ in range(MOST)]
-            replies = [_reply(connection) for connection in lines_]
+            connections = [
+                hanging.enter_context(_start_request(api, path)) for _ in range(REQUESTS_MAX)
+            ]
+            replies = [_read_reply(connection) for connection in connections]
         for status, document in replies:
             assert (504, "Request Timed Out") == (status, document["title"])
             assert f"longer than {seconds} seconds" in document["detail"]
@@ -180,7 +185,7 @@ def test_a_body_that_does_not_come(
 
 @pytest.fixture(scope="module")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It takes small bodies only. One database will do: it has no say in this."""
+    """A server that accepts small bodies only. The database makes no difference here."""
     least = {
         "request_body_bytes_max": 1_000_000,
         "call_body_bytes_max": 100_000,
@@ -193,13 +198,13 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def small_api(small_server: Server, http: httpx.Client) -> Api:
-    """An account of that server that nobody else uses."""
+    """An account of that server that only this test uses."""
     return Api(replace(small_server, key=create_account(small_server)), http)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", LINES])
 def test_bombs(small_api: Api, content_type: str) -> None:
-    """What inflates to more than may be sent is refused, however small it is."""
+    """A small body that inflates to more than the limit is refused."""
     for content in (b" " * 2_000_000_000, b'{"operations":[' + b" " * 5_000_000):
         packed = gzip.compress(content, 9)
 
@@ -225,13 +230,13 @@ LARGE_PARAMS = b'{"method":"GET","path":"/ping","params":{"x":"' + b"x" * 60_000
     ids=["body of many values", "params of many values", "many keys beside", "large params"],
 )
 def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, status: int) -> None:
-    """What is small when it comes, and less than may be sent when it is inflated, stays small."""
+    """A small body that inflates to many values needs little memory."""
     packed = gzip.compress(content)
     with running_server(tmp_path) as server:
         api = Api(server, http)
         api.wait_until_finished(api.submit(PING))  # all that is made at the first batch is there
         processes = [*server.find_children("api"), *server.find_children("worker")]
-        before = [_forget_peak(process.pid) for process in processes]
+        before = [_reset_peak(process.pid) for process in processes]
 
         reply = post(api, packed, {"Content-Encoding": "gzip"})
         if reply.status_code == 200:
@@ -239,28 +244,30 @@ def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, st
             api.call("GET", f"/batches/{reply.json()['id']}/operations/0")
 
         assert status == reply.status_code, reply.text
-        grown = [_peak(process.pid) - was for process, was in zip(processes, before, strict=True)]
+        grown = [
+            _read_peak(process.pid) - was for process, was in zip(processes, before, strict=True)
+        ]
         assert max(grown) < 100 * 1024, f"grown by {grown} KiB"
 
 
-def _forget_peak(process_id: int) -> int:
-    """Begin to measure how much memory a process has at most; how much it has now, in KiB."""
+def _reset_peak(process_id: int) -> int:
+    """Reset the peak memory of a process, and return its memory now, in KiB."""
     peak = Path(f"/proc/{process_id}/clear_refs")
     if not peak.exists():
         absent("needs /proc/…/clear_refs, which Linux has")
     peak.write_text("5")
-    return _peak(process_id)
+    return _read_peak(process_id)
 
 
-def _peak(process_id: int) -> int:
+def _read_peak(process_id: int) -> int:
     lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
-@pytest.mark.parametrize("make", [body, lines])
+@pytest.mark.parametrize("make", [make_body, make_lines])
 def test_too_many_operations(small_api: Api, make: Any) -> None:
-    """One more than may be is too many; the answer says how many may be."""
-    headers = {"Content-Type": LINES} if make is lines else {}
+    """One operation more than the limit is refused, and the reply has the limit."""
+    headers = {"Content-Type": LINES} if make is make_lines else {}
     assert 200 == post(small_api, make(*[PING] * 5_000), headers).status_code
 
     document = check_problem(
@@ -272,7 +279,7 @@ def test_too_many_operations(small_api: Api, make: Any) -> None:
 
 
 def test_body_of_a_call_that_is_too_large(small_api: Api) -> None:
-    """It is refused, announced or not, compressed or not."""
+    """A large body is refused, with or without a length, compressed or not."""
     url, auth = f"{small_api.server.url}/3.0/lists", ("any", small_api.server.key)
     large = b" " * 100_001
 
@@ -292,12 +299,12 @@ def test_body_of_a_call_that_is_too_large(small_api: Api) -> None:
     assert 400 == small_api.http.post(url, auth=auth, content=large[1:]).status_code
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _hanging(api: Api, path: str = "/lists") -> Iterator[socket.socket]:
-    """A request whose body is announced, and does not come."""
+def _start_request(api: Api, path: str = "/lists") -> Iterator[socket.socket]:
+    """Send a request whose body is announced and does not arrive."""
     address = urlsplit(api.server.url)
     head = (
         f"POST /3.0{path} HTTP/1.1\r\nHost: {address.netloc}\r\n"
@@ -312,8 +319,8 @@ def _is_answered(connection: socket.socket) -> bool:
     return bool(select.select([connection], [], [], 0)[0])
 
 
-def _reply(connection: socket.socket) -> tuple[int, Any]:
-    """Status and document of the reply to a request that hung."""
+def _read_reply(connection: socket.socket) -> tuple[int, Any]:
+    """Return status and document of the reply to such a request."""
     with connection.makefile("rb") as reply:
         status = int(reply.readline().split(b" ")[1])
         length = 0
@@ -324,7 +331,7 @@ def _reply(connection: socket.socket) -> tuple[int, Any]:
 
 
 def test_a_full_disk_refuses_new_batches(tmp_path: Path) -> None:
-    """They get 503 and a time to come back, while running ones, and other calls, go on."""
+    """On a full disk new batches get a 503 with a time to retry; other calls still work."""
     variables = {"BATCHWAY_LIMITS": json.dumps({"free_bytes_min": 1 << 40})}
     with running_server(tmp_path, **variables) as server, httpx.Client(timeout=60) as http:
         api = Api(server, http)

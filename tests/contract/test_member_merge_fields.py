@@ -1,4 +1,4 @@
-"""Merge fields as members have them: values of each type, required ones, ones that go."""
+"""Merge fields of members: values of each type, required fields, deleted fields."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ ANN = "ann@example.com"
 
 @pytest.fixture
 def path(api: Api) -> str:
-    """The members of a new list."""
+    """The path of the members of a new list."""
     return f"/lists/{api.new_list()}/members"
 
 
-def member(address: str = ANN, **more: Any) -> dict[str, Any]:
-    """The body that adds a member."""
+def make_member(address: str = ANN, **more: Any) -> dict[str, Any]:
+    """Return the body that adds a member."""
     return {"email_address": address, "status": "subscribed", **more}
 
 
 def add_field(api: Api, path: str, tag: str, kind: str, **more: Any) -> None:
-    """Give the list another merge field."""
+    """Add a merge field to the list."""
     body = {"tag": tag, "name": tag, "type": kind, **more}
     api.call_ok("POST", path.removesuffix("members") + "merge-fields", body)
 
@@ -58,10 +58,10 @@ def add_field(api: Api, path: str, tag: str, kind: str, **more: Any) -> None:
 def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing that varies
     api: Api, send: CallSender, path: str, kind: str, given: Any, shown: Any
 ) -> None:
-    """What a field of the type takes, and how it shows it."""
+    """A field accepts these values of its type, and shows them like this."""
     add_field(api, path, "EXTRA", kind)
 
-    code, made = send("POST", path, member(merge_fields={"EXTRA": given}))
+    code, made = send("POST", path, make_member(merge_fields={"EXTRA": given}))
 
     assert (200, shown) == (code, made["merge_fields"]["EXTRA"])
     assert "EXTRA" == list(made["merge_fields"])[-1]
@@ -87,11 +87,11 @@ def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing tha
 def test_wrong_values(  # noqa: PLR0913 - as above
     api: Api, send: CallSender, path: str, method: str, kind: str, given: Any, message: str
 ) -> None:
-    """The field is named by its tag, and nobody is added, however merge validation is set."""
+    """An invalid value is refused by the tag of its field, also without merge validation."""
     add_field(api, path, "EXTRA", kind)
     target = path if method == "POST" else f"{path}/{ANN}"
 
-    code, problem = send(method, target, member(merge_fields={"EXTRA": given}))
+    code, problem = send(method, target, make_member(merge_fields={"EXTRA": given}))
 
     assert (400, "Your merge fields were invalid.") == (code, problem["detail"])
     assert [{"field": "EXTRA", "message": message}] == problem["errors"]
@@ -99,28 +99,28 @@ def test_wrong_values(  # noqa: PLR0913 - as above
 
 
 def test_wrong_shape_of_a_value(send: CallSender, path: str) -> None:
-    """What is of no type that any field takes."""
-    code, problem = send("POST", path, member(merge_fields={"FNAME": ["x"]}))
+    """A value that no type of field accepts is refused."""
+    code, problem = send("POST", path, make_member(merge_fields={"FNAME": ["x"]}))
 
     message = "Data did not match any of the schemas described in anyOf."
     assert (400, [{"field": "merge_fields.FNAME", "message": message}]) == (code, problem["errors"])
 
 
 def test_unknown_merge_fields(send: CallSender, path: str) -> None:
-    """They are dropped silently."""
-    code, made = send("POST", path, member(merge_fields={"NOPE": "x", "FNAME": "Ann"}))
+    """Unknown merge fields are ignored."""
+    code, made = send("POST", path, make_member(merge_fields={"NOPE": "x", "FNAME": "Ann"}))
 
     assert (200, "Ann") == (code, made["full_name"])
     assert "NOPE" not in made["merge_fields"]
 
 
 def test_every_wrong_value_is_named(api: Api, send: CallSender, path: str) -> None:
-    """Not only the first."""
+    """The reply names all invalid values."""
     add_field(api, path, "ONE", "number")
     add_field(api, path, "TWO", "number")
     add_field(api, path, "THREE", "text", required=True)
 
-    _, problem = send("POST", path, member(merge_fields={"ONE": "x", "TWO": "y"}))
+    _, problem = send("POST", path, make_member(merge_fields={"ONE": "x", "TWO": "y"}))
 
     assert {"ONE", "TWO", "THREE"} == {error["field"] for error in problem["errors"]}
 
@@ -130,12 +130,12 @@ def test_every_wrong_value_is_named(api: Api, send: CallSender, path: str) -> No
 def test_required_merge_fields(
     api: Api, send: CallSender, path: str, method: str, value: str | None
 ) -> None:
-    """A new contact needs them, unless `skip_merge_validation` is true."""
+    """A new contact needs all required fields unless `skip_merge_validation` is true."""
     add_field(api, path, "MUST", "text", required=True)
     target = path if method == "POST" else f"{path}/{ANN}"
     params = {} if value is None else {"skip_merge_validation": value}
 
-    code, answer = send(method, target, member(), **params)
+    code, answer = send(method, target, make_member(), **params)
 
     if value in {"true", "1"}:
         assert (200, "") == (code, answer["merge_fields"]["MUST"])
@@ -145,8 +145,8 @@ def test_required_merge_fields(
 
 
 def test_required_merge_fields_of_who_is_there(api: Api, send: CallSender, path: str) -> None:
-    """Who came without one may stay without, who has one cannot lose it but by wish."""
-    api.call_ok("POST", path, member())
+    """An existing contact may lack a required field, but cannot clear it."""
+    api.call_ok("POST", path, make_member())
     add_field(api, path, "MUST", "text", required=True)
     one = f"{path}/{ANN}"
 
@@ -159,8 +159,8 @@ def test_required_merge_fields_of_who_is_there(api: Api, send: CallSender, path:
 
 
 def test_merge_fields_that_come_and_go(api: Api, path: str) -> None:
-    """Members show every field that the list has now."""
-    made = api.call_ok("POST", path, member(merge_fields={"FNAME": "Ann"}))
+    """Members show the fields that the list has now."""
+    made = api.call_ok("POST", path, make_member(merge_fields={"FNAME": "Ann"}))
     fields = path.removesuffix("members") + "merge-fields"
     new = api.call_ok("POST", fields, {"tag": "NEW", "name": "New", "type": "text"})
     api.call_ok("DELETE", f"{fields}/1")

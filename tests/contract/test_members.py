@@ -1,4 +1,4 @@
-"""The member object, and the collection with its filters."""
+"""How a member is shown, and the collection of members with its filters."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -52,12 +52,12 @@ ANN = "ann@example.com"
 
 @pytest.fixture
 def path(api: Api) -> str:
-    """The members of a new list."""
+    """The path of the members of a new list."""
     return f"/lists/{api.new_list()}/members"
 
 
-def member(address: str = ANN, **more: Any) -> dict[str, Any]:
-    """The body that adds a member."""
+def make_member(address: str = ANN, **more: Any) -> dict[str, Any]:
+    """Return the body that adds a member."""
     return {"email_address": address, "status": "subscribed", **more}
 
 
@@ -65,8 +65,8 @@ def member(address: str = ANN, **more: Any) -> dict[str, Any]:
 
 
 def test_fresh_member(api: Api, send: CallSender, path: str) -> None:
-    """Every key of the contract, in its order, with its default."""
-    code, made = send("POST", path, member())
+    """A new member has every key of the contract, in its order, with its default."""
+    code, made = send("POST", path, make_member())
 
     assert (200, KEYS) == (code, list(made))
     assert ["FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY"] == list(made["merge_fields"])
@@ -107,7 +107,7 @@ def test_fresh_member(api: Api, send: CallSender, path: str) -> None:
 
 
 def test_everything_that_can_be_given(api: Api, send: CallSender, path: str) -> None:
-    """What is given is shown, by every call that shows the member."""
+    """All fields of a member can be set, and every call that shows it has them."""
     given: dict[str, Any] = {
         "email_type": "text",
         "merge_fields": {"FNAME": "Ann", "LNAME": "Lee", "BIRTHDAY": "02/29"},
@@ -120,7 +120,7 @@ def test_everything_that_can_be_given(api: Api, send: CallSender, path: str) -> 
         "timestamp_opt": "2020-02-08T12:13:13+00:00",
     }
 
-    code, made = send("POST", path, member(tags=["new", "vip"], **given))
+    code, made = send("POST", path, make_member(tags=["new", "vip"], **given))
 
     assert (200, "Ann Lee") == (code, made["full_name"])
     for name in given.keys() - {"merge_fields", "location"}:
@@ -135,16 +135,18 @@ def test_everything_that_can_be_given(api: Api, send: CallSender, path: str) -> 
 
 
 def test_unsubscribed_member_has_a_reason(send: CallSender, path: str) -> None:
-    """The key is there only for who has unsubscribed."""
-    _, made = send("POST", path, member(status="unsubscribed"))
+    """Only an unsubscribed member has the key `unsubscribe_reason`."""
+    _, made = send("POST", path, make_member(status="unsubscribed"))
 
     assert "N/A (Unsubscribed by an admin)" == made["unsubscribe_reason"]
     assert KEYS == [name for name in made if name != "unsubscribe_reason"]
 
 
 def test_patch_changes_what_is_given(send: CallSender, path: str) -> None:
-    """The rest stays, merge fields one by one."""
-    _, before = send("POST", path, member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True))
+    """A PATCH changes only the fields and merge fields that it names."""
+    _, before = send(
+        "POST", path, make_member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True)
+    )
 
     code, after = send("PATCH", f"{path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
 
@@ -174,8 +176,8 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
 
 
 def test_wrong_fields(api: Api, send: CallSender, path: str) -> None:
-    """Each is named, and nobody is added."""
-    answers = send.many([("POST", path, member(**given)) for given, _ in WRONG_FIELDS])
+    """An invalid field is refused by its name, and no member is added."""
+    answers = send.many([("POST", path, make_member(**given)) for given, _ in WRONG_FIELDS])
 
     for (given, field), (code, problem) in zip(WRONG_FIELDS, answers, strict=True):
         assert (400, "Invalid Resource") == (code, problem["title"]), given
@@ -186,8 +188,8 @@ def test_wrong_fields(api: Api, send: CallSender, path: str) -> None:
 @pytest.mark.parametrize("empty", [[], {}, None])
 @pytest.mark.parametrize("name", ["merge_fields", "interests"])
 def test_empty_objects(send: CallSender, path: str, name: str, empty: Any) -> None:
-    """PHP sends an empty array for an empty object."""
-    assert 200 == send("POST", path, member(**{name: empty}))[0]
+    """An empty array is accepted for an empty object, because PHP sends it so."""
+    assert 200 == send("POST", path, make_member(**{name: empty}))[0]
 
 
 # --- The collection ------------------------------------------------------------------------------
@@ -198,13 +200,13 @@ TWENTY = 1_577_836_800_000_000  # 2020-01-01T00:00:00+00:00
 
 
 @pytest.fixture
-def six(api: Api, path: str) -> str:
-    """Six members, one of each status, with times a day apart: the path of their list."""
+def six_members(api: Api, path: str) -> str:
+    """The path of a list with a member of each status, with times one day apart."""
     statuses = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
     for status in statuses:
         more = {"vip": True, "email_type": "text"} if status == "pending" else {}
-        api.call_ok("POST", path, member(f"{status}@example.com", status=status, **more))
-    archived = api.call_ok("POST", path, member("archived@example.com"))
+        api.call_ok("POST", path, make_member(f"{status}@example.com", status=status, **more))
+    archived = api.call_ok("POST", path, make_member("archived@example.com"))
     api.call_ok("DELETE", f"{path}/{archived['id']}")
     for day, status in enumerate((*statuses, "archived")):
         # The days of each time begin elsewhere, so that no two filters give the same.
@@ -259,9 +261,11 @@ FILTERS: list[tuple[dict[str, str], list[str]]] = [
 ]
 
 
-def test_filters(send: CallSender, six: str) -> None:
-    """Filters are ANDed, and `total_items` counts what they leave."""
-    answers = send.many([("GET", f"{six}?{urlencode(params)}", None) for params, _ in FILTERS])
+def test_filters(send: CallSender, six_members: str) -> None:
+    """Filters are combined by AND, and `total_items` counts their matches."""
+    answers = send.many(
+        [("GET", f"{six_members}?{urlencode(params)}", None) for params, _ in FILTERS]
+    )
 
     for (params, found), (code, page) in zip(FILTERS, answers, strict=True):
         assert (200, found) == (code, [member["status"] for member in page["members"]]), params
@@ -271,21 +275,21 @@ def test_filters(send: CallSender, six: str) -> None:
         assert ["self", "parent", "create"] == [link["rel"] for link in page["_links"]]
 
 
-def test_total_items_is_before_paging(api: Api, six: str) -> None:
-    """A filtered page knows how many match in all."""
-    page = api.call_ok("GET", six, email_type="html", count="2", offset="1")
+def test_total_items_is_before_paging(api: Api, six_members: str) -> None:
+    """`total_items` counts all matches, not only those on the page."""
+    page = api.call_ok("GET", six_members, email_type="html", count="2", offset="1")
 
     assert ["unsubscribed", "cleaned"] == [member["status"] for member in page["members"]]
     assert 5 == page["total_items"]
 
 
-def test_unique_email_id(api: Api, six: str) -> None:
-    """One address has one id over all lists of an account."""
-    [first] = api.call_ok("GET", six, status="pending")["members"]
+def test_unique_email_id(api: Api, six_members: str) -> None:
+    """An address has one id in all lists of an account."""
+    [first] = api.call_ok("GET", six_members, status="pending")["members"]
     other = f"/lists/{api.new_list()}/members"
 
-    second = api.call_ok("POST", other, member(first["email_address"].upper()))
-    found = api.call_ok("GET", six, unique_email_id=second["unique_email_id"])["members"]
+    second = api.call_ok("POST", other, make_member(first["email_address"].upper()))
+    found = api.call_ok("GET", six_members, unique_email_id=second["unique_email_id"])["members"]
 
     assert [first["id"]] == [member["id"] for member in found]
     assert first["contact_id"] != second["contact_id"]
@@ -304,13 +308,13 @@ def test_unique_email_id(api: Api, six: str) -> None:
     ],
 )
 def test_wrong_filters(api: Api, path: str, params: dict[str, str], title: str) -> None:
-    """They are refused, and not ignored."""
+    """Invalid filters are refused."""
     check_problem(api.call("GET", path, **params), 400, title)
 
 
-def test_statistics_count_by_status(api: Api, six: str) -> None:
-    """Archived contacts are in no count but that of all contacts."""
-    list_id = six.split("/")[2]
+def test_statistics_count_by_status(api: Api, six_members: str) -> None:
+    """Archived contacts are counted in `total_contacts` only."""
+    list_id = six_members.split("/")[2]
 
     stats = api.call_ok("GET", f"/lists/{list_id}", include_total_contacts="true")["stats"]
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from batchway.store import batches
-from tests.scenario import KEY, Server, read_archive
+from tests.scenario import KEY, PING, Server, read_archive
 from tests.sqlite import SqliteTemplate
 from tests.step_runner import BASE, StepRunner, open_step_runner
 from tests.steps import run
@@ -101,6 +101,3 @@ def test_problems(mounted: Mounted) -> None:
 def test_outside_the_mount(mounted: Mounted) -> None:
     """The outer application answers all other paths itself."""
     assert 404 == mounted.request("GET", f"{BASE}/3.0/ping").status_code
-
-
-PING = {"method": "GET", "path": "/ping"}

@@ -1,4 +1,4 @@
-"""Each observer keeps the family's promise; below, what is special about one, and the events."""
+"""Runs the observer suite for each observer, and tests the events of the steps."""
 
 import re
 import signal
@@ -31,7 +31,7 @@ class TestLogObserver(ObserverSuite):
         return LogObserver()
 
     def test_facts_are_written_with_their_fields(self, observer: Observer) -> None:
-        """Each fact is one line at the level info; a fault point is none."""
+        """Each fact is a log line of level info; a fault point is not logged."""
         with capture_logs() as lines:
             for event in Event:
                 observer.observe(event, {"batch": "0fa66de115"})
@@ -41,7 +41,7 @@ class TestLogObserver(ObserverSuite):
 
 
 class TestFaultObserver(ObserverSuite):
-    """Kills the process at one event."""
+    """Sends a signal to the process at one event."""
 
     @pytest.fixture
     def observer(self) -> Observer:
@@ -49,28 +49,28 @@ class TestFaultObserver(ObserverSuite):
         return FaultObserver("elsewhere", "", signal.SIGKILL)
 
     def test_signal_is_sent_at_its_event_only(self) -> None:
-        """Every other event passes."""
+        """No other event sends a signal."""
         observer = FaultObserver(Event.CHUNK_DONE, "", signal.SIGUSR1)
 
-        with counted_signals() as signals:
+        with count_signals() as signals:
             for event in Event:
                 observer.observe(event, {})
 
         assert [signal.SIGUSR1] == signals
 
     def test_one_process_of_several_is_struck(self, tmp_path: Path) -> None:
-        """The first one makes the file; whoever finds it there goes on."""
+        """Only the process that creates the file gets the signal."""
         once = str(tmp_path / "struck")
         observers = [FaultObserver(Event.CHUNK_DONE, once, signal.SIGUSR1) for _ in range(2)]
 
-        with counted_signals() as signals:
+        with count_signals() as signals:
             for observer in observers:
                 observer.observe(Event.CHUNK_DONE, {})
 
         assert [signal.SIGUSR1] == signals
 
     def test_there_is_none_in_production(self) -> None:
-        """Without the variable nothing is made; with it, the point and signal that it names."""
+        """Without the variable no observer is created; with it, its point and signal are used."""
         variables = {"BATCHWAY_FAULT": "execute.before_commit", "BATCHWAY_FAULT_SIGNAL": "SIGSTOP"}
 
         assert FaultObserver.from_environment({"BATCHWAY_FAULT": ""}) is None
@@ -84,14 +84,14 @@ class TestFaultObserver(ObserverSuite):
 
 @dataclass
 class Recorder:
-    """Notes the facts, and the status of the batch that other connections see at each of them."""
+    """Records facts, and the status of the batch that other connections see at each of them."""
 
     runner: StepRunner
     facts: list[tuple[Event, Mapping[str, Field]]] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
 
     def observe(self, event: Event, fields: Mapping[str, Field]) -> None:
-        """Note a fact."""
+        """Record a fact."""
         if not event.is_fault_point:
             self.facts.append((event, fields))
             with self.runner.parts.database.read() as connection:
@@ -100,7 +100,7 @@ class Recorder:
 
 
 def test_facts_are_reported_after_their_commit(runner: StepRunner) -> None:
-    """When an event is observed, everyone can see what it reports; a second run reports nothing."""
+    """An event reports committed changes; a second run reports nothing."""
     recorder = Recorder(runner)
     runner.parts = replace(runner.parts, observe=Observers([recorder]))
     operations = [*runner.make_additions(3), {"method": "GET", "path": "/nowhere"}]
@@ -123,7 +123,7 @@ def test_facts_are_reported_after_their_commit(runner: StepRunner) -> None:
 
 
 def test_the_reference_lists_every_fact() -> None:
-    """Each event of the log has its line, in the order of the code; fault points have none."""
+    """The reference has a line for each event of the log, in the order of the code."""
     rows = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE)
 
     assert FACTS == rows
@@ -131,7 +131,7 @@ def test_the_reference_lists_every_fact() -> None:
 
 
 def test_the_reference_lists_the_fields(runner: StepRunner) -> None:
-    """The fields of each event that a batch causes are those of its line."""
+    """The fields of each event of a batch are those in the reference."""
     recorder = Recorder(runner)
     runner.parts = replace(runner.parts, observe=Observers([recorder]))
 
@@ -146,8 +146,8 @@ def test_the_reference_lists_the_fields(runner: StepRunner) -> None:
 
 
 @contextmanager
-def counted_signals() -> Iterator[list[int]]:
-    """SIGUSR1 does nothing but be counted."""
+def count_signals() -> Iterator[list[int]]:
+    """Record each SIGUSR1 within the block."""
     received: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _frame: received.append(number))
     try:

@@ -1,6 +1,6 @@
-"""Every call of the OpenAPI document, with many arguments: no reply that it does not tell of.
+"""Calls every route of the OpenAPI document; each reply must be a documented one.
 
-Schemathesis makes the arguments, right ones and wrong ones, the same in each run.
+Schemathesis generates valid and invalid arguments, the same in each run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_the_document_is_openapi(own_api: Api) -> None:
-    """Tools that read OpenAPI 3.1 can read it, and it is no secret."""
+    """The document is valid OpenAPI 3.1, and needs no key."""
     reply = own_api.http.get(f"{own_api.server.url}/openapi.json")
 
     assert "application/json; charset=utf-8" == reply.headers["content-type"]
@@ -62,31 +62,31 @@ def test_the_document_is_openapi(own_api: Api) -> None:
 
 
 def test_every_example_works(own_api: Api, receiver: Receiver, subtests: pytest.Subtests) -> None:
-    """Its reply has every field that is documented, and no other."""
+    """The reply to each example has exactly the documented fields."""
     document = own_api.http.get(f"{own_api.server.url}/openapi.json").json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             with subtests.test(f"{method.upper()} {path}"):
-                known = known_ids(own_api, receiver, path)
-                body = example(operation, receiver)
+                known = make_ids(own_api, receiver, path)
+                body = make_example_body(operation, receiver)
                 reply = own_api.call(method.upper(), path.format_map(known), body)
                 assert next(iter(operation["responses"])) == str(reply.status_code), reply.text
                 if reply.headers.get("content-type", "").startswith(JSON) and reply.content:
                     success = operation["responses"][str(reply.status_code)]
-                    check_whole(document, success["content"][JSON]["schema"], reply.json())
+                    check_all_fields(document, success["content"][JSON]["schema"], reply.json())
 
 
-def example(operation: Any, receiver: Receiver) -> Any:
-    """The body that the documentation shows, with an address that answers."""
+def make_example_body(operation: Any, receiver: Receiver) -> Any:
+    """Return the body of the documentation's example, with a URL that answers."""
     content = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
     body = content.get("example")
     return body | {"url": receiver.url} if body and "url" in body else body
 
 
-def check_whole(document: Any, schema: Any, body: Any) -> None:
-    """A body has every field of its schema, except optional ones, and no other."""
+def check_all_fields(document: Any, schema: Any, body: Any) -> None:
+    """Check that a body has exactly the fields of its schema, except optional ones."""
     schemas = {
-        name: closed(component, OPTIONAL.get(name, set()))
+        name: close_schema(component, OPTIONAL.get(name, set()))
         for name, component in document["components"]["schemas"].items()
     }
     validator = jsonschema_rs.validator_for(schema | {"components": {"schemas": schemas}})
@@ -94,8 +94,8 @@ def check_whole(document: Any, schema: Any, body: Any) -> None:
     assert [] == [str(error) for error in validator.iter_errors(body)]
 
 
-def closed(schema: Any, optional: set[str]) -> Any:
-    """The schema of an object that has all its fields and no other."""
+def close_schema(schema: Any, optional: set[str]) -> Any:
+    """Return the schema of an object that requires its fields and allows no others."""
     if "properties" not in schema:
         return schema
     required = [name for name in schema["properties"] if name not in optional]
@@ -104,24 +104,24 @@ def closed(schema: Any, optional: set[str]) -> Any:
 
 @pytest.mark.parametrize("name", ["%0A", "a%0Ab", "a%0A", "%00", "%FF", "%2F", "%F0%9F%90%9D"])
 def test_any_id_is_looked_for(own_api: Api, name: str) -> None:
-    """Whatever stands in a path, the reply is a problem as documented."""
+    """An id with unusual characters gets a documented 404."""
     check_problem(own_api.call("GET", f"/lists/{name}"), 404, "Resource Not Found")
 
 
 def test_every_call_answers_as_documented(
     own_api: Api, receiver: Receiver, subtests: pytest.Subtests
 ) -> None:
-    """Whatever is sent, no reply is a fault of the server's or one that is not documented."""
+    """No reply is a 5xx, or has an undocumented status or body."""
     schema = schemathesis.openapi.from_url(f"{own_api.server.url}/openapi.json")
     for found in schema.get_all_operations():
         assert isinstance(found, Ok)
         operation = found.ok()
         with subtests.test(f"{operation.method.upper()} {operation.path}"):
-            try_many(own_api, operation, known_ids(own_api, receiver, operation.path))
+            try_calls(own_api, operation, make_ids(own_api, receiver, operation.path))
 
 
-def try_many(api: Api, operation: Any, known: Mapping[str, str]) -> None:
-    """Try one call; three of four times with the ids of things that are there."""
+def try_calls(api: Api, operation: Any, known: Mapping[str, str]) -> None:
+    """Try one route with many arguments. Three of four calls have ids of existing resources."""
     for mode, examples in MODES.items():
 
         @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
@@ -137,8 +137,8 @@ def try_many(api: Api, operation: Any, known: Mapping[str, str]) -> None:
         try_one()
 
 
-def known_ids(api: Api, receiver: Receiver, path: str) -> dict[str, str]:
-    """Ids for the variables of a path: of things that were made for it."""
+def make_ids(api: Api, receiver: Receiver, path: str) -> dict[str, str]:
+    """Create the resources of a path, and return their ids."""
     ids: dict[str, str] = {}
     if "{list_id}" in path:
         member = {"email_address": "member@example.com", "status": "subscribed"}

@@ -24,18 +24,17 @@ from batchway.model.result import Result as TargetResult
 from batchway.store import accounts
 from tests.audience import NEW_LIST
 from tests.contract.shared_servers import Api, read_raw_results
-from tests.scenario import Operation, Result, add_member
+from tests.scenario import PING, Operation, Result, add_member
 from tests.step_runner import InterruptedTarget, StepRunner, get_audience, replace_audience
 from tests.steps import execute, finalize, run, split
 
 PAGE = 10  # items, in tests that run the steps themselves
-PING = {"method": "GET", "path": "/ping"}
 COUNTED = "returned_item_count"
 
 
 @pytest.fixture
 def in_turns(runner: StepRunner, monkeypatch: pytest.MonkeyPatch) -> StepRunner:
-    """Small pages, and each of them in a turn of its own."""
+    """A step runner with small pages, each of them in a separate turn."""
     monkeypatch.setattr(limits, "page_count_max", PAGE)
     monkeypatch.setattr(limits, "answer_bytes_max", 1)
     runner.set_limits(step_seconds_max=0)
@@ -43,7 +42,7 @@ def in_turns(runner: StepRunner, monkeypatch: pytest.MonkeyPatch) -> StepRunner:
 
 
 def get(path: str, operation_id: str | None = None, **params: Any) -> Operation:
-    """An operation that reads."""
+    """Return an operation that reads."""
     operation: Operation = {"method": "GET", "path": path, "params": params}
     return operation if operation_id is None else operation | {"operation_id": operation_id}
 
@@ -82,8 +81,8 @@ UNPAGED: list[tuple[str, dict[str, Any], int]] = [
 
 
 def test_pages_of_members(api: Api) -> None:
-    """Whatever is asked for comes whole, under one id, and no member twice; a `count` is obeyed."""
-    list_id = _large_list(api)
+    """All matching members are returned once, on pages under one id; `count` limits the result."""
+    list_id = _make_large_list(api)
     path = f"/lists/{list_id}/members"
     paged = [get(path, f"paged {number}", **params) for number, (params, _) in enumerate(PAGED)]
     unpaged = [
@@ -97,14 +96,14 @@ def test_pages_of_members(api: Api) -> None:
 
     assert {200} == {result.status_code for result in results}
     for operation, (params, counts) in zip(paged, PAGED, strict=True):
-        pages = _responses(results, operation["operation_id"])
+        pages = _get_responses(results, operation["operation_id"])
         assert counts == [page[COUNTED] for page in pages], params
         _check_pages(params, pages)
     for operation, (_, params, count) in zip(unpaged, UNPAGED, strict=True):
-        [page] = _responses(results, operation["operation_id"])
+        [page] = _get_responses(results, operation["operation_id"])
         assert (count, 2500) == (len(page["members"]), page["total_items"]), params
         assert COUNTED not in page
-    found = [page["members"] for page in _responses(results, "in the path")]
+    found = [page["members"] for page in _get_responses(results, "in the path")]
     assert [1000, 1000, 100] == [len(members) for members in found]
     batch = api.call_ok("GET", f"/batches/{batch_id}")
     assert len(results) == batch["total_operations"] == batch["finished_operations"]
@@ -112,8 +111,8 @@ def test_pages_of_members(api: Api) -> None:
 
 
 def test_files_of_pages(api: Api) -> None:
-    """Each page is a file; `returned_item_count` is its last key, behind those of the call."""
-    path = f"/lists/{_large_list(api)}/members"
+    """Each page is a file, and `returned_item_count` is its last key."""
+    path = f"/lists/{_make_large_list(api)}/members"
     batch_id = api.submit(get(path, "all"))
 
     archive = api.server.download_archive(batch_id)
@@ -131,13 +130,13 @@ def test_files_of_pages(api: Api) -> None:
 
 
 def test_pages_of_other_collections(own_api: Api) -> None:
-    """Lists, merge fields and tags of a member are paged through as members are."""
+    """Lists, merge fields and tags have pages like members."""
     new_list = {"method": "POST", "path": "/lists", "body": json.dumps(NEW_LIST)}
     made = own_api.run_batch(*[new_list] * 1005)
     assert {200} == {result.status_code for result in made}
     list_id = made[0].response["id"]
     member = f"/lists/{list_id}/members/ann@example.com"
-    own_api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    own_api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
     tags = [{"name": f"tag {number}", "status": "active"} for number in range(1003)]
     own_api.call_ok("POST", f"{member}/tags", {"tags": tags})
 
@@ -148,19 +147,19 @@ def test_pages_of_other_collections(own_api: Api) -> None:
         get(f"{member}/tags", "tags"),
     )
 
-    assert [1000, 5] == [page[COUNTED] for page in _responses(results, "lists")]
-    lists = [one["id"] for page in _responses(results, "lists") for one in page["lists"]]
+    assert [1000, 5] == [page[COUNTED] for page in _get_responses(results, "lists")]
+    lists = [one["id"] for page in _get_responses(results, "lists") for one in page["lists"]]
     assert 1005 == len(set(lists)) == len(lists)
-    assert ["lists", COUNTED] == list(_responses(results, "some")[0])
-    [fields] = _responses(results, "merge_fields")
+    assert ["lists", COUNTED] == list(_get_responses(results, "some")[0])
+    [fields] = _get_responses(results, "merge_fields")
     assert len(fields["merge_fields"]) == fields[COUNTED] == fields["total_items"] > 0
-    pages = _responses(results, "tags")
+    pages = _get_responses(results, "tags")
     assert [1000, 3] == [page[COUNTED] for page in pages]
     assert 1003 == len({tag["id"] for page in pages for tag in page["tags"]})
 
 
 def test_collections_without_items(api: Api) -> None:
-    """They are one page of nothing; a collection that is not there is one error."""
+    """An empty collection has one page; a missing collection has one error."""
     list_id = api.new_list()
 
     empty, missing = api.run_batch(
@@ -172,9 +171,9 @@ def test_collections_without_items(api: Api) -> None:
 
 
 def test_instances_are_not_paged(api: Api) -> None:
-    """What is no collection comes once, as it is."""
+    """The result of a GET of one resource is not a page."""
     list_id = api.new_list()
-    api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
     paths = ["/", "/ping", f"/lists/{list_id}", f"/lists/{list_id}/members/ann@example.com"]
 
     results = api.run_batch(*map(get, paths))
@@ -187,38 +186,38 @@ def test_instances_are_not_paged(api: Api) -> None:
 
 
 def test_counters_grow_with_the_pages(in_turns: StepRunner) -> None:
-    """Each page is an operation more; the last turn compiles the results."""
-    _fill(in_turns, 25)
-    batch = _started(in_turns, _all_members(in_turns), PING | {"operation_id": "ping"})
+    """Each page counts as an operation, and the last turn finalizes the batch."""
+    _add_members(in_turns, 25)
+    batch = _start_batch(in_turns, _get_all_members(in_turns), PING | {"operation_id": "ping"})
     seen = []
 
-    for _ in _turns(in_turns, batch):
+    for _ in _run_turns(in_turns, batch):
         now = _now(in_turns, batch)
         seen.append((now.status.value, now.total_operations, now.finished_operations))
 
     assert [("started", 2, 1), ("started", 2, 2), ("started", 3, 3), ("finalizing", 4, 4)] == seen
-    assert 25 == sum(_shown_counts(_finished(in_turns, batch)))
+    assert 25 == sum(_get_counts(_finish(in_turns, batch)))
 
 
 def test_turns_that_two_workers_take(in_turns: StepRunner) -> None:
-    """The one that commits last keeps nothing of its own; each page is there once."""
-    _fill(in_turns, 35)
-    batch = _started(in_turns, _all_members(in_turns))
+    """If two workers take the same turn, each page is stored once."""
+    _add_members(in_turns, 35)
+    batch = _start_batch(in_turns, _get_all_members(in_turns))
     parts = in_turns.parts
 
     in_turns.run_twice(lambda: execute(parts, batch.id, 0))
     [number] = in_turns.get_waiting_chunks(batch)
-    twice = replace_audience(parts, _PagesTwice(parts, batch.id, number))
+    twice = replace_audience(parts, _OtherWorkerFirst(parts, batch.id, number))
     execute(twice, batch.id, number)
     in_turns.check_no_effect(lambda: execute(parts, batch.id, 0))
-    for _ in _turns(in_turns, batch):
+    for _ in _run_turns(in_turns, batch):
         pass
     in_turns.check_no_effect(lambda: execute(parts, batch.id, number))
     in_turns.run_twice(lambda: finalize(parts, batch.id))
 
     results = in_turns.read_results(batch)
     assert [10, 10, 10, 5] == [result.response[COUNTED] for result in results]
-    assert 35 == len(_addresses(results)) == len(set(_addresses(results)))
+    assert 35 == len(_get_addresses(results)) == len(set(_get_addresses(results)))
     now = _now(in_turns, batch)
     assert (4, 4, 0) == (now.total_operations, now.finished_operations, now.errored_operations)
 
@@ -228,18 +227,20 @@ def test_turns_that_two_workers_take(in_turns: StepRunner) -> None:
 def test_others_change_the_list_between_two_turns(
     in_turns: StepRunner, added: int, removed: list[int]
 ) -> None:
-    """Who is there all the time is shown, and nobody is shown twice."""
-    _fill(in_turns, 35)
-    batch = _started(in_turns, _all_members(in_turns))
+    """Members that are there all the time are shown, and no member twice."""
+    _add_members(in_turns, 35)
+    batch = _start_batch(in_turns, _get_all_members(in_turns))
     execute(in_turns.parts, batch.id, 0)
     path = f"/lists/{in_turns.list_id}/members"
 
-    _run(in_turns, in_turns.submit([_delete(in_turns.list_id, number) for number in removed]))
+    _run_batch(
+        in_turns, in_turns.submit([_make_delete(in_turns.list_id, number) for number in removed])
+    )
     for number in range(added):
-        in_turns.call("POST", path, json.dumps(_member(f"new{number}@example.com")))
-    results = _finished(in_turns, batch)
+        in_turns.call("POST", path, json.dumps(_make_member(f"new{number}@example.com")))
+    results = _finish(in_turns, batch)
 
-    shown = _addresses(results)
+    shown = _get_addresses(results)
     stayed = {f"{number}@example.com" for number in range(35) if number not in removed}
     assert stayed <= set(shown)
     assert len(set(shown)) == len(shown)
@@ -251,14 +252,14 @@ def test_others_change_the_list_between_two_turns(
 
 @pytest.mark.parametrize("event", ["list deleted", "cancelled", "key revoked"])
 def test_what_ends_the_paging(in_turns: StepRunner, event: str) -> None:
-    """One more page says why; the pages before it stay."""
-    _fill(in_turns, 35)
-    batch = _started(in_turns, _all_members(in_turns))
+    """If paging ends early, one more page has the reason; the pages before it stay."""
+    _add_members(in_turns, 35)
+    batch = _start_batch(in_turns, _get_all_members(in_turns))
     execute(in_turns.parts, batch.id, 0)
     execute(in_turns.parts, batch.id, *in_turns.get_waiting_chunks(batch))
 
-    status, title = _happens(in_turns, batch, event)
-    results = _finished(in_turns, batch)
+    status, title = _end_paging(in_turns, batch, event)
+    results = _finish(in_turns, batch)
 
     assert [200, 200, status] == [result.status_code for result in results]
     assert ["all"] * 3 == [result.operation_id for result in results]
@@ -268,9 +269,9 @@ def test_what_ends_the_paging(in_turns: StepRunner, event: str) -> None:
 
 
 def test_the_batch_is_deleted_between_two_turns(in_turns: StepRunner) -> None:
-    """No further page is made."""
-    _fill(in_turns, 35)
-    batch = _started(in_turns, _all_members(in_turns))
+    """A deleted batch gets no further pages."""
+    _add_members(in_turns, 35)
+    batch = _start_batch(in_turns, _get_all_members(in_turns))
     execute(in_turns.parts, batch.id, 0)
     numbers = in_turns.get_waiting_chunks(batch)
 
@@ -291,22 +292,24 @@ def test_reads_among_writes_in_several_parts(
     *,
     is_one_hop: bool,
 ) -> None:
-    """Each write takes effect once, and a read sees what stands before the border before it."""
+    """Each write takes effect once, and a read sees all writes before the last border."""
     monkeypatch.setattr(limits, "page_count_max", PAGE)
     monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
     runner.parts = replace(runner.parts, format_name=format_name)
-    batch = runner.submit(list(_reads_and_writes(runner.list_id, 6)))
+    batch = runner.submit(list(_make_reads_and_writes(runner.list_id, 6)))
 
     if is_one_hop:
         run(runner.parts, batch.id)
         results = runner.read_results(batch)
     else:
         split(runner.parts, batch.id)
-        results = _finished(runner, batch)
+        results = _finish(runner, batch)
 
     assert {200} == {result.status_code for result in results}
     for group in range(6):
-        shown = _addresses([result for result in results if result.operation_id == f"all {group}"])
+        shown = _get_addresses(
+            [result for result in results if result.operation_id == f"all {group}"]
+        )
         assert {f"{number}@example.com" for number in range(4 * group + 4)} <= set(shown)
         assert len(set(shown)) == len(shown)
         [page] = [result for result in results if result.operation_id == f"three {group}"]
@@ -318,11 +321,11 @@ def test_reads_among_writes_in_several_parts(
     assert 0 == now.errored_operations
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
-class _PagesTwice(InterruptedTarget):
-    """While a page is worked out, another worker takes the same turn from beginning to end."""
+class _OtherWorkerFirst(InterruptedTarget):
+    """A target during whose page another worker runs the same turn."""
 
     def __init__(self, parts: Parts, batch_id: int, number: int) -> None:
         super().__init__(get_audience(parts), lambda _: None)
@@ -333,12 +336,12 @@ class _PagesTwice(InterruptedTarget):
     def answer_page(
         self, caller: Caller, operation: StoredOperation, continuation: str
     ) -> TargetResult:
-        """As the target behind it, but too late."""
+        """Run the turn in the other worker, then answer."""
         execute(*self.turn)
         return super().answer_page(caller, operation, continuation)
 
 
-def _large_list(api: Api) -> str:
+def _make_large_list(api: Api) -> str:
     list_id = api.new_list()
     additions = [add_member(list_id, f"m{number}@example.com") for number in range(1_300)]
     additions += [
@@ -363,47 +366,47 @@ def _check_pages(params: dict[str, Any], pages: list[dict[str, Any]]) -> None:
             assert 1200 == page["total_items"]
 
 
-def _responses(results: list[Result], operation_id: str) -> list[Any]:
+def _get_responses(results: list[Result], operation_id: str) -> list[Any]:
     return [result.response for result in results if result.operation_id == operation_id]
 
 
-def _member(address: str) -> dict[str, str]:
+def _make_member(address: str) -> dict[str, str]:
     return {"email_address": address, "status": "subscribed"}
 
 
-def _delete(list_id: str, number: int) -> Operation:
+def _make_delete(list_id: str, number: int) -> Operation:
     return {"method": "DELETE", "path": f"/lists/{list_id}/members/{number}@example.com"}
 
 
-def _fill(runner: StepRunner, count: int) -> None:
-    _run(runner, runner.submit(runner.make_additions(count)))
+def _add_members(runner: StepRunner, count: int) -> None:
+    _run_batch(runner, runner.submit(runner.make_additions(count)))
 
 
-def _run(runner: StepRunner, batch: Batch) -> None:
-    """From beginning to end, in as many turns as it takes."""
+def _run_batch(runner: StepRunner, batch: Batch) -> None:
+    """Run all steps of a batch, in any number of turns."""
     while runner.get_status(batch) != "finished":
         run(runner.parts, batch.id)
 
 
-def _all_members(runner: StepRunner) -> Operation:
+def _get_all_members(runner: StepRunner) -> Operation:
     return get(f"/lists/{runner.list_id}/members", "all")
 
 
-def _started(runner: StepRunner, *operations: Operation) -> Batch:
+def _start_batch(runner: StepRunner, *operations: Operation) -> Batch:
     batch = runner.submit(operations)
     split(runner.parts, batch.id)
     return batch
 
 
-def _turns(runner: StepRunner, batch: Batch) -> Iterator[int]:
-    """Take one turn after the other, until none is left."""
+def _run_turns(runner: StepRunner, batch: Batch) -> Iterator[int]:
+    """Run one turn after the other, until none is left."""
     while waiting := runner.get_waiting_chunks(batch):
         execute(runner.parts, batch.id, waiting[0])
         yield waiting[-1]
 
 
-def _finished(runner: StepRunner, batch: Batch) -> list[Result]:
-    for _ in _turns(runner, batch):
+def _finish(runner: StepRunner, batch: Batch) -> list[Result]:
+    for _ in _run_turns(runner, batch):
         pass
     finalize(runner.parts, batch.id)
     return runner.read_results(batch)
@@ -415,18 +418,20 @@ def _now(runner: StepRunner, batch: Batch) -> Batch:
     return found
 
 
-def _shown_counts(results: list[Result]) -> list[int]:
+def _get_counts(results: list[Result]) -> list[int]:
     return [result.response.get(COUNTED, 0) for result in results]
 
 
-def _addresses(results: list[Result]) -> list[str]:
+def _get_addresses(results: list[Result]) -> list[str]:
     return [member["email_address"] for result in results for member in result.response["members"]]
 
 
-def _happens(runner: StepRunner, batch: Batch, event: str) -> tuple[int, str]:
-    """Let something happen; the status and title of the page that tells of it."""
+def _end_paging(runner: StepRunner, batch: Batch, event: str) -> tuple[int, str]:
+    """Cause the event, and return status and title of the page that reports it."""
     if event == "list deleted":
-        _run(runner, runner.submit([{"method": "DELETE", "path": f"/lists/{runner.list_id}"}]))
+        _run_batch(
+            runner, runner.submit([{"method": "DELETE", "path": f"/lists/{runner.list_id}"}])
+        )
         return 404, "Resource Not Found"
     if event == "cancelled":
         assert cancel_batch(runner.parts, batch.account_id, batch.public_id)
@@ -436,8 +441,8 @@ def _happens(runner: StepRunner, batch: Batch, event: str) -> tuple[int, str]:
     return 401, "API Key Invalid"
 
 
-def _reads_and_writes(list_id: str, groups: int) -> Iterator[Operation]:
-    """Four members, a border, and two reads, over and over."""
+def _make_reads_and_writes(list_id: str, groups: int) -> Iterator[Operation]:
+    """Yield groups of four additions, a border and two reads."""
     path = f"/lists/{list_id}"
     for group in range(groups):
         for number in range(4 * group, 4 * group + 4):

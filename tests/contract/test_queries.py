@@ -1,4 +1,4 @@
-"""What a query and a path ask for, on both databases: pages, fields, dates, odd characters."""
+"""Queries and paths on both databases: pages, fields, dates, unusual characters."""
 
 import re
 from typing import Any
@@ -16,9 +16,9 @@ _LINK = ("rel", "href", "method", "targetSchema", "schema")
 
 
 def test_dates_have_one_form(own_api: Api) -> None:
-    """Out: whole seconds and a numeric zone; a date that is not there is the empty string."""
+    """Dates have whole seconds and a numeric zone; a missing date is an empty string."""
     list_id = own_api.new_list()
-    own_api.call_ok("POST", f"/lists/{list_id}/members", _member("ann@example.com"))
+    own_api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
     batch = own_api.wait_until_finished(own_api.submit({"method": "GET", "path": "/ping"}))
     audience = own_api.call_ok("GET", f"/lists/{list_id}")
     [member] = own_api.call_ok("GET", f"/lists/{list_id}/members")["members"]
@@ -47,10 +47,10 @@ def test_dates_have_one_form(own_api: Api) -> None:
     ],
 )
 def test_dates_that_are_read(api: Api, given: str, shown: str) -> None:
-    """In: ISO 8601 with `Z`, fractions and other zones, too."""
+    """ISO 8601 dates with `Z`, fractions and other zones are accepted."""
     path = f"/lists/{api.new_list()}/members"
 
-    made = api.call_ok("POST", path, _member("ann@example.com", timestamp_opt=given))
+    made = api.call_ok("POST", path, _make_member("ann@example.com", timestamp_opt=given))
 
     assert shown == made["timestamp_opt"]
 
@@ -68,10 +68,10 @@ def test_dates_that_are_read(api: Api, given: str, shown: str) -> None:
 )
 @pytest.mark.parametrize("field", ["timestamp_opt", "timestamp_signup"])
 def test_dates_that_are_refused(api: Api, given: str, field: str) -> None:
-    """A wrong date is that call's 400, and the list can still be read."""
+    """An invalid date is a 400, and the list can still be read."""
     path = f"/lists/{api.new_list()}/members"
 
-    reply = api.call("POST", path, _member("ann@example.com", **{field: given}))
+    reply = api.call("POST", path, _make_member("ann@example.com", **{field: given}))
 
     [(name, _)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
     assert field == name
@@ -85,7 +85,7 @@ def test_dates_that_are_refused(api: Api, given: str, field: str) -> None:
 def members(api: Api) -> str:
     """The path of a list with twelve members."""
     list_id = api.new_list()
-    given = [_member(f"m{number:02}@example.com") for number in range(12)]
+    given = [_make_member(f"m{number:02}@example.com") for number in range(12)]
     api.call_ok("POST", f"/lists/{list_id}", {"members": given})
     return f"/lists/{list_id}/members"
 
@@ -108,7 +108,7 @@ def members(api: Api) -> str:
 def test_pages(
     api: Api, members: str, params: dict[str, str], first: int | None, count: int
 ) -> None:
-    """A page tells how many there are in all; behind the end it is empty."""
+    """A page has the total number of items; a page after the end is empty."""
     page = api.call_ok("GET", members, **params)
 
     assert (count, 12) == (len(page["members"]), page["total_items"])
@@ -118,7 +118,7 @@ def test_pages(
 
 @pytest.mark.parametrize("collection", ["/lists", "/batches", "/lists/{list_id}/merge-fields"])
 def test_every_collection_pages(own_api: Api, collection: str) -> None:
-    """`count`, `offset` and `total_items` are the same everywhere."""
+    """`count`, `offset` and `total_items` work in every collection."""
     list_id = own_api.new_list()
     own_api.new_list()
     for _ in range(2):
@@ -140,7 +140,7 @@ def test_every_collection_pages(own_api: Api, collection: str) -> None:
 @pytest.mark.parametrize("name", ["count", "offset"])
 @pytest.mark.parametrize("path", ["/lists", "/batches"])
 def test_wrong_pages(api: Api, path: str, name: str, value: str) -> None:
-    """What is no number is told so."""
+    """A `count` or `offset` that is not a number is refused."""
     reply = api.call("GET", path, **{name: value})
 
     [(field, _)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
@@ -165,12 +165,12 @@ def test_wrong_pages(api: Api, path: str, name: str, value: str) -> None:
     ],
 )
 def test_fields(api: Api, members: str, query: str, expected: Any) -> None:
-    """Dotted paths are kept, arrays are transparent, unknown ones match nothing."""
+    """`fields` selects dotted paths, also within arrays; unknown paths select nothing."""
     assert expected == api.call_ok("GET", f"{members}?count=1&{query}")
 
 
 def test_exclude_fields(api: Api, members: str) -> None:
-    """Dotted paths are dropped; one that does not exist at its level changes nothing."""
+    """`exclude_fields` removes dotted paths; unknown paths change nothing."""
     whole = api.call_ok("GET", members, count="1")
     without = api.call_ok("GET", members, count="1", exclude_fields="_links,members._links")
     unchanged = api.call_ok("GET", members, count="1", exclude_fields="email_address,x.y")
@@ -182,7 +182,7 @@ def test_exclude_fields(api: Api, members: str) -> None:
 
 
 def test_fields_of_batches(own_api: Api) -> None:
-    """Batches are filtered as everything else is, and so are the replies to writes."""
+    """`fields` works for batches, and for replies to writes."""
     batch_id = own_api.submit()
 
     assert {"id": batch_id} == own_api.call_ok("GET", f"/batches/{batch_id}", fields="id")
@@ -195,7 +195,7 @@ def test_fields_of_batches(own_api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["/lists", "/batches", "/ping", "/batches/0123456789"])
 def test_fields_and_exclude_fields(api: Api, path: str) -> None:
-    """Together they are refused."""
+    """`fields` and `exclude_fields` together are refused."""
     reply = api.call("GET", path, fields="id", exclude_fields="id")
 
     check_problem(reply, 400, "Bad Request")
@@ -207,14 +207,14 @@ def test_fields_and_exclude_fields(api: Api, path: str) -> None:
     + [(value, False) for value in ("false", "0", "FALSE", "yes", "", "2", "on")],
 )
 def test_boolean_parameters(api: Api, members: str, value: str, is_true: bool) -> None:
-    """`true` and `1` are true, anything else is false."""
+    """`true` and `1` are true, in any case; anything else is false."""
     page = api.call_ok("GET", members, vip_only=value)
 
     assert (0 if is_true else 12) == page["total_items"]
 
 
 def test_links(own_api: Api) -> None:
-    """Each object and each collection links to itself under the address that was called."""
+    """Each resource and each collection links to itself."""
     server, list_id = own_api.server, own_api.new_list()
     batch_id = own_api.submit()
     for path in (
@@ -237,7 +237,7 @@ def test_links(own_api: Api) -> None:
             assert names == list(link)
 
 
-# --- Odd requests --------------------------------------------------------------------------------
+# --- Unusual requests -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_links(own_api: Api) -> None:
     ],
 )
 def test_odd_paths(api: Api, path: str, part: str) -> None:
-    """They name nothing."""
+    """Paths with unusual parts name no resource."""
     target = "/3.0" + path.format(part=part, list_id=api.new_list())
 
     status, body = send_raw_request(api.server, "GET", target, {})
@@ -282,7 +282,7 @@ def test_odd_paths(api: Api, path: str, part: str) -> None:
     ],
 )  # fmt: skip
 def test_odd_queries(api: Api, query: str) -> None:
-    """They are answered, or told what is wrong."""
+    """Unusual queries are answered or refused."""
     status, body = send_raw_request(
         api.server, "GET", f"/3.0/lists/{api.new_list()}/members?{query}", {}
     )
@@ -290,7 +290,7 @@ def test_odd_queries(api: Api, query: str) -> None:
     assert status in {200, 400}, body
 
 
-def _member(address: str, **more: str) -> dict[str, str]:
+def _make_member(address: str, **more: str) -> dict[str, str]:
     return {"email_address": address, "status": "subscribed", **more}
 
 

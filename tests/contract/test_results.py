@@ -1,4 +1,4 @@
-"""The archive of a batch: who may download it, and what every reader finds in it."""
+"""The archive of a batch: who may download it, and how programs read it."""
 
 import gzip
 import io
@@ -16,9 +16,8 @@ from batchway.kit.clock import SECOND, system_clock
 from batchway.kit.signing import Signer
 from tests.clients.programs import need
 from tests.contract.shared_servers import Api, read_raw_results
-from tests.scenario import SECRET_KEY, add_member, wait_until
+from tests.scenario import PING, SECRET_KEY, add_member, wait_until
 
-PING = {"method": "GET", "path": "/ping"}
 # How many results there are, as a program that knows nothing of ours reads the archive.
 NODE_READER = """
 const archive = require("zlib").gunzipSync(require("fs").readFileSync(0));
@@ -58,7 +57,7 @@ def batch_id(api: Api) -> str:
 
 
 def test_link_needs_no_key(api: Api, batch_id: str) -> None:
-    """It is absolute, has one opaque word in its query, and is the permission itself."""
+    """A link is absolute, has one token in its query, and needs no key."""
     url = api.get_link(batch_id)
 
     parts = urlsplit(url)
@@ -72,7 +71,7 @@ def test_link_needs_no_key(api: Api, batch_id: str) -> None:
 
 
 def test_reply_of_a_link(api: Api, batch_id: str) -> None:
-    """The gzip is the payload: it is not announced as an encoding, which readers would undo."""
+    """The gzip file has no content encoding, which clients would undo."""
     url = api.get_link(batch_id)
     reply = api.http.get(url, headers={"Accept-Encoding": "gzip, br, deflate"})
     head = api.http.head(url)
@@ -88,7 +87,7 @@ def test_reply_of_a_link(api: Api, batch_id: str) -> None:
 
 
 def test_each_look_gives_a_fresh_link(api: Api, batch_id: str) -> None:
-    """As time passes links differ, and an older one stays good until its own end."""
+    """A later reply has another link, and the older one stays valid."""
     first = api.get_link(batch_id)
     wait_until(lambda: api.get_link(batch_id) != first, "a later look gives another link")
     later = api.get_link(batch_id)
@@ -97,7 +96,7 @@ def test_each_look_gives_a_fresh_link(api: Api, batch_id: str) -> None:
 
 
 def test_link_lasts_ten_minutes(api: Api, batch_id: str) -> None:
-    """Signed as the server signs, one that has expired is refused, one that has not is taken."""
+    """A signed link is accepted until it expires, for its batch only."""
     url = api.get_link(batch_id).partition("?")[0]
     signer = Signer((SECRET_KEY.encode(),))
 
@@ -114,7 +113,7 @@ def test_link_lasts_ten_minutes(api: Api, batch_id: str) -> None:
 
 
 def test_token_says_ten_minutes(api: Api, batch_id: str) -> None:
-    """A link is good for ten minutes from the look that made it."""
+    """A link is valid for ten minutes."""
     before = system_clock()
     token = api.get_link(batch_id).partition("?t=")[2]
     signer, subject = Signer((SECRET_KEY.encode(),)), f"results:{batch_id}"
@@ -124,7 +123,7 @@ def test_token_says_ten_minutes(api: Api, batch_id: str) -> None:
 
 
 def test_tampered_links(api: Api, batch_id: str) -> None:
-    """Whatever is changed in a token, it opens nothing."""
+    """A changed token is refused."""
     url, _, token = api.get_link(batch_id).partition("?t=")
     first, other = ("B" if token[0] != "B" else "C"), ("A" if token[10] != "A" else "B")
     tampered = ["", token[:-1], first + token[1:], token + "A", token * 2, "A" * len(token), "\0"]
@@ -137,7 +136,7 @@ def test_tampered_links(api: Api, batch_id: str) -> None:
 
 
 def test_a_token_opens_one_archive(api: Api, batch_id: str) -> None:
-    """Not that of another batch."""
+    """A token is refused for another batch."""
     other = api.submit(PING)
     api.wait_until_finished(other)
     one, two = api.get_link(batch_id), api.get_link(other)
@@ -147,7 +146,7 @@ def test_a_token_opens_one_archive(api: Api, batch_id: str) -> None:
 
 
 def test_link_of_a_deleted_batch(api: Api, batch_id: str) -> None:
-    """It is dead at once, though it has not expired."""
+    """The link of a deleted batch is a 404 at once."""
     url = api.get_link(batch_id)
     assert 200 == api.http.get(url).status_code
 
@@ -159,7 +158,7 @@ def test_link_of_a_deleted_batch(api: Api, batch_id: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_links_are_for_reading(api: Api, batch_id: str, method: str) -> None:
-    """Nothing else can be done with one."""
+    """A link accepts GET and HEAD only."""
     url = api.get_link(batch_id)
 
     assert 405 == api.http.request(method, url).status_code
@@ -170,7 +169,7 @@ def test_links_are_for_reading(api: Api, batch_id: str, method: str) -> None:
 
 
 def test_results(api: Api, batch_id: str) -> None:
-    """Three keys in their order; every response is a string of JSON, `{}` where there is none."""
+    """Each result has three keys in order; its response is a string of JSON."""
     found = read_raw_results(api.server.download_archive(batch_id))
 
     assert {("status_code", "operation_id", "response")} == {tuple(entry) for entry in found}
@@ -186,7 +185,7 @@ def test_results(api: Api, batch_id: str) -> None:
 
 
 def test_one_gzip_member(api: Api, batch_id: str) -> None:
-    """Readers that stop after the first member miss nothing."""
+    """An archive is one gzip member."""
     archive = api.server.download_archive(batch_id)
     reader = zlib.decompressobj(wbits=31)
 
@@ -199,7 +198,7 @@ def test_one_gzip_member(api: Api, batch_id: str) -> None:
 
 
 def test_plain_ustar(api: Api, batch_id: str) -> None:
-    """Only files with plain names and whole times: what readers trip over is not there."""
+    """An archive has regular files only, with plain names and whole times."""
     raw = gzip.decompress(api.server.download_archive(batch_id))
 
     assert 0 == len(raw) % 512
@@ -221,12 +220,12 @@ def test_plain_ustar(api: Api, batch_id: str) -> None:
 
 
 def test_readers_agree(api: Api, batch_id: str, tmp_path: Path) -> None:
-    """GNU tar, Python and Node find the same results."""
+    """GNU tar and Python find the same results."""
     archive = api.server.download_archive(batch_id)
 
-    listed = _run(archive, "tar", "--list", "--gzip", "--file=-").split()
-    _run(archive, "tar", "--extract", "--gzip", "--file=-", f"--directory={tmp_path}")
-    whole = _run(archive, "tar", "--extract", "--gzip", "--to-stdout", "--file=-")
+    listed = _run_program(archive, "tar", "--list", "--gzip", "--file=-").split()
+    _run_program(archive, "tar", "--extract", "--gzip", "--file=-", f"--directory={tmp_path}")
+    whole = _run_program(archive, "tar", "--extract", "--gzip", "--to-stdout", "--file=-")
 
     unpacked = [json.loads((tmp_path / name).read_text()) for name in listed]
     assert read_raw_results(archive) == [entry for file in unpacked for entry in file]
@@ -234,14 +233,16 @@ def test_readers_agree(api: Api, batch_id: str, tmp_path: Path) -> None:
 
 
 def test_node_reads_it(api: Api, batch_id: str) -> None:
-    """With nothing but what it brings along."""
+    """Node can read an archive with its standard library."""
     need("node", "nodejs")
 
-    assert "6\n" == _run(api.server.download_archive(batch_id), "node", "--eval", NODE_READER)
+    assert "6\n" == _run_program(
+        api.server.download_archive(batch_id), "node", "--eval", NODE_READER
+    )
 
 
 def test_large_archive(api: Api) -> None:
-    """Several chunks make one archive, in the order of the operations."""
+    """Several chunks are one archive, in the order of the operations."""
     operations = [{"method": "GET", "path": "/ping", "operation_id": n} for n in range(12_000)]
 
     batch_id = api.submit(*operations)
@@ -253,8 +254,8 @@ def test_large_archive(api: Api) -> None:
     reader = zlib.decompressobj(wbits=31)
     reader.decompress(archive)
     assert (True, b"") == (reader.eof, reader.unused_data)
-    assert 12_000 == len(_run(archive, "tar", "--list", "--gzip", "--file=-").split())
+    assert 12_000 == len(_run_program(archive, "tar", "--list", "--gzip", "--file=-").split())
 
 
-def _run(archive: bytes, *command: str) -> str:
+def _run_program(archive: bytes, *command: str) -> str:
     return subprocess.run(command, input=archive, capture_output=True, check=True).stdout.decode()

@@ -1,4 +1,4 @@
-"""Keys are stored as hashes, secrets sealed; they are in no log, database or archive."""
+"""Keys are stored as hashes and secrets are sealed: neither is in a log, database or archive."""
 
 import gc
 import gzip
@@ -18,12 +18,11 @@ from batchway.kit.sealing import Sealer
 from batchway.lifecycle.deliver import SECRET_PURPOSE
 from tests.contract.shared_servers import Api, open_tables
 from tests.receiver import Receiver, Reply
-from tests.scenario import KEY, SECRET_KEY, Operation, Server, add_member, wait_until
+from tests.scenario import KEY, PING, SECRET_KEY, Server, add_member, wait_until
 from tests.step_runner import StepRunner, open_step_runner
 from tests.steps import execute, finalize, split
 
 WRONG = "badbadbadbadbadbadbadbadbadbadba-us1"
-PING: Operation = {"method": "GET", "path": "/ping"}
 _HARMLESS = "canary-of-a-member"
 _COMPRESSED = {"batch_inputs": zlib.MAX_WBITS, "segment_data": -zlib.MAX_WBITS}  # raw deflate
 _USER_DATA = "canary-user:canary-password"
@@ -31,57 +30,59 @@ _URL_PART = "token=canary-of-a-webhook"  # stored, because it is part of the add
 
 
 def test_keys_and_links_leave_no_trace(api: Api) -> None:
-    """After calls of all kinds with right and wrong keys; no reply repeats them, either."""
-    token, replies = _make_noise(api)
+    """After calls with right and wrong keys, no key is stored or in a reply."""
+    token, replies = _send_calls_with_keys(api)
 
-    found = dict(_everything_kept(api.server))
+    found = dict(_read_everything(api.server))
 
     assert found
     assert {400, 401, 403, 404} <= {reply.status_code for reply in replies}
     for secret in (KEY, WRONG, SECRET_KEY, token):
-        assert [] == _where(secret, found)
+        assert [] == _find_places(secret, found)
         assert [] == [reply.text for reply in replies if secret in reply.text]
     digest = hashlib.sha256(KEY.encode()).digest()
     assert any(digest in content or digest.hex().encode() in content for content in found.values())
 
 
 def test_what_is_kept_can_be_searched(tmp_path: Path, database_url: str) -> None:
-    """What is no secret is found wherever it is kept, compressed as it is."""
+    """A text that is not secret is found in each place, also in compressed ones."""
     server = Server(tmp_path, database_url)
     with open_step_runner(server) as runner:
         batch = runner.submit([add_member(runner.list_id, f"{_HARMLESS}@example.com")])
         split(runner.parts, batch.id)
         execute(runner.parts, batch.id, 0)
-        before = dict(_everything_kept(server))
+        before = dict(_read_everything(server))
         finalize(runner.parts, batch.id)
-        after = dict(_everything_kept(server))
+        after = dict(_read_everything(server))
 
-    assert {"batch_inputs, inflated", "segment_data, inflated"} <= {*_where(_HARMLESS, before)}
-    assert any(name.endswith(".tar.gz, inflated") for name in _where(_HARMLESS, after))
+    assert {"batch_inputs, inflated", "segment_data, inflated"} <= {
+        *_find_places(_HARMLESS, before)
+    }
+    assert any(name.endswith(".tar.gz, inflated") for name in _find_places(_HARMLESS, after))
 
 
 def test_secrets_of_webhooks_leave_no_trace(own_api: Api, receiver: Receiver) -> None:
-    """Secrets are sealed, old and new; addresses and links of results are in no log.
+    """Secrets are sealed; URLs and links to results are in no log.
 
-    After events that were taken, refused and never answered, and calls that were right and wrong.
+    The test has accepted, refused and unanswered events, and valid and invalid calls.
     """
-    secrets, replies = _make_webhook_noise(own_api, receiver)
+    secrets, replies = _send_webhook_calls(own_api, receiver)
     bodies = [delivery.body.decode() for delivery in receiver.deliveries()]
     links = [link for body in bodies for link in parse_qs(body).get("data[response_body_url]", [])]
     tokens = [link.partition("?t=")[2] for link in links]
 
-    kept = dict(_everything_kept(own_api.server))
+    kept = dict(_read_everything(own_api.server))
 
     assert tokens
     for secret in (*secrets, *tokens, _USER_DATA, SECRET_KEY):
         assert secret
-        assert [] == _where(secret, kept)
+        assert [] == _find_places(secret, kept)
         assert [] == [reply for reply in replies if secret in reply]
         assert [] == [body for body in bodies if secret in body and secret not in tokens]
     assert _URL_PART in own_api.call_ok("GET", "/batch-webhooks")["webhooks"][0]["url"]
     logs = {name: content for name, content in kept.items() if name.endswith(".log")}
     assert logs
-    assert [] == _where(_URL_PART, logs)
+    assert [] == _find_places(_URL_PART, logs)
     with open_tables(own_api.server) as connection:
         query = text("SELECT secret FROM batch_webhooks ORDER BY id DESC LIMIT 1")
         sealed = bytes(connection.execute(query).scalar_one())
@@ -90,7 +91,7 @@ def test_secrets_of_webhooks_leave_no_trace(own_api: Api, receiver: Receiver) ->
 
 
 def test_idempotency_keys_leave_no_trace(own_api: Api) -> None:
-    """Only a hash is kept, and no refusal repeats the key."""
+    """Only a hash of the key is stored, and no reply has the key."""
     key = "canary-of-an-idempotency-key"
     replies = [
         _submit_once(own_api, key, operations) for operations in ([PING], [PING, PING], [], [5])
@@ -100,25 +101,25 @@ def test_idempotency_keys_leave_no_trace(own_api: Api) -> None:
     replies.append(_submit_once(own_api, key, [PING]))
     replies.append(_submit_once(own_api, key * 20, [PING]))
 
-    kept = dict(_everything_kept(own_api.server))
+    kept = dict(_read_everything(own_api.server))
 
     assert [] == [reply for reply in replies if key in reply]
-    assert [] == _where(key, kept)
+    assert [] == _find_places(key, kept)
     assert hashlib.sha256(key.encode()).digest() in kept["idempotency_keys"]
 
 
 def test_no_object_of_an_app_shows_a_secret(runner: StepRunner) -> None:
-    """Whatever part of an app is printed or logged, the secret key is not in it."""
+    """No object of an app has the secret key in its `repr`."""
     app = runner.app
     roots = [app, app.asgi(), app.worker()]
 
-    shown = [type(found).__name__ for found in _reachable(roots) if SECRET_KEY in repr(found)]
+    shown = [type(found).__name__ for found in _find_reachable(roots) if SECRET_KEY in repr(found)]
 
     assert [] == shown
 
 
-def _reachable(roots: Iterable[object]) -> Iterator[object]:
-    """The objects of ours that the roots hold, directly or through others and their methods."""
+def _find_reachable(roots: Iterable[object]) -> Iterator[object]:
+    """Yield our objects that the roots reference, directly or through others."""
     waiting, seen = list(roots), set[int]()
     while waiting:
         found = waiting.pop()
@@ -133,7 +134,7 @@ def _reachable(roots: Iterable[object]) -> Iterator[object]:
             waiting += gc.get_referents(found)
 
 
-def _where(secret: str, kept: Mapping[str, bytes]) -> list[str]:
+def _find_places(secret: str, kept: Mapping[str, bytes]) -> list[str]:
     forms = (secret.encode(), secret.encode().hex().encode())
     return [name for name, content in kept.items() if any(form in content for form in forms)]
 
@@ -147,8 +148,8 @@ def _submit_once(api: Api, key: str, operations: list[Any]) -> str:
     ).text
 
 
-def _make_webhook_noise(api: Api, receiver: Receiver) -> tuple[list[str], list[str]]:
-    """The secrets that were shown, and the replies that must show none."""
+def _send_webhook_calls(api: Api, receiver: Receiver) -> tuple[list[str], list[str]]:
+    """Return the secrets that were shown, and the replies that must not have them."""
     refused = f"http://{_USER_DATA}@127.0.0.1:{receiver.port}/hook"
     made = api.call_ok("POST", "/batch-webhooks", {"url": f"{receiver.url}?{_URL_PART}"})
     path = f"/batch-webhooks/{made['id']}"
@@ -175,8 +176,8 @@ def _make_webhook_noise(api: Api, receiver: Receiver) -> tuple[list[str], list[s
     return [made["signing_secret"], rotated["signing_secret"]], replies
 
 
-def _make_noise(api: Api) -> tuple[str, list[httpx.Response]]:
-    """Calls with keys wherever a key may stand: the token of a link that was used, the replies."""
+def _send_calls_with_keys(api: Api) -> tuple[str, list[httpx.Response]]:
+    """Send keys in all places; return the token of a used link, and the replies."""
     url, http = f"{api.server.url}/3.0", api.http
     replies = [
         http.get(f"{url}/lists?apikey={KEY}"),
@@ -203,9 +204,9 @@ def _make_noise(api: Api) -> tuple[str, list[httpx.Response]]:
     return address.partition("?t=")[2], replies
 
 
-def _everything_kept(server: Server) -> Iterator[tuple[str, bytes]]:
-    """Files, log and rows of a server; what is compressed a second time, inflated."""
-    for path in _files(server.folder):
+def _read_everything(server: Server) -> Iterator[tuple[str, bytes]]:
+    """Yield files, log and rows of a server; compressed ones also inflated."""
+    for path in _find_files(server.folder):
         content = path.read_bytes()
         yield str(path), content
         if path.suffix == ".gz":
@@ -215,17 +216,17 @@ def _everything_kept(server: Server) -> Iterator[tuple[str, bytes]]:
         schemas = {inspector.default_schema_name, "dbos"} & {None, *inspector.get_schema_names()}
         for schema in schemas:
             for table in inspector.get_table_names(schema):
-                yield table, _plain(connection, f'"{schema}"."{table}"')
+                yield table, _read_table(connection, f'"{schema}"."{table}"')
         for table, window_bits in _COMPRESSED.items():
-            yield f"{table}, inflated", _inflated(connection, table, window_bits)
+            yield f"{table}, inflated", _inflate_table(connection, table, window_bits)
 
 
-def _inflated(connection: Connection, table: str, window_bits: int) -> bytes:
+def _inflate_table(connection: Connection, table: str, window_bits: int) -> bytes:
     rows = connection.execute(text(f"SELECT data FROM {table}")).scalars()
     return b"\n".join(zlib.decompressobj(window_bits).decompress(row) for row in rows)
 
 
-def _plain(connection: Connection, table: str) -> bytes:
+def _read_table(connection: Connection, table: str) -> bytes:
     rows = connection.execute(text(f"SELECT * FROM {table}")).all()
     values = [
         value if isinstance(value, bytes | memoryview) else str(value).encode()
@@ -235,5 +236,5 @@ def _plain(connection: Connection, table: str) -> bytes:
     return b"\n".join(bytes(value) for value in values)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _find_files(folder: Path) -> Iterator[Path]:
     yield from (path for path in folder.rglob("*") if path.is_file())

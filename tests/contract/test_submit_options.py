@@ -1,4 +1,4 @@
-"""What `POST /batches` takes besides plain JSON: keys, compression, lines, odd bodies."""
+"""Options of `POST /batches`: idempotency keys, compression, NDJSON, unusual bodies."""
 
 import gzip
 import json
@@ -17,28 +17,27 @@ from batchway.model.batch import Batch
 from tests.batch_bodies import read_batch
 from tests.contract.asgi_client import AsgiClient
 from tests.contract.shared_servers import Api, check_problem, create_account, get_field_errors
-from tests.scenario import add_member
+from tests.scenario import PING, add_member
 from tests.step_runner import BASE, StepRunner
 from tests.steps import run
 
-PING = {"method": "GET", "path": "/ping"}
 LINES = "application/x-ndjson"
 DAY_SECONDS = 24 * 60 * 60
 
 
 def post(api: Api, content: bytes, headers: dict[str, Any] | None = None) -> httpx.Response:
-    """A new batch of these bytes."""
+    """POST a batch with these bytes."""
     url, auth = f"{api.server.url}/3.0/batches", ("any", api.server.key)
     return api.http.post(url, auth=auth, content=content, headers=headers)
 
 
-def body(*operations: Any) -> bytes:
-    """A plain body."""
+def make_body(*operations: Any) -> bytes:
+    """Return a JSON body with these operations."""
     return json.dumps({"operations": operations}).encode()
 
 
-def lines(*operations: Any) -> bytes:
-    """The same as lines."""
+def make_lines(*operations: Any) -> bytes:
+    """Return an NDJSON body with these operations."""
     return b"".join(json.dumps(operation).encode() + b"\n" for operation in operations)
 
 
@@ -46,8 +45,8 @@ def lines(*operations: Any) -> bytes:
 
 
 def test_same_key_and_body(own_api: Api) -> None:
-    """They are one batch, however often they come; without a key each request is another."""
-    content = body(PING)
+    """Requests with the same key and body are one batch; without a key each is another one."""
+    content = make_body(PING)
 
     ids = {post(own_api, content, {"Idempotency-Key": "k 1"}).json()["id"] for _ in range(3)}
     others = {post(own_api, content).json()["id"] for _ in range(2)}
@@ -62,9 +61,9 @@ def test_same_key_and_body(own_api: Api) -> None:
 
 
 def test_same_key_at_once(own_api: Api) -> None:
-    """Requests that meet are one batch, too."""
+    """Simultaneous requests with the same key are one batch."""
     list_id = own_api.new_list()
-    content = body(*(add_member(list_id, f"{number}@example.com") for number in range(700)))
+    content = make_body(*(add_member(list_id, f"{number}@example.com") for number in range(700)))
 
     with ThreadPoolExecutor(5) as pool:
         made = pool.map(lambda _: post(own_api, content, {"Idempotency-Key": "once"}), range(5))
@@ -77,11 +76,11 @@ def test_same_key_at_once(own_api: Api) -> None:
 
 
 def test_same_key_with_another_body(own_api: Api) -> None:
-    """It is refused, and what it asks for is not done."""
-    assert 200 == post(own_api, body(PING), {"Idempotency-Key": "k"}).status_code
+    """The same key with another body is refused."""
+    assert 200 == post(own_api, make_body(PING), {"Idempotency-Key": "k"}).status_code
 
     document = check_problem(
-        post(own_api, body(PING, PING), {"Idempotency-Key": "k"}), 409, "Conflict"
+        post(own_api, make_body(PING, PING), {"Idempotency-Key": "k"}), 409, "Conflict"
     )
 
     assert "another body" in document["detail"]
@@ -89,113 +88,122 @@ def test_same_key_with_another_body(own_api: Api) -> None:
 
 
 def test_key_of_another_account(own_api: Api) -> None:
-    """Accounts do not know of each other's keys."""
+    """Two accounts can use the same key."""
     other = Api(replace(own_api.server, key=create_account(own_api.server)), own_api.http)
 
-    ids = {post(api, body(PING), {"Idempotency-Key": "k"}).json()["id"] for api in (own_api, other)}
-    different = post(other, body(), {"Idempotency-Key": "k"})
+    ids = {
+        post(api, make_body(PING), {"Idempotency-Key": "k"}).json()["id"]
+        for api in (own_api, other)
+    }
+    different = post(other, make_body(), {"Idempotency-Key": "k"})
 
     assert 2 == len(ids)
     assert 409 == different.status_code
 
 
 def test_key_of_a_deleted_batch(own_api: Api) -> None:
-    """It is refused: the client deleted what it now asks for."""
-    made = post(own_api, body(PING), {"Idempotency-Key": "k"}).json()["id"]
+    """The key of a deleted batch is refused."""
+    made = post(own_api, make_body(PING), {"Idempotency-Key": "k"}).json()["id"]
     own_api.call_ok("DELETE", f"/batches/{made}")
 
-    document = check_problem(post(own_api, body(PING), {"Idempotency-Key": "k"}), 409, "Conflict")
+    document = check_problem(
+        post(own_api, make_body(PING), {"Idempotency-Key": "k"}), 409, "Conflict"
+    )
 
     assert "was deleted" in document["detail"]
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 256, b"\xe4", b"a\tb", "\u4e2d".encode()])
 def test_malformed_keys(own_api: Api, key: bytes) -> None:
-    """They are refused, and so is the batch."""
-    check_problem(post(own_api, body(PING), {"Idempotency-Key": key}), 400, "Bad Request")
+    """A malformed key is refused, and no batch is created."""
+    check_problem(post(own_api, make_body(PING), {"Idempotency-Key": key}), 400, "Bad Request")
 
     assert 0 == own_api.call_ok("GET", "/batches")["total_items"]
     longest = {"Idempotency-Key": b'"!~ ' + b"x" * 251}
-    assert 200 == post(own_api, body(PING), longest).status_code
+    assert 200 == post(own_api, make_body(PING), longest).status_code
 
 
 def test_key_of_a_compressed_body(own_api: Api) -> None:
-    """The body is what it inflates to."""
-    content = body(PING)
+    """Bodies are compared after they are inflated."""
+    content = make_body(PING)
     packed = {"Idempotency-Key": "k", "Content-Encoding": "gzip"}
 
     plain = post(own_api, content, {"Idempotency-Key": "k"})
     again = [post(own_api, gzip.compress(content, level, mtime=0), packed) for level in (1, 9)]
 
     assert {plain.json()["id"]} == {reply.json()["id"] for reply in again}
-    assert 409 == post(own_api, gzip.compress(body(), mtime=0), packed).status_code
+    assert 409 == post(own_api, gzip.compress(make_body(), mtime=0), packed).status_code
 
 
 def test_keys_are_forgotten_after_a_day(runner: StepRunner) -> None:
-    """Then the same request is a new batch; until then it is not, and the sweep keeps the key."""
-    first = _submitted_once(runner)
+    """A key is valid for a day; then the same request is a new batch."""
+    first = _submit_once(runner)
     runner.clock.now += DAY_SECONDS * SECOND
     sweep(runner.parts, lambda _: ())
-    same = _submitted_once(runner)
+    same = _submit_once(runner)
     with pytest.raises(Refusal, match="another body"):
-        _submitted_once(runner, b"another body")
+        _submit_once(runner, b"another body")
 
     runner.clock.now += 1
-    second = _submitted_once(runner, b"another body")
+    second = _submit_once(runner, b"another body")
 
     assert first.id == same.id != second.id
-    assert second.id == _submitted_once(runner, b"another body").id
+    assert second.id == _submit_once(runner, b"another body").id
 
 
 def test_the_sweep_drops_old_keys(runner: StepRunner) -> None:
-    """Nothing is left of them after their day."""
-    run(runner.parts, _submitted_once(runner).id)
+    """The sweep deletes keys after a day."""
+    run(runner.parts, _submit_once(runner).id)
     runner.clock.now += DAY_SECONDS * SECOND + 1
 
     runner.run_twice(lambda: sweep(runner.parts, lambda _: ()))
 
-    assert [] == rows_of(runner, "idempotency_keys")
+    assert [] == read_rows(runner, "idempotency_keys")
 
 
 def test_key_when_there_is_no_room(runner: StepRunner) -> None:
-    """A batch that was accepted is found again, though no further one is."""
+    """An accepted batch is found by its key even if no further batch is accepted."""
     runner.set_limits(pending_batches_per_account_max=1)
     client = AsgiClient(runner.app.asgi())
-    made = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
+    made = client.call(
+        "POST", "/batches", content=make_body(PING), headers={"Idempotency-Key": "k"}
+    )
 
-    again = client.call("POST", "/batches", content=body(PING), headers={"Idempotency-Key": "k"})
+    again = client.call(
+        "POST", "/batches", content=make_body(PING), headers={"Idempotency-Key": "k"}
+    )
     other = client.call(
-        "POST", "/batches", content=body(PING), headers={"Idempotency-Key": "other"}
+        "POST", "/batches", content=make_body(PING), headers={"Idempotency-Key": "other"}
     )
 
     assert (200, made.json()["id"]) == (again.status_code, again.json()["id"])
     assert [429, 429] == [
         other.status_code,
-        client.call("POST", "/batches", content=body()).status_code,
+        client.call("POST", "/batches", content=make_body()).status_code,
     ]
-    assert 1 == len(rows_of(runner, "batches"))
+    assert 1 == len(read_rows(runner, "batches"))
 
 
 # --- Forms of a body -----------------------------------------------------------------------------
 
 
 def test_forms_of_a_body(api: Api) -> None:
-    """Compressed or not, as one object or as lines: the results are the same."""
+    """All forms of a body have the same results: compressed or not, JSON or NDJSON."""
     list_id = api.new_list()
     member = add_member(list_id, "ann@example.com", "1", status="pending") | {"method": "PUT"}
     member["path"] += "/ann@example.com"
     operations = [member, PING | {"operation_id": 2}, {"method": "get", "path": "nowhere"}] * 300
     as_lines, packed = {"Content-Type": LINES}, {"Content-Encoding": "gzip"}
-    spaced = b"\r\n\n" + lines(*operations).replace(b"\n", b"\r\n") + b"  \n"
+    spaced = b"\r\n\n" + make_lines(*operations).replace(b"\n", b"\r\n") + b"  \n"
 
     sent = [
-        (body(*operations), {}),
-        (gzip.compress(body(*operations), mtime=0), packed),
-        (body(*operations), {"Content-Encoding": "identity"}),
-        (lines(*operations), as_lines),
-        (lines(*operations).rstrip(), {"Content-Type": f"{LINES.upper()}; charset=utf-8"}),
+        (make_body(*operations), {}),
+        (gzip.compress(make_body(*operations), mtime=0), packed),
+        (make_body(*operations), {"Content-Encoding": "identity"}),
+        (make_lines(*operations), as_lines),
+        (make_lines(*operations).rstrip(), {"Content-Type": f"{LINES.upper()}; charset=utf-8"}),
         (spaced, as_lines),
-        (gzip.compress(lines(*operations), mtime=0), packed | as_lines),
+        (gzip.compress(make_lines(*operations), mtime=0), packed | as_lines),
     ]
 
     for content, headers in sent:
@@ -211,7 +219,7 @@ def test_forms_of_a_body(api: Api) -> None:
     ("content", "headers"), [(b"", {"Content-Type": LINES}), (b'{"operations": []}', {})]
 )
 def test_no_operations(api: Api, content: bytes, headers: dict[str, str]) -> None:
-    """They finish at once, without results."""
+    """A body without operations is a batch that finishes without results."""
     batch = api.wait_until_finished(post(api, content, headers).json()["id"])
 
     assert (0, 0, "") == (
@@ -222,7 +230,7 @@ def test_no_operations(api: Api, content: bytes, headers: dict[str, str]) -> Non
 
 
 def test_operations_as_clients_send_them(api: Api) -> None:
-    """Lower-case methods page and write as others; odd keys and forms are as the plain ones."""
+    """Lower-case methods, unusual ids and unknown keys are accepted."""
     list_id = api.new_list()
     many = [add_member(list_id, f"{number}@example.com") for number in range(1_010)]
     api.wait_until_finished(api.submit(*many))
@@ -261,14 +269,14 @@ WRONG_BODIES: dict[str, bytes] = {
     "empty": b"",
     "null": b"null",
     "text": b"no JSON",
-    "cut off": body(PING)[:-1],
-    "trailing": body(PING) + b"x",
+    "cut off": make_body(PING)[:-1],
+    "trailing": make_body(PING) + b"x",
     "deep": DEEP,
     "deep array": b'{"operations":' + b"[" * 100_000,
-    "deep params": body(PING)[:-3] + b',"params":' + DEEP,
+    "deep params": make_body(PING)[:-3] + b',"params":' + DEEP,
     "not a number": NOT_A_NUMBER,
     "infinity": NOT_A_NUMBER.replace(b"NaN", b"-Infinity"),
-    "no UTF-8": body(PING).replace(b"ping", b"p\xffng"),
+    "no UTF-8": make_body(PING).replace(b"ping", b"p\xffng"),
     "operations twice": b'{"operations":[],"operations":[]}',
     "method twice": b'{"operations":[{"method":"GET","path":"/ping","method":"DELETE"}]}',
     "path twice": b'{"operations":[{"path":"/ping","method":"GET","path":"/lists"}]}',
@@ -278,7 +286,7 @@ WRONG_BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", WRONG_BODIES)
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_wrong_bodies(own_api: Api, name: str, *, is_packed: bool) -> None:
-    """They are refused whole, and the answer says why."""
+    """An invalid body is refused, and the reply says why."""
     content = WRONG_BODIES[name]
     headers = {"Content-Encoding": "gzip"} if is_packed else {}
     content = gzip.compress(content, mtime=0) if is_packed else content
@@ -294,13 +302,13 @@ def test_wrong_bodies(own_api: Api, name: str, *, is_packed: bool) -> None:
 @pytest.mark.parametrize(
     ("content", "field"),
     [
-        (lines(PING, {"method": "GET"}), "operations.item:1"),
-        (lines(PING, PING, PING | {"method": "HEAD"}), "operations.item:2.method"),
-        (lines(PING, [PING]), "operations.item:1"),
+        (make_lines(PING, {"method": "GET"}), "operations.item:1"),
+        (make_lines(PING, PING, PING | {"method": "HEAD"}), "operations.item:2.method"),
+        (make_lines(PING, [PING]), "operations.item:1"),
     ],
 )
 def test_wrong_lines(own_api: Api, content: bytes, field: str) -> None:
-    """The line is named by its number."""
+    """An invalid line is named by its number."""
     reply = post(own_api, content, {"Content-Type": LINES})
 
     document = check_problem(reply, 400, "Invalid Resource")
@@ -309,10 +317,11 @@ def test_wrong_lines(own_api: Api, content: bytes, field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(body(PING), mtime=0)[:-9], b"\x1f\x8b", body(PING)]
+    "content",
+    [b"no gzip", gzip.compress(make_body(PING), mtime=0)[:-9], b"\x1f\x8b", make_body(PING)],
 )
 def test_damaged_gzip(own_api: Api, content: bytes) -> None:
-    """It is refused."""
+    """A damaged gzip body is refused."""
     reply = post(own_api, content, {"Content-Encoding": "gzip"})
 
     check_problem(reply, 400, "JSON Parse Exception")
@@ -321,13 +330,13 @@ def test_damaged_gzip(own_api: Api, content: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "nonsense"])
 def test_unknown_encodings(api: Api, encoding: str) -> None:
-    """They are refused, and the answer says which ones are known."""
+    """An unknown encoding is refused, and the reply has the known ones."""
     for method, path in (("POST", "/batches"), ("POST", "/lists")):
         reply = api.http.request(
             method,
             f"{api.server.url}/3.0{path}",
             auth=("any", api.server.key),
-            content=body(),
+            content=make_body(),
             headers={"Content-Encoding": encoding},
         )
 
@@ -335,18 +344,18 @@ def test_unknown_encodings(api: Api, encoding: str) -> None:
         assert "gzip, identity" == reply.headers["accept-encoding"]
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
-def _submitted_once(runner: StepRunner, body_hash: bytes = b"body") -> Batch:
+def _submit_once(runner: StepRunner, body_hash: bytes = b"body") -> Batch:
     with IncomingBatch.collect(
-        runner.parts.targets, runner.parts.limits, read_batch(body(PING))
+        runner.parts.targets, runner.parts.limits, read_batch(make_body(PING))
     ) as incoming:
         idempotency = IdempotentRequest(b"key", body_hash)
         return submit_batch(runner.parts, runner.identity, BASE, incoming, idempotency=idempotency)
 
 
-def rows_of(runner: StepRunner, name: str) -> list[str]:
-    """What stands in a table."""
+def read_rows(runner: StepRunner, name: str) -> list[str]:
+    """Return the rows of a table."""
     [table] = [table for table in runner.take_snapshot() if table.endswith(f".{name}")]
     return runner.take_snapshot()[table]

@@ -12,27 +12,27 @@ EXISTS = f"{ANN} is already a list member. Use PUT to insert or update list memb
 
 @pytest.fixture
 def path(api: Api) -> str:
-    """A new list."""
+    """The path of a new list."""
     return f"/lists/{api.new_list()}"
 
 
-def member(address: str, **more: Any) -> dict[str, Any]:
-    """A member of a request."""
+def make_member(address: str, **more: Any) -> dict[str, Any]:
+    """Return a member for a request."""
     return {"email_address": address, "status": "subscribed", **more}
 
 
-def addresses(members: list[Any]) -> list[str]:
-    """Who they are."""
+def get_addresses(members: list[Any]) -> list[str]:
+    """Return the addresses of members."""
     return [member["email_address"] for member in members]
 
 
-def tags(member: dict[str, Any]) -> list[str]:
-    """The names of a member's tags, in the order of the alphabet: the server has its own."""
+def get_tag_names(member: dict[str, Any]) -> list[str]:
+    """Return the names of a member's tags in alphabetical order."""
     return sorted(tag["name"] for tag in member["tags"])
 
 
-def counts(answer: dict[str, Any]) -> tuple[int, int, int]:
-    """Created, updated, wrong; they must be those of the lists beside them."""
+def check_counts(answer: dict[str, Any]) -> tuple[int, int, int]:
+    """Check that the counts match their lists; return those of created, updated and errors."""
     lists = ("new_members", "updated_members", "errors")
     named = ("total_created", "total_updated", "error_count")
     assert [len(answer[listed]) for listed in lists] == [answer[counter] for counter in named]
@@ -40,14 +40,19 @@ def counts(answer: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def test_new_members(api: Api, send: CallSender, path: str) -> None:
-    """Each is added, and shown as a member is."""
+    """Each member is added, and shown as by other calls."""
     code, answer = send(
         "POST",
         path,
-        {"members": [member(ANN, tags=["a"], merge_fields={"FNAME": "Ann"}), member(BOB)]},
+        {
+            "members": [
+                make_member(ANN, tags=["a"], merge_fields={"FNAME": "Ann"}),
+                make_member(BOB),
+            ]
+        },
     )
 
-    assert (200, (2, 0, 0)) == (code, counts(answer))
+    assert (200, (2, 0, 0)) == (code, check_counts(answer))
     assert [
         "new_members",
         "updated_members",
@@ -57,26 +62,26 @@ def test_new_members(api: Api, send: CallSender, path: str) -> None:
         "error_count",
         "_links",
     ] == list(answer)
-    assert [ANN, BOB] == addresses(answer["new_members"])
+    assert [ANN, BOB] == get_addresses(answer["new_members"])
     assert answer["new_members"][0] == api.call_ok("GET", f"{path}/members/{ANN}")
     assert 2 == api.call_ok("GET", path)["stats"]["member_count"]
 
 
 @pytest.mark.parametrize("status", ["unsubscribed", "cleaned", "pending", "transactional"])
 def test_statuses(send: CallSender, path: str, status: str) -> None:
-    """Those of a new member."""
-    _, answer = send("POST", path, {"members": [member(ANN, status=status)]})
+    """A new member can have these statuses."""
+    _, answer = send("POST", path, {"members": [make_member(ANN, status=status)]})
 
     assert status == answer["new_members"][0]["status"]
 
 
 def test_existing_members_are_errors(api: Api, send: CallSender, path: str) -> None:
-    """Unless they may be updated."""
-    before = api.call_ok("POST", f"{path}/members", member(ANN))
+    """Existing members are errors unless `update_existing` is set."""
+    before = api.call_ok("POST", f"{path}/members", make_member(ANN))
 
-    code, answer = send("POST", path, {"members": [member(ANN, vip=True), member(BOB)]})
+    code, answer = send("POST", path, {"members": [make_member(ANN, vip=True), make_member(BOB)]})
 
-    assert (200, (1, 0, 1)) == (code, counts(answer))
+    assert (200, (1, 0, 1)) == (code, check_counts(answer))
     assert [
         {
             "email_address": ANN,
@@ -90,73 +95,81 @@ def test_existing_members_are_errors(api: Api, send: CallSender, path: str) -> N
 
 
 def test_update_existing(api: Api, send: CallSender, path: str) -> None:
-    """What is given changes, what is not stays; tags are added."""
-    api.call_ok("POST", f"{path}/members", member(ANN, tags=["a"], language="uk"))
+    """Given fields change, others stay, and tags are added."""
+    api.call_ok("POST", f"{path}/members", make_member(ANN, tags=["a"], language="uk"))
 
-    body = {"members": [member(ANN, vip=True, tags=["b"]), member(BOB)], "update_existing": True}
+    body = {
+        "members": [make_member(ANN, vip=True, tags=["b"]), make_member(BOB)],
+        "update_existing": True,
+    }
     code, answer = send("POST", path, body)
 
-    assert (200, (1, 1, 0)) == (code, counts(answer))
+    assert (200, (1, 1, 0)) == (code, check_counts(answer))
     [updated] = answer["updated_members"]
     assert (True, "uk") == (updated["vip"], updated["language"])
-    assert ["a", "b"] == tags(updated)
+    assert ["a", "b"] == get_tag_names(updated)
     assert updated == api.call_ok("GET", f"{path}/members/{ANN}")
 
 
 def test_sync_tags(api: Api, send: CallSender, path: str) -> None:
-    """With it the tags given are all the tags."""
-    api.call_ok("POST", f"{path}/members", member(ANN, tags=["a", "b"]))
+    """With `sync_tags` the given tags replace all tags."""
+    api.call_ok("POST", f"{path}/members", make_member(ANN, tags=["a", "b"]))
 
-    members = [member(ANN, tags=["b", "c"])]
+    members = [make_member(ANN, tags=["b", "c"])]
     _, answer = send("POST", path, {"members": members, "update_existing": True, "sync_tags": True})
 
-    assert ["b", "c"] == tags(answer["updated_members"][0])
-    assert ["b", "c"] == tags(api.call_ok("GET", f"{path}/members/{ANN}"))
+    assert ["b", "c"] == get_tag_names(answer["updated_members"][0])
+    assert ["b", "c"] == get_tag_names(api.call_ok("GET", f"{path}/members/{ANN}"))
 
 
 def test_archived_members_come_back(api: Api, send: CallSender, path: str) -> None:
-    """They are new members again, with their contact id."""
-    before = api.call_ok("POST", f"{path}/members", member(ANN))
+    """Archived members are new members, with their former contact id."""
+    before = api.call_ok("POST", f"{path}/members", make_member(ANN))
     api.call_ok("DELETE", f"{path}/members/{ANN}")
 
-    _, answer = send("POST", path, {"members": [member(ANN)]})
+    _, answer = send("POST", path, {"members": [make_member(ANN)]})
 
-    assert (1, 0, 0) == counts(answer)
+    assert (1, 0, 0) == check_counts(answer)
     assert before["contact_id"] == answer["new_members"][0]["contact_id"]
 
 
 @pytest.mark.parametrize("skips", [True, False])
 def test_duplicates_in_the_request(send: CallSender, path: str, skips: bool) -> None:
-    """The first counts; the others are errors, or are left out."""
-    members = [member(ANN, vip=True), member(ANN.upper()), member(BOB), member(ANN)]
+    """The first duplicate is added; the others are errors, or are skipped."""
+    members = [
+        make_member(ANN, vip=True),
+        make_member(ANN.upper()),
+        make_member(BOB),
+        make_member(ANN),
+    ]
     params = {"skip_duplicate_check": "true"} if skips else {}
 
     code, answer = send("POST", path, {"members": members}, **params)
 
-    assert (200, (2, 0, 0 if skips else 2)) == (code, counts(answer))
+    assert (200, (2, 0, 0 if skips else 2)) == (code, check_counts(answer))
     assert [True, False] == [member["vip"] for member in answer["new_members"]]
     assert {"ERROR_GENERIC"} >= {error["error_code"] for error in answer["errors"]}
 
 
 def test_errors_are_each_members_own(api: Api, send: CallSender, path: str) -> None:
-    """The call is a 200, even if all have failed."""
-    api.call_ok("POST", f"{path}/members", member(EVE))
+    """The call is a 200 even if all members fail."""
+    api.call_ok("POST", f"{path}/members", make_member(EVE))
     api.call_ok("POST", f"{path}/members/{EVE}/actions/delete-permanent")
     api.call_ok("POST", f"{path}/merge-fields", {"tag": "AGE", "name": "Age", "type": "number"})
     members = [
-        member("malformed"),
+        make_member("malformed"),
         {"status": "subscribed"},
         {"email_address": ANN},
-        member(ANN, status="x"),
-        member(BOB, merge_fields={"AGE": "old"}),
-        member(EVE),
+        make_member(ANN, status="x"),
+        make_member(BOB, merge_fields={"AGE": "old"}),
+        make_member(EVE),
     ]
 
     code, answer = send("POST", path, {"members": members})
 
-    assert (200, (0, 0, 6)) == (code, counts(answer))
+    assert (200, (0, 0, 6)) == (code, check_counts(answer))
     assert {"ERROR_GENERIC"} == {error["error_code"] for error in answer["errors"]}
-    assert ["malformed", "", ANN, ANN, BOB, EVE] == addresses(answer["errors"])
+    assert ["malformed", "", ANN, ANN, BOB, EVE] == get_addresses(answer["errors"])
     assert ("AGE", "Please enter a number") == tuple(
         answer["errors"][4][name] for name in ("field", "field_message")
     )
@@ -166,13 +179,13 @@ def test_errors_are_each_members_own(api: Api, send: CallSender, path: str) -> N
 
 @pytest.mark.parametrize("skips", ["true", "false"])
 def test_required_merge_fields(api: Api, send: CallSender, path: str, skips: str) -> None:
-    """`skip_merge_validation` is for this call, too."""
+    """`skip_merge_validation` works for this call, too."""
     must = {"tag": "MUST", "name": "Must", "type": "text", "required": True}
     api.call_ok("POST", f"{path}/merge-fields", must)
 
-    _, answer = send("POST", path, {"members": [member(ANN)]}, skip_merge_validation=skips)
+    _, answer = send("POST", path, {"members": [make_member(ANN)]}, skip_merge_validation=skips)
 
-    assert ((1, 0, 0) if skips == "true" else (0, 0, 1)) == counts(answer)
+    assert ((1, 0, 0) if skips == "true" else (0, 0, 1)) == check_counts(answer)
 
 
 @pytest.mark.parametrize(
@@ -182,13 +195,13 @@ def test_required_merge_fields(api: Api, send: CallSender, path: str, skips: str
         ({"members": None}, "members"),
         ({"members": {}}, "members"),
         ({"members": [[]]}, "members.item:0"),
-        ({"members": [member(ANN), member(5)]}, "members.item:1.email_address"),  # type: ignore[arg-type]
-        ({"members": [member(f"m{n}@example.com") for n in range(501)]}, "members"),
+        ({"members": [make_member(ANN), make_member(5)]}, "members.item:1.email_address"),  # type: ignore[arg-type]
+        ({"members": [make_member(f"m{n}@example.com") for n in range(501)]}, "members"),
         ({"members": [], "update_existing": "yes"}, "update_existing"),
     ],
 )
 def test_wrong_requests(api: Api, send: CallSender, path: str, body: Any, field: str) -> None:
-    """A wrong form refuses the whole call."""
+    """A request of a wrong form is refused as a whole."""
     code, problem = send("POST", path, body)
 
     assert (400, "Invalid Resource") == (code, problem["title"])
@@ -197,15 +210,17 @@ def test_wrong_requests(api: Api, send: CallSender, path: str, body: Any, field:
 
 
 def test_five_hundred_members(api: Api, send: CallSender, path: str) -> None:
-    """As many as a call may have."""
-    _, answer = send("POST", path, {"members": [member(f"m{n}@example.com") for n in range(500)]})
+    """A call may have 500 members."""
+    _, answer = send(
+        "POST", path, {"members": [make_member(f"m{n}@example.com") for n in range(500)]}
+    )
 
-    assert (500, 0, 0) == counts(answer)
+    assert (500, 0, 0) == check_counts(answer)
     assert 500 == api.call_ok("GET", path)["stats"]["member_count"]
 
 
 def test_subscribe_beside_single_writes(api: Api, path: str) -> None:
-    """In one batch it sees what stands before it, and is seen by what stands behind it."""
+    """In a batch, the call sees operations before it, and later ones see it."""
     add = '{"email_address":"%s","status":"subscribed"}'
     results = api.run_batch(
         {"method": "POST", "path": f"{path}/members", "body": add.replace("%s", ANN)},
@@ -218,4 +233,4 @@ def test_subscribe_beside_single_writes(api: Api, path: str) -> None:
     )
 
     assert [200, 200, 400] == [result.status_code for result in results]
-    assert (1, 0, 1) == counts(results[1].response)
+    assert (1, 0, 1) == check_counts(results[1].response)

@@ -1,4 +1,4 @@
-"""Every target keeps the promise of its kind."""
+"""Runs the target suite for each target."""
 
 from collections.abc import Callable, Sequence
 
@@ -29,12 +29,12 @@ class TestBuiltinTarget(PlannedTargetSuite):
 
     @pytest.fixture
     def caller(self, runner: StepRunner) -> Caller:
-        """That account."""
+        """The caller for that account."""
         return Caller(runner.identity.account.id, "", runner.clock(), Links(BASE))
 
     @pytest.fixture
     def operations(self, runner: StepRunner) -> list[Operation]:
-        """Members to be added; the second address is none."""
+        """Additions of members. The second address is invalid."""
         path = f"/lists/{runner.list_id}/members"
         addresses = ["ann@example.com", "nonsense", "bob@example.com", "cid@example.com"]
         return [
@@ -46,12 +46,12 @@ class TestBuiltinTarget(PlannedTargetSuite):
 
     @pytest.fixture
     def count_effects(self, runner: StepRunner) -> Callable[[], int]:
-        """The members that were added."""
+        """Counts the members."""
         return runner.count_members
 
 
 class TestScriptedTarget(SendingTargetSuite):
-    """The sending target that other tests use; it shows that the promise can be kept."""
+    """The sending target of other tests. It shows that the suite can be passed."""
 
     @pytest.fixture
     def target(self) -> ScriptedTarget:
@@ -60,16 +60,16 @@ class TestScriptedTarget(SendingTargetSuite):
 
     @pytest.fixture
     def operations(self) -> list[Operation]:
-        """One of each kind that sends."""
+        """Operations of each kind that sends."""
         scripts = ["ok", "fail", "silent", "ok", "ok"]
         return [Operation("POST", f"/echo/{script}", {}, "{}", None) for script in scripts]
 
     @pytest.fixture
     def count_effects(self, target: ScriptedTarget) -> Callable[[], int]:
-        """What the receiver has got."""
+        """Counts the operations that the receiver got."""
         return lambda: len(target.sent)
 
     @pytest.fixture
     def sent_keys(self, target: ScriptedTarget) -> Callable[[], Sequence[str]]:
-        """The keys that the receiver has got."""
+        """Returns the keys that the receiver got."""
         return lambda: [sent_operation.key for sent_operation in target.sent]

@@ -1,4 +1,4 @@
-"""The manners of every call under /3.0: bodies, methods, headers, paths, pages and fields."""
+"""Conventions of every call under /3.0: bodies, methods, headers and paths."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @pytest.fixture
 def server(sqlite_server: Server) -> Server:
-    """One database will do: it has no say in this. Where it has, see test_queries.py."""
+    """A server on one database, which makes no difference here. See also test_queries.py."""
     return sqlite_server
 
 
@@ -36,7 +36,7 @@ DEEP = "/lists" + "/a" * 40
 
 @pytest.mark.parametrize("path", ["/ping", "/", "", "/lists", "/batches"])
 def test_success(api: Api, path: str) -> None:
-    """A success is JSON with a request id of its own."""
+    """A success is JSON with a new request id."""
     first, second = api.call("GET", path), api.call("GET", path)
 
     assert [200, 200] == [first.status_code, second.status_code]
@@ -46,7 +46,7 @@ def test_success(api: Api, path: str) -> None:
 
 
 def test_no_content(api: Api) -> None:
-    """A 204 has neither body nor length, and yet a content type."""
+    """A 204 has no body and no length, but a content type."""
     reply = api.call("DELETE", f"/lists/{api.new_list()}")
 
     assert (204, b"") == (reply.status_code, reply.content)
@@ -74,7 +74,7 @@ def test_no_content(api: Api) -> None:
     ],
 )
 def test_errors(api: Api, method: str, path: str, status: int, title: str) -> None:
-    """Every error is a problem document of one form."""
+    """Every error is a problem document of the same form."""
     check_problem(api.call(method, path), status, title)
 
 
@@ -93,7 +93,7 @@ def test_errors(api: Api, method: str, path: str, status: int, title: str) -> No
     ],
 )
 def test_allowed_methods(api: Api, path: str, allow: str) -> None:
-    """A 405 says which methods there are."""
+    """A 405 lists the allowed methods."""
     reply = api.call("OPTIONS", path)
 
     detail = check_problem(reply, 405, "Method Not Allowed")["detail"]
@@ -112,7 +112,7 @@ def test_head(api: Api) -> None:
 
 
 def test_slashes_mean_nothing(api: Api) -> None:
-    """Trailing and doubled slashes are no part of a path."""
+    """Trailing and doubled slashes are ignored."""
     list_id = api.new_list()
     wanted = api.call_ok("GET", f"/lists/{list_id}")
 
@@ -140,7 +140,7 @@ def test_slashes_mean_nothing(api: Api) -> None:
 def test_json_whatever_the_content_type(
     api: Api, http: httpx.Client, content_type: str | None
 ) -> None:
-    """A body is JSON, whatever it is called."""
+    """A body is read as JSON whatever its content type is."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     content = json.dumps(NEW_LIST | {"name": "Größe=1&x"}).encode()
 
@@ -154,7 +154,7 @@ def test_json_whatever_the_content_type(
 @pytest.mark.parametrize("body", [b"{}", b"null", b"", b"  ", b"[]", b"no JSON", b'"x"'])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_bodies_that_mean_nothing(api: Api, method: str, body: bytes) -> None:
-    """GET and DELETE may carry a body: some clients always send one."""
+    """The body of a GET or DELETE is ignored: some clients always send one."""
     path = f"/lists/{api.new_list()}"
 
     assert (200 if method == "GET" else 204) == api.call(method, path, body).status_code
@@ -172,7 +172,7 @@ def test_bodies_that_mean_nothing(api: Api, method: str, body: bytes) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_bodies_that_could_not_be_read(api: Api, method: str, body: bytes, encoding: str) -> None:
-    """They mean nothing, either, with GET and DELETE; the connection stays of use."""
+    """An invalid body of a GET or DELETE is ignored, and the connection stays open."""
     path = f"/lists/{api.new_list()}"
     url, auth = f"{api.server.url}/3.0{path}", ("any", api.server.key)
 
@@ -185,9 +185,9 @@ def test_bodies_that_could_not_be_read(api: Api, method: str, body: bytes, encod
 
 @pytest.mark.parametrize("body", [b"null", b"", b"{}", b" null\n"])
 def test_post_without_arguments(api: Api, body: bytes) -> None:
-    """`null`, nothing and `{}` are three ways to say nothing."""
+    """`null`, an empty body and `{}` are the same."""
     path = f"/lists/{api.new_list()}/members"
-    made = api.call_ok("POST", path, _member("ann@example.com"))
+    made = api.call_ok("POST", path, _make_member("ann@example.com"))
 
     forgotten = api.call("POST", f"{path}/{made['id']}/actions/delete-permanent", body)
     empty = api.call("POST", path, body)
@@ -203,7 +203,7 @@ def test_post_without_arguments(api: Api, body: bytes) -> None:
 )
 @pytest.mark.parametrize("path", ["/lists", "/batches", "/lists/{list_id}/members"])
 def test_body_that_is_no_json(api: Api, path: str, body: bytes) -> None:
-    """It is told what the parser says."""
+    """A body that is not JSON gets the parser's message."""
     reply = api.call("POST", path.format(list_id=api.new_list()), body)
 
     check_problem(reply, 400, "JSON Parse Exception")
@@ -215,7 +215,7 @@ def test_body_that_is_no_json(api: Api, path: str, body: bytes) -> None:
 )
 @pytest.mark.parametrize("path", ["/lists", "/batches", "/lists/{list_id}/members"])
 def test_body_that_is_no_object(api: Api, path: str, body: bytes, found: str) -> None:
-    """The message is Mailchimp's."""
+    """A body that is not an object gets Mailchimp's message."""
     reply = api.call("POST", path.format(list_id=api.new_list()), body)
 
     assert [("", f"Schema describes object, {found} found instead")] == get_field_errors(
@@ -225,9 +225,9 @@ def test_body_that_is_no_object(api: Api, path: str, body: bytes, found: str) ->
 
 @pytest.mark.parametrize("method", ["PATCH", "patch", "PUT", "DELETE"])
 def test_method_override(api: Api, http: httpx.Client, method: str) -> None:
-    """A POST may stand for methods that a proxy does not let pass."""
+    """A POST can replace methods that a proxy does not forward."""
     path = f"/lists/{api.new_list()}/members"
-    made = api.call_ok("POST", path, _member("ann@example.com"))
+    made = api.call_ok("POST", path, _make_member("ann@example.com"))
 
     reply = http.post(
         f"{api.server.url}/3.0{path}/{made['id']}",
@@ -248,7 +248,7 @@ def test_method_override(api: Api, http: httpx.Client, method: str) -> None:
     [("GET", "PATCH"), ("PUT", "DELETE"), ("DELETE", "DELETE"), ("POST", "GET"), ("POST", "x")],
 )
 def test_wrong_method_override(api: Api, http: httpx.Client, method: str, override: str) -> None:
-    """Only a POST may, and only for the three methods."""
+    """Only a POST can override its method, and only with these three."""
     list_id = api.new_list()
 
     reply = http.request(
@@ -262,14 +262,14 @@ def test_wrong_method_override(api: Api, http: httpx.Client, method: str, overri
     assert list_id == api.call_ok("GET", f"/lists/{list_id}")["id"]
 
 
-# --- Odd requests --------------------------------------------------------------------------------
+# --- Unusual requests -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "host", ["example.com", "127.0.0.1:1", "[::1]", "[", "a b", "", "\u00e9", "a" * 5_000, "a:b:c"]
 )
 def test_unknown_hosts(server: Server, host: str) -> None:
-    """Whatever name the server is called by, it answers."""
+    """The server answers for any host name."""
     status, _ = send_raw_request(server, "GET", "/3.0/lists", {"Host": host})
 
     assert status in {200, 400}
@@ -286,19 +286,19 @@ def test_unknown_hosts(server: Server, host: str) -> None:
     ],
 )  # fmt: skip
 def test_nothing_odd_is_our_fault(server: Server, target: str) -> None:
-    """Outside of /3.0, too, and even where it is no HTTP."""
+    """No unusual target is a 5xx, also outside of /3.0."""
     status, body = send_raw_request(server, "GET", target, {})
 
     assert 200 <= status < 500, body
 
 
 def test_body_over_the_limit(server: Server) -> None:
-    """A body that is announced as too large is refused before it is sent."""
+    """A body whose length is too large is refused before it is sent."""
     status, body = send_raw_request(server, "POST", "/3.0/batches", {"Content-Length": str(10**12)})
 
     assert 413 == status
     assert "Send it in several requests." in json.loads(body)["detail"]
 
 
-def _member(address: str, **more: str) -> dict[str, str]:
+def _make_member(address: str, **more: str) -> dict[str, str]:
     return {"email_address": address, "status": "subscribed", **more}

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.contract.asgi_client import AsgiClient
-from tests.contract.test_submit_options import PING, body
-from tests.scenario import Server
+from tests.contract.test_submit_options import make_body
+from tests.scenario import PING, Server
 from tests.sqlite import SqliteTemplate
 from tests.step_runner import open_step_runner
 from tests.steps import run
 
 
 def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_path: Path) -> None:
-    """Each keeps its own limits, batches and results, whichever was opened last."""
+    """Each app keeps its own limits, batches and results."""
     with ExitStack() as stack:
         strict, generous = (
             stack.enter_context(open_step_runner(_new_server(sqlite_template, tmp_path / name)))
@@ -24,7 +24,10 @@ def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_pat
         clients = [AsgiClient(runner.app.asgi()) for runner in (strict, generous)]
 
         statuses = [
-            [client.call("POST", "/batches", content=body(PING)).status_code for client in clients]
+            [
+                client.call("POST", "/batches", content=make_body(PING)).status_code
+                for client in clients
+            ]
             for _ in range(2)
         ]
         shown = [client.call("GET", "/limits").json()["limits"] for client in clients]
@@ -40,7 +43,7 @@ def test_two_apps_with_different_limits(sqlite_template: SqliteTemplate, tmp_pat
 
 
 def test_a_second_worker_in_a_process(sqlite_template: SqliteTemplate, tmp_path: Path) -> None:
-    """The engine is one a process, so a second worker is refused before it takes any work."""
+    """A process has one engine, so a second worker is refused before it takes any work."""
     with open_step_runner(_new_server(sqlite_template, tmp_path)) as runner:
         first, second = runner.app.worker(), runner.app.worker()
         runner.app.start(first)

@@ -1,4 +1,4 @@
-"""`POST /batches?validate_only=true`: what would become of a batch, while nothing is kept."""
+"""`POST /batches?validate_only=true` checks a batch and stores nothing."""
 
 import gzip
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.contract.asgi_client import AsgiClient
-from tests.contract.test_submit_options import LINES, PING, body, lines, rows_of
-from tests.scenario import Operation, add_member
+from tests.contract.test_submit_options import LINES, make_body, make_lines, read_rows
+from tests.scenario import PING, Operation, add_member
 from tests.step_runner import StepRunner
 from tests.steps import run
 
@@ -16,7 +16,7 @@ NEW_FIELD = '{"name": "Shoes", "type": "text", "tag": "SHOES"}'
 
 
 def test_check(runner: StepRunner, client: AsgiClient) -> None:
-    """It tells what would fail, and why; nothing is kept, but the ids that it took."""
+    """The reply says what would fail and why; nothing is stored except reserved ids."""
     run(runner.parts, runner.submit(runner.make_additions(3)).id)
     list_path = f"/lists/{runner.list_id}"
     operations: list[Operation] = [
@@ -31,9 +31,9 @@ def test_check(runner: StepRunner, client: AsgiClient) -> None:
         {"method": "DELETE", "path": f"{list_path}/members/2@example.com"},
         {"method": "POST", "path": "/batches", "body": "{}"},
     ]
-    before = _without_ids(runner)
+    before = _take_snapshot_without_ids(runner)
 
-    reply = client.call("POST", "/batches?validate_only=true", content=body(*operations))
+    reply = client.call("POST", "/batches?validate_only=true", content=make_body(*operations))
 
     assert 200 == reply.status_code, reply.text
     found = reply.json()
@@ -41,7 +41,7 @@ def test_check(runner: StepRunner, client: AsgiClient) -> None:
     assert ["errored_operations", "groups", "_links"] == list(found)[3:]
     failed = {sample["position"] for group in found["groups"] for sample in group["samples"]}
     assert {0, 2, 4, 5, 7, 9} == failed
-    assert before == _without_ids(runner)
+    assert before == _take_snapshot_without_ids(runner)
     batch = runner.submit(operations)
     run(runner.parts, batch.id)
     statuses = [
@@ -52,15 +52,15 @@ def test_check(runner: StepRunner, client: AsgiClient) -> None:
 
 @pytest.mark.parametrize("border", [0, 1])
 def test_check_of_thousands(runner: StepRunner, client: AsgiClient, border: int) -> None:
-    """All of them are checked, with writes to lists among them or without."""
+    """All operations are checked, with or without writes to lists among them."""
     run(runner.parts, runner.submit(runner.make_additions(5)).id)
     operations = runner.make_additions(2_500)
     path = f"/lists/{runner.list_id}"
     operations += [{"method": "PATCH", "path": path, "body": '{"name":"Other"}'}] * border
     operations += [{"method": "GET", "path": f"{path}/members"}] * 700
-    before = _without_ids(runner)
+    before = _take_snapshot_without_ids(runner)
 
-    found = client.call("POST", "/batches?validate_only=1", content=body(*operations)).json()
+    found = client.call("POST", "/batches?validate_only=1", content=make_body(*operations)).json()
 
     assert (False, 3_200 + border, 5) == (
         found["valid"],
@@ -69,14 +69,14 @@ def test_check_of_thousands(runner: StepRunner, client: AsgiClient, border: int)
     )
     [group] = found["groups"]
     assert (400, "Member Exists", 5) == (group["status_code"], group["title"], group["count"])
-    assert before == _without_ids(runner)
+    assert before == _take_snapshot_without_ids(runner)
 
 
 @pytest.mark.parametrize("count", [49, 51])
 def test_operations_that_are_checked_do_not_see_each_other(
     runner: StepRunner, client: AsgiClient, count: int
 ) -> None:
-    """Each is checked against what is there now, wherever it stands and whatever the others do."""
+    """Each operation is checked against the stored state only."""
     run(runner.parts, runner.submit(runner.make_additions(1)).id)
     path = f"/lists/{runner.list_id}"
     operations: list[Any] = [
@@ -90,25 +90,25 @@ def test_operations_that_are_checked_do_not_see_each_other(
         {"method": "POST", "path": f"{path}/merge-fields", "body": NEW_FIELD},
         {"method": "GET", "path": path},
     ]
-    before = _without_ids(runner)
+    before = _take_snapshot_without_ids(runner)
 
-    found = client.call("POST", "/batches?validate_only=1", content=body(*operations)).json()
+    found = client.call("POST", "/batches?validate_only=1", content=make_body(*operations)).json()
 
     failed = {sample["position"] for group in found["groups"] for sample in group["samples"]}
     assert ({count + 1, count + 4}, 2) == (failed, found["errored_operations"])
-    assert before == _without_ids(runner)
+    assert before == _take_snapshot_without_ids(runner)
 
 
 def test_check_of_what_is_right(runner: StepRunner, client: AsgiClient) -> None:
-    """It is valid: alone, compressed, as lines, with a key, and even if it is nothing."""
+    """A valid batch passes in each form: compressed, as lines, with a key, and empty."""
     operations = runner.make_additions(10)
-    before = _without_ids(runner)
+    before = _take_snapshot_without_ids(runner)
     sent: list[tuple[bytes, dict[str, str]]] = [
-        (body(*operations), {}),
-        (gzip.compress(body(*operations), mtime=0), {"Content-Encoding": "gzip"}),
-        (lines(*operations), {"Content-Type": LINES}),
-        (body(*operations), {"Idempotency-Key": "k"}),
-        (body(), {}),
+        (make_body(*operations), {}),
+        (gzip.compress(make_body(*operations), mtime=0), {"Content-Encoding": "gzip"}),
+        (make_lines(*operations), {"Content-Type": LINES}),
+        (make_body(*operations), {"Idempotency-Key": "k"}),
+        (make_body(), {}),
     ]
 
     replies = [
@@ -120,15 +120,15 @@ def test_check_of_what_is_right(runner: StepRunner, client: AsgiClient) -> None:
         (reply["valid"], reply["checked_operations"]) for reply in replies
     ]
     assert [[]] * 5 == [reply["groups"] for reply in replies]
-    assert before == _without_ids(runner)
+    assert before == _take_snapshot_without_ids(runner)
 
 
 def test_check_that_does_not_come_to_its_end(runner: StepRunner) -> None:
-    """Nothing wrong was found, but it is not known whether all is right."""
+    """A check that runs out of time does not say that the batch is valid."""
     runner.set_limits(check_seconds_max=-1)
     client = AsgiClient(runner.app.asgi())
 
-    content = body(*runner.make_additions(3))
+    content = make_body(*runner.make_additions(3))
     found = client.call("POST", "/batches?validate_only=true", content=content).json()
 
     assert [False, 3, 0, 0] == list(found.values())[:4]
@@ -136,25 +136,25 @@ def test_check_that_does_not_come_to_its_end(runner: StepRunner) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"operations":[{"method":"GET"}]}', b"{"])
 def test_check_of_a_wrong_shape(runner: StepRunner, client: AsgiClient, content: bytes) -> None:
-    """It is refused as it would be without the check."""
+    """An invalid body is refused as without the check."""
     checked = client.call("POST", "/batches?validate_only=true", content=content)
     plain = client.call("POST", "/batches", content=content)
 
     assert 400 == checked.status_code == plain.status_code
     assert plain.json() | {"instance": ""} == checked.json() | {"instance": ""}
-    assert [] == rows_of(runner, "batches")
+    assert [] == read_rows(runner, "batches")
 
 
 @pytest.mark.parametrize("flag", ["false", "0", "", "yes"])
 def test_no_check(runner: StepRunner, client: AsgiClient, flag: str) -> None:
-    """Anything but `true` and `1` asks for the batch itself."""
-    reply = client.call("POST", f"/batches?validate_only={flag}", content=body(PING))
+    """Any value except `true` and `1` submits the batch."""
+    reply = client.call("POST", f"/batches?validate_only={flag}", content=make_body(PING))
 
     assert "pending" == reply.json()["status"]
-    assert 1 == len(rows_of(runner, "batches"))
+    assert 1 == len(read_rows(runner, "batches"))
 
 
-def _without_ids(runner: StepRunner) -> dict[str, list[str]]:
+def _take_snapshot_without_ids(runner: StepRunner) -> dict[str, list[str]]:
     return {
         name: rows for name, rows in runner.take_snapshot().items() if not name.endswith(f".{IDS}")
     }

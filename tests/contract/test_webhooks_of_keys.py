@@ -1,4 +1,4 @@
-"""A batch webhook belongs to the API key that made it, and is deleted with it."""
+"""A batch webhook belongs to the API key that created it, and is deleted with it."""
 
 from dataclasses import replace
 
@@ -17,8 +17,9 @@ from tests.contract.shared_servers import (
     get_database_url,
     open_tables,
 )
-from tests.contract.test_deliveries import PING, new_webhook, tried
+from tests.contract.test_deliveries import wait_for_tried
 from tests.receiver import Receiver, Reply
+from tests.scenario import PING
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def other_key(own_api: Api, http: httpx.Client) -> Api:
     return Api(replace(own_api.server, key=key), http)
 
 
-def key_number(api: Api) -> int:
-    """What `keys list` shows of it."""
+def get_key_number(api: Api) -> int:
+    """Return the number of the key in `keys list`."""
     with open_tables(api.server) as connection:
         query = text("SELECT id FROM api_keys WHERE key_hash = :key_hash")
         found = connection.execute(query, {"key_hash": hash_api_key(api.server.key)})
@@ -44,10 +45,10 @@ def key_number(api: Api) -> int:
 
 
 def test_revoking_a_key(own_api: Api, other_key: Api, receiver: Receiver) -> None:
-    """Its webhooks go with their deliveries; those of another key, and older ones, stay."""
+    """The key's webhooks and their deliveries are deleted; those of other keys stay."""
     receiver.answer_posts(Reply(500))
-    gone = [new_webhook(own_api, receiver) for _ in range(2)]
-    stays, older = new_webhook(other_key, receiver), new_webhook(own_api, receiver)
+    gone = [own_api.new_webhook(receiver.url) for _ in range(2)]
+    stays, older = other_key.new_webhook(receiver.url), own_api.new_webhook(receiver.url)
     execute_sql(
         own_api.server,
         "UPDATE batch_webhooks SET api_key_id = NULL WHERE public_id = :id",
@@ -56,11 +57,11 @@ def test_revoking_a_key(own_api: Api, other_key: Api, receiver: Receiver) -> Non
     other_key.call_ok("PATCH", f"/batch-webhooks/{gone[0]['id']}", {"signing_enabled": False})
     own_api.submit(PING)
     for webhook in (*gone, stays, older):
-        tried(own_api, webhook, "pending")
+        wait_for_tried(own_api, webhook, "pending")
 
-    told = own_api.server.run_command("keys", "revoke", str(key_number(own_api))).stdout
+    printed = own_api.server.run_command("keys", "revoke", str(get_key_number(own_api))).stdout
 
-    assert "was revoked, and its 2 batch webhooks were deleted." in told
+    assert "was revoked, and its 2 batch webhooks were deleted." in printed
     left = other_key.call_ok("GET", "/batch-webhooks")["webhooks"]
     assert [stays["id"], older["id"]] == [webhook["id"] for webhook in left]
     for webhook in gone:

@@ -7,13 +7,12 @@ from batchway.limits import Limits
 from batchway.model.batch import Batch
 from batchway.store import batches as store
 from tests.faults.recording_engine import RecordingEngine
-from tests.scenario import Operation
+from tests.scenario import PING
 from tests.step_runner import StepRunner
 from tests.steps import run, split
 
 LARGE = Limits.small_batch_operations_max + 1
 RUNNING = Limits.running_batches_per_account_max
-PING: Operation = {"method": "GET", "path": "/ping"}
 
 
 def test_one_more_than_may_run_is_held(runner: StepRunner) -> None:

@@ -39,10 +39,9 @@ from batchway.store import chunks, leases
 from batchway.store.database import Database
 from tests.faults.recording_engine import RecordingEngine
 from tests.scenario import Server
-from tests.step_runner import BASE, StepRunner, open_step_runner
+from tests.step_runner import BASE, LARGE, StepRunner, open_step_runner
 from tests.steps import execute, finalize, run_steps, split
 
-LARGE = 6_000  # operations: two chunks
 SMALL = 20
 
 
@@ -169,7 +168,7 @@ def test_a_process_runs_a_step_once(runner: StepRunner) -> None:
     assert [5_000] == begun
 
 
-# --- Whole or not at all -------------------------------------------------------------------------
+# --- Halved chunks --------------------------------------------------------------------------------
 
 
 def test_a_chunk_is_halved_whole_or_not_at_all(runner: StepRunner) -> None:
@@ -297,7 +296,7 @@ def test_cancelling_does_not_wait_for_postponed_chunks(runner: StepRunner) -> No
     assert [204, *[499] * (SMALL - 1)] == statuses
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
 @dataclass

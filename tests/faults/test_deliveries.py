@@ -25,11 +25,10 @@ from tests.faults.delivery_runner import (
     make_path,
 )
 from tests.receiver import Delivery, Receiver, Reply, open_receiver
+from tests.step_runner import LARGE
 from tests.steps import run, split
 
 pytest_plugins = ["tests.faults.delivery_runner"]
-
-LARGE = 6_000  # operations: two chunks
 
 
 # --- The schedule --------------------------------------------------------------------------------
@@ -134,7 +133,7 @@ def test_retry_after(
     assert least + took - 1 <= waited <= most + took + 1
 
 
-# --- What an attempt comes to --------------------------------------------------------------------
+# --- Outcomes of an attempt -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -241,7 +240,7 @@ def test_two_attempts_at_once(account: DeliveryRunner, receiver: Receiver) -> No
     assert (1, 1) == (entry["attempt_count"], len(entry["attempts"]))
 
 
-# --- Who is told ---------------------------------------------------------------------------------
+# --- Which batches have events --------------------------------------------------------------------
 
 
 def test_an_announcement_twice(account: DeliveryRunner, receiver: Receiver) -> None:
@@ -250,11 +249,11 @@ def test_an_announcement_twice(account: DeliveryRunner, receiver: Receiver) -> N
     batch = account.finish_batch()
     parts = account.runner.parts
 
-    def again() -> None:
+    def announce_again() -> None:
         with parts.database.write() as connection:
             announce_batch(parts, connection, batch, parts.clock())
 
-    account.runner.check_no_effect(again)
+    account.runner.check_no_effect(announce_again)
     assert 1 == len(account.get_pending_keys())
 
 
@@ -291,9 +290,9 @@ def test_a_cancelled_batch_has_an_event(account: DeliveryRunner, receiver: Recei
     account.deliver_pending()
 
     [delivery] = receiver.deliveries()
-    told = parse_qs(delivery.body.decode())
-    assert [batch.public_id] == told["data[id]"]
-    assert ["2"] == told["data[errored_operations]"]
+    fields = parse_qs(delivery.body.decode())
+    assert [batch.public_id] == fields["data[id]"]
+    assert ["2"] == fields["data[errored_operations]"]
 
 
 @pytest.mark.parametrize("change", ["disable", "delete"])

@@ -9,10 +9,9 @@ import pytest
 from batchway.observers.base import FAULT_POINTS, Event
 from tests.faults.one_time_fault import OneTimeFault
 from tests.receiver import Receiver, Reply
-from tests.scenario import Server, wait_until
+from tests.scenario import PING, Server, wait_until
 
 POINTS = [point for point in FAULT_POINTS if point.startswith("deliver.")]
-PING = {"method": "GET", "path": "/ping"}
 
 
 @pytest.fixture

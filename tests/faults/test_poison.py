@@ -12,11 +12,10 @@ from batchway.model.operation import Operation
 from batchway.observers.base import Event
 from tests.faults.batch_monitor import BatchMonitor
 from tests.scenario import GIVE_UP_SECONDS, Server, add_member, check_invariants
-from tests.step_runner import StepRunner
+from tests.step_runner import LARGE, StepRunner
 from tests.steps import execute, finalize, run, split
 
 POISON = "13"  # the operation id of the one that is at fault
-LARGE = 6_000  # operations: two chunks
 SMALL = 20
 
 

@@ -19,16 +19,15 @@ from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.store import batches
 from tests.faults.batch_monitor import BatchMonitor
 from tests.scenario import Server, read_archive
-from tests.step_runner import DAY, StepRunner, open_step_runner
+from tests.step_runner import DAY, LARGE, StepRunner, open_step_runner
 from tests.steps import execute, finalize, run, run_steps, split
 
-LARGE = 6_000  # operations: two chunks
 SMALL = 20
 
 OF_BATCHES = ("batches", "batch_inputs", "chunks", "segments", "segment_data")
 
 
-# --- Twice ---------------------------------------------------------------------------------------
+# --- Steps that run twice -------------------------------------------------------------------------
 
 
 def test_steps_of_a_large_batch_twice(runner: StepRunner) -> None:
@@ -81,7 +80,7 @@ def test_delete_and_sweep_twice(runner: StepRunner) -> None:
     check_nothing_left(runner)
 
 
-# --- At the wrong time ---------------------------------------------------------------------------
+# --- Steps that run too early or too late ---------------------------------------------------------
 
 
 def test_steps_that_come_too_early_or_too_late(runner: StepRunner) -> None:
@@ -172,7 +171,7 @@ def test_a_batch_is_deleted_and_swept_while_its_archive_is_written(runner: StepR
     check_nothing_left(runner)
 
 
-# --- Not at all ----------------------------------------------------------------------------------
+# --- Steps that were lost -------------------------------------------------------------------------
 
 
 def test_lost_hand_overs_are_driven_again(server: Server) -> None:
@@ -208,7 +207,7 @@ def test_the_sweep_leaves_alone_what_is_under_way(runner: StepRunner) -> None:
     runner.check_no_effect(lambda: sweep(runner.parts, find_none_lost))
 
 
-# --- After seven days ----------------------------------------------------------------------------
+# --- Expiry ---------------------------------------------------------------------------------------
 
 
 def test_expired_batches_leave_nothing(runner: StepRunner) -> None:
@@ -237,7 +236,7 @@ def test_an_archive_without_a_batch_is_dropped(runner: StepRunner) -> None:
     assert [batch.public_id] == list(runner.parts.archive.keys())
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
 class LateArchive(DiskArchive):

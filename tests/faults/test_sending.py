@@ -101,7 +101,7 @@ def test_postponed_operations_wait(runner: StepRunner, target: ScriptedTarget) -
     check_each_sent_once(target)
 
 
-# --- Death ---------------------------------------------------------------------------------------
+# --- Deaths of a process --------------------------------------------------------------------------
 
 
 @dataclass
@@ -229,7 +229,7 @@ def test_a_batch_that_is_deleted_between_slices(runner: StepRunner, target: Scri
     assert target.slice_count == len(sent) == len(target.sent)
 
 
-# --- The worker's time, and the configuration ----------------------------------------------------
+# --- The time of a chain, and removed targets -----------------------------------------------------
 
 
 def test_a_chunk_for_which_the_time_is_over(runner: StepRunner, target: ScriptedTarget) -> None:
@@ -262,7 +262,7 @@ def test_a_target_that_is_not_configured_any_more(
     assert [] == target.sent
 
 
-# --- What the tests say --------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
 def send(*scripts: str) -> list[Operation]:

@@ -12,10 +12,9 @@ from batchway.kit.clock import SECOND
 from batchway.lifecycle.sweep import sweep
 from batchway.store import batches, waiting_steps
 from tests.faults.recording_engine import RecordingEngine
-from tests.step_runner import StepRunner
+from tests.step_runner import LARGE, StepRunner
 from tests.steps import split
 
-LARGE = 6_000  # operations: two chunks
 # An index → what it is for.
 FINDERS: dict[str, Callable[[Connection], object]] = {
     "batches_by_age": lambda connection: batches.find_expired(connection, 0, 100),

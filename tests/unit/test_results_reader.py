@@ -17,11 +17,10 @@ from batchway import limits
 from batchway.model.batch import Batch
 from batchway.results import Filter, RecordedResult, Results
 from tests.contract.shared_servers import running_server
-from tests.scenario import Operation, Server, add_member
+from tests.scenario import PING, Operation, Server, add_member
 from tests.step_runner import StepRunner, open_step_runner
 from tests.steps import execute, execute_whole, finalize, run, split
 
-PING = {"method": "GET", "path": "/ping"}
 FORMATS = ("per-operation", "per-batch")
 UNBOUNDED = 10**12  # bytes of a page
 
