@@ -1,5 +1,8 @@
 """Runs single steps of batches: each step hands over those that follow, and runs none of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from batchway.lifecycle import execute as executing
 from batchway.lifecycle import finalize as finalizing
 from batchway.lifecycle import split as splitting
@@ -13,22 +16,16 @@ from batchway.store import batches, chunks
 
 def split(parts: Parts, batch_id: int) -> None:
     """Split a batch, and hand over all of its chunks."""
-    chain = _make_ended_chain(parts, StepName(Step.SPLIT, batch_id))
-    try:
+    with _open_ended_chain(parts, StepName(Step.SPLIT, batch_id)) as chain:
         splitting.split_batch(chain)
-    finally:
-        chain.close()
 
 
 def execute(parts: Parts, batch_id: int, number: int) -> None:
     """Execute a chunk until its target has no more results at once."""
-    chain = _make_ended_chain(parts, StepName(Step.EXECUTE, batch_id, number))
-    try:
+    with _open_ended_chain(parts, StepName(Step.EXECUTE, batch_id, number)) as chain:
         claimed = executing.begin_chunk(chain)
         if claimed is not None:
             executing.execute_chunk(chain, claimed)
-    finally:
-        chain.close()
 
 
 def execute_whole(parts: Parts, batch_id: int, number: int) -> None:
@@ -52,13 +49,10 @@ def _is_waiting(parts: Parts, batch: Batch, number: int) -> bool:
 
 def finalize(parts: Parts, batch_id: int) -> None:
     """Write the archive of a batch whose chunks are done."""
-    chain = _make_ended_chain(parts, StepName(Step.FINALIZE, batch_id))
-    try:
+    with _open_ended_chain(parts, StepName(Step.FINALIZE, batch_id)) as chain:
         claimed = finalizing.begin_finalize(chain)
         if claimed is not None:
             finalizing.finalize_batch(chain, claimed)
-    finally:
-        chain.close()
 
 
 def run(parts: Parts, batch_id: int) -> None:
@@ -71,6 +65,11 @@ def run_steps(parts: Parts, step: Step, batch_id: int, number: int = 0) -> list[
     return list(run_chain(parts, StepName(step, batch_id, number)))
 
 
-def _make_ended_chain(parts: Parts, first: StepName) -> Chain:
-    """Return a chain whose time is over, so that it hands over all that follows."""
-    return Chain(parts, first, ends_at=0)
+@contextmanager
+def _open_ended_chain(parts: Parts, first: StepName) -> Iterator[Chain]:
+    """Open a chain whose time is over, so that it hands over all that follows."""
+    chain = Chain(parts, first, ends_at=0)
+    try:
+        yield chain
+    finally:
+        chain.close()

@@ -14,7 +14,7 @@ CALL = "#post-lists-list-id-members"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """The Chromium of Debian."""
     path = shutil.which("chromium")
     if path is None:
         reason = "there is no chromium: apt-get install chromium"
@@ -29,13 +29,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser had to complain about."""
+    """The errors and warnings of the browser."""
     return []
 
 
 @pytest.fixture
 def docs(browser: Browser, sqlite_server: Server, complaints: list[str]) -> Iterator[Page]:
-    """The page, as a phone shows it; it complains about nothing, whatever is done to it."""
+    """The page on a phone. After the test, the browser must have reported no error."""
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -47,7 +47,7 @@ def docs(browser: Browser, sqlite_server: Server, complaints: list[str]) -> Iter
 
 
 def test_search_narrows_the_calls(docs: Page) -> None:
-    """Only the calls that have all the words are shown, with their groups, and they are counted."""
+    """The search shows the calls that contain all words, with their groups and their number."""
     everything = docs.locator(".call:visible").count()
 
     docs.get_by_label("Search").fill("skip_duplicate_check")
@@ -67,7 +67,7 @@ def test_search_narrows_the_calls(docs: Page) -> None:
 
 
 def test_a_call_can_be_opened(docs: Page) -> None:
-    """Its parameters, its body and an example are there, and its address can be given away."""
+    """An open call has parameters, a body, an example and a link."""
     docs.locator(f"{CALL} > summary").click()
 
     expect(docs.locator(CALL)).to_contain_text("email_address required")
@@ -78,7 +78,7 @@ def test_a_call_can_be_opened(docs: Page) -> None:
 
 
 def test_an_address_opens_its_call(docs: Page) -> None:
-    """Whoever follows a link to a call sees it."""
+    """A link to a call opens it."""
     docs.goto("about:blank")
     docs.go_back()
     docs.evaluate(f"location.hash = '{CALL}'")
@@ -87,14 +87,14 @@ def test_an_address_opens_its_call(docs: Page) -> None:
 
 
 def test_the_page_fits_a_phone(docs: Page) -> None:
-    """Nothing has to be pushed sideways, even with everything open."""
+    """The page needs no horizontal scrolling, even if everything is open."""
     docs.evaluate("document.querySelectorAll('details').forEach((group) => { group.open = true; })")
 
     assert 390 == docs.evaluate("document.documentElement.scrollWidth")
 
 
 def test_examples_name_the_address_that_the_reader_uses(docs: Page, sqlite_server: Server) -> None:
-    """They can be pasted as they are."""
+    """Examples have the address of the page, so that they can be pasted."""
     docs.get_by_text("How to try a call").click()
 
     expect(docs.locator("#base")).to_have_text(sqlite_server.url)

@@ -1,4 +1,4 @@
-"""Programs that come not with pip: they are found, or their test is skipped with what to install.
+"""Programs that pip does not install. A test that needs a missing program is skipped.
 
 With BATCHWAY_TESTS_COMPLETE=1 in the environment such a test fails instead.
 """
@@ -22,7 +22,7 @@ _RUN_SECONDS = 120
 
 
 def need(program: str, package: str) -> None:
-    """Skip the test where a program is not installed; `package` is Debian's name for it."""
+    """Skip the test if a program is not installed. `package` is its name in Debian."""
     if shutil.which(program) is None:
         absent(f"needs {program}: apt-get install {package}")
 
@@ -38,14 +38,14 @@ def need_node_modules() -> None:
 
 
 def absent(reason: str) -> NoReturn:
-    """Skip the test and say why; fail where everything ought to be there."""
+    """Skip the test with a reason, or fail if the tests must be complete."""
     if os.environ.get("BATCHWAY_TESTS_COMPLETE") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
 
 def output_of(*command: str | Path, given: bytes = b"") -> str:
-    """What a program prints when it is given this as its input; its errors are the test's."""
+    """Run a program with this input, and return its output. Fail with its errors."""
     ran = subprocess.run(
         command, input=given, capture_output=True, timeout=_RUN_SECONDS, check=False
     )
@@ -54,7 +54,7 @@ def output_of(*command: str | Path, given: bytes = b"") -> str:
 
 
 def document_of(*command: str | Path) -> Any:
-    """The JSON document that a program prints."""
+    """Run a program, and return the JSON document that it prints."""
     return json.loads(output_of(*command))
 
 

@@ -1,6 +1,6 @@
-"""Readers of result archives in five languages agree with what was asked for.
+"""Readers of result archives in five languages find the expected results.
 
-They count results, not files: how many results a file holds is a setting.
+They count results, not files: the number of results in a file is a setting.
 """
 
 import io
@@ -45,7 +45,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Archive:
-    """A downloaded archive, and what must be in it."""
+    """A downloaded archive, and its expected content."""
 
     path: Path
     files: int
@@ -58,8 +58,8 @@ Reader = Callable[[Path], tuple[int, Reading]]  # the number of files, and what 
 # --- The archives --------------------------------------------------------------------------------
 
 
-def mixture(server: Server) -> Iterator[tuple[Operation, int]]:
-    """Operations of every kind, each with the status code that it must get."""
+def make_mixed_operations(server: Server) -> Iterator[tuple[Operation, int]]:
+    """Yield operations of every kind, each with its expected status code."""
     list_id = _list_with_members(server, PREPARED)
     path = f"/lists/{list_id}/members"
     for number in range(150):
@@ -78,8 +78,8 @@ def mixture(server: Server) -> Iterator[tuple[Operation, int]]:
     yield _operation("GET", "/ping", None), 200
 
 
-def many(server: Server) -> Iterator[tuple[Operation, int]]:
-    """More operations than one chunk takes."""
+def make_many_operations(server: Server) -> Iterator[tuple[Operation, int]]:
+    """Yield more operations than one chunk has."""
     list_id = server.new_list()
     for number in range(5_500):
         yield add_member(list_id, f"m{number}@example.com", f"add-{number}"), 200
@@ -87,9 +87,11 @@ def many(server: Server) -> Iterator[tuple[Operation, int]]:
         yield _operation("GET", "/nowhere", f"lost-{number}"), 404
 
 
-def writes(server: Server) -> Iterator[tuple[Operation, int]]:
-    """No GETs."""
-    return (expected for expected in mixture(server) if expected[0]["method"] != "GET")
+def make_writes(server: Server) -> Iterator[tuple[Operation, int]]:
+    """Yield operations without GETs."""
+    return (
+        expected for expected in make_mixed_operations(server) if expected[0]["method"] != "GET"
+    )
 
 
 Contents = Callable[[Server], Iterator[tuple[Operation, int]]]
@@ -101,14 +103,14 @@ def archive(
     sqlite_server: Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Archive:
-    """An archive with a file for each operation; made once for all readers."""
+    """An archive with a file for each operation, created once for all readers."""
     contents: Contents = request.param
     return _run(sqlite_server, contents, tmp_path_factory.mktemp("archive"))
 
 
 @pytest.fixture(scope="session")
 def paged_archive(sqlite_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """An archive with several results of one operation, the pages of a list."""
+    """An archive with several results of one operation: the pages of a list."""
     list_id = _list_with_members(sqlite_server, PAGED)
     pages = _operation("GET", f"/lists/{list_id}/members", "pages")
     batch_id = sqlite_server.submit([pages, _operation("GET", "/ping", "ping")])
@@ -119,17 +121,20 @@ def paged_archive(sqlite_server: Server, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def gathered_archives(tmp_path_factory: pytest.TempPathFactory) -> dict[Contents, Archive]:
-    """The archives of a server that gathers results in one file, but for those of GETs."""
+    """Archives of a server that puts results other than those of GETs into one file."""
     folder = tmp_path_factory.mktemp("gathered")
     with running_server(folder, BATCHWAY_RESULT_FILES="per-batch") as server:
-        return {make: _run(server, make, folder) for make in (mixture, many, writes)}
+        return {
+            make: _run(server, make, folder)
+            for make in (make_mixed_operations, make_many_operations, make_writes)
+        }
 
 
 @pytest.fixture
 def gathered_archive(
     request: pytest.FixtureRequest, gathered_archives: dict[Contents, Archive]
 ) -> Archive:
-    """One of them."""
+    """One of these archives."""
     return gathered_archives[request.param]
 
 
@@ -174,7 +179,7 @@ def _operation(method: str, path: str, operation_id: str | None, body: Any = Non
 
 
 def gnu_tar(path: Path) -> tuple[int, Reading]:
-    """GNU tar unpacks it into a folder."""
+    """GNU tar, which unpacks into a folder."""
     need("tar", "tar")
     folder = path.with_suffix(".unpacked")
     folder.mkdir(exist_ok=True)
@@ -184,7 +189,7 @@ def gnu_tar(path: Path) -> tuple[int, Reading]:
 
 
 def python_file(path: Path) -> tuple[int, Reading]:
-    """Python's tarfile, on a file in which it can go back."""
+    """Python's tarfile, on a file."""
     with tarfile.open(path, "r:gz") as tar:
         return _read_tar(tar)
 
@@ -196,7 +201,7 @@ def python_stream(path: Path) -> tuple[int, Reading]:
 
 
 def node_zlib(path: Path) -> tuple[int, Reading]:
-    """Node's zlib, and a walk through the tar."""
+    """Node's zlib, and a tar reader in JavaScript."""
     need("node", "nodejs")
     return _by_program("node", READERS / "read.js", "zlib", path)
 
@@ -214,7 +219,7 @@ def php_phar(path: Path) -> tuple[int, Reading]:
 
 
 def php_gzdecode(path: Path) -> tuple[int, Reading]:
-    """PHP's gzdecode, and a walk through the tar."""
+    """PHP's gzdecode, and a tar reader in PHP."""
     need("php", "php-cli")
     return _by_program("php", READERS / "read.php", "gzdecode", path)
 
@@ -253,21 +258,21 @@ def _reading(texts: Iterable[str]) -> Reading:
 # --- The tests -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("archive", [mixture, many], indirect=True)
+@pytest.mark.parametrize("archive", [make_mixed_operations, make_many_operations], indirect=True)
 @pytest.mark.parametrize("read", ALL)
 def test_each_result_is_found(read: Reader, archive: Archive) -> None:
-    """A file for each operation, each with its id and its status code; one segment or several."""
+    """Each operation has a file with its id and status code, in one segment or several."""
     assert (archive.files, archive.wanted) == read(archive.path)
 
 
 @pytest.mark.parametrize("read", ALL)
 def test_each_page_is_found(read: Reader, paged_archive: Archive) -> None:
-    """A GET without `count` has a file for each page, all under its one id."""
+    """A GET without `count` has a file for each page, all with one id."""
     assert (paged_archive.files, paged_archive.wanted) == read(paged_archive.path)
 
 
 def test_pages_hold_the_whole_collection(paged_archive: Archive) -> None:
-    """Each says how many items it has, which are everybody in all."""
+    """Each page has its number of items, and all pages have all members."""
     with tarfile.open(paged_archive.path) as tar:
         files = [tar.extractfile(info) for info in tar]
         results = [result for file in files if file for result in json.load(file)]
@@ -280,16 +285,18 @@ def test_pages_hold_the_whole_collection(paged_archive: Archive) -> None:
     assert {_member(number)["email_address"] for number in range(PAGED)} == addresses
 
 
-@pytest.mark.parametrize("gathered_archive", [mixture, many], indirect=True)
+@pytest.mark.parametrize(
+    "gathered_archive", [make_mixed_operations, make_many_operations], indirect=True
+)
 @pytest.mark.parametrize("read", ALL)
 def test_gathered_results_are_found(read: Reader, gathered_archive: Archive) -> None:
-    """With `per-batch` one file holds what is not of a GET."""
+    """With `per-batch` one file has all results except those of GETs."""
     assert (gathered_archive.files, gathered_archive.wanted) == read(gathered_archive.path)
 
 
-@pytest.mark.parametrize("gathered_archive", [writes], indirect=True)
+@pytest.mark.parametrize("gathered_archive", [make_writes], indirect=True)
 def test_gathered_results_are_one_document(gathered_archive: Archive) -> None:
-    """Whoever joins all files and parses once, as some do, gets everything."""
+    """A client that joins all files and parses them once gets all results."""
     need("tar", "tar")
 
     joined = output_of("tar", "--extract", "--gzip", "--to-stdout", "--file", gathered_archive.path)

@@ -1,4 +1,4 @@
-"""The calls of the Batch endpoint's guide, with the real bash, curl, jq and Node."""
+"""The calls of the Batch endpoint's guide, with bash, curl, jq and Node."""
 
 import json
 import os
@@ -27,7 +27,7 @@ PARSE_STR = """
 def run_guide(
     server: Server, list_id: str, webhook_url: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run `examples/curl.sh`, whose calls stand in the guide but for host and key."""
+    """Run `examples/curl.sh`, which has the guide's calls with another host and key."""
     for program in ("bash", "curl", "jq"):
         need(program, program)
     variables = {
@@ -46,8 +46,20 @@ def run_guide(
     )
 
 
+def read_results(url: str) -> list[str]:
+    """Run `examples/read_results.py`, and return the lines of its output."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "read_results.py", url],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.splitlines()
+
+
 def test_the_guide(api: Api) -> None:
-    """POST, status, results: as the guide has it, to the mapping of ids to web_ids."""
+    """The guide's calls work: POST, status, results, and the mapping of ids to web_ids."""
     list_id = api.new_list()
 
     ran = run_guide(api.server, list_id)
@@ -60,13 +72,7 @@ def test_the_guide(api: Api) -> None:
     assert "anystring: command not found" in ran.stderr  # the guide's own slip: no user name
 
     finished = api.wait_until_finished(batch["id"])
-    read = subprocess.run(
-        [sys.executable, EXAMPLES / "read_results.py", finished["response_body_url"]],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    lines = read_results(finished["response_body_url"])
     members = {
         member["email_address"]: member["web_id"]
         for member in api.call_ok("GET", f"/lists/{list_id}/members")["members"]
@@ -74,34 +80,28 @@ def test_the_guide(api: Api) -> None:
     assert [
         f"1 has web_id {members['user1@example.com']}",
         f"2 has web_id {members['user2@example.com']}",
-    ] == read.stdout.splitlines()
+    ] == lines
     assert 0 == finished["errored_operations"]
 
 
 def test_the_guide_again(api: Api) -> None:
-    """Who is there already is reported, not added twice."""
+    """A second run reports members that exist, and does not add them."""
     list_id = api.new_list()
     first, _ = json.JSONDecoder().raw_decode(run_guide(api.server, list_id).stdout)
     api.wait_until_finished(first["id"])
     second, _ = json.JSONDecoder().raw_decode(run_guide(api.server, list_id).stdout)
 
     finished = api.wait_until_finished(second["id"])
-    read = subprocess.run(
-        [sys.executable, EXAMPLES / "read_results.py", finished["response_body_url"]],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    lines = read_results(finished["response_body_url"])
 
     assert 2 == finished["errored_operations"]
-    for line in read.stdout.splitlines():
+    for line in lines:
         assert "failed: Member Exists" in line
 
 
 @pytest.fixture
 def webhook_body(hooked: Server, receiver: Receiver) -> bytes:
-    """What the webhook that the guide creates is sent for a batch."""
+    """The body that the webhook of the guide gets for a batch."""
     run_guide(hooked, hooked.new_list(), receiver.url)
     batch_id = hooked.submit([{"method": "GET", "path": "/ping"}])
 
@@ -118,7 +118,7 @@ def _bodies(receiver: Receiver, batch_id: str) -> list[bytes]:
 
 
 def test_the_guide_reads_its_webhook(webhook_body: bytes) -> None:
-    """Its code decodes twice, and still finds the whole link."""
+    """The guide's code, which decodes twice, finds the complete link."""
     need("node", "nodejs")
     url = dict(parse_qsl(webhook_body.decode(), strict_parsing=True))["data[response_body_url]"]
 
@@ -131,7 +131,7 @@ def test_the_guide_reads_its_webhook(webhook_body: bytes) -> None:
 
 
 def test_php_reads_the_webhook(webhook_body: bytes) -> None:
-    """Its parser, for which the brackets were made, finds the same link."""
+    """PHP, whose syntax the brackets are, finds the same link."""
     need("php", "php-cli")
     url = dict(parse_qsl(webhook_body.decode(), strict_parsing=True))["data[response_body_url]"]
 

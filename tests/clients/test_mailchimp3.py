@@ -23,7 +23,7 @@ LIST = NEW_LIST | {"contact": CONTACT | {"state": "", "zip": ""}}
 
 
 def client_of(server: Server, key: str = "") -> Any:
-    """A client with its address changed, as one has to."""
+    """Return a client for the address of the server."""
     client = MailChimp(mc_api=key or server.key, mc_user="somebody")
     client.base_url = f"{server.url}/3.0/"
     return client
@@ -42,7 +42,7 @@ def list_id(client: Any) -> str:
 
 
 def refusal(call: Callable[[], Any]) -> dict[str, Any]:
-    """The problem with which a call is refused."""
+    """Return the problem that a call is refused with."""
     with pytest.raises(MailChimpError) as caught:
         call()
     [problem] = caught.value.args
@@ -51,21 +51,21 @@ def refusal(call: Callable[[], Any]) -> dict[str, Any]:
 
 
 def test_ping_and_root(client: Any) -> None:
-    """The check of a key, and the account."""
+    """The client can check its key and read the account."""
     assert {"health_status": "Everything's Chimpy!"} == client.ping.get()
     assert "Default" == client.root.get()["account_name"]
     assert {"account_name": "Default"} == client.api_root.get(fields="account_name")
 
 
 def test_oauth(client: Any) -> None:
-    """The other way in which it sends a key."""
+    """The client can send its key as an OAuth token."""
     client.auth = MailChimpOAuth(KEY)
 
     assert {"health_status": "Everything's Chimpy!"} == client.ping.get()
 
 
 def test_lists(client: Any, list_id: str) -> None:
-    """Create, get, list, update, delete."""
+    """Lists can be created, read, listed, updated and deleted."""
     assert LIST["name"] == client.lists.get(list_id)["name"]
     assert "Other" == client.lists.update(list_id, LIST | {"name": "Other"})["name"]
     found = client.lists.all(get_all=True, fields="lists.id")
@@ -77,7 +77,7 @@ def test_lists(client: Any, list_id: str) -> None:
 
 
 def test_members(client: Any, list_id: str) -> None:
-    """Create, get, list, update, upsert, archive, delete for good."""
+    """Members can be created, read, listed, updated, upserted, archived and deleted permanently."""
     members = client.lists.members
     made = members.create(list_id, MEMBER)
     assert (HASH, made) == (made["id"], members.get(list_id, HASH))
@@ -97,7 +97,7 @@ def test_members(client: Any, list_id: str) -> None:
 
 
 def test_all_members(client: Any, api: Api, list_id: str) -> None:
-    """`get_all` goes through the pages until it has everybody."""
+    """`get_all` reads all pages."""
     for first in (0, 500, 1000):
         given = [
             {"email_address": f"m{number}@example.com", "status": "subscribed"}
@@ -113,7 +113,7 @@ def test_all_members(client: Any, api: Api, list_id: str) -> None:
 
 
 def test_tags(client: Any, list_id: str) -> None:
-    """Update, then get."""
+    """Tags can be updated and read."""
     client.lists.members.create(list_id, MEMBER)
     changes = {"tags": [{"name": "a", "status": "active"}, {"name": "b", "status": "inactive"}]}
 
@@ -124,7 +124,7 @@ def test_tags(client: Any, list_id: str) -> None:
 
 
 def test_batch_subscribe(client: Any, list_id: str) -> None:
-    """Many members in one call."""
+    """One call adds many members."""
     client.lists.members.create(list_id, MEMBER)
     members = [MEMBER | {"vip": True}, MEMBER | {"email_address": "bob@example.com"}]
 
@@ -136,7 +136,7 @@ def test_batch_subscribe(client: Any, list_id: str) -> None:
 
 
 def test_merge_fields(client: Any, list_id: str) -> None:
-    """Create, get, list, update, delete."""
+    """Merge fields can be created, read, listed, updated and deleted."""
     fields = client.lists.merge_fields
     made = fields.create(list_id, {"name": "Age", "type": "number"})
     merge_id = made["merge_id"]
@@ -149,7 +149,7 @@ def test_merge_fields(client: Any, list_id: str) -> None:
 
 
 def test_batches(client: Any, list_id: str) -> None:
-    """Create, ask until it is finished, download, list, delete."""
+    """A batch can be created, polled, downloaded, listed and deleted."""
     path = f"lists/{list_id}/members"
     operations = [
         {"method": "POST", "path": path, "operation_id": "add", "body": json.dumps(MEMBER)},
@@ -177,7 +177,7 @@ def test_batches(client: Any, list_id: str) -> None:
 
 
 def test_batch_pages(client: Any) -> None:
-    """The list of batches goes by pages, the newest first; the older name works as well."""
+    """Batches are listed in pages, newest first; the older name of the call works, too."""
     ids = [client.batch_operations.create({"operations": []})["id"] for _ in range(3)]
 
     first = client.batches.all(count=2, fields="batches.id")
@@ -189,7 +189,7 @@ def test_batch_pages(client: Any) -> None:
 
 
 def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
-    """Create, get, list, update, delete."""
+    """Webhooks can be created, read, listed, updated and deleted."""
     hooks = client_of(hooked).batch_webhooks
 
     made = hooks.create({"url": receiver.url})
@@ -213,7 +213,7 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
 
 
 def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
-    """A URL that does not answer GET is refused, when made and when changed."""
+    """A URL that does not answer a GET is refused on create and on update."""
     hooks = client_of(hooked).batch_webhooks
     made = hooks.create({"url": receiver.url})
     receiver.answer_gets(Reply(403))
@@ -226,7 +226,7 @@ def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
 
 
 def test_errors(server: Server, client: Any, list_id: str) -> None:
-    """They are the client's own exceptions with the server's problem document."""
+    """Errors are the client's own exceptions with the server's problem document."""
     client.lists.members.create(list_id, MEMBER)
 
     problem = refusal(lambda: client.lists.members.create(list_id, MEMBER))

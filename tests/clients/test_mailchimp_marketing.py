@@ -22,7 +22,7 @@ MEMBER = {"email_address": ANN, "status": "subscribed"}
 
 
 def client_of(server: Server, **config: str) -> Any:
-    """A client with its address changed, as one has to."""
+    """Return a client for the address of the server."""
     client = mailchimp_marketing.Client(config or {"api_key": server.key})
     client.api_client.host = f"{server.url}/3.0"
     return client
@@ -41,7 +41,7 @@ def list_id(client: Any) -> str:
 
 
 def refusal(call: Callable[[], Any]) -> tuple[int, dict[str, Any]]:
-    """The status and the document with which a call is refused."""
+    """Return status and document that a call is refused with."""
     with pytest.raises(ApiClientError) as caught:
         call()
     return caught.value.status_code, json.loads(caught.value.text)
@@ -49,7 +49,7 @@ def refusal(call: Callable[[], Any]) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize("config", [{"api_key": KEY}, {"access_token": KEY}])
 def test_ping_and_root(server: Server, config: dict[str, str]) -> None:
-    """With a key as password, and as a token."""
+    """The key works as a password and as a token."""
     client = client_of(server, **config)
 
     assert {"health_status": "Everything's Chimpy!"} == client.ping.get()
@@ -58,7 +58,7 @@ def test_ping_and_root(server: Server, config: dict[str, str]) -> None:
 
 
 def test_lists(client: Any, list_id: str) -> None:
-    """Create, get, list, update, delete."""
+    """Lists can be created, read, listed, updated and deleted."""
     assert NEW_LIST["name"] == client.lists.get_list(list_id)["name"]
     assert "Other" == client.lists.update_list(list_id, {"name": "Other"})["name"]
     found = client.lists.get_all_lists(
@@ -73,7 +73,7 @@ def test_lists(client: Any, list_id: str) -> None:
 
 
 def test_members(client: Any, list_id: str) -> None:
-    """Add, get, list, update, upsert."""
+    """Members can be added, read, listed, updated and upserted."""
     lists = client.lists
     made = lists.add_list_member(list_id, MEMBER | {"tags": ["a"]})
     assert (HASH, "subscribed") == (made["id"], made["status"])
@@ -90,7 +90,7 @@ def test_members(client: Any, list_id: str) -> None:
 
 
 def test_upsert_and_removal(client: Any, list_id: str) -> None:
-    """What is not there is made, what is archived stays, what is deleted for good is gone."""
+    """An upsert creates a member; an archived one stays; a deleted one is gone."""
     lists = client.lists
     body = {"email_address": ANN, "status_if_new": "pending"}
     assert "pending" == lists.set_list_member(list_id, HASH, body)["status"]
@@ -103,7 +103,7 @@ def test_upsert_and_removal(client: Any, list_id: str) -> None:
 
 
 def test_tags(client: Any, list_id: str) -> None:
-    """Update, then get."""
+    """Tags can be updated and read."""
     client.lists.add_list_member(list_id, MEMBER)
     changes = [{"name": "a", "status": "active"}, {"name": "b", "status": "inactive"}]
 
@@ -114,7 +114,7 @@ def test_tags(client: Any, list_id: str) -> None:
 
 
 def test_batch_subscribe(client: Any, list_id: str) -> None:
-    """Many members in one call."""
+    """One call adds many members."""
     members = [{"email_address": f"m{n}@example.com", "status": "subscribed"} for n in range(20)]
 
     answer = client.lists.batch_list_members(list_id, {"members": [*members, members[0]]})
@@ -125,7 +125,7 @@ def test_batch_subscribe(client: Any, list_id: str) -> None:
 
 
 def test_merge_fields(client: Any, list_id: str) -> None:
-    """Add, get, list, update, delete."""
+    """Merge fields can be added, read, listed, updated and deleted."""
     lists = client.lists
     made = lists.add_list_merge_field(list_id, {"name": "Age", "type": "number", "tag": "AGE"})
     merge_id = made["merge_id"]
@@ -140,7 +140,7 @@ def test_merge_fields(client: Any, list_id: str) -> None:
 
 
 def test_batches(client: Any, api: Api, list_id: str) -> None:
-    """Start, ask for the status until it is finished, download, list, delete."""
+    """A batch can be started, polled, downloaded, listed and deleted."""
     path = f"/lists/{list_id}/members"
     operations = [
         {
@@ -176,7 +176,7 @@ def test_batches(client: Any, api: Api, list_id: str) -> None:
 
 
 def test_batch_pages(client: Any) -> None:
-    """The list of batches goes by pages, the newest first, and can leave things out."""
+    """Batches are listed in pages, newest first; fields can be excluded."""
     ids = [client.batches.start({"operations": []})["id"] for _ in range(3)]
 
     first = client.batches.list(count=2, fields=["batches.id", "total_items"])
@@ -191,7 +191,7 @@ def test_batch_pages(client: Any) -> None:
 
 
 def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
-    """Create, get, list, update, remove."""
+    """Webhooks can be created, read, listed, updated and removed."""
     hooks = client_of(hooked).batchWebhooks
 
     made = hooks.create({"url": receiver.url})
@@ -213,7 +213,7 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
 
 
 def test_batch_webhook_is_called(hooked: Server, receiver: Receiver) -> None:
-    """What it gets leads to the results."""
+    """The event of a webhook links to the results."""
     client = client_of(hooked)
     client.batchWebhooks.create({"url": receiver.url})
     batch_id = client.batches.start({"operations": [{"method": "GET", "path": "/ping"}]})["id"]
@@ -227,7 +227,7 @@ def test_batch_webhook_is_called(hooked: Server, receiver: Receiver) -> None:
 
 
 def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
-    """A URL must be given, and answer GET; the twenty-first webhook is refused."""
+    """A missing URL, one that does not answer, and the twenty-first webhook are refused."""
     hooks = client_of(hooked).batchWebhooks
     receiver.answer_gets(Reply(500))
     status, document = refusal(lambda: hooks.create({"url": receiver.url}))
@@ -244,7 +244,7 @@ def test_batch_webhook_errors(hooked: Server, receiver: Receiver) -> None:
 
 
 def test_errors(client: Any, list_id: str) -> None:
-    """They are the client's own exceptions with the server's problem document."""
+    """Errors are the client's own exceptions with the server's problem document."""
     client.lists.add_list_member(list_id, MEMBER)
 
     status, document = refusal(lambda: client.lists.add_list_member(list_id, MEMBER))
@@ -266,7 +266,7 @@ def test_errors(client: Any, list_id: str) -> None:
 
 @pytest.mark.parametrize("config", [{"api_key": "f" * 32 + "-us1"}, {"access_token": "x"}])
 def test_wrong_keys(server: Server, config: dict[str, str]) -> None:
-    """They are told so."""
+    """A wrong key is refused with its own error."""
     client = client_of(server, **config)
 
     status, document = refusal(client.ping.get)

@@ -1,7 +1,7 @@
 """The official Node client, unmodified, against a real server.
 
-Each subject is a script in `node/` that makes the calls and prints one JSON document with what the
-client gave it.
+Each subject is a script in `node/` that makes the calls and prints one JSON document with the
+replies.
 """
 
 from hashlib import md5
@@ -21,18 +21,18 @@ MEMBER_EXISTS = "ann@example.com is already a list member."
 
 
 def run(script: str, server: Server, *arguments: str) -> Any:
-    """What a script prints of its calls on a server."""
+    """Run a script against a server, and return its document."""
     return document_of("node", NODE / script, server.url, server.key, *arguments)
 
 
 def problem(refused: Any) -> tuple[int, str]:
-    """`err.status` and `err.response.body.title`, as users of this client look at errors."""
+    """Return `err.status` and `err.response.body.title`, which users of this client read."""
     assert refused["status"] == refused["body"]["status"]
     return refused["status"], refused["body"]["title"]
 
 
 def test_the_lock_names_no_registry() -> None:
-    """`npm ci` takes the packages from wherever the machine's npm takes them."""
+    """The lock file has no registry, so that `npm ci` uses that of the machine."""
     lock = (NODE / "package-lock.json").read_text()
 
     assert "http" not in lock, "Run `npm run lock` in tests/clients/node."
@@ -40,7 +40,7 @@ def test_the_lock_names_no_registry() -> None:
 
 
 def test_ping(server: Server) -> None:
-    """With a key as password, and as a token; a wrong key is told so."""
+    """The key works as a password and as a token; a wrong key is refused."""
     seen = run("ping.mjs", server)
 
     healthy = {"health_status": "Everything's Chimpy!"}
@@ -50,7 +50,7 @@ def test_ping(server: Server) -> None:
 
 
 def test_batches(api: Api) -> None:
-    """Start, status until it is finished, download, list, deleteRequest."""
+    """A batch can be started, polled, downloaded, listed and deleted."""
     seen = run("batches.mjs", api.server, api.new_list())
 
     batch = seen["batch"]
@@ -68,7 +68,7 @@ def test_batches(api: Api) -> None:
 
 
 def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
-    """Create, get, list, update, remove; a URL that does not answer GET is refused."""
+    """Webhooks can be created, read, listed, updated and removed; a bad URL is refused."""
     with open_receiver() as deaf:
         deaf.answer_gets(Reply(500))
         seen = run("batch_webhooks.mjs", hooked, receiver.url, deaf.url)
@@ -93,7 +93,7 @@ def test_batch_webhooks(hooked: Server, receiver: Receiver) -> None:
 
 
 def test_members(api: Api) -> None:
-    """Add a member, then what follows in its life."""
+    """A member can be added, changed, archived and deleted."""
     seen = run("members.mjs", api.server, api.new_list())
 
     made = seen["made"]
@@ -111,7 +111,7 @@ def test_members(api: Api) -> None:
 
 
 def test_errors(api: Api) -> None:
-    """`err.status`, and the problem document in `err.response.body`."""
+    """Errors have `err.status`, and the problem document in `err.response.body`."""
     seen = run("errors.mjs", api.server, api.new_list())
 
     assert (400, "Member Exists") == problem(seen["exists"])

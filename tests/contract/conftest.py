@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.asgi_client import AsgiClient
+from tests.contract.shared_servers import Api
 from tests.scenario import Server
 from tests.step_runner import StepRunner, open_step_runner
 
@@ -21,3 +22,9 @@ def runner(tmp_path: Path, database_url: str) -> Iterator[StepRunner]:
 def client(runner: StepRunner) -> AsgiClient:
     """An API client on the database and the clock of `runner`."""
     return AsgiClient(runner.app.asgi())
+
+
+@pytest.fixture
+def members_path(api: Api) -> str:
+    """The path of the members of a new list."""
+    return f"/lists/{api.new_list()}/members"

@@ -274,6 +274,11 @@ def check_problem(reply: httpx.Response, status: int, title: str) -> dict[str, A
     return document
 
 
+def make_member(address: str, **more: Any) -> dict[str, Any]:
+    """Return the body that adds a member."""
+    return {"email_address": address, "status": "subscribed", **more}
+
+
 def describe_wrong_type(expected: str, found: str) -> str:
     """Return the message for a value of a wrong type."""
     return f"Schema describes {expected}, {found} found instead"

@@ -16,6 +16,7 @@ from tests.contract.shared_servers import (
     execute_sql,
     get_field_errors,
     insert_batches,
+    make_member,
     open_tables,
     read_raw_results,
 )
@@ -356,7 +357,7 @@ def test_same_bytes_alone_and_in_a_batch(api: Api, method: str, path: str, body:
     """A call and an operation have the same response, except the instance of an error."""
     list_id = api.new_list()
     path = path.format(list_id=list_id)
-    api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
+    api.call_ok("POST", f"/lists/{list_id}/members", make_member("ann@example.com"))
     operation = {"method": method, "path": path}
     if body is not None:
         operation["body"] = json.dumps(body)
@@ -488,7 +489,3 @@ def _exists(api: Api, batch_id: str) -> bool:
             text("SELECT 1 FROM batches WHERE public_id = :id"), {"id": batch_id}
         )
         return found.first() is not None
-
-
-def _make_member(address: str) -> dict[str, str]:
-    return {"email_address": address, "status": "subscribed"}

@@ -4,27 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.contract.shared_servers import Api, CallSender
+from tests.contract.shared_servers import Api, CallSender, make_member
 from tests.scenario import Operation
 
 ANN = "ann@example.com"
 
 
-@pytest.fixture
-def path(api: Api) -> str:
-    """The path of the members of a new list."""
-    return f"/lists/{api.new_list()}/members"
-
-
-def make_member(address: str = ANN, **more: Any) -> dict[str, Any]:
-    """Return the body that adds a member."""
-    return {"email_address": address, "status": "subscribed", **more}
-
-
-def add_field(api: Api, path: str, tag: str, kind: str, **more: Any) -> None:
+def add_field(api: Api, members_path: str, tag: str, kind: str, **more: Any) -> None:
     """Add a merge field to the list."""
     body = {"tag": tag, "name": tag, "type": kind, **more}
-    api.call_ok("POST", path.removesuffix("members") + "merge-fields", body)
+    api.call_ok("POST", members_path.removesuffix("members") + "merge-fields", body)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +45,12 @@ def add_field(api: Api, path: str, tag: str, kind: str, **more: Any) -> None:
     ],
 )
 def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing that varies
-    api: Api, send: CallSender, path: str, kind: str, given: Any, shown: Any
+    api: Api, send: CallSender, members_path: str, kind: str, given: Any, shown: Any
 ) -> None:
     """A field accepts these values of its type, and shows them like this."""
-    add_field(api, path, "EXTRA", kind)
+    add_field(api, members_path, "EXTRA", kind)
 
-    code, made = send("POST", path, make_member(merge_fields={"EXTRA": given}))
+    code, made = send("POST", members_path, make_member(ANN, merge_fields={"EXTRA": given}))
 
     assert (200, shown) == (code, made["merge_fields"]["EXTRA"])
     assert "EXTRA" == list(made["merge_fields"])[-1]
@@ -85,42 +74,44 @@ def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing tha
 )
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_wrong_values(  # noqa: PLR0913 - as above
-    api: Api, send: CallSender, path: str, method: str, kind: str, given: Any, message: str
+    api: Api, send: CallSender, members_path: str, method: str, kind: str, given: Any, message: str
 ) -> None:
     """An invalid value is refused by the tag of its field, also without merge validation."""
-    add_field(api, path, "EXTRA", kind)
-    target = path if method == "POST" else f"{path}/{ANN}"
+    add_field(api, members_path, "EXTRA", kind)
+    target = members_path if method == "POST" else f"{members_path}/{ANN}"
 
-    code, problem = send(method, target, make_member(merge_fields={"EXTRA": given}))
+    code, problem = send(method, target, make_member(ANN, merge_fields={"EXTRA": given}))
 
     assert (400, "Your merge fields were invalid.") == (code, problem["detail"])
     assert [{"field": "EXTRA", "message": message}] == problem["errors"]
-    assert 0 == api.call_ok("GET", path)["total_items"]
+    assert 0 == api.call_ok("GET", members_path)["total_items"]
 
 
-def test_wrong_shape_of_a_value(send: CallSender, path: str) -> None:
+def test_wrong_shape_of_a_value(send: CallSender, members_path: str) -> None:
     """A value that no type of field accepts is refused."""
-    code, problem = send("POST", path, make_member(merge_fields={"FNAME": ["x"]}))
+    code, problem = send("POST", members_path, make_member(ANN, merge_fields={"FNAME": ["x"]}))
 
     message = "Data did not match any of the schemas described in anyOf."
     assert (400, [{"field": "merge_fields.FNAME", "message": message}]) == (code, problem["errors"])
 
 
-def test_unknown_merge_fields(send: CallSender, path: str) -> None:
+def test_unknown_merge_fields(send: CallSender, members_path: str) -> None:
     """Unknown merge fields are ignored."""
-    code, made = send("POST", path, make_member(merge_fields={"NOPE": "x", "FNAME": "Ann"}))
+    code, made = send(
+        "POST", members_path, make_member(ANN, merge_fields={"NOPE": "x", "FNAME": "Ann"})
+    )
 
     assert (200, "Ann") == (code, made["full_name"])
     assert "NOPE" not in made["merge_fields"]
 
 
-def test_every_wrong_value_is_named(api: Api, send: CallSender, path: str) -> None:
+def test_every_wrong_value_is_named(api: Api, send: CallSender, members_path: str) -> None:
     """The reply names all invalid values."""
-    add_field(api, path, "ONE", "number")
-    add_field(api, path, "TWO", "number")
-    add_field(api, path, "THREE", "text", required=True)
+    add_field(api, members_path, "ONE", "number")
+    add_field(api, members_path, "TWO", "number")
+    add_field(api, members_path, "THREE", "text", required=True)
 
-    _, problem = send("POST", path, make_member(merge_fields={"ONE": "x", "TWO": "y"}))
+    _, problem = send("POST", members_path, make_member(ANN, merge_fields={"ONE": "x", "TWO": "y"}))
 
     assert {"ONE", "TWO", "THREE"} == {error["field"] for error in problem["errors"]}
 
@@ -128,14 +119,14 @@ def test_every_wrong_value_is_named(api: Api, send: CallSender, path: str) -> No
 @pytest.mark.parametrize("value", ["true", "1", "false", "0", None])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_required_merge_fields(
-    api: Api, send: CallSender, path: str, method: str, value: str | None
+    api: Api, send: CallSender, members_path: str, method: str, value: str | None
 ) -> None:
     """A new contact needs all required fields unless `skip_merge_validation` is true."""
-    add_field(api, path, "MUST", "text", required=True)
-    target = path if method == "POST" else f"{path}/{ANN}"
+    add_field(api, members_path, "MUST", "text", required=True)
+    target = members_path if method == "POST" else f"{members_path}/{ANN}"
     params = {} if value is None else {"skip_merge_validation": value}
 
-    code, answer = send(method, target, make_member(), **params)
+    code, answer = send(method, target, make_member(ANN), **params)
 
     if value in {"true", "1"}:
         assert (200, "") == (code, answer["merge_fields"]["MUST"])
@@ -144,11 +135,13 @@ def test_required_merge_fields(
         assert 400 == code
 
 
-def test_required_merge_fields_of_who_is_there(api: Api, send: CallSender, path: str) -> None:
+def test_required_merge_fields_of_who_is_there(
+    api: Api, send: CallSender, members_path: str
+) -> None:
     """An existing contact may lack a required field, but cannot clear it."""
-    api.call_ok("POST", path, make_member())
-    add_field(api, path, "MUST", "text", required=True)
-    one = f"{path}/{ANN}"
+    api.call_ok("POST", members_path, make_member(ANN))
+    add_field(api, members_path, "MUST", "text", required=True)
+    one = f"{members_path}/{ANN}"
 
     assert 200 == send("PATCH", one, {"vip": True})[0]
     assert 200 == send("PATCH", one, {"merge_fields": {"MUST": "x"}})[0]
@@ -158,28 +151,28 @@ def test_required_merge_fields_of_who_is_there(api: Api, send: CallSender, path:
     assert (200, "") == (code, after["merge_fields"]["MUST"])
 
 
-def test_merge_fields_that_come_and_go(api: Api, path: str) -> None:
+def test_merge_fields_that_come_and_go(api: Api, members_path: str) -> None:
     """Members show the fields that the list has now."""
-    made = api.call_ok("POST", path, make_member(merge_fields={"FNAME": "Ann"}))
-    fields = path.removesuffix("members") + "merge-fields"
+    made = api.call_ok("POST", members_path, make_member(ANN, merge_fields={"FNAME": "Ann"}))
+    fields = members_path.removesuffix("members") + "merge-fields"
     new = api.call_ok("POST", fields, {"tag": "NEW", "name": "New", "type": "text"})
     api.call_ok("DELETE", f"{fields}/1")
 
-    shown = api.call_ok("GET", f"{path}/{made['id']}")
+    shown = api.call_ok("GET", f"{members_path}/{made['id']}")
 
     assert ["LNAME", "ADDRESS", "PHONE", "BIRTHDAY", "NEW"] == list(shown["merge_fields"])
     assert "" == shown["full_name"]
     api.call_ok("PATCH", f"{fields}/{new['merge_id']}", {"tag": "NEWER"})
-    assert "NEWER" in api.call_ok("GET", f"{path}/{made['id']}")["merge_fields"]
+    assert "NEWER" in api.call_ok("GET", f"{members_path}/{made['id']}")["merge_fields"]
 
 
-def test_fields_of_a_list_in_one_batch(api: Api, path: str) -> None:
+def test_fields_of_a_list_in_one_batch(api: Api, members_path: str) -> None:
     """Writes to a list, its fields and its members keep their order in a batch."""
-    fields = path.removesuffix("members") + "merge-fields"
-    one = f"{path}/{ANN}"
+    fields = members_path.removesuffix("members") + "merge-fields"
+    one = f"{members_path}/{ANN}"
     add = '{"email_address":"ann@example.com","status":"subscribed","merge_fields":{"NEW":"x"}}'
     operations: list[Operation] = [
-        {"method": "POST", "path": path, "body": add},
+        {"method": "POST", "path": members_path, "body": add},
         {
             "method": "POST",
             "path": fields,

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.contract.shared_servers import Api, CallSender, check_problem, execute_sql
+from tests.contract.shared_servers import Api, CallSender, check_problem, execute_sql, make_member
 
 KEYS = [
     "id",
@@ -50,29 +50,18 @@ RELS = [
 ANN = "ann@example.com"
 
 
-@pytest.fixture
-def path(api: Api) -> str:
-    """The path of the members of a new list."""
-    return f"/lists/{api.new_list()}/members"
-
-
-def make_member(address: str = ANN, **more: Any) -> dict[str, Any]:
-    """Return the body that adds a member."""
-    return {"email_address": address, "status": "subscribed", **more}
-
-
 # --- The object ----------------------------------------------------------------------------------
 
 
-def test_fresh_member(api: Api, send: CallSender, path: str) -> None:
+def test_fresh_member(api: Api, send: CallSender, members_path: str) -> None:
     """A new member has every key of the contract, in its order, with its default."""
-    code, made = send("POST", path, make_member())
+    code, made = send("POST", members_path, make_member(ANN))
 
     assert (200, KEYS) == (code, list(made))
     assert ["FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY"] == list(made["merge_fields"])
     assert {""} == set(made["merge_fields"].values())
     assert RELS == [(link["rel"], link["method"]) for link in made["_links"]]
-    assert f"{api.server.url}/3.0{path}/{made['id']}" == made["_links"][0]["href"]
+    assert f"{api.server.url}/3.0{members_path}/{made['id']}" == made["_links"][0]["href"]
     assert (32, 10, 32) == tuple(
         len(made[name]) for name in ("id", "unique_email_id", "contact_id")
     )
@@ -102,11 +91,11 @@ def test_fresh_member(api: Api, send: CallSender, path: str) -> None:
         "source": "API - Generic",
         "tags_count": 0,
         "tags": [],
-        "list_id": path.split("/")[2],
+        "list_id": members_path.split("/")[2],
     }.items() <= made.items()
 
 
-def test_everything_that_can_be_given(api: Api, send: CallSender, path: str) -> None:
+def test_everything_that_can_be_given(api: Api, send: CallSender, members_path: str) -> None:
     """All fields of a member can be set, and every call that shows it has them."""
     given: dict[str, Any] = {
         "email_type": "text",
@@ -120,7 +109,7 @@ def test_everything_that_can_be_given(api: Api, send: CallSender, path: str) -> 
         "timestamp_opt": "2020-02-08T12:13:13+00:00",
     }
 
-    code, made = send("POST", path, make_member(tags=["new", "vip"], **given))
+    code, made = send("POST", members_path, make_member(ANN, tags=["new", "vip"], **given))
 
     assert (200, "Ann Lee") == (code, made["full_name"])
     for name in given.keys() - {"merge_fields", "location"}:
@@ -129,26 +118,28 @@ def test_everything_that_can_be_given(api: Api, send: CallSender, path: str) -> 
     assert given["merge_fields"] == {k: v for k, v in made["merge_fields"].items() if v}
     assert (2, ["new", "vip"]) == (made["tags_count"], [tag["name"] for tag in made["tags"]])
     assert [{"id", "name"}] * 2 == [set(tag) for tag in made["tags"]]
-    assert made == send("GET", f"{path}/{made['id']}")[1]
-    [listed] = api.call_ok("GET", path)["members"]
+    assert made == send("GET", f"{members_path}/{made['id']}")[1]
+    [listed] = api.call_ok("GET", members_path)["members"]
     assert (made, KEYS) == (listed, list(listed))
 
 
-def test_unsubscribed_member_has_a_reason(send: CallSender, path: str) -> None:
+def test_unsubscribed_member_has_a_reason(send: CallSender, members_path: str) -> None:
     """Only an unsubscribed member has the key `unsubscribe_reason`."""
-    _, made = send("POST", path, make_member(status="unsubscribed"))
+    _, made = send("POST", members_path, make_member(ANN, status="unsubscribed"))
 
     assert "N/A (Unsubscribed by an admin)" == made["unsubscribe_reason"]
     assert KEYS == [name for name in made if name != "unsubscribe_reason"]
 
 
-def test_patch_changes_what_is_given(send: CallSender, path: str) -> None:
+def test_patch_changes_what_is_given(send: CallSender, members_path: str) -> None:
     """A PATCH changes only the fields and merge fields that it names."""
     _, before = send(
-        "POST", path, make_member(merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True)
+        "POST",
+        members_path,
+        make_member(ANN, merge_fields={"FNAME": "Ann", "LNAME": "Lee"}, vip=True),
     )
 
-    code, after = send("PATCH", f"{path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
+    code, after = send("PATCH", f"{members_path}/{before['id']}", {"merge_fields": {"LNAME": ""}})
 
     assert (200, "Ann", True) == (code, after["full_name"], after["vip"])
     assert before["timestamp_opt"] == after["timestamp_opt"]
@@ -175,21 +166,23 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_wrong_fields(api: Api, send: CallSender, path: str) -> None:
+def test_wrong_fields(api: Api, send: CallSender, members_path: str) -> None:
     """An invalid field is refused by its name, and no member is added."""
-    answers = send.many([("POST", path, make_member(**given)) for given, _ in WRONG_FIELDS])
+    answers = send.many(
+        [("POST", members_path, make_member(ANN, **given)) for given, _ in WRONG_FIELDS]
+    )
 
     for (given, field), (code, problem) in zip(WRONG_FIELDS, answers, strict=True):
         assert (400, "Invalid Resource") == (code, problem["title"]), given
         assert [field] == [error["field"] for error in problem["errors"]]
-    assert 0 == api.call_ok("GET", path)["total_items"]
+    assert 0 == api.call_ok("GET", members_path)["total_items"]
 
 
 @pytest.mark.parametrize("empty", [[], {}, None])
 @pytest.mark.parametrize("name", ["merge_fields", "interests"])
-def test_empty_objects(send: CallSender, path: str, name: str, empty: Any) -> None:
+def test_empty_objects(send: CallSender, members_path: str, name: str, empty: Any) -> None:
     """An empty array is accepted for an empty object, because PHP sends it so."""
-    assert 200 == send("POST", path, make_member(**{name: empty}))[0]
+    assert 200 == send("POST", members_path, make_member(ANN, **{name: empty}))[0]
 
 
 # --- The collection ------------------------------------------------------------------------------
@@ -200,14 +193,16 @@ TWENTY = 1_577_836_800_000_000  # 2020-01-01T00:00:00+00:00
 
 
 @pytest.fixture
-def six_members(api: Api, path: str) -> str:
+def six_members(api: Api, members_path: str) -> str:
     """The path of a list with a member of each status, with times one day apart."""
     statuses = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
     for status in statuses:
         more = {"vip": True, "email_type": "text"} if status == "pending" else {}
-        api.call_ok("POST", path, make_member(f"{status}@example.com", status=status, **more))
-    archived = api.call_ok("POST", path, make_member("archived@example.com"))
-    api.call_ok("DELETE", f"{path}/{archived['id']}")
+        api.call_ok(
+            "POST", members_path, make_member(f"{status}@example.com", status=status, **more)
+        )
+    archived = api.call_ok("POST", members_path, make_member("archived@example.com"))
+    api.call_ok("DELETE", f"{members_path}/{archived['id']}")
     for day, status in enumerate((*statuses, "archived")):
         # The days of each time begin elsewhere, so that no two filters give the same.
         execute_sql(
@@ -222,9 +217,9 @@ def six_members(api: Api, path: str) -> str:
             changed=TWENTY + (10 + day) * DAY,
             signup=TWENTY - day * DAY,
             address=f"{status}@example.com",
-            list_id=path.split("/")[2],
+            list_id=members_path.split("/")[2],
         )
-    return path
+    return members_path
 
 
 ALL = ["subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived"]
@@ -307,9 +302,9 @@ def test_unique_email_id(api: Api, six_members: str) -> None:
         ({"unsubscribed_since": "2020-01-01", "status": "cleaned"}, "Bad Request"),
     ],
 )
-def test_wrong_filters(api: Api, path: str, params: dict[str, str], title: str) -> None:
+def test_wrong_filters(api: Api, members_path: str, params: dict[str, str], title: str) -> None:
     """Invalid filters are refused."""
-    check_problem(api.call("GET", path, **params), 400, title)
+    check_problem(api.call("GET", members_path, **params), 400, title)
 
 
 def test_statistics_count_by_status(api: Api, six_members: str) -> None:

@@ -23,7 +23,7 @@ from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
 from batchway.store import accounts
 from tests.audience import NEW_LIST
-from tests.contract.shared_servers import Api, read_raw_results
+from tests.contract.shared_servers import Api, make_member, read_raw_results
 from tests.scenario import PING, Operation, Result, add_member
 from tests.step_runner import InterruptedTarget, StepRunner, get_audience, replace_audience
 from tests.steps import execute, finalize, run, split
@@ -136,7 +136,7 @@ def test_pages_of_other_collections(own_api: Api) -> None:
     assert {200} == {result.status_code for result in made}
     list_id = made[0].response["id"]
     member = f"/lists/{list_id}/members/ann@example.com"
-    own_api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
+    own_api.call_ok("POST", f"/lists/{list_id}/members", make_member("ann@example.com"))
     tags = [{"name": f"tag {number}", "status": "active"} for number in range(1003)]
     own_api.call_ok("POST", f"{member}/tags", {"tags": tags})
 
@@ -173,7 +173,7 @@ def test_collections_without_items(api: Api) -> None:
 def test_instances_are_not_paged(api: Api) -> None:
     """The result of a GET of one resource is not a page."""
     list_id = api.new_list()
-    api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
+    api.call_ok("POST", f"/lists/{list_id}/members", make_member("ann@example.com"))
     paths = ["/", "/ping", f"/lists/{list_id}", f"/lists/{list_id}/members/ann@example.com"]
 
     results = api.run_batch(*map(get, paths))
@@ -237,7 +237,7 @@ def test_others_change_the_list_between_two_turns(
         in_turns, in_turns.submit([_make_delete(in_turns.list_id, number) for number in removed])
     )
     for number in range(added):
-        in_turns.call("POST", path, json.dumps(_make_member(f"new{number}@example.com")))
+        in_turns.call("POST", path, json.dumps(make_member(f"new{number}@example.com")))
     results = _finish(in_turns, batch)
 
     shown = _get_addresses(results)
@@ -368,10 +368,6 @@ def _check_pages(params: dict[str, Any], pages: list[dict[str, Any]]) -> None:
 
 def _get_responses(results: list[Result], operation_id: str) -> list[Any]:
     return [result.response for result in results if result.operation_id == operation_id]
-
-
-def _make_member(address: str) -> dict[str, str]:
-    return {"email_address": address, "status": "subscribed"}
 
 
 def _make_delete(list_id: str, number: int) -> Operation:

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from tests.audience import NEW_LIST
-from tests.contract.shared_servers import Api, check_problem, get_field_errors, send_raw_request
+from tests.contract.shared_servers import (
+    Api,
+    check_problem,
+    get_field_errors,
+    make_member,
+    send_raw_request,
+)
 
 DATE = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 _LINK = ("rel", "href", "method", "targetSchema", "schema")
@@ -18,7 +24,7 @@ _LINK = ("rel", "href", "method", "targetSchema", "schema")
 def test_dates_have_one_form(own_api: Api) -> None:
     """Dates have whole seconds and a numeric zone; a missing date is an empty string."""
     list_id = own_api.new_list()
-    own_api.call_ok("POST", f"/lists/{list_id}/members", _make_member("ann@example.com"))
+    own_api.call_ok("POST", f"/lists/{list_id}/members", make_member("ann@example.com"))
     batch = own_api.wait_until_finished(own_api.submit({"method": "GET", "path": "/ping"}))
     audience = own_api.call_ok("GET", f"/lists/{list_id}")
     [member] = own_api.call_ok("GET", f"/lists/{list_id}/members")["members"]
@@ -50,7 +56,7 @@ def test_dates_that_are_read(api: Api, given: str, shown: str) -> None:
     """ISO 8601 dates with `Z`, fractions and other zones are accepted."""
     path = f"/lists/{api.new_list()}/members"
 
-    made = api.call_ok("POST", path, _make_member("ann@example.com", timestamp_opt=given))
+    made = api.call_ok("POST", path, make_member("ann@example.com", timestamp_opt=given))
 
     assert shown == made["timestamp_opt"]
 
@@ -71,7 +77,7 @@ def test_dates_that_are_refused(api: Api, given: str, field: str) -> None:
     """An invalid date is a 400, and the list can still be read."""
     path = f"/lists/{api.new_list()}/members"
 
-    reply = api.call("POST", path, _make_member("ann@example.com", **{field: given}))
+    reply = api.call("POST", path, make_member("ann@example.com", **{field: given}))
 
     [(name, _)] = get_field_errors(check_problem(reply, 400, "Invalid Resource"))
     assert field == name
@@ -85,7 +91,7 @@ def test_dates_that_are_refused(api: Api, given: str, field: str) -> None:
 def members(api: Api) -> str:
     """The path of a list with twelve members."""
     list_id = api.new_list()
-    given = [_make_member(f"m{number:02}@example.com") for number in range(12)]
+    given = [make_member(f"m{number:02}@example.com") for number in range(12)]
     api.call_ok("POST", f"/lists/{list_id}", {"members": given})
     return f"/lists/{list_id}/members"
 
@@ -288,10 +294,6 @@ def test_odd_queries(api: Api, query: str) -> None:
     )
 
     assert status in {200, 400}, body
-
-
-def _make_member(address: str, **more: str) -> dict[str, str]:
-    return {"email_address": address, "status": "subscribed", **more}
 
 
 def _get_id(item: dict[str, Any]) -> Any:

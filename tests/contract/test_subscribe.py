@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.shared_servers import Api, CallSender
+from tests.contract.shared_servers import Api, CallSender, make_member
 
 ANN, BOB, EVE = "ann@example.com", "bob@example.com", "eve@example.com"
 EXISTS = f"{ANN} is already a list member. Use PUT to insert or update list members."
@@ -14,11 +14,6 @@ EXISTS = f"{ANN} is already a list member. Use PUT to insert or update list memb
 def path(api: Api) -> str:
     """The path of a new list."""
     return f"/lists/{api.new_list()}"
-
-
-def make_member(address: str, **more: Any) -> dict[str, Any]:
-    """Return a member for a request."""
-    return {"email_address": address, "status": "subscribed", **more}
 
 
 def get_addresses(members: list[Any]) -> list[str]:

@@ -14,6 +14,7 @@ from tests.contract.shared_servers import (
     Api,
     check_problem,
     get_field_errors,
+    make_member,
     send_raw_request,
 )
 from tests.scenario import KEY, Server
@@ -187,7 +188,7 @@ def test_bodies_that_could_not_be_read(api: Api, method: str, body: bytes, encod
 def test_post_without_arguments(api: Api, body: bytes) -> None:
     """`null`, an empty body and `{}` are the same."""
     path = f"/lists/{api.new_list()}/members"
-    made = api.call_ok("POST", path, _make_member("ann@example.com"))
+    made = api.call_ok("POST", path, make_member("ann@example.com"))
 
     forgotten = api.call("POST", f"{path}/{made['id']}/actions/delete-permanent", body)
     empty = api.call("POST", path, body)
@@ -227,7 +228,7 @@ def test_body_that_is_no_object(api: Api, path: str, body: bytes, found: str) ->
 def test_method_override(api: Api, http: httpx.Client, method: str) -> None:
     """A POST can replace methods that a proxy does not forward."""
     path = f"/lists/{api.new_list()}/members"
-    made = api.call_ok("POST", path, _make_member("ann@example.com"))
+    made = api.call_ok("POST", path, make_member("ann@example.com"))
 
     reply = http.post(
         f"{api.server.url}/3.0{path}/{made['id']}",
@@ -298,7 +299,3 @@ def test_body_over_the_limit(server: Server) -> None:
 
     assert 413 == status
     assert "Send it in several requests." in json.loads(body)["detail"]
-
-
-def _make_member(address: str, **more: str) -> dict[str, str]:
-    return {"email_address": address, "status": "subscribed", **more}

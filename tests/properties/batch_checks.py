@@ -1,4 +1,4 @@
-"""What holds of the batches of an account whatever was done to them, and in whatever order."""
+"""Checks what must hold for all batches of an account, after any actions in any order."""
 
 import json
 from collections import Counter
@@ -19,7 +19,7 @@ _TABLES = ("batches", "batch_inputs", "chunks", "segments", "segment_data", "del
 
 
 def check_all(bench: Bench, enabled_before: set[int]) -> None:
-    """After anything: every batch, every delivery, every member."""
+    """Check every batch, every delivery and every member."""
     for known in bench.known:
         batch = bench.find(known)
         if batch is None:
@@ -36,7 +36,7 @@ def check_all(bench: Bench, enabled_before: set[int]) -> None:
 
 
 def check_swept(bench: Bench) -> None:
-    """Nothing is left of what is deleted or expired."""
+    """Check that deleted and expired batches have left nothing."""
     gone = [
         known
         for known in bench.known
@@ -64,7 +64,7 @@ def _was_finished(known: Known) -> bool:
 
 
 def _check_forward(known: Known, batch: Batch) -> None:
-    """Statuses and counters only go forward; what is submitted stays as it is."""
+    """Check that statuses and counters only increase, and that the rest does not change."""
     assert known.is_deleted == (batch.status is Status.DELETED)
     assert batch.errored_operations <= batch.finished_operations <= batch.total_operations
     assert len(known.operations) == batch.operation_count
@@ -77,7 +77,7 @@ def _check_forward(known: Known, batch: Batch) -> None:
 
 
 def _check_counters(bench: Bench, known: Known, batch: Batch) -> None:
-    """Counters equal the rows they count; every result has a place of its own."""
+    """Check that counters equal the rows they count, and that results have different positions."""
     with bench.database.read() as connection:
         chunks = run(
             connection,
@@ -98,42 +98,42 @@ def _check_counters(bench: Bench, known: Known, batch: Batch) -> None:
     assert (batch.chunk_count, batch.chunks_left) == tuple(chunks)
     assert (batch.finished_operations, batch.errored_operations) == tuple(segments)
     if len(known.results) != batch.finished_operations and not known.is_deleted:
-        known.results = _checked_results(bench, known, batch)
+        known.results = _check_results(bench, known, batch)
 
 
-def _checked_results(bench: Bench, known: Known, batch: Batch) -> list[tuple[int, int, int, Any]]:
+def _check_results(bench: Bench, known: Known, batch: Batch) -> list[tuple[int, int, int, Any]]:
     found = list(bench.parts.read_results(batch, Filter()).iterate())
     places = [(result.position, result.page) for result in found]
     assert batch.finished_operations == len(found) == len(set(places))
     assert batch.errored_operations == sum(not 200 <= result.status_code < 300 for result in found)
     assert batch.total_operations == batch.operation_count + sum(page > 0 for _, page in places)
     for result in found:
-        assert _is(result, known.operations[result.position])
+        assert _is_result_of(result, known.operations[result.position])
         assert result.page == 0 or (result.position, result.page - 1) in places
-    results = [_plain(result) for result in found]
+    results = [_get_values(result) for result in found]
     assert all(before in results for before in known.results)
     return results
 
 
-def _plain(result: RecordedResult) -> tuple[int, int, int, Any]:
+def _get_values(result: RecordedResult) -> tuple[int, int, int, Any]:
     return result.position, result.page, result.status_code, json.loads(result.response)
 
 
-def _is(recorded: RecordedResult, operation: Operation) -> bool:
+def _is_result_of(recorded: RecordedResult, operation: Operation) -> bool:
     is_same = (recorded.operation.method, recorded.operation.path) == (
         operation["method"],
         operation["path"],
     )
-    return is_same and (not recorded.page or "pages" in _kind(operation))
+    return is_same and (not recorded.page or "pages" in _get_kind(operation))
 
 
-def _kind(operation: Operation) -> str:
+def _get_kind(operation: Operation) -> str:
     is_get = operation["method"] == "GET"
     return "pages" if is_get and "params" not in operation else "one"
 
 
 def _check_finished(bench: Bench, known: Known, batch: Batch) -> None:
-    """All operations have their results, and the archive holds exactly those."""
+    """Check that all operations have results, and that the archive has exactly these."""
     assert batch.total_operations == batch.finished_operations
     assert 0 == batch.chunks_left
     assert set(range(batch.operation_count)) == {result[0] for result in known.results}
@@ -147,27 +147,29 @@ def _check_finished(bench: Bench, known: Known, batch: Batch) -> None:
         with bench.parts.archive.open(batch.public_id) as file:
             held = read_archive(file.read())
     in_archive = [
-        (archived.status_code, archived.operation_id, _text(archived.response)) for archived in held
+        (archived.status_code, archived.operation_id, _dump(archived.response)) for archived in held
     ]
     recorded = [
-        (status, known.operations[position].get("operation_id"), _text(response))
+        (status, known.operations[position].get("operation_id"), _dump(response))
         for position, _, status, response in known.results
     ]
     assert sorted(recorded, key=str) == sorted(in_archive, key=str)
     places = [result[:2] for result in known.results]
-    again = [_plain(result)[:2] for result in bench.parts.read_results(batch, Filter()).iterate()]
-    assert sorted(places) == sorted(again)
+    read_places = [
+        _get_values(result)[:2] for result in bench.parts.read_results(batch, Filter()).iterate()
+    ]
+    assert sorted(places) == sorted(read_places)
 
 
-def _text(response: Any) -> str:
+def _dump(response: Any) -> str:
     return json.dumps(response, sort_keys=True)
 
 
 def _check_pages(known: Known) -> None:
-    """A list that was paged through to its end was shown whole, and nobody on it twice."""
+    """Check that a list that was paged to its end was shown completely, without duplicates."""
     pages: dict[int, list[Any]] = {}
     for position, _, status, response in sorted(known.results, key=lambda result: result[:2]):
-        if _kind(known.operations[position]) == "pages":
+        if _get_kind(known.operations[position]) == "pages":
             pages.setdefault(position, []).append(response if status == 200 else None)
     for responses in pages.values():
         if all(responses):
@@ -179,28 +181,28 @@ def _check_pages(known: Known) -> None:
 
 
 def _check_announced(bench: Bench, known: Known, enabled_before: set[int]) -> None:
-    """Each webhook that was enabled when the batch finished has one delivery of it."""
+    """Check that each webhook enabled at the end of the batch has one delivery of it."""
     with bench.database.read() as connection:
         rows = run(
             connection,
             "SELECT batch_webhook_id FROM deliveries WHERE batch_id = :batch_id",
             batch_id=known.batch.id,
         )
-        told = Counter(rows.scalars())
-    assert set(told.values()) <= {1}
+        announced = Counter(rows.scalars())
+    assert set(announced.values()) <= {1}
     webhooks = set(bench.webhooks())
     enabled = set(bench.webhooks(only_enabled=True))
-    if not known.told:
-        assert enabled_before & enabled <= set(told) <= enabled_before | enabled
-        known.told = [set(told)]
-    assert known.told[0] & webhooks == set(told)
+    if not known.webhooks_with_event:
+        assert enabled_before & enabled <= set(announced) <= enabled_before | enabled
+        known.webhooks_with_event = [set(announced)]
+    assert known.webhooks_with_event[0] & webhooks == set(announced)
 
 
 def _check_deliveries(bench: Bench) -> None:
-    """No delivery is tried more often than the schedule says, and each attempt was a request."""
+    """Check that attempts are within the schedule, and that each one was a request."""
     most = len(bench.parts.limits.delivery_waits_seconds) + 1
     sent = Counter(sent_operation["webhook-id"] for sent_operation in bench.outside.sent)
-    for row in _deliveries(bench):
+    for row in _read_deliveries(bench):
         assert row.attempt_count - row.attempts_before <= most
         assert row.attempt_count == row.recorded <= sent[row.public_id]
         assert (row.state == "pending") == (row.next_attempt_at is not None)
@@ -209,7 +211,7 @@ def _check_deliveries(bench: Bench) -> None:
         assert row.recorded == (row.last or 0)
 
 
-def _deliveries(bench: Bench) -> Iterator[Any]:
+def _read_deliveries(bench: Bench) -> Iterator[Any]:
     with bench.database.read() as connection:
         yield from run(
             connection,
@@ -228,7 +230,7 @@ def _deliveries(bench: Bench) -> Iterator[Any]:
 
 
 def _check_members(bench: Bench) -> None:
-    """Who was added, was added by exactly one operation, whose result says so."""
+    """Check that each member was added by exactly one operation, whose result says so."""
     members = bench.members()
     assert set(members.values()) <= {1}
     added: Counter[str] = Counter()
@@ -237,17 +239,17 @@ def _check_members(bench: Bench) -> None:
     for known in bench.known:
         for operation in known.operations:
             if operation["method"] == "POST":
-                asked[_address(operation)] += 1
+                asked[_get_address(operation)] += 1
         for position, _, status, _ in known.results:
             operation = known.operations[position]
             if operation["method"] == "POST":
-                answered[_address(operation)] += 1
-                added[_address(operation)] += status == 200
+                answered[_get_address(operation)] += 1
+                added[_get_address(operation)] += status == 200
     for address, count in asked.items():
         assert added[address] <= members.get(address, 0)
         if answered[address] == count:
             assert added[address] == members.get(address, 0)
 
 
-def _address(operation: Operation) -> str:
+def _get_address(operation: Operation) -> str:
     return str(json.loads(operation["body"])["email_address"])

@@ -1,7 +1,7 @@
-"""Batches of one account, step by step in one process, with all that may go wrong on the way.
+"""Runs batches of one account step by step in one process, with all failures that can happen.
 
-Hand-overs are written as ever, into the engine's table; which of them is run, and when, is up to
-the test. What they come to is checked by `batch_checks.py`.
+Hand-overs are written to the engine's table as usual. The test decides which of them runs, and
+when. `batch_checks.py` checks the outcome.
 """
 
 import json
@@ -22,7 +22,6 @@ from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body
 from batchway.contract.result_links import ResultLinks
 from batchway.errors import Stale
-from batchway.kit import ids
 from batchway.kit.clock import SECOND
 from batchway.kit.egress import LATE, Answered, Egress, Unreached
 from batchway.kit.sealing import Sealer
@@ -31,11 +30,10 @@ from batchway.lifecycle.deliver import DeliverStep
 from batchway.lifecycle.submit import IdempotentRequest, IncomingBatch, submit_batch
 from batchway.lifecycle.sweep import sweep
 from batchway.limits import Limits
-from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.observers.base import Event, Field, Observers
-from batchway.store import accounts, batch_webhooks, batches, deliveries
+from batchway.store import batch_webhooks, batches, deliveries
 from batchway.store.database import run as run_sql
 from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
 from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
@@ -43,8 +41,8 @@ from batchway.surfaces.mailchimp.url_checks import UrlChecks
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
 from tests.batch_bodies import read_batch
 from tests.properties.calls import NEW_LIST
-from tests.properties.world import BASE, BEFORE, Place
-from tests.step_runner import get_audience
+from tests.properties.world import Place, create_account
+from tests.step_runner import BASE, get_audience
 from tests.steps import execute, finalize, run, split
 
 URL = "https://example.com/hook"
@@ -64,11 +62,11 @@ _SMALL_PAGES = {"page_count_max": 2, "answer_bytes_max": 4_000}
 
 
 class Died(Exception):
-    """Ends a step as the death of its process would: what has not committed is lost."""
+    """Ends a step as the death of its process would: uncommitted changes are lost."""
 
 
 class HandOver(NamedTuple):
-    """One that is written and has not been run to its end."""
+    """A hand-over that has not been completed."""
 
     key: int
     step: Step
@@ -77,12 +75,12 @@ class HandOver(NamedTuple):
 
     @property
     def workflow_id(self) -> str:
-        """What the engine calls it."""
+        """The engine's id of the hand-over."""
         return f"{self.key}/{self.step}/{self.step_number}/{self.number}"
 
 
 class Outside(Egress):
-    """The network: it notes what is sent, and answers as it was told to, at once."""
+    """The network: records requests, and gives prepared answers at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +97,7 @@ class Outside(Egress):
         seconds: float,
         answer_bytes_max: int,
     ) -> Answered | Unreached:
-        """The next answer, or a 200; 0 stands for none that came in time."""
+        """Return the next answer, or a 200. The answer 0 is a time-out."""
         assert (url, answer_bytes_max) == (URL, limits.delivery_answer_bytes_max)
         if method == "POST":
             assert body
@@ -113,19 +111,19 @@ class Outside(Egress):
 
 @dataclass
 class Known:
-    """A batch that was accepted, and what was last seen of it."""
+    """An accepted batch, and its last known state."""
 
     batch: Batch
     operations: list[Operation]
     is_deleted: bool = False
-    told: list[set[int]] = field(default_factory=list)
+    webhooks_with_event: list[set[int]] = field(default_factory=list)
     seen: list[Batch] = field(default_factory=list)
     results: list[tuple[int, int, int, Any]] = field(default_factory=list)
 
 
 @contextmanager
 def small_pages() -> Iterator[None]:
-    """Pages that few items fill, for as long as the block."""
+    """Let few items fill a page, until the end of the block."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _SMALL_PAGES.items():
             patch.setattr(limits, name, value)
@@ -133,7 +131,7 @@ def small_pages() -> Iterator[None]:
 
 
 class Bench:
-    """A new account with a list; everything that is done to it is done here."""
+    """A new account with a list, and all actions on it."""
 
     def __init__(self, place: Place, format_name: str) -> None:
         self.place = place
@@ -146,7 +144,7 @@ class Bench:
             limits=SMALL_LIMITS,
             observe=Observers([self.ambush]),
         )
-        self.identity = self._new_account()
+        self.identity = create_account(self.database)
         self.account_id = self.identity.account.id
         self.list_id = str(self.call("POST", "/lists", NEW_LIST)["id"])
         self.known: list[Known] = []
@@ -168,25 +166,16 @@ class Bench:
         )
         self._delivery_calls = DeliveryCalls(self.parts)
 
-    def _new_account(self) -> Identity:
-        with self.database.write() as connection:
-            account = accounts.create(connection, "Bees", BEFORE)
-            key = ids.new_api_key()
-            accounts.add_key(connection, account.id, key, "", BEFORE)
-            identity = accounts.identify(connection, key)
-        assert identity
-        return identity
-
     # --- Calls -----------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: Any = None, **params: str) -> Any:
-        """One call on the audience that came alone."""
+        """Make one call on the audience, and return the body of the reply."""
         caller = Caller(self.account_id, "", self.clock(), Links(BASE))
         request = Request(method, path, params, None if body is None else json.dumps(body).encode())
         return json.loads(encode_body(get_audience(self.parts).answer_single(caller, request)))
 
     def members(self) -> dict[str, int]:
-        """How often each address stands on the list."""
+        """Return how often each address is on the list."""
         found: dict[str, int] = {}
         with self.database.read() as connection:
             rows = run_sql(
@@ -201,7 +190,7 @@ class Bench:
     def on_webhook(
         self, action: str, webhook: str = "", delivery: str = "", **body: Any
     ) -> Response | None:
-        """A call on webhooks or deliveries; None if it is refused."""
+        """Make a call on webhooks or deliveries; return None if it is refused."""
         answer = {
             "create": self._webhook_calls.create,
             "update": self._webhook_calls.update,
@@ -222,7 +211,7 @@ class Bench:
     # --- Batches ---------------------------------------------------------------------------------
 
     def operation(self, kind: str) -> list[Operation]:
-        """An operation of one kind, or two that belong together."""
+        """Return an operation of this kind, or two that belong together."""
         members = f"/lists/{self.list_id}/members"
         match kind:
             case "add" | "add twice":
@@ -239,14 +228,14 @@ class Bench:
                 return [{"method": "GET", "path": "/nowhere"}]
 
     def submit(self, given: list[Operation], idempotency: IdempotentRequest | None) -> Batch:
-        """A new batch; its first hand-over is written."""
+        """Submit a batch. Its first hand-over is written."""
         body = json.dumps({"operations": given}).encode()
         operations = read_batch(body) if given else []
         with IncomingBatch.collect(self.parts.targets, self.parts.limits, operations) as incoming:
             return submit_batch(self.parts, self.identity, BASE, incoming, idempotency=idempotency)
 
     def newest(self) -> Batch:
-        """The batch that was accepted last."""
+        """Return the batch that was accepted last."""
         with self.database.read() as connection:
             [batch], _ = batches.find_page(
                 connection, self.account_id, 1, 0, self.parts.get_results_since()
@@ -254,12 +243,12 @@ class Bench:
         return batch
 
     def find(self, known: Known) -> Batch | None:
-        """The batch as the steps see it."""
+        """Return the batch as the steps see it."""
         with self.database.read() as connection:
             return batches.get(connection, known.batch.id)
 
     def visible(self) -> list[Known]:
-        """The batches that their owner can see."""
+        """Return the batches that their owner can see."""
         with self.database.read() as connection:
             return [
                 known
@@ -273,7 +262,7 @@ class Bench:
             ]
 
     def webhooks(self, *, only_enabled: bool = False) -> dict[int, str]:
-        """The public ids of the account's webhooks, by their keys."""
+        """Return the public ids of the account's webhooks by their keys."""
         with self.database.read() as connection:
             found = batch_webhooks.find_page(connection, self.account_id, 100, 0)
         return {
@@ -285,7 +274,7 @@ class Bench:
     # --- Steps -----------------------------------------------------------------------------------
 
     def hand_overs(self) -> list[HandOver]:
-        """Those that wait to be run, in a lasting order."""
+        """Return the hand-overs that have not been run, in a fixed order."""
         with self.database.read() as connection:
             rows = connection.execute(text(f"SELECT workflow_uuid FROM {self._table}"))
             found = [row[0].split("/") for row in rows]
@@ -295,7 +284,7 @@ class Bench:
         )
 
     def run(self, hand_over: HandOver) -> bool:
-        """Run a step, and strike its hand-over off; not if it dies, or has to be tried again."""
+        """Run a step, and delete its hand-over unless the step dies or must be retried."""
         try:
             self.step(hand_over)
         except (Died, Stale):
@@ -304,7 +293,7 @@ class Bench:
         return True
 
     def step(self, hand_over: HandOver) -> None:
-        """Do the work of a hand-over, when it is due."""
+        """Run the step of a hand-over, at its time."""
         key = hand_over.key
         if hand_over.step is Step.DELIVER:
             self._wait_for(key)
@@ -325,13 +314,13 @@ class Bench:
             self.clock.now = max(self.clock.now, delivery.next_attempt_at)
 
     def strike_off(self, hand_over: HandOver) -> None:
-        """The engine's book no longer has it."""
+        """Delete a hand-over from the engine's table."""
         statement = f"DELETE FROM {self._table} WHERE workflow_uuid = :id"
         with self.database.write() as connection:
             connection.execute(text(statement), {"id": hand_over.workflow_id})
 
     def sweep(self) -> None:
-        """The caretaker's round, when all that is left alone for long is overdue."""
+        """Run the sweep at a time when all idle batches are overdue."""
         self.clock.now += int(limits.overdue_seconds * SECOND) + 1
         waiting = {hand_over[:3] for hand_over in self.hand_overs()}
 
@@ -342,7 +331,7 @@ class Bench:
         sweep(self.parts, find_lost)
 
     def drain(self) -> None:
-        """Run all that waits, and all that follows from it."""
+        """Run all hand-overs until none is left."""
         for _ in range(2_000):
             waiting = self.hand_overs()
             if not waiting:
@@ -352,7 +341,7 @@ class Bench:
         raise AssertionError("hand-overs without end")
 
     def forget_engine(self) -> None:
-        """Empty the engine's books, for the next account."""
+        """Delete all hand-overs, for the next account."""
         with self.database.write() as connection:
             connection.execute(text(f"DELETE FROM {self._table}"))
 
@@ -363,19 +352,19 @@ class Bench:
 
 @dataclass
 class Ambush:
-    """An observer: the first step that comes to a point meets the deed there, once."""
+    """An observer that calls a function at a fault point, once."""
 
     strikes: list[tuple[Event, Callable[[], object]]] = field(default_factory=list)
 
     def observe(self, event: Event, _fields: Mapping[str, Field]) -> None:
-        """Do what is to be done at this event."""
+        """Call the functions for this event."""
         for strike in [strike for strike in self.strikes if strike[0] is event]:
             self.strikes.remove(strike)
             strike[1]()
 
     @contextmanager
     def lay(self, point: Event | None, deed: Callable[[], object]) -> Iterator[None]:
-        """Within the block, the deed waits at the point, if there is one."""
+        """Within the block, call `deed` at the first visit of the point, if there is a point."""
         strike = None if point is None else (point, deed)
         if strike:
             self.strikes.append(strike)
@@ -387,5 +376,5 @@ class Ambush:
 
 
 def die() -> None:
-    """A deed."""
+    """Let the step die."""
     raise Died

@@ -1,7 +1,7 @@
-"""Random calls on a small world: two lists, a handful of addresses, a few tags and merge fields.
+"""Random calls on two lists with few addresses, tags and merge fields.
 
-A path says `<A>` and `<B>` for the lists of the world, and `<A:ann>` for the contact id of a member
-that it began with.
+In a path, `<A>` and `<B>` are the lists, and `<A:ann>` is the contact id of a member that exists at
+the beginning.
 """
 
 import json
@@ -23,8 +23,8 @@ Body = dict[str, Any]
 class Call:
     """One call. `kind` says what its order depends on.
 
-    `member`: a call on members or the tags of one. `read`: any other read. `write`: any other
-    change. `unread`: what no handler sees. `barred`: what is refused only in a batch.
+    `member`: a call on members or their tags. `read`: any other read. `write`: any other change.
+    `unread`: a call that no handler sees. `barred`: a call that only a batch refuses.
     """
 
     kind: Kind
@@ -59,13 +59,13 @@ BAD_BODIES = ('{"email_address": ', "[]", "null", "", None, '"text"', "5", "{}",
 
 
 def rarely(odd: Sequence[Any], valid: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Mostly valid, now and then odd."""
+    """Return mostly valid values, and sometimes odd ones."""
     # Not at an end of the range, which would come up far more often.
     return st.integers(0, 30).flatmap(lambda n: st.sampled_from(odd) if n == 17 else valid)
 
 
-def of(*values: Any, odd: Sequence[Any] = ()) -> st.SearchStrategy[Any]:
-    """One of the values, rarely an odd one."""
+def choose(*values: Any, odd: Sequence[Any] = ()) -> st.SearchStrategy[Any]:
+    """Return one of the values, and rarely an odd one."""
     valid = st.sampled_from(values)
     return rarely(odd, valid) if odd else valid
 
@@ -75,44 +75,44 @@ def of(*values: Any, odd: Sequence[Any] = ()) -> st.SearchStrategy[Any]:
 _merge_fields = st.fixed_dictionaries(
     {},
     optional={
-        "FNAME": of("Ann", "Bea", "", "Zoë", odd=(5, True, None, ["x"], "x" * 256, "nul\0")),
-        "fname": of("Cleo", ""),
-        "LTV": of(12, 1.5, "7", "", odd=("much", 1e308, None, {})),
-        "NEED": of("here", "here", "", odd=(None, 0)),
-        "EXTRA": of("more", ""),
-        "BIRTHDAY": of("02/29", "", odd=("31/12", "13/13")),
-        "ADDRESS": of(
+        "FNAME": choose("Ann", "Bea", "", "Zoë", odd=(5, True, None, ["x"], "x" * 256, "nul\0")),
+        "fname": choose("Cleo", ""),
+        "LTV": choose(12, 1.5, "7", "", odd=("much", 1e308, None, {})),
+        "NEED": choose("here", "here", "", odd=(None, 0)),
+        "EXTRA": choose("more", ""),
+        "BIRTHDAY": choose("02/29", "", odd=("31/12", "13/13")),
+        "ADDRESS": choose(
             {"addr1": "1 Hive", "city": "Kyiv", "state": "K", "zip": "01001"},
             "1 Hive  Kyiv  K  01001",
             odd=({"addr1": "1 Hive"}, {"addr1": None}, [1], "1 Hive"),
         ),
-        "UNKNOWN": of("dropped"),
+        "UNKNOWN": choose("dropped"),
     },
 )
 _details = st.fixed_dictionaries(
     {},
     optional={
         "merge_fields": rarely(([], [1], None, "x"), _merge_fields),
-        "email_type": of("html", "text", "", odd=("HTML", 1)),
-        "language": of("en", "", odd=("nul\0", 5)),
-        "vip": of(True, False, odd=(None, "yes", 1)),
-        "location": of(
+        "email_type": choose("html", "text", "", odd=("HTML", 1)),
+        "language": choose("en", "", odd=("nul\0", 5)),
+        "vip": choose(True, False, odd=(None, "yes", 1)),
+        "location": choose(
             {"latitude": 1.5, "longitude": -2},
             {},
             odd=({"latitude": 91}, {"latitude": "x"}, [], None),
         ),
-        "ip_signup": of("10.0.0.1", "", odd=("::1", "300.0.0.1")),
-        "timestamp_signup": of("2020-01-02T03:04:05Z", "", odd=("soon", "9999-12-31")),
-        "ip_opt": of("::1", odd=("x",)),
-        "timestamp_opt": of("2021-01-02 03:04:05", "", odd=("0001-01-01",)),
-        "interests": of({}, [], odd=({"0123456789": True}, [1])),
-        "marketing_permissions": of([], odd=([{}],)),
-        "surprise": of(1),
+        "ip_signup": choose("10.0.0.1", "", odd=("::1", "300.0.0.1")),
+        "timestamp_signup": choose("2020-01-02T03:04:05Z", "", odd=("soon", "9999-12-31")),
+        "ip_opt": choose("::1", odd=("x",)),
+        "timestamp_opt": choose("2021-01-02 03:04:05", "", odd=("0001-01-01",)),
+        "interests": choose({}, [], odd=({"0123456789": True}, [1])),
+        "marketing_permissions": choose([], odd=([{}],)),
+        "surprise": choose(1),
     },
 )
-_tags = st.lists(of(*TAGS, odd=ODD_TAGS), max_size=3)
-_addresses = of(*ADDRESSES, odd=ODD_ADDRESSES)
-_statuses = of(*STATUSES, odd=ODD_STATUSES)
+_tags = st.lists(choose(*TAGS, odd=ODD_TAGS), max_size=3)
+_addresses = choose(*ADDRESSES, odd=ODD_ADDRESSES)
+_statuses = choose(*STATUSES, odd=ODD_STATUSES)
 
 
 def _with(strategy: st.SearchStrategy[Body], optional: Mapping[str, Any]) -> Any:
@@ -120,7 +120,7 @@ def _with(strategy: st.SearchStrategy[Body], optional: Mapping[str, Any]) -> Any
     return st.tuples(more, strategy).map(lambda both: both[0] | both[1])
 
 
-_needs = of({"NEED": "here"}, {"NEED": "here", "LTV": 3}, {})
+_needs = choose({"NEED": "here"}, {"NEED": "here", "LTV": 3}, {})
 _add_bodies = _with(
     st.fixed_dictionaries({"email_address": _addresses, "status": _statuses}),
     {"tags": rarely(("VIP", None, {}), _tags), "merge_fields": _needs},
@@ -139,51 +139,57 @@ _tag_changes = st.fixed_dictionaries(
     {
         "tags": st.lists(
             st.fixed_dictionaries(
-                {"name": of(*TAGS, odd=ODD_TAGS), "status": of("active", "inactive", odd=("on",))}
+                {
+                    "name": choose(*TAGS, odd=ODD_TAGS),
+                    "status": choose("active", "inactive", odd=("on",)),
+                }
             ),
             max_size=4,
         )
     },
-    optional={"is_syncing": of(True, odd=("x",))},
+    optional={"is_syncing": choose(True, odd=("x",))},
 )
 _subscriptions = st.fixed_dictionaries(
     {"members": st.lists(rarely(({}, [], None), _new_members), max_size=4)},
-    optional={"update_existing": st.booleans(), "sync_tags": of(True, False, odd=("x",))},
+    optional={"update_existing": st.booleans(), "sync_tags": choose(True, False, odd=("x",))},
 )
 _fields = st.fixed_dictionaries(
-    {"name": of("Extra", odd=("", "x" * 1_001, None)), "type": of("text", "number", odd=("blob",))},
+    {
+        "name": choose("Extra", odd=("", "x" * 1_001, None)),
+        "type": choose("text", "number", odd=("blob",)),
+    },
     optional={
-        "tag": of("EXTRA", "", "extra", odd=("FNAME", "no tag")),
+        "tag": choose("EXTRA", "", "extra", odd=("FNAME", "no tag")),
         "required": st.booleans(),
-        "default_value": of("", "9", odd=("x",)),
-        "display_order": of(1, 3, odd=(-1, "x")),
-        "options": of({}, {"size": 30}, odd=({"size": 0}, [])),
+        "default_value": choose("", "9", odd=("x",)),
+        "display_order": choose(1, 3, odd=(-1, "x")),
+        "options": choose({}, {"size": 30}, odd=({"size": 0}, [])),
     },
 )
 _field_changes = st.fixed_dictionaries(
     {},
     optional={
-        "name": of("Renamed", odd=("", 5)),
+        "name": choose("Renamed", odd=("", 5)),
         "required": st.booleans(),
-        "default_value": of("", "4", odd=("x",)),
-        "tag": of("GIVEN", "FNAME", odd=("EMAIL",)),
-        "type": of("number", odd=("blob",)),
+        "default_value": choose("", "4", odd=("x",)),
+        "tag": choose("GIVEN", "FNAME", odd=("EMAIL",)),
+        "type": choose("number", odd=("blob",)),
     },
 )
 _list_changes = st.fixed_dictionaries(
     {},
     optional={
-        "name": of("Renamed", odd=("", None)),
-        "contact": of({"city": "Lviv"}, odd=({"city": None}, "x")),
+        "name": choose("Renamed", odd=("", None)),
+        "contact": choose({"city": "Lviv"}, odd=({"city": None}, "x")),
         "email_type_option": st.booleans(),
-        "visibility": of("prv", odd=("all",)),
+        "visibility": choose("prv", odd=("all",)),
     },
 )
 
 
 # --- Where, with which parameters ----------------------------------------------------------------
 
-_lists = of("<A>", "<A>", "<A>", "<B>", odd=(UNKNOWN_LIST, "<A>x", "%00"))
+_lists = choose("<A>", "<A>", "<A>", "<B>", odd=(UNKNOWN_LIST, "<A>x", "%00"))
 _HASHES = tuple(f"<hash {role}>" for role in _ROLES)
 _keys = rarely(
     (UNKNOWN_HASH, "x", "%00", "%ff", "ann@example.com%20"),
@@ -192,14 +198,14 @@ _keys = rarely(
         st.sampled_from(_HASHES),
         st.sampled_from(_HASHES),
         st.sampled_from(ADDRESSES).map(lambda address: quote(address, safe="<>")),
-        of(subscriber_hash("ann@example.com").upper(), "Fay@example.com", "bob%40example.com"),
-        of(subscriber_hash("josé@example.com"), "<A:ann>", "<A:bob>", "<A:dee>", "<B:ann>"),
+        choose(subscriber_hash("ann@example.com").upper(), "Fay@example.com", "bob%40example.com"),
+        choose(subscriber_hash("josé@example.com"), "<A:ann>", "<A:bob>", "<A:dee>", "<B:ann>"),
     ),
 )
-_merge_ids = of("1", "6", "7", odd=("0", "06", "x", "9" * 30))
+_merge_ids = choose("1", "6", "7", odd=("0", "06", "x", "9" * 30))
 _selections = {
-    "fields": of("email_address,status,tags", "members.email_address,total_items", "nope,id"),
-    "exclude_fields": of("_links", "_links,members._links,tags"),
+    "fields": choose("email_address,status,tags", "members.email_address,total_items", "nope,id"),
+    "exclude_fields": choose("_links", "_links,members._links,tags"),
 }
 _member_params = rarely(
     ({"fields": "id", "exclude_fields": "_links"}, {"x": "\0"}),
@@ -209,8 +215,8 @@ _member_params = rarely(
         st.fixed_dictionaries(
             {},
             optional={
-                "skip_merge_validation": of("true", "1", "no"),
-                "skip_duplicate_check": of("true", "false"),
+                "skip_merge_validation": choose("true", "1", "no"),
+                "skip_duplicate_check": choose("true", "false"),
             }
             | _selections,
         ),
@@ -219,16 +225,16 @@ _member_params = rarely(
 _collection_params = st.fixed_dictionaries(
     {},
     optional={
-        "count": of("1", "2", "1000", "", odd=("-1", "x")),
-        "offset": of("0", "1", "99", odd=("x",)),
-        "status": of(*STATUSES, "archived", odd=("on",)),
-        "vip_only": of("true", "0"),
-        "since_last_changed": of("2026-11-23T12:00:00+00:00", "2000-01-01", odd=("soon",)),
-        "sort_field": of("last_changed", "timestamp_opt", odd=("email",)),
-        "sort_dir": of("ASC", "desc", odd=("up",)),
-        "email": of("ann@example.com", "JOSÉ@example.com"),
-        "include_total_contacts": of("true"),
-        "required": of("true", "false"),
+        "count": choose("1", "2", "1000", "", odd=("-1", "x")),
+        "offset": choose("0", "1", "99", odd=("x",)),
+        "status": choose(*STATUSES, "archived", odd=("on",)),
+        "vip_only": choose("true", "0"),
+        "since_last_changed": choose("2026-11-23T12:00:00+00:00", "2000-01-01", odd=("soon",)),
+        "sort_field": choose("last_changed", "timestamp_opt", odd=("email",)),
+        "sort_dir": choose("ASC", "desc", odd=("up",)),
+        "email": choose("ann@example.com", "JOSÉ@example.com"),
+        "include_total_contacts": choose("true"),
+        "required": choose("true", "false"),
     }
     | _selections,
 )
@@ -252,7 +258,7 @@ def _calls(  # noqa: PLR0913 - what a call is made of
 
 
 def _is_refused(path: str, params: Mapping[str, str]) -> bool:
-    """Whether no handler sees a call with these."""
+    """Return whether a call is refused before its handler."""
     both = params.get("fields") and params.get("exclude_fields")
     return bool(both) or "%00" in path or any("\0" in value for value in params.values())
 
@@ -306,7 +312,7 @@ _writes = st.one_of(
     _calls("write", "PATCH", _FIELD, _field_changes),
     _calls("write", "DELETE", _FIELD),
     _calls("write", "PATCH", "/lists/{list}", _list_changes),
-    _calls("write", "POST", "/lists", of(NEW_LIST, NEW_LIST | {"name": ""}, {})),
+    _calls("write", "POST", "/lists", choose(NEW_LIST, NEW_LIST | {"name": ""}, {})),
 )
 _deletions = _calls("write", "DELETE", "/lists/{list}")
 _elsewhere = st.one_of(
@@ -338,10 +344,10 @@ _kinds = st.one_of(
 
 @st.composite
 def sequences(draw: st.DrawFn) -> list[Call]:
-    """Up to forty calls, at least one.
+    """Return one to forty calls.
 
-    Often most of them are of the same few kinds, and about the same few people: this is how
-    they meet.
+    Often most of them are of the same few kinds and on the same few contacts, so that they affect
+    each other.
     """
     kinds = draw(_kinds)
     # Two thirds on members; lists are rarely deleted, as nothing is left to be done then.
@@ -351,10 +357,10 @@ def sequences(draw: st.DrawFn) -> list[Call]:
     part = st.lists(one, max_size=10)
     calls = [*chain(*(draw(part) for _ in range(4)))] or [draw(one)]
     cast = draw(_casts)
-    return [_played(call, cast) for call in calls]
+    return [_assign_people(call, cast) for call in calls]
 
 
-def _played(call: Call, cast: Sequence[str]) -> Call:
+def _assign_people(call: Call, cast: Sequence[str]) -> Call:
     path, body = call.path, call.body
     for role, person in zip(_ROLES, cast, strict=True):
         address = f"{person}@example.com"

@@ -1,4 +1,4 @@
-"""Databases that last for a whole module: each example makes an account of its own in them."""
+"""Databases for all tests of a module; each example creates an account in them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ Places = tuple[Place, Place]
 def sqlite_places(
     sqlite_template: SqliteTemplate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Places]:
-    """Two SQLite databases, in which the same accounts are made."""
+    """Two SQLite databases, in which the same accounts are created."""
     folders = [tmp_path_factory.mktemp("place") for _ in range(2)]
     with ExitStack() as stack:
         first, second = (
@@ -30,7 +30,7 @@ def sqlite_places(
 def postgres_places(
     postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Places]:
-    """The same with PostgreSQL."""
+    """Two PostgreSQL databases, in which the same accounts are created."""
     with ExitStack() as stack:
         urls = [stack.enter_context(postgres.database()) for _ in range(2)]
         first, second = (

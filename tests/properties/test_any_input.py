@@ -1,4 +1,4 @@
-"""Whatever a client sends is answered or refused; nothing else happens."""
+"""Any input of a client is answered or refused, and never causes an internal error."""
 
 import base64
 import json
@@ -47,20 +47,20 @@ _NAMES = (
 
 
 def near(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Any value, or an object with some of the names that bodies have."""
+    """Return any value, or an object with some names of body fields."""
     inner = st.dictionaries(st.sampled_from(_NAMES), value, max_size=4)
     deeper = st.dictionaries(st.sampled_from(_NAMES), inner | st.lists(inner, max_size=2) | value)
     return value | inner | deeper
 
 
 def likely(body: Mapping[str, Any]) -> st.SearchStrategy[Any]:
-    """A body that is right but for some of its values."""
+    """Return a valid body with some values changed."""
     changes = st.dictionaries(st.sampled_from(_NAMES), near(values), max_size=3)
     return changes.map(lambda changed: {**body, **changed})
 
 
 def _escaped(text: str) -> str:
-    """JSON text in which a bee has become half of a surrogate pair."""
+    """Return the JSON text with each bee replaced by half of a surrogate pair."""
     return text.replace("\\ud83d\\udc1d", "\\ud83d")
 
 
@@ -104,7 +104,7 @@ calls = st.lists(
 @settings(max_examples=_EXAMPLES // 2)
 @given(calls, st.booleans())
 def test_any_calls_on_sqlite(sqlite_places: Places, calls: list[Call], is_crowded: bool) -> None:
-    """Alone or in a chunk, every call gets an answer in JSON that is no 500."""
+    """Every call, alone or in a chunk, has a JSON answer that is not a 500."""
     check_calls(sqlite_places, calls, is_crowded=is_crowded)
 
 
@@ -113,12 +113,12 @@ def test_any_calls_on_sqlite(sqlite_places: Places, calls: list[Call], is_crowde
 def test_any_calls_on_postgres(
     postgres_places: Places, calls: list[Call], is_crowded: bool
 ) -> None:
-    """The same on PostgreSQL, which refuses more texts and numbers."""
+    """The same holds on PostgreSQL, which refuses more texts and numbers."""
     check_calls(postgres_places, calls, is_crowded=is_crowded)
 
 
 def check_calls(places: Places, calls: list[Call], *, is_crowded: bool) -> None:
-    """Make the calls, alone and in a chunk."""
+    """Make the calls, alone and in a chunk, and check the answers."""
     alone, together = World(places[0]), World(places[1])
     for answered in alone.answer_alone(calls, NOW):
         check_answer(answered)
@@ -129,7 +129,7 @@ def check_calls(places: Places, calls: list[Call], *, is_crowded: bool) -> None:
 
 
 def check_answer(answered: Answered) -> None:
-    """It is what the contract knows, and an archive can hold it."""
+    """Check that the answer has a documented status, and can be stored in an archive."""
     status, text = answered
     assert status in {200, 204, 400, 403, 404, 405, 414}, text
     assert isinstance(json.loads(text), dict)
@@ -162,7 +162,7 @@ likely_operations = st.fixed_dictionaries(
     )
 )
 def test_any_batch(body: bytes) -> None:
-    """A batch is refused as a whole, or its operations can be stored, and named in an archive."""
+    """A batch is refused, or its operations can be stored and named in an archive."""
     try:
         found = read_batch(body)
     except Refused as refused:
@@ -175,15 +175,15 @@ def test_any_batch(body: bytes) -> None:
 
 @given(st.lists(operations | likely_operations, min_size=1, max_size=4))
 def test_operation_among_others(some: list[dict[str, Any]]) -> None:
-    """What becomes of it is the same beside one that is read the long way: it has no body."""
+    """An operation is read the same beside one that needs the slower reader."""
     unusual = {"method": "GET", "path": "/"}
 
-    assert _outcome([*some, unusual]) == _outcome(
+    assert _read_outcome([*some, unusual]) == _read_outcome(
         some, more=[Operation("GET", "/", {}, None, None)]
     )
 
 
-def _outcome(some: list[dict[str, Any]], more: Sequence[Operation] = ()) -> object:
+def _read_outcome(some: list[dict[str, Any]], more: Sequence[Operation] = ()) -> object:
     try:
         found = read_batch(_escaped(json.dumps({"operations": some})).encode())
     except Refused as refused:
@@ -210,7 +210,7 @@ headers = st.one_of(
 def test_any_key(
     sqlite_places: Places, header: str | None, method: str, params: dict[str, str]
 ) -> None:
-    """A key that nobody has is a 401, in whatever form it comes."""
+    """An unknown key is a 401, in any form."""
     try:
         authenticate(sqlite_places[0].app.database, header, method, params)
     except Refused as refused:
@@ -231,25 +231,25 @@ selections = st.lists(st.lists(names, min_size=1, max_size=4).map(".".join), min
 
 @given(objects, selections)
 def test_fields_against_an_oracle(body: dict[str, Any], chosen: list[str]) -> None:
-    """`fields` keeps what a path leads to or through, `exclude_fields` drops what one leads to."""
+    """`fields` keeps, and `exclude_fields` removes, what a simple implementation does."""
     ways = [tuple(path.split(".")) for path in chosen if path]
     text = ",".join(chosen)
     kept = select_fields(Response(200, body), {"fields": text}).body
     left = select_fields(Response(200, body), {"exclude_fields": text}).body
 
     if ways:
-        assert _kept(body, ways, ()) == kept
-        assert _left(body, ways, ()) == left
-    assert _left(body, ways, ()) == left
+        assert _keep_paths(body, ways, ()) == kept
+        assert _remove_paths(body, ways, ()) == left
+    assert _remove_paths(body, ways, ()) == left
 
 
-def _kept(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) -> Any:
+def _keep_paths(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) -> Any:
     if any(here[: len(way)] == way for way in ways):
         return value
     if isinstance(value, list):
-        return [_kept(item, ways, here) for item in value if isinstance(item, list | dict)]
+        return [_keep_paths(item, ways, here) for item in value if isinstance(item, list | dict)]
     return {
-        name: _kept(item, ways, (*here, name))
+        name: _keep_paths(item, ways, (*here, name))
         for name, item in value.items()
         if _is_shown(item, ways, (*here, name))
     }
@@ -261,12 +261,12 @@ def _is_shown(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) ->
     return leads_to_it or (leads_through_it and isinstance(value, list | dict))
 
 
-def _left(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) -> Any:
+def _remove_paths(value: Any, ways: list[tuple[str, ...]], here: tuple[str, ...]) -> Any:
     if isinstance(value, list):
-        return [_left(item, ways, here) for item in value]
+        return [_remove_paths(item, ways, here) for item in value]
     if isinstance(value, dict):
         return {
-            name: _left(item, ways, (*here, name))
+            name: _remove_paths(item, ways, (*here, name))
             for name, item in value.items()
             if (*here, name) not in ways
         }

@@ -1,7 +1,7 @@
-"""Chunks and calls that come at once: for each contact it is as if one had come first.
+"""Simultaneous chunks and calls have the same outcome for each contact as one after the other.
 
-What chunks find out about a contact, and what becomes of it, must be what one of the two serial
-orders gives; different contacts may see different orders where a chunk only looked at them.
+The results and rows of a contact must be those of one of the two serial orders. Different contacts
+may have different orders where a chunk only reads them.
 """
 
 import json
@@ -33,14 +33,14 @@ Findings = dict[str, list[str]]
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def places(request: pytest.FixtureRequest) -> Places:
-    """Each database in turn."""
+    """Both places, on each database in turn."""
     found: Places = request.getfixturevalue(f"{request.param}_places")
     return found
 
 
 @pytest.fixture(autouse=True)
 def hurried_threads() -> Iterator[None]:
-    """Threads take turns far more often than usual."""
+    """Let threads switch far more often than usual."""
     usual = getswitchinterval()
     setswitchinterval(1e-5)
     yield
@@ -74,7 +74,7 @@ def test_two_chunks(places: Places, random_seed: int, *, meets: bool) -> None:
 
 
 def test_single_calls_beside_a_chunk(places: Places, random_seed: int) -> None:
-    """Each new contact is added once, whoever comes first, and nothing fails."""
+    """Each new contact is added once, and no call fails."""
     for number in range(_ROUNDS):
         random = Random(f"{random_seed}-{number}")
         world = World(places[0])
@@ -96,13 +96,13 @@ def test_single_calls_beside_a_chunk(places: Places, random_seed: int) -> None:
 
 @pytest.fixture
 def random_seed(request: pytest.FixtureRequest) -> int:
-    """Another one in each run; `--randomly-seed` repeats the calls, but not the threads' turns."""
+    """A new seed in each run. `--randomly-seed` repeats the calls, but not the threads' order."""
     seed: int = request.config.getoption("randomly_seed", 0)
     return seed
 
 
 def at_once(*tasks: Task) -> list[list[Answered]]:
-    """What each of the tasks comes to when all run at once."""
+    """Run all tasks at once, and return their results."""
     start = Barrier(len(tasks))
 
     def run(task: Task) -> list[Answered]:
@@ -124,7 +124,7 @@ def _serial(
 def _findings(
     world: World, chunks: Sequence[list[Call]], answers: Sequence[list[Answered]]
 ) -> Findings:
-    """For each contact what the calls on it were told, and its rows at the end; without ids."""
+    """Return for each contact the answers to its calls and its rows at the end, without ids."""
     lists = world.list_names()
     ids = re.compile(f"{_IDS}|{'|'.join(lists)}")
     rows = [ids.sub("", row) for row in world.state()]
@@ -157,7 +157,7 @@ def _add(address: str, **body: Any) -> Call:
 
 
 def _calls(random: Random) -> list[Call]:
-    """Calls on few contacts; now and then the whole list is changed in between."""
+    """Return calls on few contacts, sometimes with a change of the whole list among them."""
     calls = [_call(random, random.choice(_PEOPLE)) for _ in range(_CALLS_PER_CHUNK)]
     if random.random() < 0.2:
         field = json.dumps({"name": "Extra", "tag": "EXTRA", "type": "text"})

@@ -1,7 +1,7 @@
-"""Batches in any order of events: steps that run twice, die or meet others; and what always holds.
+"""Batches under any order of events: steps run twice, die or meet others; invariants hold.
 
-The machine decides which hand-over runs when. At a fault point a step may die, or something else
-may happen meanwhile: the batch is deleted, stopped, or worked on by someone else.
+The machine decides which hand-over runs when. At a fault point a step may die, or the batch is
+deleted, cancelled, or worked on by another worker meanwhile.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,8 @@ from tests.properties.batches import (
     small_pages,
 )
 from tests.properties.conftest import Places
-from tests.properties.world import BASE, Place
+from tests.properties.world import Place
+from tests.step_runner import BASE
 
 _EXAMPLES = settings().max_examples
 _STEPS = 40
@@ -83,7 +84,7 @@ filters = st.sampled_from(
 
 
 class BatchMachine(RuleBasedStateMachine):
-    """One account; its batches, its webhooks, and the time that goes by."""
+    """One account with its batches and webhooks, and the clock."""
 
     place: Place
     format_name: str
@@ -97,21 +98,21 @@ class BatchMachine(RuleBasedStateMachine):
 
     @initialize(given=large, enabled=st.integers(0, 2))
     def begin(self, given: list[str], enabled: int) -> None:
-        """A batch to begin with, and webhooks."""
+        """Submit a first batch, and create webhooks."""
         for _ in range(enabled):
             self.add_webhook(enabled=True, signing=True)
         self.submit(given, None, None)
 
     @rule(given=st.one_of(small, large), key=keys, point=st.sampled_from([None] * 6 + _SUBMIT))
     def submit(self, given: list[str], key: bytes | None, point: Event | None) -> None:
-        """A batch is there, or it is not: never in between, and never twice under one key."""
+        """Submit a batch: it is stored completely or not at all, and once under one key."""
         self._submit(
             [operation for kind in given for operation in self.bench.operation(kind)], key, point
         )
 
     @rule(key=st.sampled_from([b"first", b"second"]), is_other=st.booleans())
     def submit_again(self, key: bytes, *, is_other: bool) -> None:
-        """The same key, with the same operations or with others."""
+        """Use a key a second time, with the same operations or with others."""
         if key in self.bench.keys:
             operations = self.bench.keys[key][0]
             self._submit(operations[:1] if is_other else operations, key, None)
@@ -140,7 +141,7 @@ class BatchMachine(RuleBasedStateMachine):
             bench.keys[key] = (operations, known, bench.clock())
 
     def _expected(self, operations: list[Operation], key: bytes | None) -> Known | int | None:
-        """The batch that the key has made, or the status of a refusal; None for a new batch."""
+        """Return the batch of the key, or the status of a refusal, or None for a new batch."""
         bench = self.bench
         use = bench.keys.get(key) if key else None
         if use and use[2] >= bench.clock() - Limits.idempotency_key_seconds * SECOND:
@@ -155,7 +156,7 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.known)
     @rule(number=numbers, is_stopped=st.booleans())
     def end(self, number: int, *, is_stopped: bool) -> None:
-        """A batch is told to stop, or to go; whatever it is doing."""
+        """Cancel or delete a batch in any status."""
         known = _one_of(self.bench.known, number)
         if is_stopped:
             self._stop(known)
@@ -175,7 +176,7 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.known)
     @rule(number=numbers, wanted=filters)
     def retry(self, number: int, wanted: Filter) -> None:
-        """A new batch of those operations whose results are wanted, each of them once."""
+        """Retry the operations with these results as a new batch, each of them once."""
         bench = self.bench
         finished = [known for known in bench.visible() if known.seen[0].status is Status.FINISHED]
         if not finished:
@@ -198,7 +199,7 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.bench.webhooks()) < 3)
     @rule(enabled=st.booleans(), signing=st.booleans())
     def add_webhook(self, *, enabled: bool, signing: bool) -> None:
-        """The URL answers the GET that verifies it."""
+        """Create a webhook; its URL answers the check."""
         self.bench.outside.answers.clear()
         made = self.bench.on_webhook("create", url=URL, enabled=enabled, signing_enabled=signing)
         assert made
@@ -208,7 +209,7 @@ class BatchMachine(RuleBasedStateMachine):
         number=numbers, changes=st.sampled_from(["enable", "disable", "rotate", "delete", "test"])
     )
     def change_webhook(self, number: int, changes: str) -> None:
-        """What its owner may do at any time."""
+        """Change a webhook as its owner may at any time."""
         webhook = _one_of(list(self.bench.webhooks().values()), number)
         match changes:
             case "enable" | "disable":
@@ -219,7 +220,7 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.webhooks())
     @rule(number=numbers, is_all=st.booleans())
     def send_again(self, number: int, *, is_all: bool) -> None:
-        """One delivery, or all that are exhausted."""
+        """Resend one delivery, or recover all exhausted ones."""
         bench = self.bench
         webhook_id, public_id = _one_of(list(bench.webhooks().items()), number)
         if is_all:
@@ -239,8 +240,8 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.hand_overs())
     @rule(number=numbers, place=numbers, deed=deeds, status_codes=answers)
     def run_struck(self, number: int, place: int, deed: str, status_codes: list[int]) -> None:
-        """Run a step that dies, or meets someone, should it come to some place."""
-        self._told(status_codes)
+        """Run a step; at a fault point it dies, or meets another event."""
+        self._set_answers(status_codes)
         self._run_struck(_one_of(self.bench.hand_overs(), number), place, deed, number)
 
     def _run_struck(self, hand_over: HandOver, place: int, deed: str, number: int) -> None:
@@ -254,7 +255,7 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.hand_overs())
     @rule(number=numbers, place=numbers, times=st.integers(2, 4))
     def run_and_die_again(self, number: int, place: int, times: int) -> None:
-        """A step that dies each time."""
+        """Run a step that dies several times."""
         hand_over = _one_of(self.bench.hand_overs(), number)
         for _ in range(times):
             self._run_struck(hand_over, place, "die", number)
@@ -262,7 +263,7 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.hand_overs())
     @rule(number=numbers, deed=st.sampled_from(["again", "again", "delete", "stop", "another"]))
     def run_and_meet(self, number: int, deed: str) -> None:
-        """All is worked out, and not yet recorded: then someone else is faster."""
+        """Run a step while another worker is faster to commit."""
         hand_over = _one_of(self.bench.hand_overs(), number)
         with ExitStack() as stack:
             for point in _WORKED_OUT:
@@ -274,7 +275,7 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.hand_overs())
     @rule(number=numbers)
     def run_twice(self, number: int) -> None:
-        """A step that was taken over from a process that was not dead after all."""
+        """Run a step twice, as when it was taken over from a live process."""
         hand_over = _one_of(self.bench.hand_overs(), number)
         self.bench.step(hand_over)
         self.bench.run(hand_over)
@@ -282,14 +283,14 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.hand_overs())
     @rule(count=st.integers(2, 12), number=numbers, status_codes=answers)
     def run_many(self, count: int, number: int, status_codes: list[int]) -> None:
-        """An undisturbed while."""
-        self._told(status_codes)
+        """Run several steps without failures."""
+        self._set_answers(status_codes)
         for _ in range(count):
             waiting = self.bench.hand_overs()
             if waiting:
                 self.bench.run(_one_of(waiting, number))
 
-    def _told(self, status_codes: list[int]) -> None:
+    def _set_answers(self, status_codes: list[int]) -> None:
         self.bench.outside.answers.clear()
         self.bench.outside.answers.extend(status_codes)
 
@@ -317,13 +318,13 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.hand_overs())
     @rule(number=numbers)
     def lose(self, number: int) -> None:
-        """The engine forgets a hand-over; the sweep will find that out."""
+        """Lose a hand-over of the engine; the sweep will find it."""
         self.bench.strike_off(_one_of(self.bench.hand_overs(), number))
         self.bench.is_anything_lost = True
 
     @rule(seconds=st.sampled_from(_WAITS))
     def wait(self, seconds: int) -> None:
-        """Time goes by, and the caretaker removes what is gone."""
+        """Let time pass, and sweep."""
         self.bench.clock.now += seconds * SECOND
         self.bench.sweep()
         check_swept(self.bench)
@@ -332,15 +333,15 @@ class BatchMachine(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        """After each rule."""
+        """Check the invariants after each rule."""
         check_all(self.bench, self.enabled)
         self.enabled = set(self.bench.webhooks(only_enabled=True))
 
     def teardown(self) -> None:
-        """All that was handed over is done; then all batches are finished, and all can go."""
+        """Run all hand-overs; then all batches are finished, and all can be deleted."""
         bench = self.bench
         try:
-            self._told([])
+            self._set_answers([])
             if bench.is_anything_lost:
                 bench.sweep()
             bench.drain()
@@ -366,22 +367,22 @@ def limited() -> Iterator[None]:
 
 
 def test_batches_on_sqlite(sqlite_places: Places) -> None:
-    """The machine, with an archive that has a file for each operation."""
+    """The invariants hold for archives with a file for each operation."""
     check(sqlite_places[0], "per-operation", _EXAMPLES // 4)
 
 
 def test_batches_in_one_file(sqlite_places: Places) -> None:
-    """The same with an archive that has one file for all."""
+    """The invariants hold for archives with one file for all results."""
     check(sqlite_places[1], "per-batch", _EXAMPLES // 8)
 
 
 def test_batches_on_postgres(postgres_places: Places) -> None:
-    """The same on PostgreSQL."""
+    """The invariants hold on PostgreSQL."""
     check(postgres_places[0], "per-operation", _EXAMPLES // 4)
 
 
 def check(where: Place, how: str, examples: int) -> None:
-    """Run the machine as often."""
+    """Run the machine with this number of examples."""
 
     class Here(BatchMachine):
         place = where

@@ -1,4 +1,4 @@
-"""However the body of a batch is written and cut into pieces, its operations are the same."""
+"""The operations of a body do not depend on how it is written and cut into pieces."""
 
 import json
 from collections.abc import Iterable
@@ -41,15 +41,15 @@ sizes = st.lists(st.integers(1, 60), max_size=20)
 windows = st.integers(1, 300)
 
 
-def written(found: Any, style: tuple[str, bool]) -> str:
-    """JSON with white space at every place."""
+def write_json(found: Any, style: tuple[str, bool]) -> str:
+    """Return JSON with white space in every place."""
     space, is_ascii = style
     separators = (f"{space},{space}", f"{space}:{space}")
     return space + json.dumps(found, separators=separators, ensure_ascii=is_ascii) + space
 
 
 def cut(body: bytes, sizes: Iterable[int]) -> list[bytes]:
-    """The body in pieces of these sizes, and the rest."""
+    """Cut the body into pieces of these sizes, and the rest."""
     pieces = []
     for size in sizes:
         pieces.append(body[:size])
@@ -58,7 +58,7 @@ def cut(body: bytes, sizes: Iterable[int]) -> list[bytes]:
 
 
 def read(pieces: Iterable[bytes], *, is_lines: bool, window_bytes: int) -> list[Operation]:
-    """The operations of a body that comes in pieces."""
+    """Return the operations of a body that arrives in pieces."""
     reader = BatchReader(Limits(), is_lines=is_lines, window_bytes=window_bytes)
     found = [operation for piece in pieces for group in reader.feed(piece) for operation in group]
     return found + [operation for group in reader.finish() for operation in group]
@@ -72,11 +72,11 @@ def test_any_object(
     sizes: list[int],
     window_bytes: int,
 ) -> None:
-    """With other keys behind the operations, or before them."""
+    """A JSON body is read with other keys before or after the operations."""
     plain = read_batch(json.dumps({"operations": found}).encode())
     others.pop("operations", None)
     for document in ({"operations": found} | others, others | {"operations": found}):
-        body = written(document, style).encode()
+        body = write_json(document, style).encode()
 
         assert plain == read(cut(body, sizes), is_lines=False, window_bytes=window_bytes)
 
@@ -90,9 +90,9 @@ def test_any_object(
 def test_any_lines(
     found: list[Any], style: tuple[str, bool], sizes: list[int], window_bytes: int
 ) -> None:
-    """With blank lines, and with a line break at the end or without."""
+    """NDJSON is read with blank lines, and with or without a final line break."""
     plain = read_batch(json.dumps({"operations": found}).encode())
-    lines = [written(operation, style) for operation in found]
+    lines = [write_json(operation, style) for operation in found]
     for between, end in (("\n", ""), ("\n", "\n"), (f"\n{style[0]}\n\n", f"\n{style[0]}")):
         body = (between.join(lines) + end).encode()
 
@@ -117,7 +117,7 @@ garbage = st.one_of(
 
 
 def outcome(pieces: Iterable[bytes], *, is_lines: bool, window_bytes: int) -> Any:
-    """The operations, or the problem."""
+    """Return the operations, or the problem."""
     try:
         return read(pieces, is_lines=is_lines, window_bytes=window_bytes)
     except Refused as refused:
@@ -127,7 +127,7 @@ def outcome(pieces: Iterable[bytes], *, is_lines: bool, window_bytes: int) -> An
 
 @given(garbage, st.booleans(), sizes, windows)
 def test_any_bytes(body: bytes, is_lines: bool, sizes: list[int], window_bytes: int) -> None:
-    """They are read or refused, in the same way however they are cut into pieces."""
+    """Any bytes are read or refused, in the same way however they are cut."""
     at_once = outcome([body], is_lines=is_lines, window_bytes=window_bytes)
 
     assert at_once == outcome(cut(body, sizes), is_lines=is_lines, window_bytes=window_bytes)
@@ -135,7 +135,7 @@ def test_any_bytes(body: bytes, is_lines: bool, sizes: list[int], window_bytes: 
 
 @given(garbage, windows)
 def test_window_decides_nothing(body: bytes, window_bytes: int) -> None:
-    """What is refused as a whole is refused in windows, and only that."""
+    """A body is refused with small windows exactly if it is refused as a whole."""
     whole = outcome([body], is_lines=False, window_bytes=10_000)
     found = outcome([body], is_lines=False, window_bytes=window_bytes)
 

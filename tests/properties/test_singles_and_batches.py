@@ -1,12 +1,12 @@
-"""A call that comes alone and the same call as an operation of a batch are the same thing.
+"""A single call and the same call as an operation of a batch have the same effect.
 
-Random calls are made twice, in two accounts that begin alike: one by one, and as a batch or as
-several chunks. Statuses, bytes and what is stored at the end must agree. What may differ is named
-alike before it is compared: the ids that are random or come from a sequence. The single calls are
-made in the order that a batch documents (`as_in_a_batch`), so that reads of collections, which
-come after the calls on members around them, are compared as strictly as all else. What a batch
-pages through is asked for with a `count` in the single call, and counted. Operations that only a
-batch refuses are left out of the single calls: they must change nothing.
+Random calls are made in two accounts that begin alike: one by one, and as a batch or as several
+chunks. Statuses, bytes and the final rows must be equal. Ids that are random or come from a
+sequence are replaced by names first. The single calls are made in the order that a batch documents
+(`as_in_a_batch`), so that reads of collections, which come after the calls on members around them,
+are compared exactly, too. For a paged GET, the single call has a `count`, and its items are
+counted. Operations that only a batch refuses are left out of the single calls: they must change
+nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,14 +31,14 @@ cuts = st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_si
 @settings(max_examples=_EXAMPLES // 2)
 @given(calls_of_a_batch)
 def test_one_batch_on_sqlite(sqlite_places: Places, calls: list[Call]) -> None:
-    """A batch, from its request to its archive, is the single calls."""
+    """A batch, from its request to its archive, equals the single calls."""
     compare_batch(sqlite_places, calls)
 
 
 @settings(max_examples=_EXAMPLES // 4)
 @given(calls_of_a_batch)
 def test_one_batch_on_postgres(postgres_places: Places, calls: list[Call]) -> None:
-    """The same on PostgreSQL."""
+    """A batch equals the single calls on PostgreSQL."""
     compare_batch(postgres_places, calls)
 
 
@@ -47,7 +47,7 @@ def test_one_batch_on_postgres(postgres_places: Places, calls: list[Call]) -> No
 def test_chunks_on_sqlite(
     sqlite_places: Places, calls: list[Call], cuts: list[tuple[int, bool]]
 ) -> None:
-    """Chunks of any size, one after the other, are the single calls."""
+    """Chunks of any size, one after the other, equal the single calls."""
     compare_chunks(sqlite_places, calls, cuts)
 
 
@@ -56,12 +56,12 @@ def test_chunks_on_sqlite(
 def test_chunks_on_postgres(
     postgres_places: Places, calls: list[Call], cuts: list[tuple[int, bool]]
 ) -> None:
-    """The same on PostgreSQL."""
+    """Chunks equal the single calls on PostgreSQL."""
     compare_chunks(postgres_places, calls, cuts)
 
 
 def compare_batch(places: Places, calls: list[Call]) -> None:
-    """The calls alone, and as one batch."""
+    """Make the calls alone and as one batch, and compare."""
     compare(
         places,
         lambda world: world.answer_alone(calls, NOW, pages=True),
@@ -70,7 +70,7 @@ def compare_batch(places: Places, calls: list[Call]) -> None:
 
 
 def compare_chunks(places: Places, calls: list[Call], cuts: list[tuple[int, bool]]) -> None:
-    """The calls alone, and in chunks; each chunk comes a minute later than the one before."""
+    """Make the calls alone and in chunks, one minute apart, and compare."""
     borders = [0, *sorted(min(cut, len(calls)) for cut, _ in cuts), len(calls)]
     chunks = [calls[start:end] for start, end in pairwise(borders)]
     crowds = [is_crowded for _, is_crowded in cuts] + [False]
@@ -96,7 +96,7 @@ def compare(
     one_way: Callable[[World], Sequence[Answered]],
     other_way: Callable[[World], Sequence[Answered]],
 ) -> None:
-    """Two ways to make the same calls end in the same answers and the same state."""
+    """Check that two ways to make the same calls have the same answers and final state."""
     first, second = (World(place) for place in places)
     ones, others = one_way(first), other_way(second)
 

@@ -1,6 +1,6 @@
-"""Small worlds that can be called in several ways, looked into and compared.
+"""Accounts with two lists that can be called in several ways and compared.
 
-A world is an account of its own, so that one database serves any number of them.
+Each world is an account of its own, so that one database can have any number of them.
 """
 
 import json
@@ -31,53 +31,41 @@ from batchway.model.result import Result
 from batchway.model.step import Step
 from batchway.settings import load_settings
 from batchway.store import accounts
-from batchway.store.database import run
+from batchway.store.database import Database, run
 from batchway.surfaces.mailchimp.refusals import render_refusal
 from batchway.targets.base import Plan
 from batchway.targets.builtin import BuiltinTarget
 from tests.batch_bodies import read_batch
 from tests.properties.calls import NEW_LIST, PEOPLE, Call
 from tests.scenario import SECRET_KEY
-from tests.step_runner import get_audience
+from tests.step_runner import BASE, FixedClock, get_audience
 from tests.steps import run_steps
 
-BASE = "http://127.0.0.1:8080"
 BEFORE: Microseconds = 1_790_000_000 * SECOND
 NOW: Microseconds = 1_795_435_200 * SECOND  # 2026-11-23T12:00:00+00:00
 _FIRST_MEMBER = 1_000_000  # so that the key of a member is never that of a list
 
 
 class Answered(NamedTuple):
-    """What a call came to."""
+    """The answer to a call."""
 
     status: int
     text: str
 
 
-class StillClock:
-    """It is always the same moment, until the test says otherwise."""
-
-    def __init__(self) -> None:
-        self.now = BEFORE
-
-    def __call__(self) -> Microseconds:
-        """The moment that it is for everyone."""
-        return self.now
-
-
 @dataclass(frozen=True)
 class Place:
-    """A database in which worlds are made, and all that works on it but the engine."""
+    """A database for worlds, with an app but without a worker."""
 
     app: App = field(repr=False)
-    clock: StillClock = field(repr=False)
+    clock: FixedClock = field(repr=False)
 
 
 @contextmanager
 def opened_place(folder: Path, database_url: str) -> Iterator[Place]:
-    """A place in a new database, with its archives in a folder."""
+    """Open a place in a new database, with its archives in a folder."""
     settings = load_settings(data_dir=folder, database_url=database_url, secret_key=SECRET_KEY)
-    clock = StillClock()
+    clock = FixedClock(BEFORE)
     app = open_app(settings, clock)
     with app.database.write() as connection:
         run(
@@ -91,26 +79,28 @@ def opened_place(folder: Path, database_url: str) -> Iterator[Place]:
         app.close()
 
 
+def create_account(database: Database) -> Identity:
+    """Create an account with a key, and return both."""
+    with database.write() as connection:
+        account = accounts.create(connection, "Bees", BEFORE)
+        key = ids.new_api_key()
+        accounts.add_key(connection, account.id, key, "", BEFORE)
+        identity = accounts.identify(connection, key)
+    assert identity
+    return identity
+
+
 class World:
-    """Two lists with some members in every state; everything in them was made at BEFORE."""
+    """Two lists with some members in every state, all created at BEFORE."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.target = get_audience(place.app.parts)
         self.database = place.app.database
-        self.identity = self._new_account()
+        self.identity = create_account(self.database)
         self.account_id = self.identity.account.id
         self.names: dict[str, str] = {}
         self._furnish()
-
-    def _new_account(self) -> Identity:
-        with self.database.write() as connection:
-            account = accounts.create(connection, "Bees", BEFORE)
-            key = ids.new_api_key()
-            accounts.add_key(connection, account.id, key, "", BEFORE)
-            identity = accounts.identify(connection, key)
-        assert identity
-        return identity
 
     def _furnish(self) -> None:
         for name, merge_field in (("A", _LTV), ("B", _NEED)):
@@ -137,9 +127,9 @@ class World:
     def answer_alone(
         self, calls: Sequence[Call], now: Microseconds, *, pages: bool = False
     ) -> list[Answered]:
-        """One by one, each as a call of its own, in the order that a batch documents.
+        """Make the calls one by one, in the order that a batch documents.
 
-        With `pages`, what a batch pages through is asked for, and answered, as its first page.
+        With `pages`, a call that a batch would page is answered with its first page.
         """
         one = self._answer_page if pages else self._answer_one
         answered = {index: one(calls[index], now) for index in as_in_a_batch(calls)}
@@ -165,7 +155,7 @@ class World:
         return Answered(response.status, (encode_body(response) or EMPTY_OBJECT).decode())
 
     def answer_as_batch(self, calls: Sequence[Call], now: Microseconds) -> list[Answered]:
-        """As one batch, from its request to its archive."""
+        """Make the calls as one batch, from its request to its archive."""
         parts = self.place.app.parts
         self.place.clock.now = now
         with IncomingBatch.collect(parts.targets, parts.limits, self.operations(calls)) as incoming:
@@ -193,9 +183,9 @@ class World:
         is_crowded: bool = False,
         meet: Callable[[], object] = bool,
     ) -> list[Answered]:
-        """As a chunk that a worker of its own executes.
+        """Make the calls as a chunk of its own.
 
-        If it is crowded, others have disturbed it; `meet` is called when all but the write is done.
+        If it is crowded, another writer has made its plan stale. `meet` is called before the write.
         """
         target = BuiltinTarget(self.database, AudienceSettings())
         screened = screen_operations(self.operations(calls), render_refusal)
@@ -232,7 +222,7 @@ class World:
             return target.answer_within(connection, caller, operations)
 
     def operations(self, calls: Sequence[Call]) -> list[Operation]:
-        """The calls as a client would put them into a batch."""
+        """Return the calls as operations of a batch."""
         given = [self._operation(call, number) for number, call in enumerate(calls)]
         return read_batch(json.dumps({"operations": given}).encode()) if given else []
 
@@ -253,25 +243,25 @@ class World:
         return re.sub("<[^>]+>", lambda found: self.names.get(found[0], found[0]), call.path)
 
     def caller(self, now: Microseconds) -> Caller:
-        """Who asks, whether alone or in a batch."""
+        """Return the caller, alone or in a batch."""
         return Caller(self.account_id, self.identity.account.name, now, Links(BASE))
 
     # --- What has become of it -------------------------------------------------------------------
 
     def state(self) -> Iterator[str]:
-        """Every row of the account's audience, as JSON."""
+        """Yield every row of the account's audience as JSON."""
         for table, statement in _STATE.items():
             for row in self._run(statement):
                 yield f"{table} {_json(dict(row._mapping))}"  # noqa: SLF001 - its public way
 
     def list_names(self) -> dict[str, str]:
-        """The public ids of all lists, oldest first, deleted ones included, with names for them."""
+        """Return names for the public ids of all lists, oldest first, also of deleted ones."""
         rows = self._run("SELECT public_id FROM lists WHERE account_id = :account_id ORDER BY id")
         ids_now = [self.names["<A>"], self.names["<B>"], *(row[0] for row in rows)]
         return {list_id: f"<list {n}>" for n, list_id in enumerate(dict.fromkeys(ids_now))}
 
     def assert_sound(self) -> None:
-        """What holds of an audience whatever was done to it, once deleted lists are purged."""
+        """Check what must hold for every audience after its deleted lists are purged."""
         purge_deleted_lists(self.database)
         for what, statement in _UNSOUND.items():
             assert [] == [tuple(row) for row in self._run(statement)], what
@@ -285,11 +275,11 @@ class World:
 
 
 def as_in_a_batch(calls: Sequence[Call]) -> Iterator[int]:
-    """The order of answers that the audience promises for few calls, as indexes of calls.
+    """Yield indexes of calls in the order in which the audience answers few calls.
 
-    Calls on members keep their order. Plain reads keep theirs, and come behind the calls on members
-    that they stand among. A plain write and a collection are borders that nothing passes. Reads
-    directly behind a collection are answered with it, until a call that may change something.
+    Calls on members keep their order. Plain reads keep theirs, and come after the calls on members
+    around them. A plain write and a read of a collection are borders that no call passes. Reads
+    directly after a collection are answered with it, until a call that may change something.
     """
     held: list[int] = []
     is_behind_collection = False
@@ -308,7 +298,7 @@ def as_in_a_batch(calls: Sequence[Call]) -> Iterator[int]:
 
 
 def is_paged(call: Call) -> bool:
-    """Whether a batch pages through what the call asks for, if it is answered at all."""
+    """Return whether a batch pages through the result of the call."""
     return _is_collection(call) and not call.params.get("count")
 
 
@@ -327,12 +317,12 @@ def _last_segment(call: Call) -> str:
 
 
 def _with_last(text: str, member: str) -> str:
-    """The JSON text of an object with one more member."""
+    """Return the JSON text of an object with one more member."""
     return f"{text[:-1]}{',' if len(text) > 2 else ''}{member}}}"
 
 
 def shown(world: World, answers: Sequence[Answered]) -> list[str]:
-    """Answers and state with names for ids, so that two worlds can be compared.
+    """Return answers and state with names instead of ids, so that two worlds can be compared.
 
     Ids that are random or come from a sequence are named in the order of their first appearance.
     """
@@ -360,7 +350,7 @@ _KEY = re.compile(r'"(?:web_id|id)":[0-9]+|"contact_id":"[0-9a-f]{32}"')
 
 
 def _answered(call: Call, status: int, text: str) -> Answered:
-    """The result of an operation that only a batch refuses needs no more than its status."""
+    """Return the answer. Of an operation that only a batch refuses, only the status is compared."""
     return Answered(status, "" if call.kind == "barred" else text)
 
 

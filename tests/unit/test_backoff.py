@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""How long to wait before a retry."""
 
 import random
 from email.utils import formatdate
@@ -15,14 +15,14 @@ PLANNED, MOST = 60.0, 3_600.0
 
 @given(st.floats(0, 1e6), st.floats(0, 1))
 def test_a_wait_is_about_as_long_as_planned(seconds: float, spread: float) -> None:
-    """Within the spread."""
+    """The wait differs from the plan by at most the spread."""
     wait = add_jitter(seconds, spread)
 
     assert seconds * (1 - spread) - 1e-6 <= wait <= seconds * (1 + spread) + 1e-6
 
 
 def test_waits_differ() -> None:
-    """And use the whole spread, to both sides."""
+    """Waits use the whole spread, in both directions."""
     waits = [
         add_jitter(100.0, 0.1, random.Random(1)),
         *(add_jitter(100.0, 0.1) for _ in range(1_000)),
@@ -34,7 +34,7 @@ def test_waits_differ() -> None:
 
 
 def test_a_seed_repeats_a_wait() -> None:
-    """Whoever brings chance along can repeat a run."""
+    """The same seed gives the same wait."""
     assert add_jitter(100.0, 0.1, random.Random(7)) == add_jitter(100.0, 0.1, random.Random(7))
 
 
@@ -71,17 +71,17 @@ def test_a_seed_repeats_a_wait() -> None:
     ],
 )
 def test_a_receiver_may_ask_for_a_longer_wait(header: str | None, expected: float) -> None:
-    """In seconds or by a date; never for a shorter one, and not for an endless one."""
+    """`Retry-After` can extend a wait, up to a limit, and never shorten it."""
     assert expected == clamp_retry_after(header, PLANNED, MOST, NOON)
 
 
 @pytest.mark.parametrize("header", [None, "1", "5000", "nonsense"])
 def test_what_was_planned_is_not_cut_short(header: str | None) -> None:
-    """The limit is for what is asked."""
+    """The limit of `Retry-After` does not shorten a planned wait."""
     assert 36_000.0 == clamp_retry_after(header, 36_000.0, MOST, NOON)
 
 
 @given(st.text() | st.text("0123456789 :,+-MonGTJa"))
 def test_any_text_is_a_wait(header: str) -> None:
-    """Between what was planned and the most, and no error."""
+    """Any text of `Retry-After` gives a wait between the plan and the limit."""
     assert PLANNED <= clamp_retry_after(header, PLANNED, MOST, NOON) <= MOST

@@ -1,4 +1,4 @@
-"""The body of a batch, read in pieces: what is taken, and what is refused and where."""
+"""The body of a batch, read in pieces: accepted bodies, and the positions of errors."""
 
 import json
 import re
@@ -166,10 +166,10 @@ def test_wrong_operation(position: int, element: bytes, field: str, message: str
     elements[position] = element
 
     for window_bytes in (SMALL, 777, 10**9):
-        found, told = read_error(make_json_body(*elements), window_bytes=window_bytes)
+        found, found_message = read_error(make_json_body(*elements), window_bytes=window_bytes)
         assert f"operations.item:{position}{field}" == found
-        assert told.startswith(message)
-        assert (found, told) == read_error(
+        assert found_message.startswith(message)
+        assert (found, found_message) == read_error(
             make_ndjson_body(b"", *elements), is_lines=True, window_bytes=window_bytes
         )
 
@@ -186,20 +186,20 @@ def test_wrong_operation(position: int, element: bytes, field: str, message: str
 )
 def test_wrong_params(params: bytes, message: str) -> None:
     """The problem names the wrong `params` and their mistake."""
-    found, told = read_error(
+    found, found_message = read_error(
         make_json_body(PING_TEXT, PING_TEXT[:-1] + b',"params":' + params + b"}")
     )
 
     assert "operations.item:1.params" == found
-    assert told.startswith(message)
+    assert found_message.startswith(message)
 
 
 def test_params_that_are_not_json() -> None:
     """The problem names `params` that are not valid JSON."""
     text = make_json_body(PING_TEXT, PING_TEXT[:-1] + b',"params":{"a":"\xff"}}')
 
-    told = read_refusal(text).detail
-    assert told.startswith("The value of operations.item:1.params is not valid JSON: ")
+    found_message = read_refusal(text).detail
+    assert found_message.startswith("The value of operations.item:1.params is not valid JSON: ")
 
 
 def test_params_with_colons() -> None:
@@ -341,8 +341,10 @@ def test_half_of_a_surrogate_pair(window_bytes: int, after: str) -> None:
         make_json_body(PING_TEXT)[:-1] + b',"x":"\\ud800"}', window_bytes=window_bytes
     ).detail
 
-    for told in (in_array, in_line.detail, behind):
-        assert re.search(r"surrogate pair \(byte \d+\)$|hex escape \(byte \d+\)$", told), told
+    for found_message in (in_array, in_line.detail, behind):
+        assert re.search(r"surrogate pair \(byte \d+\)$|hex escape \(byte \d+\)$", found_message), (
+            found_message
+        )
     assert in_line.detail.startswith("The line of operations.item:1 is not valid JSON: ")
 
 

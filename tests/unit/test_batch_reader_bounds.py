@@ -1,4 +1,4 @@
-"""The body of a batch, read in pieces: how large it may be, and how much memory that takes."""
+"""The body of a batch, read in pieces: limits of its size and of the memory it needs."""
 
 import tracemalloc
 from contextlib import suppress

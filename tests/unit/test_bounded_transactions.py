@@ -1,4 +1,4 @@
-"""How many operations of a chunk one transaction answers: counted, so that no clock decides."""
+"""The number of operations that one transaction of a chunk answers, independent of time."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -32,9 +32,9 @@ def api(database_url: str) -> Iterator[Audience]:
 def answer_chunk(
     api: Audience, requests: Sequence[Request]
 ) -> tuple[list[tuple[str, int]], list[Response]]:
-    """Answer requests as a chunk is; each transaction, and all responses.
+    """Answer requests as a chunk does, and return its transactions and responses.
 
-    A transaction is "planned", if it only wrote what was worked out before it, or "locked".
+    A transaction is "planned" if it only wrote what was computed before it, or "locked".
     """
     transactions: list[tuple[str, int]] = []
     responses: list[Response] = []
@@ -60,24 +60,24 @@ def answer_chunk(
 
 
 def make_request(method: str, path: str, body: object = None, **params: str) -> Request:
-    """A request of a batch."""
+    """Return a request of a batch."""
     raw = None if body is None else json.dumps(body).encode()
     return Request(method, path, params, raw, is_paged=method == "GET")
 
 
 def add(list_id: str, number: int, **more: Any) -> Request:
-    """A request that adds a member."""
+    """Return a request that adds a member."""
     body = {"email_address": f"{number}@example.com", "status": "subscribed"} | more
     return make_request("POST", f"/lists/{list_id}/members", body)
 
 
 def rename(list_id: str, name: str) -> Request:
-    """A request that changes a list."""
+    """Return a request that changes a list."""
     return make_request("PATCH", f"/lists/{list_id}", {"name": name})
 
 
 def test_plain_writes_are_few_in_each_transaction(api: Audience) -> None:
-    """2,000 new lists would hold the lock for seconds; each transaction makes a bounded number."""
+    """A transaction has a limited number of plain writes."""
     most = limits.locked_cost_max // limits.plain_write_cost
     requests = [make_request("POST", "/lists", NEW_LIST) for _ in range(2 * most + 1)]
 
@@ -88,7 +88,7 @@ def test_plain_writes_are_few_in_each_transaction(api: Audience) -> None:
 
 
 def test_many_calls_around_a_plain_write_are_planned(api: Audience) -> None:
-    """One change of a list among additions does not bring the additions under the lock."""
+    """One change of a list does not bring the additions around it under the lock."""
     list_id = api.new_list()
     some = limits.planned_calls_min
     requests = [add(list_id, number) for number in range(2 * some)]
@@ -101,7 +101,7 @@ def test_many_calls_around_a_plain_write_are_planned(api: Audience) -> None:
 
 
 def test_few_calls_between_plain_writes_share_a_transaction(api: Audience) -> None:
-    """Calls that alternate are not one commit each, and their cost is bounded all the same."""
+    """Alternating calls share transactions, whose cost is limited."""
     list_id = api.new_list()
     requests = [
         request
@@ -120,7 +120,7 @@ def test_few_calls_between_plain_writes_share_a_transaction(api: Audience) -> No
 
 
 def test_collections_are_read_without_the_lock(api: Audience) -> None:
-    """A page shows the changes before it, none after it, and nobody waits while it is read."""
+    """A page shows exactly the changes before it, and is read without a lock."""
     list_id = api.new_list()
     page = make_request("GET", f"/lists/{list_id}/members", fields="total_items")
     requests = [add(list_id, 1), page, add(list_id, 2), page]
@@ -133,7 +133,7 @@ def test_collections_are_read_without_the_lock(api: Audience) -> None:
 
 
 def test_a_plan_has_a_maximum_of_rows(api: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Members with many tags, and calls with many members, are fewer in a transaction."""
+    """A transaction has fewer calls if they write many rows."""
     list_id = api.new_list()
     monkeypatch.setattr(limits, "planned_rows_max", 10)
     tagged = [add(list_id, number, tags=["a", "b", "c"]) for number in range(5)]

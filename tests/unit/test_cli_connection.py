@@ -67,19 +67,19 @@ class Stage:
     received: list[Received] = field(default_factory=list)
 
     def next_answer(self) -> Answer:
-        """The next answer."""
+        """Return the next answer."""
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 def problem(status_code: int, **changes: object) -> Answer:
-    """A problem document."""
+    """Return an answer with a problem document."""
     body = json.dumps({**PROBLEM, "status": status_code, **changes}).encode()
     return Answer(status_code, body, {"Content-Type": "application/problem+json"})
 
 
 @contextmanager
 def staging() -> Iterator[Stage]:
-    """A server on a free port, which ends with the block."""
+    """Run a server on a free port until the block ends."""
     stage = Stage("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -121,7 +121,7 @@ def stage() -> Iterator[Stage]:
 
 @pytest.fixture
 def waits() -> list[float]:
-    """How long the connection would have waited, in order."""
+    """The waits of the connection, in order."""
     return []
 
 
@@ -192,7 +192,7 @@ def test_reads_are_retried_after_an_outage(
 def test_a_post_is_not_sent_twice_after_a_lost_connection(
     stage: Stage, connection: Connection, waits: list[float]
 ) -> None:
-    """The server may have accepted it; the error says how to find out."""
+    """A POST that may have been accepted is not repeated; the error says how to find out."""
     stage.answers = [Answer(HANG_UP)]
 
     with pytest.raises(CommandError, match="may or may not have accepted the request") as caught:
@@ -282,7 +282,7 @@ def test_a_stream_comes_in_lines(
 def test_a_missing_or_broken_stream_is_an_error(
     stage: Stage, connection: Connection, answer: Answer, message: str
 ) -> None:
-    """It is not requested again, because its beginning may have been used."""
+    """A broken stream is not requested again, because its beginning may have been used."""
     stage.answers = [answer]
 
     with pytest.raises(CommandError, match=message):
@@ -370,8 +370,8 @@ def test_field_errors_are_shown(stage: Stage, connection: Connection) -> None:
     with pytest.raises(Refusal) as caught:
         connection.delete("/batches/x")
 
-    told = "Invalid Resource: Not valid. (operations.item:0.params: No.; Nor this.)"
-    assert f"The server answered 400 {told}" == str(caught.value)
+    details = "Invalid Resource: Not valid. (operations.item:0.params: No.; Nor this.)"
+    assert f"The server answered 400 {details}" == str(caught.value)
     assert ["operations.item:0.params", ""] == caught.value.fields
 
 

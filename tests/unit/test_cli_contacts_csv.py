@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 def opened(
     path: Path, content: str | bytes, columns: Columns | None = None, delimiter: str = ","
 ) -> ContactsFile:
-    """A contacts file with this content."""
+    """Return a contacts file with this content."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return ContactsFile(path, columns or Columns(), TYPES, delimiter)
 
@@ -71,7 +71,7 @@ def test_columns_can_have_other_names(path: Path) -> None:
 
 
 def test_a_byte_order_mark_and_blank_lines_are_skipped(path: Path) -> None:
-    """Spreadsheets write them."""
+    """A byte order mark and blank lines, which spreadsheets write, are skipped."""
     file = opened(path, b"\xef\xbb\xbfid,email\n\n1,a@example.com\n , \n2,\n\n")
 
     assert [("1", "a@example.com"), ("2", "")] == [

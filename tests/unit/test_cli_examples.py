@@ -1,4 +1,4 @@
-"""The examples' own parts: the contacts file, and the code that reads results."""
+"""The contacts file of the examples, and their code that reads results."""
 
 import importlib.util
 import io
@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def example(name: str) -> ModuleType:
-    """An example as a module; the folder is not a package."""
+    """Import an example as a module. The folder is not a package."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -40,7 +40,7 @@ def test_the_contacts_file_is_what_its_generator_makes() -> None:
 
 
 def test_four_of_a_thousand_contacts_are_bad(contacts: list[Contact]) -> None:
-    """A duplicate in other letters, an address without @, a missing one, an unknown status."""
+    """One address is a duplicate, one has no @, one is missing; one status is unknown."""
     addresses = [contact.email_address for contact in contacts]
     statuses = {"subscribed", "unsubscribed", "pending", ""}
 
@@ -55,7 +55,7 @@ def test_four_of_a_thousand_contacts_are_bad(contacts: list[Contact]) -> None:
 
 
 def test_contacts_have_names_of_all_kinds_and_harmless_addresses(contacts: list[Contact]) -> None:
-    """Some names are not ASCII, all have one; every address is at a domain for examples."""
+    """Every contact has a name, and an address at a domain for examples."""
     names = [contact.merge_fields["FNAME"] for contact in contacts]
     domains = {contact.email_address.lower().rpartition("@")[2] for contact in contacts}
 

@@ -1,4 +1,4 @@
-"""What an import sends, and what it writes."""
+"""The batch that an import sends, and the mapping that it writes."""
 
 import csv
 import io
@@ -73,13 +73,13 @@ def test_no_cell_becomes_a_formula(value: object, expected: str) -> None:
 
 
 def member(operation_id: str, **changes: object) -> Result:
-    """The result of a contact that was added."""
+    """Return the result of a contact that was added."""
     body = {"id": "hash", "email_address": "a@example.com", "web_id": 12, "more": {}, **changes}
     return Result(200, operation_id, json.dumps(body))
 
 
 def test_the_mapping_has_the_added_contacts(tmp_path: Path) -> None:
-    """It has one row for each success and none for a failure, and no other file remains."""
+    """The mapping has a row for each success, and no temporary file stays."""
     path = tmp_path / "out.csv"
     path.write_text("an older one")
     failed = Result(400, "2", '{"title": "Member Exists"}')
@@ -97,7 +97,7 @@ def test_the_mapping_has_the_added_contacts(tmp_path: Path) -> None:
 
 
 def test_an_older_mapping_stays_if_no_contact_was_added(tmp_path: Path) -> None:
-    """Importing a file twice by mistake keeps the first mapping."""
+    """An import that adds no contact keeps the existing mapping."""
     path = tmp_path / "out.csv"
     path.write_text("an older one")
 
@@ -108,7 +108,7 @@ def test_an_older_mapping_stays_if_no_contact_was_added(tmp_path: Path) -> None:
 
 
 def test_a_success_that_is_no_member_is_an_error(tmp_path: Path) -> None:
-    """An incomplete mapping would be worse than an error."""
+    """A result that is not a member is an error, and no mapping is written."""
     path = tmp_path / "out.csv"
 
     with pytest.raises(CommandError, match="operation 5 is not a member"):

@@ -1,4 +1,4 @@
-"""The local receiver of webhooks: what it takes, how it ends, how it puts events into words."""
+"""The local receiver of webhooks: what it accepts, how it ends, how it describes events."""
 
 import signal
 import socket
@@ -29,7 +29,7 @@ OTHER_SECRET = "whsec_" + "b3RoZXIh" * 4
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver on a free port, at a fixed time."""
+    """A local receiver on a free port, at a fixed time."""
     with Receiver("127.0.0.1", 0, lambda: NOW * SECOND) as receiver:
         yield receiver
 
@@ -63,7 +63,7 @@ def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> No
 
 
 def test_a_large_body_is_not_read(receiver: Receiver) -> None:
-    """It is refused because of its Content-Length."""
+    """A large body is refused because of its Content-Length."""
     assert b" 413 " in sent(receiver, f"Content-Length: {EVENT_BYTES_MAX + 1}")
     assert b" 413 " in sent(receiver, f"Content-Length: {'9' * 5_000}")
 
@@ -77,7 +77,7 @@ def test_a_body_without_a_length_is_refused(receiver: Receiver, header: str) -> 
 
 
 def sent(receiver: Receiver, header: str) -> bytes:
-    """The first line of the answer to a POST with this header."""
+    """Send a POST with this header, and return the first line of the answer."""
     address = urlsplit(receiver.url)
     with socket.create_connection((str(address.hostname), address.port or 0), 30) as connection:
         connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
@@ -86,7 +86,7 @@ def sent(receiver: Receiver, header: str) -> bytes:
 
 
 def test_too_many_waiting_events_get_503(receiver: Receiver, client: httpx.Client) -> None:
-    """Only so many events wait in memory; further ones get 503."""
+    """The number of events in memory is limited; further ones get a 503."""
     statuses = [client.post(receiver.url).status_code for _ in range(EVENTS_WAITING_MAX + 1)]
 
     assert [200] * EVENTS_WAITING_MAX + [503] == statuses
@@ -167,7 +167,7 @@ FORM = (
 
 
 def signed(body: bytes, secret: str = SECRET) -> Event:
-    """An event that is signed like one of the server."""
+    """Return an event that is signed like one of the server."""
     signature = sign_standard([secret], "msg_1", NOW, body)
     headers = {
         "webhook-id": "msg_1",
@@ -200,7 +200,7 @@ def test_an_event_becomes_text() -> None:
     ],
 )
 def test_a_wrong_signature_is_shown(event: Event, secret: str) -> None:
-    """The secret or body is another one, the signature old or absent, or no secret is known."""
+    """The text says that the signature is wrong, or why it cannot be verified."""
     text = format_event(event, secret)
 
     assert "SIGNATURE WRONG" in text

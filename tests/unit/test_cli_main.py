@@ -1,4 +1,4 @@
-"""The command as a whole: help, wrong use, and clean ends."""
+"""The whole command: help, wrong arguments, and exit codes."""
 
 import os
 import subprocess

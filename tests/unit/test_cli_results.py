@@ -1,4 +1,4 @@
-"""Reading a result archive without trusting it, and summing it up."""
+"""Reading and summing up a result archive that may be damaged or malicious."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ OK = [{"status_code": 200, "operation_id": "1", "response": "{}"}]
 
 
 def archive(*files: tuple[str, bytes]) -> io.BytesIO:
-    """A .tar.gz of these files in a folder, as some servers write it."""
+    """Write a .tar.gz of these files into a folder, as some servers do."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         folder = tarfile.TarInfo("./")
@@ -40,12 +40,12 @@ def archive(*files: tuple[str, bytes]) -> io.BytesIO:
 
 
 def entry(name: str, found: object = OK) -> tuple[str, bytes]:
-    """A file that holds JSON."""
+    """Return a file with JSON."""
     return name, json.dumps(found).encode()
 
 
 def errored(operation_id: str | None, detail: str, **problem: object) -> Result:
-    """A result that failed."""
+    """Return a failed result."""
     body = {"title": "Member Exists", "detail": detail, "status": 400, **problem}
     return Result(400, operation_id, json.dumps(body))
 

@@ -20,7 +20,7 @@ STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
 
 
 def progress(finished_operations: int, **changes: Any) -> dict[str, Any]:
-    """A batch of a hundred operations, as the API shows it."""
+    """Return a batch of a hundred operations, as the API shows it."""
     return {
         "id": "b1",
         "status": "finished" if finished_operations == 100 else "started",
@@ -32,14 +32,14 @@ def progress(finished_operations: int, **changes: Any) -> dict[str, Any]:
 
 
 def event(finished_operations: int, **changes: Any) -> bytes:
-    """The same as an event of the stream."""
-    told = progress(finished_operations, **changes)
-    name = b"finished" if told["status"] == "finished" else b"progress"
-    return b"event: %b\ndata: %b\n\n" % (name, json.dumps(told).encode())
+    """Return the same as an event of the stream."""
+    batch = progress(finished_operations, **changes)
+    name = b"finished" if batch["status"] == "finished" else b"progress"
+    return b"event: %b\ndata: %b\n\n" % (name, json.dumps(batch).encode())
 
 
 def polled(finished_operations: int) -> Answer:
-    """The same as the answer to GET /batches/b1."""
+    """Return the same as the answer to GET /batches/b1."""
     return Answer(200, json.dumps(progress(finished_operations)).encode())
 
 
@@ -52,7 +52,7 @@ def stage() -> Iterator[Stage]:
 
 @pytest.fixture
 def connection(stage: Stage) -> Iterator[Connection]:
-    """A connection to that server, which does not really wait."""
+    """A connection to that server that does not really wait."""
     with Connection(stage.url, "key", sleep=lambda _: None) as connection:
         yield connection
 
@@ -197,7 +197,7 @@ def test_the_pace_counts_from_the_beginning_of_the_watching(
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("known", "expected"),
     [
         ({}, "25 per second"),
         ({"operations_per_second": 7.6}, "8 per second"),
@@ -210,11 +210,11 @@ def test_the_pace_counts_from_the_beginning_of_the_watching(
         ({"waiting_for": "A worker will begin it."}, "25 per second. A worker will begin it."),
     ],
 )
-def test_a_line_of_progress_says_what_is_known(told: dict[str, Any], expected: str) -> None:
-    """It has the status, the counters, a rate, and the estimated end if it is known."""
+def test_a_line_of_progress_says_what_is_known(known: dict[str, Any], expected: str) -> None:
+    """A line has status, counters and rate, and the estimated end if it is known."""
     times = iter([10.0, 12.0])
     pace = Pace.start(now=lambda: next(times))
-    shown = BatchProgress("b1", "started", 100, 50, 3, **told)
+    shown = BatchProgress("b1", "started", 100, 50, 3, **known)
 
     assert f"started: 50 of 100 operations, 3 errored, {expected}" == format_progress(shown, pace)
 

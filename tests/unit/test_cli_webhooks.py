@@ -50,22 +50,22 @@ def run(stage: Stage, *arguments: str) -> Result:
 
 
 def answer(body: Any) -> Answer:
-    """A successful answer."""
+    """Return a successful answer."""
     return Answer(200, json.dumps(body).encode())
 
 
 def refused(field: str) -> Answer:
-    """A refusal for one field."""
+    """Return a refusal for one field."""
     mistake = {"field": field, "message": "We couldn't verify the URL is working."}
     return problem(400, title="Invalid Resource", errors=[mistake])
 
 
 def bodies(stage: Stage) -> list[Any]:
-    """The bodies that were sent, parsed."""
+    """Return the bodies that were sent, parsed."""
     return [json.loads(request.body) for request in stage.received if request.body]
 
 
-# --- What the commands ask -----------------------------------------------------------------------
+# --- What the commands send ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_deliveries_say_why_a_webhook_is_disabled(stage: Stage) -> None:
 
 
 def test_deliveries_show_the_last_answer(stage: Stage) -> None:
-    """It is the status code or, without one, the reason."""
+    """A delivery shows the status code of its last attempt or, without one, the reason."""
 
     def attempted(*outcomes: Any) -> dict[str, Any]:
         attempts = [
@@ -210,7 +210,7 @@ def test_an_invalid_since_is_wrong_use(text: str) -> None:
     ],
 )
 def test_the_setting_for_private_addresses(url: str, expected: str) -> None:
-    """Only private IP addresses need it; names are not resolved."""
+    """Only private IP addresses need the setting; names are not resolved."""
     assert expected == find_private_networks(url)
 
 
@@ -226,7 +226,7 @@ def test_the_setting_for_private_addresses(url: str, expected: str) -> None:
 def test_a_refused_url_has_a_next_step(  # noqa: PLR0913 - a table of that many columns
     stage: Stage, command: str, url: str, field: str, expected: str, not_expected: str
 ) -> None:
-    """The setting for a private address, or another command."""
+    """The error names the setting for a private address, or another command."""
     stage.answers = [refused(field)]
     arguments = [url] if command == "create" else ["x", "--new-url", url]
 
@@ -255,7 +255,7 @@ def test_a_disabled_webhook_has_a_next_step(stage: Stage, arguments: list[str]) 
 
 
 def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
-    """It is deleted however the block ends."""
+    """The webhook is deleted however the block ends."""
     stage.answers = [answer(WEBHOOK), Answer(204, b"")]
 
     with (
@@ -273,7 +273,7 @@ def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
 
 @pytest.mark.parametrize("failure", [problem(500), problem(401), Answer(HANG_UP), problem(429)])
 def test_a_webhook_that_cannot_be_deleted_is_named(stage: Stage, failure: Answer) -> None:
-    """The error says how to delete it, and is not delayed by many retries."""
+    """The error says how to delete the webhook, and comes without many retries."""
     stage.answers = [answer(WEBHOOK), failure]
     waits: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Times, in and out."""
+"""Times: how they are read and shown."""
 
 import time
 from datetime import datetime, timedelta, timezone
@@ -13,7 +13,7 @@ NOON = 1_795_435_200 * SECOND
 
 
 def test_the_system_clock_counts_microseconds() -> None:
-    """Since the epoch."""
+    """The system clock returns microseconds since the epoch."""
     before = time.time() - 1
 
     assert before * SECOND < system_clock() < (before + 60) * SECOND
@@ -30,7 +30,7 @@ def test_the_system_clock_counts_microseconds() -> None:
     ],
 )
 def test_a_moment_is_shown_as_the_contract_does(moment: int | None, expected: str) -> None:
-    """A numeric zone, no fraction; nothing for no moment."""
+    """A time has a numeric zone and no fraction; a missing time is an empty string."""
     assert expected == format_iso(moment)
 
 
@@ -53,7 +53,7 @@ def test_a_moment_is_shown_as_the_contract_does(moment: int | None, expected: st
     ],
 )
 def test_a_moment_is_read(text: str, expected: int) -> None:
-    """In the forms that clients send; without a zone it is UTC."""
+    """Times are read in the forms that clients send; without a zone they are UTC."""
     assert expected == parse_iso(text)
 
 
@@ -62,7 +62,7 @@ def test_a_moment_is_read(text: str, expected: int) -> None:
     ["", " ", "now", "12:00", "2026-13-01", "2026-02-30", "2026-11-23T25:00Z", "1795435200", "\0"],
 )
 def test_what_names_no_moment(text: str) -> None:
-    """None, and no error."""
+    """Other texts are None, and no error."""
     assert parse_iso(text) is None
 
 
@@ -76,7 +76,7 @@ def test_what_names_no_moment(text: str) -> None:
     )
 )
 def test_every_second_is_kept(moment: datetime) -> None:
-    """What is read is what is shown, in any zone."""
+    """A time that is shown is read as the same time, in any zone."""
     moment = moment.replace(microsecond=0)
     found = parse_iso(moment.isoformat())
 
@@ -86,7 +86,7 @@ def test_every_second_is_kept(moment: datetime) -> None:
 
 
 def test_every_microsecond_is_kept() -> None:
-    """Two moments that differ stay apart."""
+    """Different times stay different."""
     assert 75 == (parse_iso("1978-08-01T00:00:00.000075Z") or 0) % SECOND
 
 
@@ -99,12 +99,12 @@ def test_every_microsecond_is_kept() -> None:
     ],
 )
 def test_what_is_read_can_be_shown(text: str) -> None:
-    """Or it names no moment for us."""
+    """Any text that is read as a time can be shown."""
     moment = parse_iso(text)
 
     assert moment is None or text[:4] == format_iso(moment)[:4]
 
 
 def test_a_zone_whose_plus_sign_was_lost() -> None:
-    """The form that we show, pasted into a URL without escaping."""
+    """A time that was put into a URL without escaping is read."""
     assert NOON == parse_iso("2026-11-23T12:00:00 00:00")

@@ -1,4 +1,4 @@
-"""The database's own promises, on SQLite and PostgreSQL."""
+"""The guarantees of `Database`, on SQLite and PostgreSQL."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,14 @@ _COUNTS = (1, 49, 50, 51, 999, 1_000, 1_001, 2_175)
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """With a table, on either database."""
+    """A database with a table, of each kind in turn."""
     with _with_words(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
 def sqlite(sqlite_url: str) -> Iterator[Database]:
-    """The same, on SQLite only."""
+    """A SQLite database with a table."""
     with _with_words(sqlite_url) as opened:
         yield opened
 
@@ -46,7 +46,7 @@ def _words(database: Database) -> dict[int, str]:
 
 @pytest.mark.parametrize("count", _COUNTS)
 def test_all_rows_are_inserted(database: Database, count: int) -> None:
-    """Whatever their number: SQLite takes them in statements of three sizes."""
+    """Any number of rows is inserted. SQLite uses statements of three sizes."""
     rows = [(number, f"word {number}") for number in range(count)]
     with database.write() as connection:
         assert insert_many(connection, "words", _COLUMNS, rows) == count
@@ -55,7 +55,7 @@ def test_all_rows_are_inserted(database: Database, count: int) -> None:
 
 @pytest.mark.parametrize("count", _COUNTS)
 def test_rows_that_are_there_are_left_and_not_counted(database: Database, count: int) -> None:
-    """As `ignore_existing` says."""
+    """With `ignore_existing`, existing rows stay and are not counted."""
     there = range(0, count, 3)
     with database.write() as connection:
         insert_many(connection, "words", _COLUMNS, [(number, "there") for number in there])
@@ -68,7 +68,7 @@ def test_rows_that_are_there_are_left_and_not_counted(database: Database, count:
 
 @pytest.mark.parametrize("at", [0, 999, 1_000, 1_049, 1_050, 1_051])
 def test_a_row_that_is_there_lets_none_in(database: Database, at: int) -> None:
-    """In whichever statement it would have been."""
+    """An existing row prevents the insert of all others, whichever statement has it."""
     with database.write() as connection:
         insert_many(connection, "words", _COLUMNS, [(at, "there")])
     rows = [(number, "new") for number in range(1_052)]
@@ -78,7 +78,7 @@ def test_a_row_that_is_there_lets_none_in(database: Database, at: int) -> None:
 
 
 def test_no_write_of_many_threads_is_lost(database: Database) -> None:
-    """Each waits for its turn."""
+    """Many threads can write at once without a lost update."""
 
     def count_one(_: int) -> None:
         with database.write() as connection:
@@ -92,7 +92,7 @@ def test_no_write_of_many_threads_is_lost(database: Database) -> None:
 
 
 def test_a_failed_write_gives_its_turn_back(database: Database) -> None:
-    """The next writer must not wait for one that is gone."""
+    """After a failed write the next writer does not wait."""
     with pytest.raises(ZeroDivisionError), database.write() as connection:
         insert_many(connection, "words", _COLUMNS, [(1, str(1 / 0))])
     with database.write() as connection:
@@ -101,7 +101,7 @@ def test_a_failed_write_gives_its_turn_back(database: Database) -> None:
 
 
 def test_another_process_waits_for_the_lock_of_sqlite(sqlite: Database) -> None:
-    """Until the first one has committed."""
+    """Another process waits until the first one has committed."""
     other = Database(sqlite.url)  # as another process: it shares no lock of ours
     has_begun = Event()
 
@@ -121,7 +121,7 @@ def test_another_process_waits_for_the_lock_of_sqlite(sqlite: Database) -> None:
 
 
 def test_a_lock_that_never_comes_free_is_an_error(sqlite: Database) -> None:
-    """Of another process as of another thread."""
+    """A lock that is not released in time is an error, also between threads."""
     one = Database(sqlite.url, busy_timeout_seconds=0.01)
     other = Database(sqlite.url, busy_timeout_seconds=0.01)
     with ThreadPoolExecutor(1) as threads, one.write():

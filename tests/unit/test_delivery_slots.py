@@ -1,4 +1,4 @@
-"""How many attempts may be under way at once, and how long the others stay away."""
+"""The number of simultaneous attempts, and how long the other deliveries are postponed."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +22,12 @@ SLOW_AFTER = int(limits.slow_attempt_seconds * SECOND)
 
 @dataclass
 class Clock:
-    """It is noon, until a test says otherwise."""
+    """A clock that shows noon until a test changes it."""
 
     now: Microseconds = NOON
 
     def __call__(self) -> Microseconds:
-        """The moment."""
+        """Return the time."""
         return self.now
 
 
@@ -39,11 +39,11 @@ class ImpatientSlots:
         self.slots = DeliverySlots(self.clock, wait_seconds_max=0)
 
     def begin(self, under_way: ExitStack, begun: Sequence[BatchWebhook]) -> list[float]:
-        """Begin attempts; how long each has to stay away instead."""
+        """Begin attempts, and return how long each is postponed instead."""
         return [under_way.enter_context(self.slots.take(webhook)) for webhook in begun]
 
     def away(self, webhook: BatchWebhook, after: Microseconds = 0) -> float:
-        """How long a webhook's delivery would have to stay away, so long after noon."""
+        """Return how long a delivery of the webhook would be postponed at this time after noon."""
         self.clock.now = NOON + after
         with self.slots.take(webhook) as away_seconds:
             return away_seconds
@@ -51,7 +51,7 @@ class ImpatientSlots:
 
 @pytest.fixture
 def under_way() -> Iterator[ExitStack]:
-    """Attempts that go on until the end of a test."""
+    """Attempts that run until the end of a test."""
     with ExitStack() as opened:
         yield opened
 
@@ -63,13 +63,13 @@ def slots() -> ImpatientSlots:
 
 
 def webhooks(count: int, *, failing: bool = False) -> list[BatchWebhook]:
-    """Some of one account."""
+    """Some webhooks of one account."""
     since = NOON if failing else None
     return [replace(WEBHOOK, id=number, failing_since=since) for number in range(1, count + 1)]
 
 
 def test_slots_of_a_webhook(slots: ImpatientSlots, under_way: ExitStack) -> None:
-    """It has four while they are young; others stay away for a fourth of the oldest one's age."""
+    """A webhook has four slots; others are postponed by a quarter of the oldest attempt's age."""
     one, other = webhooks(2)
 
     assert [0] * OF_WEBHOOK == slots.begin(under_way, [one] * OF_WEBHOOK)
@@ -79,7 +79,7 @@ def test_slots_of_a_webhook(slots: ImpatientSlots, under_way: ExitStack) -> None
 
 
 def test_slots_of_an_account(slots: ImpatientSlots, under_way: ExitStack) -> None:
-    """It has four times as many, whatever its webhooks; another account has its own."""
+    """An account has four times as many slots, independent of other accounts."""
     *begun, last = webhooks(OF_ACCOUNT + 1)
 
     assert [0] * OF_ACCOUNT == slots.begin(under_way, begun)
@@ -88,7 +88,7 @@ def test_slots_of_an_account(slots: ImpatientSlots, under_way: ExitStack) -> Non
 
 
 def test_a_slot_is_given_back(slots: ImpatientSlots) -> None:
-    """By an attempt that ends, not by one that did not begin."""
+    """The end of an attempt frees its slot; an attempt that did not begin frees none."""
     [one] = webhooks(1)
     for _ in range(2):
         with ExitStack() as under_way:
@@ -97,7 +97,7 @@ def test_a_slot_is_given_back(slots: ImpatientSlots) -> None:
 
 
 def test_an_attempt_that_hangs(slots: ImpatientSlots, under_way: ExitStack) -> None:
-    """From two seconds on nothing more is sent beside it."""
+    """After two seconds of an attempt, no other attempt of its webhook begins."""
     [one] = webhooks(1)
     slots.begin(under_way, [one])
 
@@ -107,7 +107,7 @@ def test_an_attempt_that_hangs(slots: ImpatientSlots, under_way: ExitStack) -> N
 
 
 def test_webhooks_that_fail(slots: ImpatientSlots, under_way: ExitStack) -> None:
-    """Each has one slot, and together those of an account have two; the others keep theirs."""
+    """A failing webhook has one slot, and all of an account have two; others are not affected."""
     one, two, three = webhooks(3, failing=True)
 
     assert [0] == slots.begin(under_way, [one])
@@ -120,7 +120,7 @@ def test_webhooks_that_fail(slots: ImpatientSlots, under_way: ExitStack) -> None
 
 
 def test_attempts_that_hang_count_as_failing(slots: ImpatientSlots, under_way: ExitStack) -> None:
-    """Two of them leave no slot to a third webhook that fails, and one to a third that does not."""
+    """Two hanging attempts leave no slot to failing webhooks, and one to others."""
     one, two, three = webhooks(3)
     slots.begin(under_way, [one, two])
 
@@ -131,7 +131,7 @@ def test_attempts_that_hang_count_as_failing(slots: ImpatientSlots, under_way: E
 
 
 def test_a_thread_that_waits_for_a_slot() -> None:
-    """It gets the slot of an attempt that ends."""
+    """A waiting thread gets the slot of an attempt that ends."""
     slots, [one] = DeliverySlots(Clock(), wait_seconds_max=60), webhooks(1)
 
     def begin() -> float:
@@ -147,7 +147,7 @@ def test_a_thread_that_waits_for_a_slot() -> None:
 
 
 def test_threads_do_not_wait_for_those_that_are_slow() -> None:
-    """Of a webhook that fails the second delivery stays away at once."""
+    """A delivery of a failing webhook is postponed without a wait."""
     slots, [one] = DeliverySlots(Clock(), wait_seconds_max=60), webhooks(1, failing=True)
 
     with slots.take(one), slots.take(one) as away_seconds:

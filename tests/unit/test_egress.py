@@ -1,4 +1,4 @@
-"""The way out: which addresses are reached, and which URLs are taken."""
+"""The egress: which addresses may be reached, and which URLs are valid."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -75,7 +75,7 @@ ADDRESSES: list[tuple[str, list[str], bool]] = [
 
 @pytest.fixture
 def knocks(monkeypatch: pytest.MonkeyPatch) -> Knocks:
-    """Every address to which a connection is tried; nobody opens, and no network is needed."""
+    """Records each address that a connection is tried to. No connection is made."""
     tried: Knocks = []
 
     def refuse(_: socket.socket, address: tuple[str, int]) -> None:
@@ -90,7 +90,7 @@ def knocks(monkeypatch: pytest.MonkeyPatch) -> Knocks:
 def test_only_public_addresses_are_reached(
     knocks: Knocks, host: str, resolved: list[str], is_reached: bool
 ) -> None:
-    """All that a name has must be public; and whether it is, no answer tells."""
+    """All addresses of a name must be public, and no answer reveals whether they are."""
     answer = get(f"http://{host}/", make_egress(resolver=lambda *_: resolved))
 
     expected = [ip_address(address) for address in resolved] if is_reached else []
@@ -108,7 +108,7 @@ SPELLINGS = """
 
 @pytest.mark.parametrize("host", SPELLINGS.split())
 def test_other_spellings_of_private_addresses(knocks: Knocks, host: str) -> None:
-    """What the system's resolver makes of them is what is checked."""
+    """Addresses are checked as the system's resolver understands them."""
     answer = get(f"http://{host}/", make_egress(resolver=resolve_host))
 
     assert [] == knocks
@@ -127,7 +127,7 @@ def test_other_spellings_of_private_addresses(knocks: Knocks, host: str) -> None
     ],
 )
 def test_what_the_operator_allows(knocks: Knocks, network: str, reached: str, refused: str) -> None:
-    """Is reached though it is private, but nothing else is."""
+    """Only private addresses that the operator allows can be reached."""
     for address in (*reached.split(), *refused.split()):
         answers = [address]
         get("http://in.example/", make_egress([ip_network(network)], lambda *_, a=answers: a))
@@ -138,7 +138,7 @@ def test_what_the_operator_allows(knocks: Knocks, network: str, reached: str, re
 
 
 def test_a_name_is_looked_up_once(knocks: Knocks) -> None:
-    """A resolver that thinks of something else the second time changes nothing."""
+    """A name is resolved once, so that a second answer has no effect."""
     answers = chain([[PUBLIC, "1.1.1.1"]], repeat(["127.0.0.1"]))
 
     get("https://turning.example:8443/", make_egress(resolver=lambda *_: next(answers)))
@@ -148,7 +148,7 @@ def test_a_name_is_looked_up_once(knocks: Knocks) -> None:
 
 
 def test_few_addresses_of_a_name_are_tried(knocks: Knocks) -> None:
-    """Nobody makes us knock at a thousand doors, or twice at one."""
+    """The number of addresses that are tried is limited, and each is tried once."""
     many = [f"93.184.{number // 2}.1" for number in range(200)]
 
     get("http://many.example/", make_egress(resolver=lambda *_: many))
@@ -158,7 +158,7 @@ def test_few_addresses_of_a_name_are_tried(knocks: Knocks) -> None:
 
 @pytest.mark.parametrize("error", [socket.gaierror("no"), UnicodeError("no"), TimeoutError("no")])
 def test_a_name_that_does_not_resolve(error: Exception) -> None:
-    """Sounds like an address that was refused."""
+    """An unknown name has the same error as a refused address."""
 
     def fail(*_: object) -> Sequence[str]:
         raise error
@@ -213,7 +213,7 @@ def _shapes() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("url", "expected"), list(_shapes()))
 def test_the_shape_of_a_url(url: str, expected: str) -> None:
-    """Either a name is looked up for it, or something is said about it."""
+    """A URL is resolved, or refused with a reason."""
     asked: list[str] = []
 
     def note(host: str, port: int) -> Sequence[str]:
@@ -230,7 +230,7 @@ def test_the_shape_of_a_url(url: str, expected: str) -> None:
     st.text() | st.text().map("http://{}".format) | st.text(":/@[]%.a1\\#?é").map("http:{}".format)
 )
 def test_any_text_is_a_url_or_not(text: str) -> None:
-    """A sentence or none, and no error."""
+    """Any text is a URL, or has a reason why not."""
     said = check_url(text)
 
     assert said is None or said.endswith(".")

@@ -1,4 +1,4 @@
-"""The way out: what receivers do, and what they are sent."""
+"""The egress: what it sends, and how it handles bad receivers."""
 
 import datetime as dt
 import socket
@@ -42,7 +42,7 @@ from tests.egress_requests import (
 
 @contextmanager
 def serving(behave: Behaviour, trust: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A port of 127.0.0.1; each connection is left to `behave` until it returns."""
+    """Listen on a port of 127.0.0.1, and call `behave` for each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_accept, args=(listener, behave, trust))
         thread.start()
@@ -70,7 +70,7 @@ def _accept(listener: socket.socket, behave: Behaviour, trust: ssl.SSLContext | 
 
 
 def _request(connection: socket.socket) -> bytes:
-    """The head of a request."""
+    """Read the head of a request."""
     head = b""
     while b"\r\n\r\n" not in head and (more := connection.recv(65_536)):
         head += more
@@ -78,7 +78,7 @@ def _request(connection: socket.socket) -> bytes:
 
 
 def _answering(*parts: bytes, ever: bytes = b"", wait_seconds: float = 0.0) -> Behaviour:
-    """Send the parts, then `ever` until the other side hangs up, waiting before each."""
+    """Send the parts, then `ever` until the client disconnects, waiting before each."""
 
     def behave(connection: socket.socket) -> None:
         _request(connection)
@@ -90,7 +90,7 @@ def _answering(*parts: bytes, ever: bytes = b"", wait_seconds: float = 0.0) -> B
 
 
 def _silent(connection: socket.socket) -> None:
-    """Read until the other side hangs up."""
+    """Read until the client disconnects."""
     while connection.recv(65_536):
         pass
 
@@ -127,7 +127,7 @@ BEHAVIOURS: list[tuple[Behaviour, str]] = [
 
 @pytest.mark.parametrize(("behave", "reason"), BEHAVIOURS)
 def test_receivers_that_do_not_answer(behave: Behaviour, reason: str) -> None:
-    """Control comes back, with one of the few reasons."""
+    """The call returns in time with one of few reasons."""
     with serving(behave) as port:
         answer = get(f"http://127.0.0.1:{port}/", make_egress([LOOPBACK]), _patience(reason))
 
@@ -139,7 +139,7 @@ def _patience(reason: str) -> float:
 
 
 def test_a_receiver_that_does_not_read() -> None:
-    """Control comes back though the body cannot be sent."""
+    """The call returns in time though the body cannot be sent."""
     is_over = threading.Event()
 
     def take_little(connection: socket.socket) -> None:
@@ -155,7 +155,7 @@ def test_a_receiver_that_does_not_read() -> None:
 
 
 def test_a_resolver_that_does_not_answer() -> None:
-    """Control comes back, and others can be reached meanwhile."""
+    """The call returns in time, and others work meanwhile."""
     is_over = threading.Event()
 
     def resolve(host: str, _: int) -> Sequence[str]:
@@ -174,12 +174,12 @@ def test_a_resolver_that_does_not_answer() -> None:
 
 
 def test_no_time_at_all() -> None:
-    """Is too late for everything."""
+    """With a time of zero every call is too late."""
     assert LATE == require_reason(get("http://93.184.215.14/", make_egress(), 0))
 
 
 def test_a_port_where_nobody_listens() -> None:
-    """Sounds like an address that was refused."""
+    """A closed port has the same error as a refused address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -188,7 +188,7 @@ def test_a_port_where_nobody_listens() -> None:
 
 @pytest.mark.parametrize("ever", [b"a" * 1_000, b"3e8\r\n" + b"a" * 1_000 + b"\r\n"])
 def test_a_body_without_end(ever: bytes) -> None:
-    """Is read as far as it is wanted."""
+    """An endless body is read up to the limit."""
     head = _CHUNKED if ever.endswith(b"\n") else b"HTTP/1.1 200 OK\r\n\r\n"
     with serving(_answering(head, ever=ever)) as port:
         answer = send(f"http://127.0.0.1:{port}/", make_egress([LOOPBACK]), answer_bytes_max=2_500)
@@ -198,7 +198,7 @@ def test_a_body_without_end(ever: bytes) -> None:
 
 @pytest.mark.parametrize("status", [200, 204, 301, 302, 307, 308, 304, 401, 410, 429, 500])
 def test_every_status_is_an_answer(status: int) -> None:
-    """A redirect, too: it is not followed."""
+    """Every status is an answer; a redirect is not followed."""
     seen: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
@@ -217,7 +217,7 @@ def test_every_status_is_an_answer(status: int) -> None:
 
 
 def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exactly this: what frames the request is ours, no proxy is asked, and it ends with itself."""
+    """The request has exactly these bytes, uses no proxy, and closes the connection."""
     seen: list[bytes] = []
     theirs = [("X-One", "é"), ("HOST", "bad"), ("content-Length", "9"), ("Transfer-Encoding", "a")]
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
@@ -255,7 +255,7 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_headers_that_cannot_be_sent(method: str, name: str, value: str) -> None:
-    """Nothing is smuggled into a request, and nothing raises."""
+    """Invalid headers are not sent, and raise no error."""
     with serving(_silent) as port:
         url = f"http://127.0.0.1:{port}/"
         answer = send(url, make_egress([LOOPBACK]), method, headers=[(name, value)])
@@ -279,7 +279,7 @@ def test_headers_that_cannot_be_sent(method: str, name: str, value: str) -> None
 def test_certificates_are_verified(
     tmp_path: Path, host: str, is_trusted: bool, reason: str | None
 ) -> None:
-    """For the name in the URL, which the server is told, too; a self-signed one is not trusted."""
+    """The certificate must be valid for the URL's host; a self-signed one is refused."""
     certificate = _certificate(tmp_path, "good.example")
     server, names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
     server.load_cert_chain(certificate)
@@ -301,7 +301,7 @@ def test_certificates_are_verified(
     [(_silent, LATE), (_drip_record, LATE), (lambda line: line.sendall(OK), NOT_HTTP)],
 )
 def test_a_receiver_without_tls(behave: Behaviour, reason: str) -> None:
-    """Control comes back, whatever it says."""
+    """The call returns in time, whatever the receiver sends."""
     with serving(behave) as port:
         answer = get(f"https://127.0.0.1:{port}/", make_egress([LOOPBACK]), _patience(reason))
 
@@ -309,7 +309,7 @@ def test_a_receiver_without_tls(behave: Behaviour, reason: str) -> None:
 
 
 def _certificate(folder: Path, name: str) -> Path:
-    """A file with a self-signed certificate and its key."""
+    """Return a file with a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)

@@ -13,7 +13,7 @@ LONGEST = f"{LONG}@{'b' * 63}.{'c' * 63}.{'d' * 57}.com"
 
 
 def refusal(address: str, *, refuses_fake: bool = False) -> Problem:
-    """The problem that an address is refused with."""
+    """Return the problem that an address is refused with."""
     with pytest.raises(Refused) as refused:
         check_email_address(address, refuses_fake=refuses_fake)
     assert (400, "Invalid Resource") == (
@@ -44,12 +44,12 @@ def refusal(address: str, *, refuses_fake: bool = False) -> Problem:
     ],
 )
 def test_an_address_is_kept_as_it_was_given(address: str) -> None:
-    """Its case, too: only its hash is made of lower case."""
+    """The case of an address is kept; only its hash uses lower case."""
     assert address == check_email_address(address, refuses_fake=False)
 
 
 def test_spaces_around_are_dropped() -> None:
-    """Spreadsheets are full of them."""
+    """Spaces around an address are removed."""
     assert "ann@example.com" == check_email_address("  ann@example.com ", refuses_fake=False)
 
 
@@ -99,7 +99,7 @@ def test_spaces_around_are_dropped() -> None:
     ],
 )
 def test_a_malformed_address(address: str) -> None:
-    """One text for all of them, as the contract has it."""
+    """All malformed addresses have the same message."""
     problem = refusal(address)
 
     assert "Please provide a valid email address." == problem.detail
@@ -108,7 +108,7 @@ def test_a_malformed_address(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["", " ", "\t", "\n", "\u00a0"])
 def test_a_blank_address(address: str) -> None:
-    """It is named as a blank field."""
+    """A blank address is an error of its field."""
     problem = refusal(address)
 
     assert problem.errors
@@ -130,7 +130,7 @@ def test_a_blank_address(address: str) -> None:
     ],
 )
 def test_fake_addresses_are_refused_where_that_is_set(address: str) -> None:
-    """Nobody receives mail at a reserved domain; by default they are accepted."""
+    """Addresses at reserved domains are refused only if the setting says so."""
     assert address == check_email_address(address, refuses_fake=False)
     assert (
         f"{address} looks fake or invalid, please enter a real email address."
@@ -140,12 +140,12 @@ def test_fake_addresses_are_refused_where_that_is_set(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["ann@myexample.com", "ann@example.com.br", "example@x.com"])
 def test_addresses_that_only_look_alike_are_not_fake(address: str) -> None:
-    """The whole domain counts, not a part of its text."""
+    """Only a complete reserved domain is refused."""
     assert address == check_email_address(address, refuses_fake=True)
 
 
 def test_a_malformed_address_is_not_called_fake() -> None:
-    """The form is looked at first."""
+    """The form of an address is checked first."""
     detail = refusal("a..b@example.com", refuses_fake=True).detail
 
     assert "Please provide a valid email address." == detail
@@ -161,7 +161,7 @@ labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
     st.sampled_from(["com", "museum", "Q", "c1", "1c"]),
 )
 def test_the_pattern_agrees_with_the_validator(local: str, domain: str, top: str) -> None:
-    """What the fast way accepts, the thorough way accepts, and so the other way round."""
+    """The pattern and the validator accept the same addresses."""
     address = f"{local}@{domain}.{top}"
 
     assert is_valid(address) == is_accepted(address)
@@ -169,7 +169,7 @@ def test_the_pattern_agrees_with_the_validator(local: str, domain: str, top: str
 
 @given(st.text(st.sampled_from('aZ0.-_@+" \n\0é(),:;<>[]\\'), max_size=20).map("x@x.com".join))
 def test_any_text(between: str) -> None:
-    """An address is accepted as it is, or refused; nothing else happens."""
+    """Any text is accepted unchanged, or refused."""
     try:
         assert between.strip(" ") == check_email_address(between, refuses_fake=False)
     except Refused as refused:
@@ -177,7 +177,7 @@ def test_any_text(between: str) -> None:
 
 
 def is_accepted(address: str) -> bool:
-    """Whether we take it."""
+    """Return whether our check accepts the address."""
     try:
         check_email_address(address, refuses_fake=False)
     except Refused:
@@ -186,7 +186,7 @@ def is_accepted(address: str) -> bool:
 
 
 def is_valid(address: str) -> bool:
-    """Whether the library takes it."""
+    """Return whether the library accepts the address."""
     try:
         validate_email(address, check_deliverability=False, strict=True, test_environment=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`/healthz` beside calls that take every thread."""
+"""`/healthz` answers while other calls use all threads."""
 
 import json
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ SECONDS_MAX = 30
 
 @pytest.fixture
 def database(sqlite_url: str) -> Iterator[Database]:
-    """One without any data."""
+    """A database without any data."""
     opened = Database(sqlite_url)
     yield opened
     opened.close()
 
 
 def test_no_thread_is_free(database: Database) -> None:
-    """It answers all the same."""
+    """The health check answers though no thread is free."""
 
     async def send_call() -> tuple[int, bytes]:
         common = to_thread.current_default_thread_limiter()

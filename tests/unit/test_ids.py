@@ -1,4 +1,4 @@
-"""Identifiers: random ones, and those derived from what they name."""
+"""Random ids, and ids that are derived from values."""
 
 import re
 from hashlib import sha256
@@ -14,7 +14,7 @@ keys = st.integers(0, KEY_MAX)
 
 
 def test_public_ids() -> None:
-    """Ten hexadecimal digits, each time others."""
+    """A public id has ten hexadecimal digits, and is random."""
     made = {ids.new_public_id() for _ in range(1_000)}
 
     assert 1_000 == len(made)
@@ -22,7 +22,7 @@ def test_public_ids() -> None:
 
 
 def test_api_keys() -> None:
-    """The form that client libraries insist on, each time another."""
+    """An API key has the form that client libraries require, and is random."""
     made = {ids.new_api_key() for _ in range(1_000)}
 
     assert 1_000 == len(made)
@@ -30,7 +30,7 @@ def test_api_keys() -> None:
 
 
 def test_the_hash_of_a_key() -> None:
-    """Only the whole key has it."""
+    """The hash depends on the whole key."""
     key = "0123456789abcdef0123456789abcdef-us1"
 
     assert sha256(key.encode()).digest() == ids.hash_api_key(key)
@@ -38,7 +38,7 @@ def test_the_hash_of_a_key() -> None:
 
 
 def test_subscriber_hashes() -> None:
-    """The MD5 of the lower-cased address, as every client makes it."""
+    """A subscriber hash is the MD5 of the lower-cased address."""
     assert "62eeb292278cc15f5817cb78f7790b08" == ids.subscriber_hash(
         "Urist.McVankab@freddiesjokes.com"
     )
@@ -46,7 +46,7 @@ def test_subscriber_hashes() -> None:
 
 
 def test_unique_email_ids() -> None:
-    """One for an address in all lists of an account, in any case; another for another account."""
+    """An address has one id in an account, in any case, and another one in other accounts."""
     made = ids.unique_email_id(1, "ann@example.com")
 
     assert re.fullmatch("[0-9a-f]{10}", made)
@@ -58,7 +58,7 @@ def test_unique_email_ids() -> None:
 
 @given(keys)
 def test_contact_ids_can_be_turned_back(key: int) -> None:
-    """They need no column; upper case is understood, too."""
+    """A contact id can be decoded, also in upper case, so it needs no column."""
     contact = ids.contact_id(key)
 
     assert re.fullmatch("[0-9a-f]{32}", contact)
@@ -68,13 +68,13 @@ def test_contact_ids_can_be_turned_back(key: int) -> None:
 
 @given(keys, keys)
 def test_contact_ids_differ(one: int, other: int) -> None:
-    """Two members never share one."""
+    """Two members have different contact ids."""
     assert (one == other) == (ids.contact_id(one) == ids.contact_id(other))
 
 
 @given(keys, st.integers(0, 31), st.sampled_from("0123456789abcdef"))
 def test_a_changed_contact_id_is_nobodys(key: int, place: int, digit: str) -> None:
-    """Nobody reaches a member by trying neighbours."""
+    """A changed contact id belongs to no member."""
     contact = ids.contact_id(key)
     changed = contact[:place] + digit + contact[place + 1 :]
 
@@ -99,10 +99,10 @@ def test_a_changed_contact_id_is_nobodys(key: int, place: int, digit: str) -> No
     ],
 )
 def test_what_is_no_contact_id(text: str) -> None:
-    """Anything else is None, not an error: it may be an address or a hash."""
+    """Any other text is None, not an error: it may be an address or a hash."""
     assert ids.parse_contact_id(text) is None
 
 
 def test_a_key_that_is_too_large_is_nobodys() -> None:
-    """A contact id of a number that no key can have is not one of ours."""
+    """A contact id with a number larger than any key is None."""
     assert ids.parse_contact_id(ids.contact_id(KEY_MAX + 1)) is None

@@ -1,4 +1,4 @@
-"""Operations on their way into a batch: how they become pieces."""
+"""How the operations of a request become pieces."""
 
 import pytest
 
@@ -15,7 +15,7 @@ LARGE = "x" * (limits.piece_bytes_max // 4)
 def ping(
     params: dict[str, str] | None = None, body: str | None = None, operation_id: str | None = None
 ) -> Operation:
-    """An operation with what matters here."""
+    """Return an operation of this size."""
     return Operation("GET", "/ping", params or {}, body, operation_id)
 
 
@@ -31,7 +31,7 @@ def ping(
     ids=["body", "value", "name", "values", "operation_id"],
 )
 def test_pieces_are_bounded(operation: Operation) -> None:
-    """Whatever makes operations large, a piece holds no more than it may, all are kept."""
+    """No piece is larger than its limit, and no operation is lost."""
     with IncomingBatch.collect(NO_TARGETS, Limits(), [operation] * 10) as incoming:
         incoming.finish()
         pieces = list(incoming.read_pieces())
@@ -44,7 +44,7 @@ def test_pieces_are_bounded(operation: Operation) -> None:
 
 
 def test_large_operations_make_more_pieces() -> None:
-    """If they come as many at once as make a piece."""
+    """Large operations make more pieces, also if they arrive together."""
     large = [ping(body=LARGE[: 3 * limits.piece_bytes_max // Limits.piece_operations_max])]
     operations = large * Limits.piece_operations_max
 
@@ -58,7 +58,7 @@ def test_large_operations_make_more_pieces() -> None:
 
 
 def test_small_operations_fill_a_piece() -> None:
-    """It is their number that ends it."""
+    """A piece of small operations ends at their maximum number."""
     most = Limits.piece_operations_max
 
     operations = [ping({"a": "b"}, "{}", "mine")] * (2 * most + 1)

@@ -1,4 +1,4 @@
-"""What a set of calls holds in memory: copies share nothing, and totals come from counters."""
+"""The state of a set of calls: copies are independent, and totals come from counters."""
 
 import json
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Everything(ListCollection):
 
 
 def test_a_copy_shares_no_state() -> None:
-    """Whatever a collection holds, and whatever is added to it later, is copied."""
+    """A copy shares no state with the collection, whatever is added later."""
     original = Everything()
     copied = original.make_copy()
 
@@ -44,7 +44,7 @@ def test_a_copy_shares_no_state() -> None:
 def test_members_are_counted_by_the_counters(
     database_url: str, params: dict[str, str], total: int
 ) -> None:
-    """Without filters, or with that of the status alone, no row of a large list is counted."""
+    """Without filters, or with a status only, no member row is counted."""
     with open_audience(database_url) as api:
         list_id = api.new_list()
         api.run(

@@ -1,4 +1,4 @@
-"""A deleted list: gone at once for its owner, and its rows little by little."""
+"""A deleted list is gone at once for its owner, and its rows are purged later."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def api(database_url: str) -> Iterator[Audience]:
 
 
 def test_a_deleted_list_leaves_nothing(api: Audience) -> None:
-    """Its own rows go, those of the account's other list stay."""
+    """All rows of the list are deleted; those of other lists stay."""
     kept, gone = api.new_list(), api.new_list()
     for number, public_id in enumerate((kept, gone), start=1):
         key = api.call_ok("GET", f"/lists/{public_id}")["web_id"]
@@ -79,7 +79,7 @@ def test_a_deleted_list_is_purged_in_bounded_transactions(
 
 
 def test_the_rest_of_a_deleted_list_is_not_seen(api: Audience) -> None:
-    """Before its rows are purged, no other list and no filter shows them."""
+    """Rows that are not purged yet are in no collection and no filter."""
     kept, gone = api.new_list(), api.new_list()
     add_member(api, api.call_ok("GET", f"/lists/{gone}")["web_id"], 1)
     api.call_ok("DELETE", f"/lists/{gone}")

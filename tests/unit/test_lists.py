@@ -44,7 +44,7 @@ def api(database_url: str) -> Iterator[Audience]:
 
 
 def names(reply: dict[str, Any]) -> list[str]:
-    """The names of the lists in a collection."""
+    """Return the names of the lists in a collection."""
     return [listed["name"] for listed in reply["lists"]]
 
 
@@ -52,7 +52,7 @@ def names(reply: dict[str, Any]) -> list[str]:
 
 
 def test_a_new_list_is_complete_and_in_the_contracts_order(api: Audience) -> None:
-    """What was given comes back, the rest has the contract's defaults."""
+    """Given fields are kept, and others have the contract's defaults."""
     made = api.call_ok("POST", "/lists", NEW_LIST)
 
     assert LIST_KEYS == " ".join(made)
@@ -69,14 +69,14 @@ def test_a_new_list_is_complete_and_in_the_contracts_order(api: Audience) -> Non
 
 
 def test_a_new_list_can_be_read_again(api: Audience) -> None:
-    """POST and GET show the same."""
+    """POST and GET show the same list."""
     made = api.call_ok("POST", "/lists", NEW_LIST)
 
     assert made == api.call_ok("GET", f"/lists/{made['id']}")
 
 
 def test_a_new_list_has_the_first_merge_fields(api: Audience) -> None:
-    """They count in the list's statistics; the address does not."""
+    """The first merge fields are counted in the statistics, except the address."""
     made = api.call_ok("POST", "/lists", NEW_LIST)
 
     fields = api.call_ok("GET", f"/lists/{made['id']}/merge-fields")["merge_fields"]
@@ -87,7 +87,7 @@ def test_a_new_list_has_the_first_merge_fields(api: Audience) -> None:
 
 
 def test_links_lead_to_the_list_and_what_it_holds(api: Audience) -> None:
-    """Every link is absolute, under the address that the caller reached us by."""
+    """Every link is absolute, with the address that the caller used."""
     made = api.call_ok("POST", "/lists", NEW_LIST)
 
     here = f"{BASE}/3.0/lists/{made['id']}"
@@ -135,7 +135,7 @@ def test_links_lead_to_the_list_and_what_it_holds(api: Audience) -> None:
 def test_what_a_list_cannot_be(
     sqlite_url: str, change: dict[str, Any], field: str, message: str
 ) -> None:
-    """A wrong field is named and explained, on creation and on change; nothing is changed."""
+    """A wrong field is named on creation and on change, and changes nothing."""
     with open_audience(sqlite_url) as api:
         made = api.call_ok("POST", "/lists", NEW_LIST)
 
@@ -146,7 +146,7 @@ def test_what_a_list_cannot_be(
 
 
 def test_required_fields_are_named_all_at_once(sqlite_url: str) -> None:
-    """Nobody has to find them one by one."""
+    """The error names all missing fields."""
     with open_audience(sqlite_url) as api:
         message = api.call_refused("POST", "/lists", {})[""]
 
@@ -156,7 +156,7 @@ def test_required_fields_are_named_all_at_once(sqlite_url: str) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"[{}]"])
 def test_a_body_that_is_no_object(sqlite_url: str, body: bytes) -> None:
-    """An array or a text is refused as the contract does."""
+    """A body that is not an object gets the contract's message."""
     with open_audience(sqlite_url) as api:
         list_id = api.new_list()
 
@@ -167,7 +167,7 @@ def test_a_body_that_is_no_object(sqlite_url: str, body: bytes) -> None:
 
 
 def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
-    """Objects are merged, other values replaced, unknown and read-only ones ignored."""
+    """Objects are merged, other values replaced, unknown and read-only fields ignored."""
     before = api.call_ok("POST", "/lists", NEW_LIST | {"double_optin": True})
     change = {
         "name": "Writers",
@@ -194,7 +194,7 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience) -> None:
 
 @pytest.mark.parametrize("body", [b"{", b'{"contact":{"\xff":""}}', b'{"contact":{}} {}'])
 def test_a_body_that_is_no_json(sqlite_url: str, body: bytes) -> None:
-    """It is told apart from a body with wrong fields, however deep the fault lies."""
+    """A body that is not JSON has another error than one with wrong fields."""
     with open_audience(sqlite_url) as api:
         list_id = api.new_list()
 
@@ -214,7 +214,7 @@ def test_a_change_of_nothing(sqlite_url: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("list_id", ["0123456789", "", "a" * 300, "é"])
 def test_an_unknown_list(api: Audience, list_id: str) -> None:
-    """Nothing there is a 404, whatever the id looks like."""
+    """An unknown id of any form is a 404."""
     with api.database.read() as connection, pytest.raises(Refused) as refused:
         find_list(connection, api.account_id, list_id)
 
@@ -222,7 +222,7 @@ def test_an_unknown_list(api: Audience, list_id: str) -> None:
 
 
 def test_another_accounts_list(api: Audience) -> None:
-    """It cannot be seen, changed, deleted, or counted."""
+    """A list of another account cannot be seen, changed, deleted or counted."""
     made = api.call_ok("POST", "/lists", NEW_LIST)
     stranger = Audience(api.database, account_id=2)
     path = f"/lists/{made['id']}"
@@ -242,7 +242,7 @@ def test_another_accounts_list(api: Audience) -> None:
 
 
 def test_a_public_id_that_is_taken_is_made_again(api: Audience) -> None:
-    """Ids are unique over all accounts."""
+    """A public id that another account uses is generated again."""
     settings = msgspec.convert(NEW_LIST | {"merge_id_last": 0}, ListSettings)
     made = iter(["aaaaaaaaaa", "aaaaaaaaaa", "aaaaaaaaaa", "bbbbbbbbbb"])
     make_id: Callable[[], str] = made.__next__
@@ -257,7 +257,7 @@ def test_a_public_id_that_is_taken_is_made_again(api: Audience) -> None:
 
 
 def test_an_account_has_a_limit_of_lists(api: Audience) -> None:
-    """The constraints say so before the call is refused; another account is not concerned."""
+    """The constraints show the limit; another account is not affected."""
     api.new_list()
     most = api.call_ok("GET", "/lists")["constraints"]["max_instances"]
     api.run(
@@ -284,7 +284,7 @@ def test_an_account_has_a_limit_of_lists(api: Audience) -> None:
 
 
 def test_statistics_count(api: Audience) -> None:
-    """`member_count` counts the subscribed; all contacts are counted only where it is asked for."""
+    """`member_count` counts subscribed members; all contacts are counted on request."""
     list_id = api.new_list()
     api.run(
         """
@@ -315,7 +315,7 @@ def test_statistics_count(api: Audience) -> None:
 
 @pytest.fixture
 def three(api: Audience) -> Audience:
-    """Lists made a day apart: Old, Middle, New."""
+    """Three lists created a day apart: Old, Middle, New."""
     for number, name in enumerate(("Old", "Middle", "New")):
         api.now = NOON + number * 86_400 * SECOND
         api.new_list(name=name)
@@ -343,7 +343,7 @@ def three(api: Audience) -> Audience:
     ],
 )
 def test_filters(three: Audience, params: dict[str, str], expected: list[str]) -> None:
-    """Each filter leaves what it names, and `total_items` counts that."""
+    """Filters select lists, and `total_items` counts the matches."""
     reply = three.call_ok("GET", "/lists", **params)
 
     assert expected == names(reply)
@@ -352,7 +352,7 @@ def test_filters(three: Audience, params: dict[str, str], expected: list[str]) -
 
 
 def test_the_filter_by_address(three: Audience) -> None:
-    """Lists that hold the address, in any case, are found; archived contacts do not count."""
+    """The filter finds lists with the address, in any case, unless it is archived."""
     old, middle, new = (listed["web_id"] for listed in three.call_ok("GET", "/lists")["lists"])
     add_member(three, old, 1, "unsubscribed")
     add_member(three, middle, 2, "archived")
@@ -376,7 +376,7 @@ def test_the_filter_by_address(three: Audience) -> None:
     ],
 )
 def test_pages(three: Audience, params: dict[str, str], expected: list[str]) -> None:
-    """A page is a part of the order; `total_items` counts all."""
+    """A page is a part of the collection; `total_items` counts all lists."""
     reply = three.call_ok("GET", "/lists", **params)
 
     assert expected == names(reply)
@@ -396,13 +396,13 @@ def test_pages(three: Audience, params: dict[str, str], expected: list[str]) -> 
     ],
 )
 def test_wrong_parameters(sqlite_url: str, name: str, value: str) -> None:
-    """They are refused by name instead of being ignored."""
+    """Invalid parameters are refused by name."""
     with open_audience(sqlite_url) as api:
         assert [name] == list(api.call_refused("GET", "/lists", **{name: value}))
 
 
 def test_a_collection_has_its_links(sqlite_url: str) -> None:
-    """From the collection one gets to its parent and to a new list."""
+    """The collection links to itself, its parent and the call that creates a list."""
     with open_audience(sqlite_url) as api:
         links = api.call_ok("GET", "/lists")["_links"]
 
@@ -413,7 +413,7 @@ def test_a_collection_has_its_links(sqlite_url: str) -> None:
 
 
 def test_a_touched_list_has_a_new_revision(api: Audience) -> None:
-    """Plans made before are stale after each change of settings or merge fields."""
+    """Each change of settings or merge fields makes older plans stale."""
     list_id = api.new_list()
     fields = f"/lists/{list_id}/merge-fields"
     revisions = [_revision(api, list_id)]
@@ -441,7 +441,7 @@ def _revision(api: Audience, list_id: str) -> int:
 
 
 def test_changes_of_one_list_wait_for_each_other(postgres_url: str) -> None:
-    """Of two changes at once, neither is lost: the second reads what the first wrote."""
+    """Of two simultaneous changes neither is lost."""
     with open_audience(postgres_url) as api:
         list_id = api.new_list()
         path = f"/lists/{list_id}"

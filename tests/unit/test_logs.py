@@ -1,4 +1,4 @@
-"""What logging shows when nobody has configured it."""
+"""The default configuration of logging."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ except ValueError:
 
 
 def test_a_traceback_shows_no_local_variables() -> None:
-    """Not even with the default configuration of structlog, which shows those of each function."""
+    """A traceback shows no local variables, also without a configuration."""
     command = [sys.executable, "-c", _PROGRAM]
     written = subprocess.run(command, capture_output=True, text=True, check=True)
     shown = written.stdout + written.stderr

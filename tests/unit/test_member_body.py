@@ -1,4 +1,4 @@
-"""A rendered member is what encoding its `MemberBody` would give."""
+"""A rendered member equals its encoded `MemberBody`."""
 
 import json
 
@@ -59,7 +59,7 @@ members = st.builds(
 
 @given(st.lists(members, min_size=1, max_size=4))
 def test_like_the_encoded_struct(some: list[Member]) -> None:
-    """Key by key, whatever the members before it were."""
+    """All keys are equal, whatever the members before were."""
     renderer = MemberRenderer("0123456789", RULES, LINKS)
     for member in some:
         body = renderer.render_lazily(member)
@@ -81,7 +81,7 @@ def test_like_the_encoded_struct(some: list[Member]) -> None:
 
 @given(members)
 def test_unsubscribe_reason(member: Member) -> None:
-    """Only who has unsubscribed has one."""
+    """Only an unsubscribed member has the key."""
     raw = MemberRenderer("0123456789", RULES, LINKS).render_lazily(member).plain()
     shown = msgspec.json.decode(raw).get("unsubscribe_reason")
 

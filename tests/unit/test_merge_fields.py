@@ -27,24 +27,24 @@ def api(database_url: str) -> Iterator[Audience]:
 
 @pytest.fixture
 def fields(api: Audience) -> str:
-    """The path of a new list's merge fields."""
+    """The path of the merge fields of a new list."""
     return f"/lists/{api.new_list()}/merge-fields"
 
 
 @pytest.fixture
 def quick(sqlite_url: str) -> Iterator[Audience]:
-    """An empty audience, for what no database decides."""
+    """An empty audience on SQLite, for tests in which the database makes no difference."""
     with open_audience(sqlite_url) as made:
         yield made
 
 
 def tags(reply: dict[str, Any]) -> list[str]:
-    """The tags of a collection."""
+    """Return the tags of a collection."""
     return [field["tag"] for field in reply["merge_fields"]]
 
 
 def path_in(api: Audience) -> str:
-    """The path of a new list's merge fields."""
+    """Create a list, and return the path of its merge fields."""
     return f"/lists/{api.new_list()}/merge-fields"
 
 
@@ -54,7 +54,7 @@ def path_in(api: Audience) -> str:
 def test_a_new_merge_field_is_complete_and_in_the_contracts_order(
     api: Audience, fields: str
 ) -> None:
-    """Only a name and a type are needed; the tag and the place are found."""
+    """A field needs a name and a type; tag and order have defaults."""
     made = api.call_ok("POST", fields, {"name": "Age", "type": "number"})
 
     assert KEYS == " ".join(made)
@@ -81,7 +81,7 @@ def test_a_new_merge_field_is_complete_and_in_the_contracts_order(
 
 
 def test_a_merge_field_keeps_what_it_was_given(api: Audience, fields: str) -> None:
-    """POST, GET and the collection show the same; the tag is in upper case."""
+    """POST, GET and the collection show the same field, with its tag in upper case."""
     given = {
         "tag": "colour_1",
         "name": "Favourite colour",
@@ -126,7 +126,7 @@ def test_a_merge_field_keeps_what_it_was_given(api: Audience, fields: str) -> No
 def test_options_of_each_type(
     quick: Audience, kind: str, given: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """A type has its own options, with defaults; others are dropped."""
+    """Each type has its own options with defaults; other options are ignored."""
     body = {"name": "Field", "type": kind, "options": given}
 
     assert expected == quick.call_ok("POST", path_in(quick), body)["options"]
@@ -179,7 +179,7 @@ def test_options_of_each_type(
     ],
 )
 def test_what_a_merge_field_cannot_be(quick: Audience, change: dict[str, Any], field: str) -> None:
-    """The wrong field is named; nothing is made."""
+    """A wrong field is named, and nothing is created."""
     path = path_in(quick)
 
     assert [field] == list(quick.call_refused("POST", path, {"name": "F", "type": "text"} | change))
@@ -187,7 +187,7 @@ def test_what_a_merge_field_cannot_be(quick: Audience, change: dict[str, Any], f
 
 
 def test_a_tag_is_unique_in_its_list(api: Audience, fields: str) -> None:
-    """The detail says so, too; another list may have the same tag."""
+    """A tag that the list has is refused; another list may have the same tag."""
     body = {"name": "Name", "type": "text", "tag": "FNAME"}
     status, reply = api.call("POST", fields, body)
 
@@ -199,7 +199,7 @@ def test_a_tag_is_unique_in_its_list(api: Audience, fields: str) -> None:
 
 
 def test_a_tag_that_is_made_avoids_the_given_ones(quick: Audience) -> None:
-    """Somebody may have used MMERGE7 before."""
+    """A generated tag differs from all given tags."""
     path = path_in(quick)
     for tag in ("MMERGE7", "MMERGE8"):
         quick.call_ok("POST", path, {"name": tag, "type": "text", "tag": tag})
@@ -212,7 +212,7 @@ def test_a_tag_that_is_made_avoids_the_given_ones(quick: Audience) -> None:
 
 
 def test_merge_ids_are_never_used_again(api: Audience, fields: str) -> None:
-    """Members keep values under the id of a deleted field; a new field must not show them."""
+    """A new field has a new id, because members keep values of deleted fields."""
     for expected in (6, 7, 8):
         made = api.call_ok("POST", fields, {"name": "Age", "type": "number", "tag": "AGE"})
         assert expected == made["merge_id"]
@@ -224,7 +224,7 @@ def test_merge_ids_are_never_used_again(api: Audience, fields: str) -> None:
 
 
 def test_a_list_has_a_limit_of_merge_fields(quick: Audience) -> None:
-    """The refusal says how many there may be."""
+    """The refusal has the limit."""
     path = path_in(quick)
     for number in range(limits.merge_fields_per_list_max - 5):
         quick.call_ok("POST", path, {"name": str(number), "type": "text"})
@@ -239,7 +239,7 @@ def test_a_list_has_a_limit_of_merge_fields(quick: Audience) -> None:
 
 
 def test_a_change_leaves_the_rest_as_it_was(api: Audience, fields: str) -> None:
-    """Options are merged, the type stays, and so does the id."""
+    """Options are merged; type and id stay."""
     before = api.call_ok(
         "POST",
         fields,
@@ -269,7 +269,7 @@ def test_a_change_leaves_the_rest_as_it_was(api: Audience, fields: str) -> None:
 
 @pytest.mark.parametrize("body", [None, {}, {"tag": ""}, {"options": {"size": 99}}])
 def test_a_change_of_nothing(quick: Audience, body: object) -> None:
-    """Nothing, a blank tag, and the size, which can only be chosen at first, change nothing."""
+    """An empty change, a blank tag and a size change nothing."""
     path = path_in(quick)
     before = quick.call_ok("GET", f"{path}/1")
 
@@ -288,7 +288,7 @@ def test_a_change_of_nothing(quick: Audience, body: object) -> None:
     ],
 )
 def test_what_a_change_cannot_do(quick: Audience, change: dict[str, Any], field: str) -> None:
-    """A changed field keeps the rules of a new one."""
+    """The rules for a new field apply to a changed one."""
     path = path_in(quick)
     body = {"name": "F", "type": "radio", "options": {"choices": ["a"]}, "default_value": "a"}
     before = quick.call_ok("POST", path, body)
@@ -298,7 +298,7 @@ def test_what_a_change_cannot_do(quick: Audience, change: dict[str, Any], field:
 
 
 def test_a_merge_field_may_keep_its_own_tag(quick: Audience) -> None:
-    """Sending a field back as it was read is no duplicate."""
+    """A field can be sent back with its own tag."""
     path = path_in(quick)
     before = quick.call_ok("GET", f"{path}/1")
 
@@ -308,7 +308,7 @@ def test_a_merge_field_may_keep_its_own_tag(quick: Audience) -> None:
 @pytest.mark.parametrize("merge_id", ["0", "7", "-1", "01", "one", "²", "99999999999999999999"])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 def test_an_unknown_merge_field(quick: Audience, method: str, merge_id: str) -> None:
-    """No field of the list has this id; the address itself cannot be reached as 0."""
+    """An unknown id is a 404; so is 0, the address."""
     path = path_in(quick)
 
     assert 404 == quick.call(method, f"{path}/{merge_id}", {"name": "x"})[0]
@@ -316,7 +316,7 @@ def test_an_unknown_merge_field(quick: Audience, method: str, merge_id: str) -> 
 
 
 def test_two_new_fields_at_once(postgres_url: str) -> None:
-    """Each gets an id and a tag of its own, whichever comes first."""
+    """Two fields that are created at once have different ids and tags."""
     with open_audience(postgres_url) as api:
         path = path_in(api)
         with ThreadPoolExecutor(max_workers=2) as pool:
@@ -348,7 +348,7 @@ def test_two_new_fields_at_once(postgres_url: str) -> None:
 def test_the_collection(
     quick: Audience, params: dict[str, str], expected: list[str], total: int
 ) -> None:
-    """Filters and pages; `total_items` counts what the filters leave."""
+    """Filters and pages work, and `total_items` counts the matches."""
     path = path_in(quick)
     quick.call_ok("PATCH", f"{path}/2", {"required": True})
 
@@ -360,12 +360,12 @@ def test_the_collection(
 
 
 def test_an_unknown_type_is_refused(quick: Audience) -> None:
-    """A typing error shall not look like an empty list."""
+    """A filter by an unknown type is refused."""
     assert ["type"] == list(quick.call_refused("GET", path_in(quick), type="string"))
 
 
 def test_fields_are_shown_in_their_order(api: Audience, fields: str) -> None:
-    """Those in the same place stand in the order in which they were made."""
+    """Fields with the same order are shown in the order of their creation."""
     api.call_ok("PATCH", f"{fields}/5", {"display_order": 1})
     api.call_ok("PATCH", f"{fields}/4", {"display_order": 2})
 
@@ -373,7 +373,7 @@ def test_fields_are_shown_in_their_order(api: Audience, fields: str) -> None:
 
 
 def test_fields_of_a_list(api: Audience, fields: str) -> None:
-    """Each list has its own; a stranger's list has none."""
+    """A list has only its own fields; a list of another account has none."""
     other = path_in(api)
     api.call_ok("DELETE", f"{other}/5")
     with api.database.read() as connection:

@@ -1,4 +1,4 @@
-"""Which values merge fields take, and how they are shown."""
+"""The values that merge fields accept, and how they are shown."""
 
 import json
 from typing import Any, get_args
@@ -18,7 +18,7 @@ CHOICES = Options(choices=("red", "blue"))
 
 
 def field(kind: Type, options: Options | None = None, **more: Any) -> MergeField:
-    """A merge field of this type, with the options that it would have."""
+    """Return a merge field of this type with its default options."""
     options = options or (CHOICES if kind in {"radio", "dropdown"} else Options())
     options = complete_options(kind, options)
     given_values: dict[str, Any] = {
@@ -31,7 +31,7 @@ def field(kind: Type, options: Options | None = None, **more: Any) -> MergeField
 
 
 def stored(kind: Type, value: object, options: Options | None = None) -> object:
-    """What a field of this type stores for a value; None where it stores nothing."""
+    """Return what a field of this type stores for a value, or None if it stores nothing."""
     rules = MergeRules([field(kind, options)])
     return rules.read_values({"F": value}, None, skip_required=False).get("7")
 
@@ -43,7 +43,7 @@ def refusal(
     *,
     skip_required: bool = False,
 ) -> tuple[str, dict[str, str]]:
-    """The detail of the problem that values are refused with, and field → message."""
+    """Return the detail of a refusal, and field → message."""
     with pytest.raises(Refused) as refused:
         rules.read_values(given_values, before, skip_required=skip_required)
     problem = refused.value.problem
@@ -53,7 +53,7 @@ def refusal(
 
 
 def message(kind: Type, value: object, options: Options | None = None) -> str:
-    """Why a field of this type does not take a value."""
+    """Return why a field of this type refuses a value."""
     detail, errors = refusal(MergeRules([field(kind, options)]), {"F": value})
     assert "Your merge fields were invalid." == detail
     return errors["F"]
@@ -117,7 +117,7 @@ ADDRESS = {
     ],
 )
 def test_a_value_is_stored(kind: Type, value: object, expected: object) -> None:
-    """In one form for each type, whatever form it came in."""
+    """A value is stored in one form for each type."""
     found = stored(kind, value)
 
     assert expected == found
@@ -136,7 +136,7 @@ def test_a_value_is_stored(kind: Type, value: object, expected: object) -> None:
     ],
 )
 def test_options_decide(kind: Type, options: Options, value: object, expected: str) -> None:
-    """A field's format and choices say how a value is read."""
+    """The format and the choices of a field decide how a value is read."""
     assert expected == stored(kind, value, options)
 
 
@@ -203,7 +203,7 @@ def test_a_value_is_refused(
 @pytest.mark.parametrize("kind", get_args(Type))
 @pytest.mark.parametrize("value", [[], ["Ann"], {}, {"a": 1}, None, True, False])
 def test_a_value_of_the_wrong_shape(kind: Type, value: object) -> None:
-    """Arrays, null and booleans never fit; objects only where an address is wanted."""
+    """Arrays, null and booleans are refused; objects are for addresses only."""
     rules = MergeRules([field(kind)])
     if kind == "address" and isinstance(value, dict):
         assert {} == rules.read_values({"f": value}, None, skip_required=False)
@@ -215,7 +215,7 @@ def test_a_value_of_the_wrong_shape(kind: Type, value: object) -> None:
 
 
 def test_a_part_of_an_address_of_the_wrong_shape() -> None:
-    """It is the address that does not fit."""
+    """A wrong part of an address is an error of the address."""
     _, errors = refusal(MergeRules([field("address")]), {"F": ADDRESS | {"city": ["Kyiv"]}})
 
     assert ["merge_fields.F"] == list(errors)
@@ -224,7 +224,7 @@ def test_a_part_of_an_address_of_the_wrong_shape() -> None:
 @pytest.mark.parametrize("kind", get_args(Type))
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
 def test_a_blank_clears_every_type(kind: Type, blank: str) -> None:
-    """Nothing is stored then, and the empty string is shown."""
+    """A blank value deletes the stored one, and is shown as an empty string."""
     rules = MergeRules([field(kind)])
 
     values = rules.read_values({"F": blank}, {"7": "something", "8": "other"}, skip_required=False)
@@ -234,7 +234,7 @@ def test_a_blank_clears_every_type(kind: Type, blank: str) -> None:
 
 
 def test_an_address_of_blanks_clears() -> None:
-    """A country alone is no address: forms send it by default."""
+    """An address that has only a country is blank, because forms send a default country."""
     blank = dict.fromkeys(ADDRESS, " ") | {"country": "US"}
 
     assert stored("address", blank) is None
@@ -247,7 +247,7 @@ FIVE = MergeRules(FIRST_FIELDS)
 
 
 def test_values_are_merged_over_what_is_stored() -> None:
-    """Values are kept by merge id; the arguments stay as they are."""
+    """Values are stored by merge id; the arguments do not change."""
     before = {"1": "Ann", "2": "Lee", "99": "of a deleted field"}
     values = {"fname": "Bea", "Phone": "1", "UNKNOWN": ["x"]}
 
@@ -259,7 +259,7 @@ def test_values_are_merged_over_what_is_stored() -> None:
 
 
 def test_all_wrong_fields_are_named() -> None:
-    """Nobody has to find them one by one."""
+    """The error names all wrong fields."""
     detail, errors = refusal(FIVE, {"BIRTHDAY": "never", "ADDRESS": "Hive", "FNAME": "Ann"})
 
     assert "Your merge fields were invalid." == detail
@@ -267,7 +267,7 @@ def test_all_wrong_fields_are_named() -> None:
 
 
 def test_wrong_shapes_come_first() -> None:
-    """They are faults of the request's form, found before values are looked at."""
+    """Wrong shapes are reported before values are checked."""
     detail, errors = refusal(FIVE, {"BIRTHDAY": "never", "FNAME": [], "LNAME": {}})
 
     assert "field-specific" in detail
@@ -298,12 +298,12 @@ MISSING = "Please enter a value"
 def test_required_values(
     values: dict[str, Any], before: dict[str, Any] | None, expected: dict[str, str]
 ) -> None:
-    """A new member must have them, and nobody can lose them."""
+    """A new member needs required values, and no member can clear them."""
     assert expected == refusal(REQUIRED, values, before)[1]
 
 
 def test_a_new_member_gets_default_values() -> None:
-    """For fields that are not given; a default has the type of its field."""
+    """Fields that are not given get their default value."""
     accept = REQUIRED.read_values
 
     assert {"1": "a", "2": 0, "3": "c", "4": 5} == accept(
@@ -315,19 +315,19 @@ def test_a_new_member_gets_default_values() -> None:
 
 
 def test_a_change_of_something_else_does_not_ask_for_required_values() -> None:
-    """A field may have become required after the member was added."""
+    """A change of other fields needs no required values."""
     assert {"5": "e"} == REQUIRED.read_values({"E": "e"}, {}, skip_required=False)
     assert {} == REQUIRED.read_values({"A": ""}, {}, skip_required=False)
 
 
 def test_required_values_may_be_skipped() -> None:
-    """But wrong ones are still refused."""
+    """Required values can be skipped; wrong values are still refused."""
     assert {} == REQUIRED.read_values({"A": ""}, {"1": "a"}, skip_required=True)
     assert {"B": "Please enter a number"} == refusal(REQUIRED, {"B": "many"}, skip_required=True)[1]
 
 
 def test_members_do_not_share_their_defaults() -> None:
-    """What one member gets is not changed by what another gives."""
+    """The values of one member do not change those of another."""
     first = REQUIRED.read_values({}, None, skip_required=True)
     first["3"] = "changed"
 
@@ -338,7 +338,7 @@ def test_members_do_not_share_their_defaults() -> None:
     ("kind", "value"), [("number", "many"), ("zip", "1"), ("radio", "green"), ("date", "today")]
 )
 def test_a_default_value_that_its_field_does_not_take(kind: Type, value: str) -> None:
-    """It is refused where it is set, so that no member is refused for it."""
+    """An invalid default value is refused when it is set."""
     with pytest.raises(Refused) as refused:
         check_default(field(kind, default_value=value))
 
@@ -350,7 +350,7 @@ def test_a_default_value_that_its_field_does_not_take(kind: Type, value: str) ->
 
 
 def test_every_field_is_shown_in_its_order() -> None:
-    """The empty string stands for what is not set; values of deleted fields are not shown."""
+    """A field without a value is an empty string; deleted fields are not shown."""
     rules = MergeRules([field("text", merge_id=2, tag="B"), field("address", merge_id=1, tag="A")])
 
     shown = rules.render({"1": ADDRESS, "99": "deleted"})
@@ -359,7 +359,7 @@ def test_every_field_is_shown_in_its_order() -> None:
 
 
 def test_birthdays_follow_the_format_of_their_field() -> None:
-    """Also those that were stored under another format."""
+    """Birthdays use the current format of the field."""
     stored_birthday = {"7": stored("birthday", "11/23")}
     rules = MergeRules([field("birthday", SHORT_DAY_FIRST)])
 
@@ -378,12 +378,12 @@ def test_birthdays_follow_the_format_of_their_field() -> None:
     ],
 )
 def test_full_names(values: dict[str, Any], expected: str) -> None:
-    """First and last name, as far as they are known."""
+    """A full name is the first and the last name, if they are set."""
     assert expected == FIVE.render_full_name(values)
 
 
 def test_a_full_name_needs_the_fields() -> None:
-    """A list without the two tags has no names; a name may be a number."""
+    """A list without these tags has no full names; a name may be a number."""
     assert "" == MergeRules([field("text")]).render_full_name({"1": "Ann", "7": "Lee"})
     assert "7" == MergeRules([field("number", tag="LNAME")]).render_full_name({"7": 7})
 
@@ -409,7 +409,7 @@ ALL = [
 
 @given(st.dictionaries(st.sampled_from([field.tag for field in ALL]), values_of_any_kind))
 def test_any_value_is_refused_or_kept(values: dict[str, Any]) -> None:
-    """What is accepted can be stored as JSON, shown, and given again without a change."""
+    """An accepted value can be stored as JSON, shown, and accepted again."""
     rules = MergeRules(ALL)
     try:
         accepted = rules.read_values(values, None, skip_required=False)

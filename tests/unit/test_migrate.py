@@ -1,4 +1,4 @@
-"""The schema has several branches: the core's, and one for each part with tables of its own."""
+"""Migrations: a branch for the core, and one for each part with tables of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_parts_have_migrations_of_their_own(database: Database, folder: Path) -> None:
-    """Their tables are made beside the core's, and checked, too."""
+    """The tables of a part are created and checked, too."""
     folders = [MIGRATIONS, folder]
     for _ in range(2):
         migrate.migrate(database, folders)
@@ -62,7 +62,7 @@ def test_parts_have_migrations_of_their_own(database: Database, folder: Path) ->
 
 
 def test_a_part_that_is_added_later(database: Database, folder: Path) -> None:
-    """An existing database lacks the part until it is migrated."""
+    """An existing database lacks a new part until it is migrated."""
     migrate.migrate(database, [MIGRATIONS])
 
     with pytest.raises(SchemaError, match="batchway migrate"):
@@ -72,7 +72,7 @@ def test_a_part_that_is_added_later(database: Database, folder: Path) -> None:
 
 
 def test_a_database_from_before_the_branches(database: Database) -> None:
-    """A database of revision 0004, which knew no branches, is brought up to date."""
+    """A database of revision 0004, before the branches, can be migrated."""
     migrate.migrate(database, revision="0004")
 
     with pytest.raises(SchemaError, match="0004"):
@@ -82,6 +82,6 @@ def test_a_database_from_before_the_branches(database: Database) -> None:
 
 
 def test_a_database_without_tables(database: Database) -> None:
-    """The message says how to make them."""
+    """The message says how to create the tables."""
     with pytest.raises(SchemaError, match="has no Batchway schema yet"):
         migrate.check(database, [MIGRATIONS])

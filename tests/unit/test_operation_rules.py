@@ -12,7 +12,7 @@ from batchway.targets.base import check_operation
 
 
 def make_operation(path: str = "/ping", headers: dict[str, str] | None = None) -> Operation:
-    """An operation with what the rules look at."""
+    """Return an operation with the fields that the rules check."""
     return Operation("GET", path, {}, None, None, headers=headers or {})
 
 
@@ -36,7 +36,7 @@ def test_paths_that_no_target_gets(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/lists/batches", "/lists/a..b", "/batches-of-cake", "/"])
 def test_paths_that_look_alike(path: str) -> None:
-    """They are the target's own."""
+    """Similar paths are passed to the target."""
     check_operation(make_operation(path))
 
 
@@ -60,12 +60,12 @@ def test_headers_that_no_target_gets(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ["if-match", "Accept-Language", "idempotency-key", "x-trace"])
 def test_headers_that_a_target_gets(name: str) -> None:
-    """All others are passed on."""
+    """All other headers are passed on."""
     check_operation(make_operation(headers={name: "a, b\tc é"}))
 
 
 def test_refused_operations_keep_their_places() -> None:
-    """Their results stand between those of the others, as far as the target answered."""
+    """The results of refused operations are at their positions among the others."""
     good, bad = make_operation(), make_operation("/batches")
     ok = Result.from_bytes(200, b"{}")
     screened = screen_operations([bad, good, bad, good, good], render_refusal)

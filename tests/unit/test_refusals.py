@@ -1,4 +1,4 @@
-"""Refusals of the core in the words of /3.0."""
+"""How refusals of the core are shown in /3.0."""
 
 import pytest
 
@@ -20,7 +20,7 @@ STATUSES = {
 
 @pytest.mark.parametrize("kind", RefusalKind)
 def test_every_kind_has_a_status(kind: RefusalKind) -> None:
-    """A kind that is added needs words and a status, as a problem and as a result."""
+    """Every kind of refusal has a status and a text, as a problem and as a result."""
     refusal = Refusal(kind, "Because.")
 
     assert STATUSES[kind] == find_problem(refusal).problem.status
@@ -28,7 +28,7 @@ def test_every_kind_has_a_status(kind: RefusalKind) -> None:
 
 
 def test_wrong_fields_are_named() -> None:
-    """Each of them is one of the errors of the problem."""
+    """Each wrong field is one error of the problem."""
     problem = find_problem(Refusal(RefusalKind.WRONG, fields={"body": "It is no text."})).problem
 
     assert problem.errors

@@ -1,4 +1,4 @@
-"""The result archive's format: segments, the joined archive, names and contents of its files."""
+"""The result archive: segments, the joined archive, names and contents of its files."""
 
 import gzip
 import io
@@ -49,7 +49,7 @@ Files = list[tuple[str, bytes]]
 
 
 def named(batch: list[list[bytes]]) -> list[Files]:
-    """The files of each segment: the contents, each with a name of its own."""
+    """Return the files of each segment, each with a different name."""
     return [
         [(name_result_file(7, number, page), content) for page, content in enumerate(files)]
         for number, files in enumerate(batch)
@@ -57,7 +57,7 @@ def named(batch: list[list[bytes]]) -> list[Files]:
 
 
 def segment_of(files: Files) -> Segment:
-    """One segment with these files."""
+    """Return one segment with these files."""
     writer = SegmentWriter(mtime_seconds=MTIME)
     for name, content in files:
         writer.add_file(name, content)
@@ -65,12 +65,12 @@ def segment_of(files: Files) -> Segment:
 
 
 def archive_of(segments: Iterable[Segment]) -> bytes:
-    """The archive that holds these segments."""
+    """Return the archive of these segments."""
     return b"".join(data for _, data in join_segments(enumerate(segments)))
 
 
 def inflate_one_member(archive: bytes) -> bytes:
-    """The tar in it, if the whole archive is exactly one gzip member with a right trailer."""
+    """Return the tar, if the archive is exactly one gzip member with a valid trailer."""
     member = zlib.decompressobj(wbits=31)
     raw = member.decompress(archive)
     assert (True, b"") == (member.eof, member.unused_data)
@@ -78,7 +78,7 @@ def inflate_one_member(archive: bytes) -> bytes:
 
 
 def tar_files(archive: bytes) -> Files:
-    """The files that readers of one gzip member and of plain tar find."""
+    """Return the files that readers of one gzip member and of plain tar find."""
     with tarfile.open(fileobj=io.BytesIO(inflate_one_member(archive)), mode="r:") as tar:
         return [(info.name, file.read()) for info in tar if (file := tar.extractfile(info))]
 
@@ -86,7 +86,7 @@ def tar_files(archive: bytes) -> Files:
 @settings(max_examples=60)
 @given(batches)
 def test_archive_holds_the_files_of_its_segments_in_one_member(batch: list[list[bytes]]) -> None:
-    """Whatever the contents, a reader of one gzip member and of plain tar finds all files."""
+    """A reader of one gzip member and plain tar finds all files."""
     segments = named(batch)
 
     archive = archive_of(map(segment_of, segments))
@@ -97,7 +97,7 @@ def test_archive_holds_the_files_of_its_segments_in_one_member(batch: list[list[
 @settings(max_examples=60)
 @given(batches)
 def test_any_segment_is_read_alone_at_its_offset(batch: list[list[bytes]]) -> None:
-    """The bytes between two offsets of a finished archive are one segment, whole."""
+    """The bytes between two offsets of a finished archive are one segment."""
     parts = list(join_segments(enumerate(map(segment_of, named(batch)))))
     archive = b"".join(data for _, data in parts)
     ends = accumulate((len(data) for _, data in parts), initial=0)
@@ -114,7 +114,7 @@ def test_any_segment_is_read_alone_at_its_offset(batch: list[list[bytes]]) -> No
 @settings(max_examples=60)
 @given(batches)
 def test_segment_describes_what_it_holds(batch: list[list[bytes]]) -> None:
-    """CRC, size and number of files are those of the tar entries; no final block ends the data."""
+    """CRC, size and file count are those of the tar entries, without a final block."""
     for files in named(batch):
         segment = segment_of(files)
         inflater = zlib.decompressobj(wbits=-15)
@@ -169,7 +169,7 @@ def test_same_segments_make_the_same_archive() -> None:
 
 
 def test_archive_of_no_segments_is_an_empty_tar() -> None:
-    """A batch without results still gives an archive that opens."""
+    """An archive without segments can be opened."""
     assert [] == tar_files(archive_of([]))
 
 
@@ -192,7 +192,7 @@ def test_size_in_the_trailer_wraps_at_four_gibibytes() -> None:
 
 
 def test_archive_begins_with_a_plain_file() -> None:
-    """The first header is a USTAR file with a bare name: no folder, no extended header."""
+    """The first header is a USTAR file without a folder and without an extended header."""
     name = name_result_file(1, 0, 0)
     header = inflate_one_member(archive_of([segment_of([(name, b"[1]")])]))[:512]
 
@@ -225,7 +225,7 @@ def test_tar_command_reads_the_archive_without_a_word() -> None:
 
 
 def test_node_reads_the_archive() -> None:
-    """Node's own inflater accepts the archive and gives the same tar."""
+    """Node's zlib reads the same tar."""
     need("node", "nodejs")
     _, archive = many_results()
     script = (
@@ -239,7 +239,7 @@ def test_node_reads_the_archive() -> None:
 
 
 def test_gzip_and_isal_read_the_archive() -> None:
-    """Two more readers, both of which check the combined CRC."""
+    """Both gzip and ISA-L, which check the combined CRC, read the archive."""
     files, archive = many_results()
 
     assert gzip.decompress(archive) == isal_zlib.decompress(archive, wbits=31)
@@ -254,7 +254,7 @@ def test_gzip_and_isal_read_the_archive() -> None:
 def test_result_is_an_array_with_one_object_in_ascii(
     status_code: int, operation_id: str | None, response: str
 ) -> None:
-    """Any text comes back from a JSON reader; keys stand in the contract's order."""
+    """Any text is read back from JSON; keys have the contract's order."""
     encoded = encode_result(status_code, operation_id, quote_json(response))
     oracle = {"status_code": status_code, "operation_id": operation_id, "response": response}
 
@@ -264,7 +264,7 @@ def test_result_is_an_array_with_one_object_in_ascii(
 
 
 def test_result_reads_as_the_contract_shows_it() -> None:
-    """The bytes of one result, spelled out."""
+    """A result has exactly these bytes."""
     expected = (
         rb'[{"status_code":404,"operation_id":null,"response":"{\"a\":\"\u00e4\ud83d\ude00\"}"}]'
     )
@@ -273,13 +273,13 @@ def test_result_reads_as_the_contract_shows_it() -> None:
 
 
 def test_response_that_is_not_utf8_is_refused() -> None:
-    """A result never hides broken bytes."""
+    """A response that is not UTF-8 is refused."""
     with pytest.raises(UnicodeDecodeError):
         RenderedJson(b'{"a":"\xff"}').quoted()
 
 
 def test_file_names_are_unique_within_a_batch() -> None:
-    """No two operations or pages share a name, at the edges of the range least of all."""
+    """All operations and pages have different names, also at the limits."""
     powers = [2**bit for bit in range(28)]  # places that differ in one bit only
     positions = {*range(10_000), *range(POSITIONS_MAX - 1_000, POSITIONS_MAX), *powers}
     pages = [0, 1, 2, PAGES_MAX // 2, PAGES_MAX - 1]
@@ -296,7 +296,7 @@ def test_file_names_are_unique_within_a_batch() -> None:
     st.integers(0, PAGES_MAX - 1),
 )
 def test_file_name_is_hex_and_repeats(batch_key: int, position: int, page: int) -> None:
-    """Ten lower-case hex digits and `.json`; a second run finds the same name."""
+    """A name has ten hexadecimal digits and `.json`, and is the same in a second run."""
     name = name_result_file(batch_key, position, page)
     stem, suffix = name.split(".")
 
@@ -317,13 +317,13 @@ def test_file_names_of_two_batches_differ() -> None:
     ("position", "page"), [(-1, 0), (POSITIONS_MAX, 0), (0, -1), (0, PAGES_MAX)]
 )
 def test_place_without_a_file_name_is_refused(position: int, page: int) -> None:
-    """A name that could collide is never made."""
+    """A position or page beyond the range of names is refused."""
     with pytest.raises(ValueError, match="No file name"):
         name_result_file(1, position, page)
 
 
 def test_segment_that_was_cut_is_refused() -> None:
-    """A segment read with a wrong length says so instead of giving half a file."""
+    """A segment of a wrong length is an error."""
     data = segment_of([("a.json", random.Random(1).randbytes(200_000))]).data
 
     with pytest.raises(ValueError, match=r"ends within its file a\.json"):
@@ -331,7 +331,7 @@ def test_segment_that_was_cut_is_refused() -> None:
 
 
 def test_text_is_read_back_from_its_segment() -> None:
-    """A segment without files holds a part of a file, as it was given."""
+    """A segment without files has a part of a file, unchanged."""
     text = b"[1,2,3" * 100_000
 
     assert text == read_text(deflate_text(text).data)
@@ -340,6 +340,6 @@ def test_text_is_read_back_from_its_segment() -> None:
 
 @pytest.mark.parametrize("data", [b"\xff" * 100, b"no deflate at all"])
 def test_bytes_that_are_no_segment_are_refused(data: bytes) -> None:
-    """Damage is an error that says what is damaged."""
+    """The error of a damaged segment says what is damaged."""
     with pytest.raises(ValueError, match=r"damaged|not the USTAR header"):
         list(read_files(data))

@@ -1,6 +1,6 @@
-"""The results of a batch as they are read: in order, in pages, from store and archive alike.
+"""The results of a batch: read in order, in pages, from the store and from the archive.
 
-And the two formats of an archive, out of which they are read.
+Also the two formats of an archive that they are read from.
 """
 
 import json
@@ -27,7 +27,7 @@ UNBOUNDED = 10**12  # bytes of a page
 
 @pytest.fixture
 def runner(tmp_path: Path, database_url: str) -> Iterator[StepRunner]:
-    """The steps, on each database in turn."""
+    """A step runner, on each database in turn."""
     with open_step_runner(Server(tmp_path, database_url)) as opened:
         yield opened
 
@@ -40,7 +40,7 @@ def runner(tmp_path: Path, database_url: str) -> Iterator[StepRunner]:
 def test_order(
     runner: StepRunner, monkeypatch: pytest.MonkeyPatch, format_name: str, bytes_max: int
 ) -> None:
-    """That of the operations and their pages, in however many parts they were answered."""
+    """Results are in the order of operations and pages, however they were executed."""
     monkeypatch.setattr(limits, "page_count_max", 2)
     monkeypatch.setattr(limits, "answer_bytes_max", bytes_max)
     batch = _mixed(runner, format_name)
@@ -57,7 +57,7 @@ PLACES = [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (3, 0), (4, 0), (4, 1), (4, 2)
 
 
 def _check_order(runner: StepRunner, batch: Batch) -> None:
-    """However it is asked for, each result comes in its place, with its operation."""
+    """Check that each way of reading returns each result once, in order, with its operation."""
     results = _results(runner, batch)
     assert PLACES == _places(results.iterate())
     for offset in range(len(PLACES) + 2):
@@ -89,7 +89,7 @@ def _check_order(runner: StepRunner, batch: Batch) -> None:
 
 
 def test_pages_of_large_responses(runner: StepRunner) -> None:
-    """A page ends behind the result with which it is large; who goes on there finds them all."""
+    """A page ends after the result that exceeds its size; the next page continues there."""
     run(runner.parts, runner.submit(runner.make_additions(20)).id)
     batch = runner.submit([{"method": "GET", "path": f"/lists/{runner.list_id}/members"}] * 9)
     run(runner.parts, batch.id)
@@ -103,7 +103,7 @@ def test_pages_of_large_responses(runner: StepRunner) -> None:
 
 
 def test_segments_of_an_older_version(runner: StepRunner) -> None:
-    """They do not say which statuses they hold, so they are read."""
+    """Segments of an older version, without statuses, are read."""
     batch = runner.submit([*runner.make_additions(3), *runner.make_additions(2), PING])
     split(runner.parts, batch.id)
     execute(runner.parts, batch.id, 0)
@@ -117,7 +117,7 @@ def test_segments_of_an_older_version(runner: StepRunner) -> None:
 
 
 def test_few_segments_are_read(runner: StepRunner) -> None:
-    """What the index tells is not looked up: a page deep in a large batch reads its chunk alone."""
+    """A page of a large batch reads only the chunk that it needs."""
     batch = runner.submit(
         [*[PING] * 5_000, *runner.make_additions(1_000), {"method": "GET", "path": "/x"}]
     )
@@ -135,7 +135,7 @@ def test_few_segments_are_read(runner: StepRunner) -> None:
 
 
 def test_a_batch_that_finishes_while_it_is_read(runner: StepRunner) -> None:
-    """Its results move into the archive, and the reader follows them."""
+    """A reader finds the results after they have moved into the archive."""
     for format_name in FORMATS:
         runner.parts = replace(runner.parts, format_name=format_name)
         batch = runner.submit([PING, *runner.make_additions(3), PING])
@@ -157,7 +157,7 @@ class _FinishFirst:
         self._read_count = 0
 
     def read(self) -> Any:
-        """As the database."""
+        """Finish the batch before the second read, then read."""
         self._read_count += 1
         if self._read_count == 2:
             finalize(self._runner.parts, self._batch.id)
@@ -171,7 +171,7 @@ class _FinishFirst:
     ("writes", "reads", "files"), [(30, 0, 1), (0, 3, 3), (5, 2, 3), (0, 0, 0), (1, 1, 2)]
 )
 def test_one_file(runner: StepRunner, writes: int, reads: int, files: int) -> None:
-    """All results but those of GETs stand in one file; each GET has its own."""
+    """All results except those of GETs are in one file; each GET has a file."""
     runner.parts = replace(runner.parts, format_name="per-batch")
     mixed = [*runner.make_additions(writes), *([PING] * reads)]
     batch = runner.submit(mixed[::2] + mixed[1::2])
@@ -189,7 +189,7 @@ def test_one_file(runner: StepRunner, writes: int, reads: int, files: int) -> No
 
 
 def test_one_file_of_several_chunks(runner: StepRunner) -> None:
-    """Chunks that end in any order make one file, in the order of the operations."""
+    """Chunks that end in any order make one file in the order of the operations."""
     runner.parts = replace(runner.parts, format_name="per-batch")
     operations = runner.make_additions(5_500)
     operations[5_100] = PING | {"operation_id": "ping"}
@@ -213,7 +213,7 @@ def test_one_file_of_several_chunks(runner: StepRunner) -> None:
 
 
 def test_a_batch_keeps_its_format(runner: StepRunner) -> None:
-    """The setting is that of the moment of the POST."""
+    """A batch keeps the format that was set at its POST."""
     other = replace(runner.parts, format_name="per-batch")
     before = runner.submit(runner.make_additions(3))
     run(other, before.id)
@@ -227,7 +227,7 @@ def test_a_batch_keeps_its_format(runner: StepRunner) -> None:
 
 
 def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
-    """The setting `result_files` chooses it; single results are found all the same."""
+    """The setting `result_files` selects the format; single results can be read."""
     with running_server(tmp_path, database_url, BATCHWAY_RESULT_FILES="per-batch") as server:
         member = {"method": "DELETE", "path": f"/lists/{server.new_list()}/members/x"}
         batch_id = server.submit([PING, member, PING, member])
@@ -253,7 +253,7 @@ def test_server_with_one_file(tmp_path: Path, database_url: str) -> None:
 
 
 def _mixed(runner: StepRunner, format_name: str) -> Batch:
-    """A write, a GET of five members and a read, twice."""
+    """Submit a write, a GET of five members and a read, twice."""
     for number in range(5):
         member = add_member(runner.list_id, f"{number}@example.com")
         runner.call("POST", member["path"], member["body"])
@@ -278,7 +278,7 @@ def _places(found: Iterator[RecordedResult] | Sequence[RecordedResult]) -> list[
 
 
 def _pages(results: Results, bytes_max: int) -> Iterator[list[RecordedResult]]:
-    """One page behind the other, until there is nothing."""
+    """Return all pages."""
     offset = 0
     while page := results.read_page(100, offset, bytes_max)[0]:
         yield page

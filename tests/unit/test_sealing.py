@@ -13,14 +13,14 @@ sealer = Sealer((b"new", b"old"))
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.binary(min_size=1))
 def test_what_is_sealed_opens(text: str, key: bytes) -> None:
-    """Any text, with any key."""
+    """Any text can be sealed and opened with any key."""
     made = Sealer((key,))
 
     assert text == made.open(made.seal(text, "a"), "a")
 
 
 def test_what_is_sealed_does_not_show() -> None:
-    """Neither the text nor that two are the same."""
+    """A sealed text shows neither the text nor whether two texts are equal."""
     first, second = sealer.seal(SECRET, "a"), sealer.seal(SECRET, "a")
 
     assert first != second
@@ -28,7 +28,7 @@ def test_what_is_sealed_does_not_show() -> None:
 
 
 def test_keys_can_be_rotated() -> None:
-    """The first seals, all open; a key that was taken away opens no more."""
+    """The first key seals, all keys open; a removed key opens nothing."""
     by_old = Sealer((b"old",)).seal(SECRET, "a")
     by_both = sealer.seal(SECRET, "a")
 
@@ -41,7 +41,7 @@ def test_keys_can_be_rotated() -> None:
 
 
 def test_a_text_opens_for_its_purpose_only() -> None:
-    """A sealed text that was moved to another place is none."""
+    """A text that was sealed for another purpose does not open."""
     sealed = sealer.seal(SECRET, "webhook")
 
     with pytest.raises(Unsealable, match="upstream"):
@@ -50,13 +50,13 @@ def test_a_text_opens_for_its_purpose_only() -> None:
 
 @pytest.mark.parametrize("change", [b"", b"x", b"\xff", b"gAAAAA"])
 def test_what_was_not_sealed(change: bytes) -> None:
-    """Is told from what was, and the operator hears what to do."""
+    """A text that was not sealed is an error that says what to do."""
     with pytest.raises(Unsealable, match="Add the old key after the new one"):
         sealer.open(change, "a")
 
 
 def test_every_changed_letter_is_seen() -> None:
-    """Nobody can turn one sealed text into another."""
+    """A sealed text with any changed letter does not open."""
     sealed = sealer.seal("a", "a")
 
     for place in range(len(sealed) - 4):  # the last letters hold bits that mean nothing
@@ -68,11 +68,11 @@ def test_every_changed_letter_is_seen() -> None:
 
 @pytest.mark.parametrize("keys", [(), (b"",), (b"a", b"")])
 def test_without_a_key_nothing_is_sealed(keys: tuple[bytes, ...]) -> None:
-    """An empty key is none."""
+    """An empty key is refused."""
     with pytest.raises(ValueError, match="at least one key"):
         Sealer(keys)
 
 
 def test_keys_are_not_shown() -> None:
-    """Not even to those who print the sealer."""
+    """The `repr` of a sealer shows no key."""
     assert "new" not in repr(sealer)

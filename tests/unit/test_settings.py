@@ -1,4 +1,4 @@
-"""Settings: where each comes from, what is refused, and what is kept secret."""
+"""Settings: their sources, invalid values, and secrets."""
 
 import stat
 from pathlib import Path
@@ -15,14 +15,14 @@ OTHER_KEY = "o" * 32
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of whoever runs the tests reaches them."""
+    """Remove all settings from the environment of the tests."""
     for name in (*Settings.model_fields, "config"):
         monkeypatch.delenv(f"BATCHWAY_{name.upper()}", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 def config_file(monkeypatch: pytest.MonkeyPatch, content: str) -> Path:
-    """A file of settings, named by the environment."""
+    """A settings file that the environment names."""
     path = Path("batchway.toml")
     path.write_text(content)
     monkeypatch.setenv(CONFIG_VARIABLE, str(path))
@@ -30,7 +30,7 @@ def config_file(monkeypatch: pytest.MonkeyPatch, content: str) -> Path:
 
 
 def test_the_default_is_embedded_and_local() -> None:
-    """Without any setting everything lives in one folder, and only this machine is served."""
+    """By default all data is in one folder, and the server is local."""
     settings = load_settings()
 
     assert settings.is_embedded
@@ -39,7 +39,7 @@ def test_the_default_is_embedded_and_local() -> None:
 
 
 def test_the_command_line_wins_over_environment_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each source is asked only for what the ones before it do not say."""
+    """A source is used only for settings that earlier sources do not have."""
     config_file(monkeypatch, 'host = "0.0.0.1"\nport = 1\nworkers = 1\nlog_level = "error"\n')
     monkeypatch.setenv("BATCHWAY_PORT", "2")
     monkeypatch.setenv("BATCHWAY_WORKERS", "2")
@@ -51,7 +51,7 @@ def test_the_command_line_wins_over_environment_over_file(monkeypatch: pytest.Mo
 
 
 def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever starts a server corrects everything in one go."""
+    """The error lists all mistakes."""
     monkeypatch.setenv("BATCHWAY_PORT", "http")
     monkeypatch.setenv("BATCHWAY_WORKERS", "65")
     monkeypatch.setenv("BATCHWAY_LOG_LEVEL", "loud")
@@ -72,7 +72,7 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither an error nor the settings themselves show a key."""
+    """Neither an error nor the `repr` of settings shows a key."""
     monkeypatch.setenv("BATCHWAY_API_KEY", "an-api-key")
     monkeypatch.setenv("BATCHWAY_SECRET_KEY", "too-short")
 
@@ -87,7 +87,7 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("content", ["port =", 'port = "8080'])
 def test_a_file_that_is_not_toml_is_named(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    """The error says which file, and which variable names it."""
+    """The error names the file and the variable."""
     path = config_file(monkeypatch, content)
 
     with pytest.raises(SettingsError, match=f"{CONFIG_VARIABLE} names {path}"):
@@ -95,7 +95,7 @@ def test_a_file_that_is_not_toml_is_named(monkeypatch: pytest.MonkeyPatch, conte
 
 
 def test_a_file_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong name is no reason to start with the defaults."""
+    """A missing file is an error."""
     monkeypatch.setenv(CONFIG_VARIABLE, "nowhere.toml")
 
     with pytest.raises(SettingsError, match=r"nowhere\.toml, which cannot be read"):
@@ -103,7 +103,7 @@ def test_a_file_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_unknown_name_in_the_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt setting does not silently keep its default."""
+    """An unknown setting in the file is refused."""
     config_file(monkeypatch, "worker = 2\nprot = 8081\n")
 
     with pytest.raises(SettingsError, match="settings that do not exist: prot, worker"):
@@ -112,7 +112,7 @@ def test_an_unknown_name_in_the_file_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_every_form_of_a_postgresql_url_is_taken(scheme: str) -> None:
-    """Hosting services write the scheme in several ways."""
+    """All common schemes of PostgreSQL URLs are accepted."""
     settings = load_settings(database_url=f"{scheme}://batchway@db/batchway")
 
     assert "postgresql+psycopg://batchway@db/batchway" == settings.database_in_use
@@ -120,7 +120,7 @@ def test_every_form_of_a_postgresql_url_is_taken(scheme: str) -> None:
 
 
 def test_a_public_url_has_no_slash_at_its_end() -> None:
-    """Links are built by appending a path."""
+    """A slash at the end of a public URL is removed."""
     assert (
         "https://batch.example.com"
         == load_settings(public_url="https://batch.example.com/").public_url
@@ -128,7 +128,7 @@ def test_a_public_url_has_no_slash_at_its_end() -> None:
 
 
 def test_the_embedded_secret_is_made_once_for_its_owner_only() -> None:
-    """Every process and every start finds the same key, and nobody else can read it."""
+    """The key is created once, and only its owner can read it."""
     settings = load_settings(data_dir=Path("data"))
     first = settings.get_secret_keys()
 
@@ -139,7 +139,7 @@ def test_the_embedded_secret_is_made_once_for_its_owner_only() -> None:
 
 
 def test_several_secret_keys_are_taken_newest_first() -> None:
-    """A key is changed by putting the new one in front of the old one."""
+    """Several keys are accepted, the newest first."""
     settings = load_settings(secret_key=f"{KEY}, {OTHER_KEY}")
 
     assert (KEY.encode(), OTHER_KEY.encode()) == settings.get_secret_keys()
@@ -147,13 +147,13 @@ def test_several_secret_keys_are_taken_newest_first() -> None:
 
 @pytest.mark.parametrize("keys", ["short", f"{KEY},short", f"{KEY},"])
 def test_a_short_secret_key_is_refused(keys: str) -> None:
-    """Each of several keys could forge links, so each must be long."""
+    """Each of several keys must be long."""
     with pytest.raises(SettingsError, match="BATCHWAY_SECRET_KEY: each key needs at least 32"):
         load_settings(secret_key=keys)
 
 
 def test_an_empty_secret_key_never_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that is set to nothing counts as not set: nobody can forge links with it."""
+    """An empty key counts as not set."""
     monkeypatch.setenv("BATCHWAY_SECRET_KEY", "")
 
     assert [64] == [len(key) for key in load_settings().get_secret_keys()]
@@ -162,13 +162,13 @@ def test_an_empty_secret_key_never_signs(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_postgresql_needs_a_secret_key() -> None:
-    """Processes on several folders must sign with the same key."""
+    """With PostgreSQL, a secret key must be set."""
     with pytest.raises(SettingsError, match="BATCHWAY_SECRET_KEY is missing"):
         load_settings(database_url=POSTGRESQL).get_secret_keys()
 
 
 def test_the_command_that_an_error_gives_makes_a_good_key() -> None:
-    """What is printed to be typed works when it is typed."""
+    """The command in the error message creates a valid key."""
     with pytest.raises(SettingsError) as raised:
         load_settings(database_url=POSTGRESQL).get_secret_keys()
     code = str(raised.value).partition("python3 -c '")[2].removesuffix("'")
@@ -179,7 +179,7 @@ def test_the_command_that_an_error_gives_makes_a_good_key() -> None:
 
 
 def test_the_data_folder_is_made_for_its_owner_only() -> None:
-    """Making it twice is no error, and parents come along."""
+    """The data folder is created with its parents, and only its owner can read it."""
     folder = Path("a/b")
     prepare_data_folder(folder)
     prepare_data_folder(folder)

@@ -17,7 +17,7 @@ signer = Signer((b"secret",))
 
 
 def test_a_token_is_good_until_it_expires() -> None:
-    """To the second."""
+    """A token is valid until its exact time."""
     token = signer.sign("batch", LATER)
 
     assert Verdict.VALID is signer.verify(token, "batch", NOON)
@@ -27,7 +27,7 @@ def test_a_token_is_good_until_it_expires() -> None:
 
 
 def test_a_token_is_good_for_one_subject() -> None:
-    """One batch's token does not open another's archive."""
+    """A token is valid for its subject only."""
     token = signer.sign("batch", LATER)
 
     assert Verdict.FORGED is signer.verify(token, "batch2", NOON)
@@ -35,14 +35,14 @@ def test_a_token_is_good_for_one_subject() -> None:
 
 
 def test_a_forged_token_is_not_called_expired() -> None:
-    """Whoever cannot sign learns nothing about times."""
+    """A forged token is never reported as expired."""
     token = Signer((b"another",)).sign("batch", NOON - SECOND)
 
     assert Verdict.FORGED is signer.verify(token, "batch", NOON)
 
 
 def test_keys_can_be_rotated() -> None:
-    """The first signs, all verify; a key that was taken away verifies no more."""
+    """The first key signs, all keys verify; a removed key verifies nothing."""
     old = signer.sign("batch", LATER)
     rotated = Signer((b"new", b"secret"))
     new = rotated.sign("batch", LATER)
@@ -55,7 +55,7 @@ def test_keys_can_be_rotated() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.binary(min_size=1))
 def test_a_token_is_one_plain_word(subject: str, key: bytes) -> None:
-    """Nothing in it must be escaped in a URL, whatever it is for."""
+    """A token needs no escaping in a URL."""
     made = Signer((key,))
     token = made.sign(subject, LATER)
 
@@ -65,13 +65,13 @@ def test_a_token_is_one_plain_word(subject: str, key: bytes) -> None:
 
 @given(st.text(max_size=50) | st.text(ALPHABET, max_size=50))
 def test_any_text_is_no_token(text: str) -> None:
-    """It is forged, and no error."""
+    """Any other text is forged, and no error."""
     assert Verdict.FORGED is signer.verify(text, "batch", NOON)
 
 
 @pytest.mark.parametrize("place", range(34))
 def test_a_changed_token_is_forged(place: int) -> None:
-    """Every other letter, at every place but the last."""
+    """A token with any changed letter except the last is forged."""
     token = signer.sign("batch", LATER)
     changed = [token[:place] + letter + token[place + 1 :] for letter in ALPHABET]
     changed.remove(token)
@@ -83,7 +83,7 @@ def test_a_changed_token_is_forged(place: int) -> None:
 
 @pytest.mark.parametrize("change", ["", "A", "AAAA", ".", "\n", " ", "é"])
 def test_a_longer_or_shorter_token_is_forged(change: str) -> None:
-    """No letters can be added or left out."""
+    """A token with added or missing letters is forged."""
     token = signer.sign("batch", LATER)
     changed = token + change if change else token[:-1]
 
@@ -91,7 +91,7 @@ def test_a_longer_or_shorter_token_is_forged(change: str) -> None:
 
 
 def test_a_token_has_one_spelling() -> None:
-    """Whoever changes the last letter, too, gets a forged token, always."""
+    """A token with another last letter is forged."""
     token = signer.sign("batch", LATER)
     changed = [token[:-1] + letter for letter in ALPHABET if letter != token[-1]]
 
@@ -101,7 +101,7 @@ def test_a_token_has_one_spelling() -> None:
 
 
 def test_a_token_is_written_in_one_alphabet() -> None:
-    """`+`, `/` and `=` are not letters of a token."""
+    """A token with `+`, `/` or `=` is forged."""
     tokens = [signer.sign("batch", LATER + number * SECOND) for number in range(20)]
     changed = [token.replace("-", "+").replace("_", "/") for token in tokens]
     changed = [changed_token for changed_token in changed if changed_token not in tokens] + [

@@ -1,4 +1,4 @@
-"""Which target answers which path."""
+"""Which target answers a path."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.scripted_target import ScriptedTarget
 
 
 def make_table(*prefixes: str) -> TargetTable:
-    """A table of targets that are named after their prefixes."""
+    """Return a table of targets that are named after their prefixes."""
     return TargetTable([Mount(prefix, prefix, ScriptedTarget()) for prefix in prefixes])
 
 
@@ -34,7 +34,7 @@ def test_longest_prefix_wins(path: str, prefix: str) -> None:
 
 
 def test_names_of_operations() -> None:
-    """Each target that answers some of the operations is named once."""
+    """Each target that answers at least one of the operations is named once."""
     operations = [Operation("GET", path, {}, None, None) for path in ("/echo/1", "/echo/2", "/x")]
 
     assert {"/echo", ROOT} == make_table(ROOT, "/echo").find_names(operations)
@@ -49,6 +49,6 @@ def test_wrong_tables_are_refused(prefixes: tuple[str, ...]) -> None:
 
 
 def test_two_targets_of_one_name_are_refused() -> None:
-    """Batches store the name of their target."""
+    """Two targets with one name are refused, because batches store the name."""
     with pytest.raises(ValueError, match="same name"):
         TargetTable([Mount(ROOT, "one", ScriptedTarget()), Mount("/x", "one", ScriptedTarget())])

@@ -1,4 +1,4 @@
-"""USTAR entries: what standard readers make of them, and what is refused."""
+"""USTAR entries: how standard readers read them, and which ones are refused."""
 
 import io
 import subprocess
@@ -19,7 +19,7 @@ names = st.text(visible, min_size=1, max_size=100).filter(lambda name: not name.
 
 
 def read_with_tarfile(raw: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
-    """What Python's reader finds: all entries with their bodies."""
+    """Return all entries with their bodies, as Python's reader finds them."""
     with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
         return [(info, file.read()) for info in tar if (file := tar.extractfile(info))]
 
@@ -36,7 +36,7 @@ def test_body_is_padded_to_a_full_block(size: int) -> None:
 
 
 def test_header_says_plain_file_of_nobody_in_particular() -> None:
-    """A reader sees a regular file, 0644, of user and group 0 without names."""
+    """An entry is a regular file, 0644, of user and group 0 without names."""
     [(info, body)] = read_with_tarfile(
         ustar.make_entry("a.json", b"[1]", MTIME) + ustar.END_OF_ARCHIVE
     )
@@ -59,9 +59,9 @@ def test_tarfile_reads_back_any_names_and_bodies(files: list[tuple[str, bytes]])
 
 @given(names, st.integers(0, ustar.NUMBER_MAX))
 def test_headers_equal_those_of_tarfile(name: str, mtime_seconds: int) -> None:
-    """The header is what Python's own writer makes of the same facts.
+    """A header equals that of Python's tarfile.
 
-    But for the device numbers, which tarfile leaves empty and GNU tar and we set to 0.
+    The device numbers differ: tarfile leaves them empty, GNU tar and we set them to 0.
     """
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = 3, mtime_seconds, 0o644
@@ -74,7 +74,7 @@ def test_headers_equal_those_of_tarfile(name: str, mtime_seconds: int) -> None:
 
 
 def test_tar_command_lists_the_files_without_a_word() -> None:
-    """The tar command accepts the short end of the archive and prints no warning."""
+    """The tar command reads the archive without a warning."""
     need("tar", "tar")
     longest = "b" * 100
     raw = ustar.make_entry("a.json", b"[]", MTIME) + ustar.make_entry(longest, b"", MTIME)
@@ -89,20 +89,20 @@ def test_tar_command_lists_the_files_without_a_word() -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 101, "ä.json", "a\0b", "folder/", "/"])
 def test_name_that_does_not_fit_is_refused(name: str) -> None:
-    """Empty, longer than 100 bytes, beyond ASCII, cut by a NUL, or taken for a folder."""
+    """A name that is empty, too long, not ASCII, has a NUL or ends with a slash is refused."""
     with pytest.raises(ValueError, match="A USTAR file name"):
         ustar.make_entry(name, b"", MTIME)
 
 
 @pytest.mark.parametrize("mtime_seconds", [-1, ustar.NUMBER_MAX + 1])
 def test_time_that_does_not_fit_is_refused(mtime_seconds: int) -> None:
-    """The field holds eleven octal digits and no sign."""
+    """A time that does not fit into eleven octal digits is refused."""
     with pytest.raises(ValueError, match="modification time"):
         ustar.make_entry("a.json", b"", mtime_seconds)
 
 
 def test_size_that_does_not_fit_is_refused() -> None:
-    """8 GiB and more are refused before anything is copied."""
+    """A size of 8 GiB or more is refused before any copy."""
 
     class Huge(bytes):
         def __len__(self) -> int:
@@ -114,13 +114,13 @@ def test_size_that_does_not_fit_is_refused() -> None:
 
 @given(names, st.binary(max_size=2_000))
 def test_header_reads_back(name: str, body: bytes) -> None:
-    """Our own reader finds the name and the size that were written."""
+    """Our reader finds the name and the size of a header."""
     assert (name, len(body)) == ustar.read_header(ustar.make_entry(name, body, MTIME)[:512])
 
 
 @given(st.integers(0, 511).filter(lambda at: at not in CHECKSUM_FIELD), st.integers(1, 255))
 def test_damaged_header_is_refused(at: int, difference: int) -> None:
-    """A changed byte anywhere outside the checksum itself is found."""
+    """A changed byte anywhere outside the checksum is detected."""
     header = bytearray(ustar.make_entry("a.json", b"[1]", MTIME)[:512])
     header[at] ^= difference
 
@@ -130,14 +130,14 @@ def test_damaged_header_is_refused(at: int, difference: int) -> None:
 
 @pytest.mark.parametrize("block", [b"", bytes(512), ustar.make_entry("a", b"", 0)[:511]])
 def test_what_is_no_header_is_refused(block: bytes) -> None:
-    """Nothing, an empty block and a short one are not headers."""
+    """An empty or short block is not a header."""
     with pytest.raises(ValueError, match="not the USTAR header"):
         ustar.read_header(block)
 
 
 @pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.XHDTYPE])
 def test_only_regular_files_are_read(kind: bytes) -> None:
-    """Folders, links and extended headers never come from us."""
+    """Folders, links and extended headers are refused."""
     info = tarfile.TarInfo("a")
     info.type = kind
 

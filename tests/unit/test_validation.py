@@ -1,4 +1,4 @@
-"""Bodies decoded into typed values, and the contract's words for what is wrong with them."""
+"""Bodies that are decoded into typed values, and the contract's messages for errors in them."""
 
 from typing import Any, Literal
 

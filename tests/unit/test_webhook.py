@@ -1,4 +1,4 @@
-"""Batch webhooks and their deliveries: pure rules."""
+"""Pure rules of batch webhooks and deliveries."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ DELIVERY = Delivery(
     ],
 )
 def test_failing_for_days(failing_since: int | None, expected: bool) -> None:
-    """To the microsecond; one that does not fail has failed for no time at all."""
+    """The days are counted to the microsecond; a working webhook has failed for no time."""
     assert expected is replace(WEBHOOK, failing_since=failing_since).has_failed_for_days(
         Limits.webhook_failing_days_max, NOON
     )
@@ -57,7 +57,7 @@ def test_failing_for_days(failing_since: int | None, expected: bool) -> None:
 
 @pytest.mark.parametrize("attempts_before", [0, 9, 12])
 def test_planned_waits(attempts_before: int) -> None:
-    """Each wait in its turn, counted from the beginning of the round; none after the last."""
+    """Waits follow the schedule from its beginning; there is none after the last."""
     counts = range(attempts_before, attempts_before + 10)
     planned = [
         replace(DELIVERY, attempts_before=attempts_before, attempt_count=count).plan_wait_seconds(
@@ -85,7 +85,7 @@ def test_planned_waits(attempts_before: int) -> None:
     ],
 )
 def test_success(status_code: int | None, expected: bool) -> None:
-    """Any 2xx, and nothing else."""
+    """Exactly the 2xx statuses are successes."""
     attempt = Attempt(1, number=1, attempted_at=NOON, duration=0, status_code=status_code)
 
     assert expected is attempt.is_success

@@ -86,9 +86,9 @@ def test_test_event() -> None:
     parsed = parse_qsl(render_event(TEST, NOON, build_test_batch(LINKS, NOON)).decode(), True)
 
     assert [name for name, _ in parse_qsl(EXPECTED)] == [name for name, _ in parsed]
-    told = dict(parsed)
+    fields = dict(parsed)
     assert ("test", "0000000000", "finished", "0", "") == tuple(
-        told[name]
+        fields[name]
         for name in (
             "type",
             "data[id]",

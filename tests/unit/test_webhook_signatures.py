@@ -1,4 +1,4 @@
-"""Signatures of webhooks, checked with the official library."""
+"""Signatures of webhooks, verified with the official library."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ def _headers(signature: str, timestamp: object = NOON, webhook_id: str = "msg_1"
 
 
 def test_a_new_secret() -> None:
-    """24 random bytes, spelt as the specification says."""
+    """A secret has 24 random bytes in the form of the specification."""
     made = {new_secret() for _ in range(100)}
 
     assert 100 == len(made)
@@ -36,7 +36,7 @@ def test_a_new_secret() -> None:
 
 
 def test_the_example_of_the_specification() -> None:
-    """The one that its libraries are tested with."""
+    """The signature equals the example that the official libraries test."""
     signature = sign_standard(
         [SECRET], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}'
     )
@@ -46,7 +46,7 @@ def test_the_example_of_the_specification() -> None:
 
 @pytest.mark.parametrize("secret", [SECRET, OLD_SECRET])
 def test_the_official_library_verifies(secret: str) -> None:
-    """Whichever of two secrets the receiver has."""
+    """The official library verifies with each of two secrets."""
     now = int(time.time())  # the library asks the clock itself
     headers = _headers(sign_standard([SECRET, OLD_SECRET], "msg_1", now, b'{"a": 1}'), now)
 
@@ -58,7 +58,7 @@ def test_the_official_library_verifies(secret: str) -> None:
 
 @given(st.binary(max_size=200), st.text("abcdef_0123456789", min_size=1))
 def test_what_we_sign_we_verify(body: bytes, webhook_id: str) -> None:
-    """Any body, as bytes."""
+    """Our own check verifies any body."""
     secret = new_secret()
     headers = _headers(sign_standard([secret], webhook_id, NOON, body), NOON, webhook_id)
 
@@ -68,7 +68,7 @@ def test_what_we_sign_we_verify(body: bytes, webhook_id: str) -> None:
 
 
 def test_several_secrets_sign_in_their_order() -> None:
-    """Newest first, so that those who read one read the newest."""
+    """The signature of the newest secret is first."""
     both = sign_standard([SECRET, OLD_SECRET], "msg_1", NOON, BODY)
     alone = [sign_standard([secret], "msg_1", NOON, BODY) for secret in (SECRET, OLD_SECRET)]
 
@@ -90,14 +90,14 @@ def test_several_secrets_sign_in_their_order() -> None:
     ],
 )
 def test_a_signature_is_good_for_five_minutes(now: float, expected: bool) -> None:
-    """Before and after."""
+    """A signature is valid five minutes before and after its time."""
     headers = _headers(sign_standard([SECRET], "msg_1", NOON, BODY))
 
     assert expected == verify(SECRET, headers, BODY, now)
 
 
 def test_names_of_headers_are_in_any_case() -> None:
-    """As HTTP has it."""
+    """Names of headers are accepted in any case."""
     headers = _headers(sign_standard([SECRET], "msg_1", NOON, BODY))
 
     assert verify(SECRET, {name.title(): value for name, value in headers.items()}, BODY, NOON)
@@ -122,7 +122,7 @@ def test_names_of_headers_are_in_any_case() -> None:
     ],
 )
 def test_another_header_is_not_what_was_signed(name: str, value: str) -> None:
-    """It is false, and no error; so is one that is missing."""
+    """A changed or missing header is not verified, and raises no error."""
     headers = _headers(sign_standard([SECRET], "msg_1", NOON, BODY))
     without = {key: content for key, content in headers.items() if key != name}
 
@@ -131,7 +131,7 @@ def test_another_header_is_not_what_was_signed(name: str, value: str) -> None:
 
 
 def test_a_signature_has_its_version() -> None:
-    """The same digest under another name is worth nothing."""
+    """A signature of an unknown version is not verified."""
     digest = sign_standard([SECRET], "msg_1", NOON, BODY).removeprefix("v1,")
 
     assert not verify(SECRET, _headers(digest), BODY, NOON)
@@ -140,7 +140,7 @@ def test_a_signature_has_its_version() -> None:
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_*", "whsec_A", "whsec_é", "whsec_AA A="])
 def test_a_secret_that_is_none(secret: str) -> None:
-    """Never signs, and never verifies."""
+    """An invalid secret neither signs nor verifies."""
     with pytest.raises(ValueError, match="whsec_"):
         sign_standard([secret], "msg_1", NOON, BODY)
     with pytest.raises(ValueError, match="whsec_"):
@@ -148,7 +148,7 @@ def test_a_secret_that_is_none(secret: str) -> None:
 
 
 def test_mailchimp_signs_with_the_text_of_the_secret() -> None:
-    """The time, then each signature in hexadecimal digits."""
+    """The header has the time, then each signature in hexadecimal digits."""
     expected = [
         hmac.new(secret.encode(), b"1795435200." + BODY, hashlib.sha256).hexdigest()
         for secret in (SECRET, OLD_SECRET)
