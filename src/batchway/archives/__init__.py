@@ -1,1 +1,1 @@
-"""Where finished result archives are kept: one module an archive store, one contract in `base`."""
+"""Where finished result archives are kept: one module per store, with the contract in `base`."""

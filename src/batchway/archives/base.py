@@ -1,4 +1,7 @@
-"""The contract of an archive store: finished result archives, each whole or absent, by key."""
+"""The contract of an archive store, which keeps finished result archives by key.
+
+An archive is complete or absent: readers never see a part of one.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -8,77 +11,80 @@ _KEY = re.compile(r"[0-9a-z]{1,40}")
 
 
 class Archive(Protocol):
-    """Keeps the bytes of result archives. Safe for many threads and processes at once.
+    """Keeps the bytes of result archives. Safe for concurrent threads and processes.
 
-    A key is 1 to 40 of `0-9a-z`; every method refuses any other with ValueError.
+    A key has 1 to 40 of the characters `0-9a-z`. Every method raises ValueError for other keys.
     """
 
     def write(self, key: str, parts: Iterable[bytes]) -> int:
-        """Store the joined parts under the key and answer how many bytes they are.
+        """Store the joined parts under the key, and return their number of bytes.
 
-        Durable when it returns. Until then, and for good when it raises or the writer dies,
-        readers see what was there before. May be called again with the same key: the last one
-        wins. Raises ArchiveUnwritable when the store cannot take the parts; what `parts` itself
-        raises is passed on, but an OSError as the cause of an ArchiveUnwritable.
+        The archive is durable when this returns. Until then, and if this raises or the process
+        dies, readers see the previous archive. A second call with the same key replaces the
+        archive. Raises ArchiveUnwritable if the store cannot keep the parts. Exceptions of the
+        iterator `parts` are passed on, except OSError, which becomes an ArchiveUnwritable.
         """
         ...
 
     def open(self, key: str) -> BinaryIO:
-        """The stored bytes from the start, for the caller to close. Raises ArchiveMissing.
+        """Open the archive for reading; the caller closes it. Raises ArchiveMissing.
 
-        A later write or delete does not disturb them.
+        Later writes and deletes do not change what the reader sees.
         """
         ...
 
     def size(self, key: str) -> int:
-        """How many bytes are stored. Raises ArchiveMissing."""
+        """Return the number of stored bytes. Raises ArchiveMissing."""
         ...
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset` on, fewer where the archive ends before.
+        """Return `length` bytes from `offset` on, or fewer if the archive ends before.
 
         Raises ArchiveMissing, and ValueError for a negative offset or length.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the archive. A missing one is no error, so this may be called twice."""
+        """Remove the archive, if it exists."""
         ...
 
     def keys(self) -> Iterator[str]:
-        """The keys of all whole archives, in no order; writes and deletes may go on meanwhile."""
+        """Yield the keys of all archives, in no particular order.
+
+        Archives may be written and deleted meanwhile.
+        """
         ...
 
     def get_identity(self) -> str:
-        """An id of this store, made at the first call and kept in the store.
+        """Return the id of this store, which the first call creates and keeps in the store.
 
-        All who use the same store get the same one, whatever they call its place; so an archive
-        store that was moved keeps it. Raises ArchiveUnwritable if the store cannot keep it.
+        All processes that use the store get the same id, also by different paths, and also after
+        the store was moved. Raises ArchiveUnwritable if the store cannot keep the id.
         """
         ...
 
     def link(self, key: str, seconds: int) -> str | None:
-        """A URL under which a client can download the archive for so long.
+        """Return a URL from which a client can download the archive for so many seconds.
 
-        None if the store has no such URLs: then the API serves the archive itself.
+        Returns None if the store has no such URLs: then the API serves the archive.
         """
         ...
 
     def free_bytes(self) -> int | None:
-        """How much more can be stored, or None where there is no telling."""
+        """Return how many bytes can still be stored, or None if that is unknown."""
         ...
 
     def sweep_temporary(self, older_than_seconds: float) -> int:
-        """Remove what dead writers left behind and answer how many pieces that were.
+        """Remove the temporary files of dead writers, and return their number.
 
-        Older means: nothing was written to it for that long. Choose it longer than any live
-        writer pauses; one that was robbed all the same gets ArchiveUnwritable and leaves nothing.
+        A file is old if nothing was written to it for so many seconds, which must be more than a
+        live writer ever pauses. A live writer whose file was removed raises ArchiveUnwritable.
         """
         ...
 
 
 def check_key(key: str) -> None:
-    """Raise ValueError unless this is a key; so no key can name a path outside the store."""
+    """Raise ValueError unless this is a valid key. A valid key names no path outside the store."""
     if _KEY.fullmatch(key) is None:
         message = f"An archive key is 1 to 40 of 0-9a-z, not {key!r}."
         raise ValueError(message)

@@ -24,9 +24,9 @@ _IDENTITY_FILE = "identity"
 
 
 class DiskArchive:
-    """Keeps each archive in `{key}.tar.gz`, readable by its owner only.
+    """Keeps each archive in a file `{key}.tar.gz` that only its owner can read.
 
-    Makes the folder if there is none. The folder is to be used by one machine.
+    The folder is created if it does not exist. Only processes of one machine may use it.
     """
 
     def __init__(self, folder: Path, clock: Clock = system_clock) -> None:
@@ -37,7 +37,7 @@ class DiskArchive:
             _sync_folder(folder.parent)
 
     def write(self, key: str, parts: Iterable[bytes]) -> int:
-        """Store the joined parts: a temporary file, fsync, rename, fsync of the folder."""
+        """Write a temporary file, sync it, rename it, and sync the folder."""
         path = self._path(key)
         try:
             return self._write_durably(key, path, parts)
@@ -49,21 +49,21 @@ class DiskArchive:
             raise ArchiveUnwritable(message) from error
 
     def open(self, key: str) -> BinaryIO:
-        """The file, open for reading."""
+        """Open the file for reading."""
         try:
             return self._path(key).open("rb")
         except FileNotFoundError:
             raise ArchiveMissing(key) from None
 
     def size(self, key: str) -> int:
-        """The file's size."""
+        """Return the size of the file."""
         try:
             return self._path(key).stat().st_size
         except FileNotFoundError:
             raise ArchiveMissing(key) from None
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
-        """A piece of the file."""
+        """Read a part of the file."""
         if offset < 0 or length < 0:
             message = f"Offset {offset} and length {length} must not be negative."
             raise ValueError(message)
@@ -72,17 +72,20 @@ class DiskArchive:
             return file.read(length)
 
     def delete(self, key: str) -> None:
-        """Remove the file. It is not fsynced: should it come back, the sweep finds an orphan."""
+        """Remove the file.
+
+        The folder is not synced. If a crash restores the file, the sweep removes it.
+        """
         self._path(key).unlink(missing_ok=True)
 
     def keys(self) -> Iterator[str]:
-        """The keys of all files that bear an archive's name."""
+        """Yield the keys of all files that have the name of an archive."""
         for name in self._file_names():
             if match := _ARCHIVE_FILE.fullmatch(name):
                 yield match[1]
 
     def get_identity(self) -> str:
-        """The content of the identity file, which the first process writes."""
+        """Return the content of the identity file, which the first process writes."""
         path = self._folder / _IDENTITY_FILE
         try:
             with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, _FILE_MODE), "r+") as file:
@@ -96,16 +99,16 @@ class DiskArchive:
             raise ArchiveUnwritable(message) from error
 
     def link(self, key: str, seconds: int) -> None:
-        """None: the API serves the files."""
+        """Return None, because the API serves the files."""
         check_key(key)
         del seconds
 
     def free_bytes(self) -> int:
-        """What is left on the folder's file system for this user."""
+        """Return the space on the file system of the folder that this user can use."""
         return shutil.disk_usage(self._folder).free
 
     def sweep_temporary(self, older_than_seconds: float) -> int:
-        """Remove temporary files that nobody has written to for so long."""
+        """Remove temporary files that were last modified so long ago."""
         limit = self._clock() - int(older_than_seconds * SECOND)
         temporaries = [
             self._folder / name for name in self._file_names() if _TEMPORARY_FILE.fullmatch(name)
@@ -117,7 +120,7 @@ class DiskArchive:
         return self._folder / f"{key}{_SUFFIX}"
 
     def _write_durably(self, key: str, path: Path, parts: Iterable[bytes]) -> int:
-        # mkstemp makes a new file of mode 0600, so two writers of one key never share it.
+        # mkstemp creates a new file (of mode 0600), so two writers of one key never share a file.
         descriptor, name = tempfile.mkstemp(_TEMPORARY_SUFFIX, f"{key}.", self._folder)
         temporary = Path(name)
         try:
@@ -152,7 +155,7 @@ def _write_and_sync(descriptor: int, parts: Iterable[bytes]) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Without this a new or renamed entry may be lost when the power fails."""
+    """Sync the folder, so that a power failure cannot lose a new or renamed entry."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -161,7 +164,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove_if_older(path: Path, limit: int) -> bool:
-    """Whether this call removed the file; another sweep, or its writer, may have been faster."""
+    """Remove a file if it is old. Returns whether it was removed by this call.
+
+    Another sweep may have removed the file, or its writer may have renamed it.
+    """
     try:
         if path.stat().st_mtime_ns // 1_000 > limit:
             return False

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from batchway.kit.logs import configure
+from batchway.kit.logs import configure_logs
 from batchway.settings import Settings, load_settings
 
 _PRIVATE_UMASK = 0o077
@@ -32,5 +32,5 @@ def start_process(**given: Any) -> Settings:  # noqa: ANN401 - whatever the comm
     """
     os.umask(_PRIVATE_UMASK)
     settings = load_settings(**given)
-    configure(settings.log_level)
+    configure_logs(settings.log_level)
     return settings

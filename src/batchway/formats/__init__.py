@@ -1,1 +1,1 @@
-"""How results are written down: one module a format, one contract in `base`."""
+"""How results are written to archives: one module per format, with the contract in `base`."""

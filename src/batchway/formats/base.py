@@ -1,7 +1,7 @@
 """The contract of a results format: how results become segments, and segments an archive.
 
-A format is stateless, and the same arguments always give the same bytes: a step that runs twice
-writes the same again. `result_archive/` has what formats share.
+A format is stateless, and the same arguments always give the same bytes, so that a step that runs
+twice writes the same bytes. `result_archive/` contains what formats share.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ LoadSegment = Callable[[SegmentKey], Segment]
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A result and its place: the operation's position in the batch, the page of its response."""
+    """A result with its place: the position of its operation in the batch, and its page."""
 
     position: int
     page: int
@@ -28,7 +28,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class PackedSegment(msgspec.Struct, frozen=True):
-    """A segment and the entries in it. `kind` is the format's own word for how it is written."""
+    """A segment and its entries. `kind` tells the format how the segment is written."""
 
     kind: str
     entries: Sequence[Entry]
@@ -36,23 +36,23 @@ class PackedSegment(msgspec.Struct, frozen=True):
 
 
 class Format(Protocol):
-    """Writes the results of a batch. Safe for many threads at once."""
+    """Writes the results of a batch. Safe for concurrent threads."""
 
     def pack_results(self, batch: Batch, entries: Sequence[Entry]) -> list[PackedSegment]:
-        """Compress results into segments: each entry into one of them, in the order given.
+        """Compress the entries into one or more segments, in the given order.
 
-        Entries come in the order of their places, which need not be consecutive. Bodies are
-        rendered here; what that raises is passed on.
+        The entries are sorted by their places, which need not be consecutive. This renders the
+        bodies, and passes on what the rendering raises.
         """
         ...
 
     def join_segments(
         self, batch: Batch, keys: Sequence[SegmentKey], load: LoadSegment
     ) -> Iterator[tuple[SegmentKey | None, bytes]]:
-        """Yield the batch's archive in parts, with at most one segment in memory at a time.
+        """Yield the archive of a batch in parts, with at most one segment in memory at a time.
 
-        `keys` are all segments of the batch by the places of their first results. The bytes of
-        each segment come once, whole and unchanged, with its key; all other parts have no key.
+        `keys` name all segments of the batch, sorted by the places of their first results. Each
+        segment is yielded once, complete and unchanged, with its key. Other parts have no key.
         """
         ...
 
@@ -61,7 +61,7 @@ class Format(Protocol):
     ) -> Iterator[tuple[int, int, WrittenResult]]:
         """Yield (position, page, result) for each result in the bytes of one segment.
 
-        `operations` are those that the segment may hold results of, by position and in order.
-        Raises ValueError if the bytes are not a whole segment.
+        `operations` are those whose results may be in the segment, by position and in order.
+        Raises ValueError if the bytes are not a complete segment.
         """
         ...

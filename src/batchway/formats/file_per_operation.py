@@ -1,6 +1,6 @@
-"""`per-operation`: each result, and each page of a GET that pages, is a file of its own.
+"""`per-operation`: one file for each result, and for each page of a GET that pages.
 
-The name of a file tells the position and the page of its result, so that no index of single
+The name of a file contains the position and the page of its result, so that no index of single
 results is needed.
 """
 
@@ -43,14 +43,14 @@ class FilePerOperation:
     def join_segments(
         self, batch: Batch, keys: Sequence[SegmentKey], load: LoadSegment
     ) -> Iterator[tuple[SegmentKey | None, bytes]]:
-        """Put one segment behind the other."""
+        """Concatenate the segments."""
         del batch  # all that depends on it is in the segments
         return join_segments((key, load(key)) for key in keys)
 
     def read_segment(
         self, batch: Batch, kind: str, data: bytes, operations: Mapping[int, Operation]
     ) -> Iterator[tuple[int, int, WrittenResult]]:
-        """Read the places of the results from the names of the files."""
+        """Read the results, and their places from the names of the files."""
         del kind, operations
         for name, content in read_files(data):
             [result] = decode_results(content)

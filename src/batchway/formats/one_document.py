@@ -1,11 +1,11 @@
-"""`per-batch`: one file holds all results, but those of GETs, which have files of their own.
+"""`per-batch`: one file contains the results of all operations except GETs.
 
-For readers that parse everything as one JSON document. A GET is not in it because it may page: its
-further results are found after those of later operations are recorded, and the document has room
-for one result an operation.
+It is for readers that parse all results as one JSON document. Each result of a GET is a file of its
+own, because a GET may page: its later pages are read after the results of other operations were
+recorded, and the document contains one result per operation.
 
-A segment of the document holds results separated by commas, without a file around them. The
-brackets, the commas between segments and the file's header are added when segments are joined.
+A segment of the document contains results that are separated by commas. The brackets, the commas
+between segments and the header of the file are added when the segments are joined.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,12 +34,12 @@ KIND = "results"
 
 @dataclass(frozen=True)
 class OneDocument:
-    """One JSON array of results; `files` is the format of those that have files of their own."""
+    """Writes one JSON array of results. `files` is the format of the results of GETs."""
 
     files: Format
 
     def pack_results(self, batch: Batch, entries: Sequence[Entry]) -> list[PackedSegment]:
-        """Compress the results for the document into one segment, the others as `files` does."""
+        """Compress the results for the document into one segment, and the others with `files`."""
         document = [entry for entry in entries if _is_in_document(entry.operation)]
         others = [entry for entry in entries if not _is_in_document(entry.operation)]
         packed = [PackedSegment(KIND, document, _pack_document(document))] if document else []
@@ -48,19 +48,21 @@ class OneDocument:
     def join_segments(
         self, batch: Batch, keys: Sequence[SegmentKey], load: LoadSegment
     ) -> Iterator[tuple[SegmentKey | None, bytes]]:
-        """Put the document first, then one segment of files behind the other."""
-        return join_segments(_arrange(batch, keys, load))
+        """Join the document and the segments of files, in this order."""
+        return join_segments(_arrange_segments(batch, keys, load))
 
     def read_segment(
         self, batch: Batch, kind: str, data: bytes, operations: Mapping[int, Operation]
     ) -> Iterator[tuple[int, int, WrittenResult]]:
-        """Match the results of a part of the document with the operations that belong to it."""
+        """Match the results in a part of the document with its operations."""
         if kind != KIND:
             yield from self.files.read_segment(batch, kind, data, operations)
             return
-        positions = [at for at, operation in operations.items() if _is_in_document(operation)]
+        positions = [
+            position for position, operation in operations.items() if _is_in_document(operation)
+        ]
         results = decode_results(b"[%b]" % read_text(data))
-        # An index of an older version may name more operations than the segment has results of.
+        # The index of an older version may have more operations than the segment has results.
         for position, result in zip(positions, results, strict=False):
             yield position, 0, result
 
@@ -82,19 +84,19 @@ def _pack_document(entries: Sequence[Entry]) -> Segment:
     return writer.finish()
 
 
-def _arrange(
+def _arrange_segments(
     batch: Batch, keys: Sequence[SegmentKey], load: LoadSegment
 ) -> Iterator[tuple[SegmentKey | None, Segment]]:
-    """All segments in their order; those that belong to no key surround the document's parts."""
+    """Yield all segments in order, and without a key those that enclose the parts of a document."""
     for number, group in enumerate(_group_by_size([key for key in keys if key.kind == KIND])):
-        yield from _enclose(batch, number, group, load)
+        yield from _write_document(batch, number, group, load)
     for key in keys:
         if key.kind != KIND:
             yield key, load(key)
 
 
 def _group_by_size(keys: Sequence[SegmentKey]) -> Iterator[list[SegmentKey]]:
-    """One group, unless it is larger than a file of an archive may be."""
+    """Yield all keys as one group, or as several if a file would be larger than its limit."""
     group: list[SegmentKey] = []
     size = 0
     for key in keys:
@@ -107,11 +109,11 @@ def _group_by_size(keys: Sequence[SegmentKey]) -> Iterator[list[SegmentKey]]:
         yield group
 
 
-def _enclose(
+def _write_document(
     batch: Batch, number: int, group: Sequence[SegmentKey], load: LoadSegment
 ) -> Iterator[tuple[SegmentKey | None, Segment]]:
-    """One document: the file's header and `[`, the segments with commas between, `]`, zeros."""
-    # The names of documents are the last ones of the batch: no operation has so many pages.
+    """Yield one document: a header and `[`, the segments separated by commas, `]` and zeros."""
+    # No operation has so many pages, so that the name of a document differs from all others.
     name = name_result_file(batch.id, POSITIONS_MAX - 1 - number, PAGES_MAX - 1)
     size = sum(key.raw_bytes for key in group) + len(group) - 1 + len("[]")
     text = ustar.make_header(name, size, batch.submitted_at // SECOND) + b"["

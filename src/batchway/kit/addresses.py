@@ -44,7 +44,8 @@ def is_allowed(address: Address, allowed: Iterable[Network]) -> bool:
         return False
     if _is_in(address, allowed):
         return True
-    return all(_is_public(each) or _is_in(each, allowed) for each in _embedded_addresses(address))
+    embedded = _find_embedded_addresses(address)
+    return all(_is_public(each) or _is_in(each, allowed) for each in embedded)
 
 
 def _is_in(address: Address, networks: Iterable[Network]) -> bool:
@@ -57,8 +58,8 @@ def _is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not _is_in(address, _NOT_PUBLIC)
 
 
-def _embedded_addresses(address: Address) -> tuple[Address, ...]:
-    """The IPv4 addresses that an IPv6 address stands for; otherwise the address itself."""
+def _find_embedded_addresses(address: Address) -> tuple[Address, ...]:
+    """Return the IPv4 addresses that an IPv6 address embeds, or else the address itself."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address.ipv4_mapped is not None:

@@ -23,30 +23,35 @@ _LOST_PLUS = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
 
 
 def system_clock() -> Microseconds:
-    """Now, in microseconds since the epoch."""
+    """Return the current time in microseconds since the epoch."""
     return time.time_ns() // 1_000
 
 
 def compute_seconds(start: Microseconds, end: Microseconds) -> float:
-    """The seconds from one moment to another, in whole milliseconds."""
+    """Return the seconds from `start` to `end`, rounded to milliseconds."""
     return round((end - start) / SECOND, 3)
 
 
 def format_iso(moment: Microseconds | None) -> str:
-    """`2021-11-23T22:51:56+00:00`; the empty string when there is no moment."""
+    """Format a moment like `2021-11-23T22:51:56+00:00`, and None as an empty string."""
     return "" if moment is None else _format_seconds(moment // SECOND)
 
 
-@lru_cache(maxsize=1024)  # the operations of a chunk share their moment
+def format_plain(moment: Microseconds | None) -> str:
+    """Format a moment like `2021-11-23 22:51:56`, without its zone, and None as an empty string."""
+    return format_iso(moment).removesuffix("+00:00").replace("T", " ")
+
+
+@lru_cache(maxsize=1024)  # all operations of a chunk have the same moment
 def _format_seconds(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
 
 
 def parse_iso(text: str) -> Microseconds | None:
-    """The moment of an ISO 8601 text, or None if the text is not one.
+    """Return the moment of an ISO 8601 text, or None if the text is not one.
 
-    `Z`, fractions, a missing zone (read as UTC), a bare date and a zone whose `+` has become a
-    space (as it does in a URL) are accepted; the years are 1 to 9998.
+    Accepted are `Z`, fractions of a second, a missing zone (read as UTC), a date without a time,
+    a zone whose `+` became a space (as it does in a URL), and the years 1 to 9998.
     """
     try:
         moment = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip()))

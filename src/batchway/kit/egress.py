@@ -1,8 +1,8 @@
-"""Sends requests to URLs that users give; no other module may.
+"""Sends requests to URLs that users choose. No other module sends such requests.
 
 A host name is resolved once, each of its addresses is checked, and the connection goes to one of
-those addresses. One deadline covers everything. Errors are a few generic sentences: an error that
-names the refused address would let a user map the operator's network.
+those addresses. One deadline covers the whole request. Errors are a few generic sentences, because
+an error that names a refused address would let a user map the operator's network.
 """
 
 import queue
@@ -33,7 +33,7 @@ UNSENDABLE: Final = "The request could not be sent: its method or a header is no
 
 URL_CHARACTERS_MAX = 2_048
 _HOST_CHARACTERS_MAX = 253
-_ADDRESSES_TRIED_MAX = 4  # of one name, so that a name cannot make us try a thousand
+_ADDRESSES_TRIED_MAX = 4  # of one host name, which could have thousands
 _LOOK_UPS_AT_ONCE_MAX = 64  # an abandoned look-up still holds its thread
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -70,7 +70,7 @@ class Unreached:
 
 
 def check_url(url: str) -> str | None:
-    """A sentence about what is wrong with the form of a URL, or None. Resolves no name."""
+    """Return a sentence about what is wrong with the form of a URL, or None. Resolves no name."""
     try:
         _parse_url(url)
     except _Malformed as error:
@@ -79,13 +79,13 @@ def check_url(url: str) -> str | None:
 
 
 def resolve_host(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, by the operating system. Raises OSError if it has none."""
+    """Ask the operating system for the addresses of a host. Raises OSError if it has none."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 def make_tls_context() -> ssl.SSLContext:
-    """Verifies certificates and host names against the authorities that this machine trusts."""
+    """Make a context that verifies certificates by the authorities that this machine trusts."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -100,7 +100,7 @@ class Egress:
         resolver: Resolver = resolve_host,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        """`allowed` are networks that are not public but that the operator lets users reach."""
+        """`allowed` are private networks that the operator lets users reach."""
         self._allowed = tuple(allowed)
         self._resolver = resolver
         self._trust = trust or make_tls_context()
@@ -116,19 +116,19 @@ class Egress:
         seconds: float,
         answer_bytes_max: int,
     ) -> Answered | Unreached:
-        """Send one request on a new connection; the response that came within `seconds`.
+        """Send one request on a new connection, and return the response within `seconds`.
 
         Redirects are not followed and no proxy is used. At most `answer_bytes_max` of the
         response body are read. Headers about the connection, the host and the body length are set
-        here; the caller's are dropped. Nothing that a user writes or serves makes it raise.
+        here; the caller's are dropped. No URL, header or response can make this method raise.
         """
         deadline = _Deadline(seconds)
         try:
-            target = _parse_url(url)
-            sent = _build_headers(target, headers, body)
-            trust = self._trust if target.is_secure else None
+            destination = _parse_url(url)
+            sent = _build_headers(destination, headers, body)
+            trust = self._trust if destination.is_secure else None
             network = _CheckedNetwork(self._resolve, trust, deadline)
-            return _exchange(network, target, (method, sent, body), answer_bytes_max)
+            return _send_request(network, destination, (method, sent, body), answer_bytes_max)
         except (_Malformed, _Failed) as error:
             reason = UNREACHABLE if isinstance(error, _Malformed) else str(error)
         except (httpcore.LocalProtocolError, UnicodeEncodeError):
@@ -138,7 +138,7 @@ class Egress:
         return Unreached(reason, deadline.elapsed_seconds())
 
     def _resolve(self, host: str, port: int, deadline: "_Deadline") -> list[Address]:
-        """The addresses to try; raises _Failed unless every address of the host is allowed."""
+        """Return the addresses to try. Raises _Failed unless all addresses are allowed."""
         try:
             found = list(dict.fromkeys(map(ip_address, self._look_up(host, port, deadline))))
         except (OSError, ValueError):
@@ -148,12 +148,12 @@ class Egress:
         return found[:_ADDRESSES_TRIED_MAX]
 
     def _look_up(self, host: str, port: int, deadline: "_Deadline") -> Sequence[str]:
-        """Resolve in a thread of its own, because the system's resolver takes no deadline."""
+        """Resolve in another thread, because the system's resolver accepts no deadline."""
         if not self._look_ups.acquire(timeout=deadline.remaining_seconds()):
             raise _Failed(LATE)
         answer: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
 
-        def ask() -> None:
+        def resolve() -> None:
             try:
                 answer.put(self._resolver(host, port))
             except (OSError, ValueError):
@@ -161,7 +161,7 @@ class Egress:
             finally:
                 self._look_ups.release()
 
-        threading.Thread(target=ask, daemon=True, name="look-up").start()
+        threading.Thread(target=resolve, daemon=True, name="look-up").start()
         try:
             return answer.get(timeout=deadline.remaining_seconds())
         except queue.Empty:
@@ -187,7 +187,7 @@ class _Deadline:
         return time.monotonic() - self._began_at
 
     def remaining_seconds(self) -> float:
-        """Always more than zero. Raises _Failed when the time is over."""
+        """Return the remaining time, which is more than zero. Raises _Failed when it is over."""
         left = self._seconds - self.elapsed_seconds()
         if left <= 0:
             raise _Failed(LATE)
@@ -198,8 +198,8 @@ class _Deadline:
 
 
 @dataclass(frozen=True)
-class _Target:
-    """Where a request goes. `host` is ASCII and lower-case; an IPv6 address has no brackets."""
+class _Destination:
+    """The parts of a URL. `host` is ASCII and lower-case; an IPv6 address has no brackets."""
 
     is_secure: bool
     host: str
@@ -213,8 +213,8 @@ class _Target:
         return host if is_usual else f"{host}:{self.port}"
 
 
-def _parse_url(url: str) -> _Target:
-    """The parts of a URL. Nothing is repaired: a URL that parsers read differently is refused."""
+def _parse_url(url: str) -> _Destination:
+    """Parse a URL. A URL that parsers interpret differently is refused, never repaired."""
     if len(url) > URL_CHARACTERS_MAX:
         raise _Malformed(f"The URL is longer than {URL_CHARACTERS_MAX} characters.")
     if any(_is_ambiguous(each) for each in url):
@@ -230,7 +230,7 @@ def _parse_url(url: str) -> _Target:
         raise _Malformed("The URL's host is not valid.")
     host, port = host_and_port[1], host_and_port[2]
     path = quote(rest if rest.startswith("/") else f"/{rest}", safe=_PRINTABLE)
-    return _Target(
+    return _Destination(
         is_secure=scheme == "https",
         host=_parse_host(host),
         port=_DEFAULT_PORTS[scheme] if port is None else _parse_port(port),
@@ -263,7 +263,7 @@ def _parse_ipv6(text: str) -> str:
 
 
 def _encode_name(host: str) -> str:
-    """The name in ASCII, as it is resolved; `straße.example` and `127。0。0。1` have one."""
+    """Return the name in ASCII, as it is resolved. Handles `straße.example` and `127。0。0。1`."""
     if host.isascii():
         return host
     try:
@@ -280,15 +280,15 @@ def _parse_port(text: str) -> int:
     return port
 
 
-# --- The exchange --------------------------------------------------------------------------------
+# --- Sending the request -------------------------------------------------------------------------
 
 
 def _build_headers(
-    target: _Target, given: Sequence[tuple[str, str]], body: bytes
+    destination: _Destination, given: Sequence[tuple[str, str]], body: bytes
 ) -> list[tuple[bytes, bytes]]:
-    """All headers of the request. Raises UnicodeEncodeError for text that no header can hold."""
+    """Return all headers. Raises UnicodeEncodeError for text that a header cannot contain."""
     reserved = [
-        ("Host", target.host_header),
+        ("Host", destination.host_header),
         ("User-Agent", "Batchway"),
         ("Accept-Encoding", "identity"),  # no compressed response, so no decompression bomb
         ("Connection", "close"),
@@ -298,16 +298,18 @@ def _build_headers(
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*reserved, *own)]
 
 
-def _exchange(
+def _send_request(
     network: "_CheckedNetwork",
-    target: _Target,
+    destination: _Destination,
     request: tuple[str, list[tuple[bytes, bytes]], bytes],
     answer_bytes_max: int,
 ) -> Answered:
     method, headers, body = request
-    # httpcore sees plain HTTP: the network backend adds TLS, so that its errors can be told apart,
-    # and because httpcore would change the shared TLS context while other threads use it.
-    url = httpcore.URL(scheme="http", host=target.host, port=target.port, target=target.path)
+    # httpcore sees plain HTTP, and the network backend adds TLS. So TLS errors can be distinguished
+    # from others; and httpcore would change the shared TLS context while other threads use it.
+    url = httpcore.URL(
+        scheme="http", host=destination.host, port=destination.port, target=destination.path
+    )
     with (
         httpcore.HTTPConnection(url.origin, network_backend=network) as connection,
         connection.stream(method.encode("ascii"), url, headers=headers, content=body) as response,
@@ -332,7 +334,7 @@ def _read_start(chunks: Iterable[bytes], bytes_max: int) -> bytes:
 
 
 def _join_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by name; the values of a repeated header are joined by commas."""
+    """Return the headers by name. The values of a repeated header are joined by commas."""
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -349,14 +351,14 @@ class _CheckedNetwork(httpcore.NetworkBackend):
     deadline: _Deadline
 
     def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> "_TimedStream":
-        """A connection, with TLS if the URL is https, that ends with the deadline."""
+        """Open a connection that ends with the deadline, with TLS if the URL is https."""
         connected = self._connect_any(self.resolve(host, port, self.deadline), port)
         if self.trust is not None:
             connected = _start_tls(connected, host, self.trust, self.deadline)
         return _TimedStream(connected, self.deadline)
 
     def _connect_any(self, addresses: list[Address], port: int) -> socket.socket:
-        """Try one after the other; each gets its share of the remaining time."""
+        """Try the addresses one after the other, each with its share of the remaining time."""
         reason = UNREACHABLE
         for index, address in enumerate(addresses):
             share = self.deadline.remaining_seconds() / (len(addresses) - index)
@@ -385,7 +387,7 @@ def _connect(address: Address, port: int, seconds: float) -> socket.socket:
 def _start_tls(
     plain: socket.socket, host: str, trust: ssl.SSLContext, deadline: _Deadline
 ) -> ssl.SSLSocket:
-    """The same connection with TLS, verified for this host. Closes it if that fails."""
+    """Return the connection with TLS, verified for this host. Closes it if that fails."""
     try:
         plain.settimeout(deadline.remaining_seconds())
         return trust.wrap_socket(plain, server_hostname=host)
@@ -400,14 +402,14 @@ def _start_tls(
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection on which no call outlasts the deadline, whatever time-out it is given."""
+    """A connection on which no call lasts longer than the deadline or its own time-out."""
 
     def __init__(self, connected: socket.socket, deadline: _Deadline) -> None:
         self._connected = connected
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """The bytes that have arrived; none at the end. Raises _Failed and httpcore.ReadError."""
+        """Return received bytes; none at the end. Raises _Failed and httpcore.ReadError."""
         self._set_timeout(timeout)
         try:
             return self._connected.recv(max_bytes)
@@ -429,7 +431,7 @@ class _TimedStream(httpcore.NetworkStream):
                 raise httpcore.WriteError(str(error)) from None
 
     def close(self) -> None:
-        """Close the connection; may be called again."""
+        """Close the connection. May be called more than once."""
         self._connected.close()
 
     def _set_timeout(self, timeout: float | None) -> None:

@@ -1,7 +1,7 @@
-"""Processes forked from this one: they share its imported modules, and end when it does.
+"""Forks this process. The forks share its imported modules, and end when it ends.
 
-The process that forks has no thread, no event loop and no database connection: none of them works
-in a fork.
+The process that forks must have no threads, no event loop and no database connection, because none
+of these works in a fork.
 """
 
 import multiprocessing
@@ -19,20 +19,17 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Forks:
-    """Makes forks of this process.
+    """Starts forks of this process. A fork closes the file descriptors that are `not_shared`."""
 
-    A fork closes the descriptors `own`, which belong to this process alone.
-    """
-
-    def __init__(self, own: Sequence[int] = ()) -> None:
+    def __init__(self, not_shared: Sequence[int] = ()) -> None:
         # Nothing is ever written: the pipe closes when this process ends, however it ends.
         self._parent, write_end = os.pipe()
-        self._own = [*own, write_end]
+        self._not_shared = [*not_shared, write_end]
 
     def start(self, title: str, run: Callable[[], None]) -> ForkProcess:
-        """Start a process that calls `run` and ends; `ps` shows it as `title`."""
+        """Start a process that calls `run` and then ends. `ps` shows it as `title`."""
         process = _CONTEXT.Process(target=self._run, args=(title, run))
-        # Until the fork has reset its handlers, a signal would go to those of this process.
+        # Until the fork has reset its signal handlers, it would run those of this process.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         try:
             process.start()
@@ -44,7 +41,7 @@ class Forks:
         for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
-        for descriptor in self._own:
+        for descriptor in self._not_shared:
             os.close(descriptor)
         setproctitle(title)
         die_with_parent(self._parent)
@@ -52,5 +49,5 @@ class Forks:
 
 
 def reap_forks() -> None:
-    """Let the system forget forks that have ended, even if nobody asks for their exit codes."""
+    """Remove forks that have ended from the process table of the system."""
     multiprocessing.active_children()

@@ -13,49 +13,49 @@ _GATHER = pow(_SPREAD, -1, 1 << 64)
 
 
 def new_secret_key() -> str:
-    """A key for signing or encrypting: 64 random hexadecimal digits."""
+    """Return a key for signing or encrypting: 64 random hexadecimal digits."""
     return secrets.token_hex(32)
 
 
 def new_process_name(kind: str) -> str:
-    """A name that no other process of this kind has had or will have."""
+    """Return a unique name for a process of this kind."""
     return f"{kind}-{secrets.token_hex(8)}"
 
 
 def new_archive_id() -> str:
-    """The identity of an archive store."""
+    """Return a new identity for an archive store."""
     return secrets.token_hex(16)
 
 
 def new_request_id() -> str:
-    """The id that a reply and its log line share."""
+    """Return an id for a request, its reply and its log line."""
     return str(uuid.uuid4())
 
 
 def new_public_id() -> str:
-    """Ten random lower-case hexadecimal digits; the caller tries again on a collision."""
+    """Return ten random lower-case hexadecimal digits. On a collision the caller tries again."""
     return secrets.token_hex(5)
 
 
 def new_delivery_id() -> str:
-    """The id that all attempts of one delivery share, so that receivers can drop duplicates."""
+    """Return an id for all attempts of one delivery, by which receivers can drop duplicates."""
     return f"msg_{secrets.token_hex(12)}"
 
 
 def new_api_key() -> str:
-    """32 random hexadecimal digits and the data centre suffix that client libraries require."""
+    """Return 32 random hexadecimal digits and the data centre suffix that clients require."""
     return f"{secrets.token_hex(16)}-us1"
 
 
 def hash_api_key(key: str) -> bytes:
-    """The hash that is stored of a key. Keys are random, so a fast hash is enough."""
+    """Return the hash under which a key is stored. Keys are random, so a fast hash is enough."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def operation_key(batch_id: int, public_id: str, position: int) -> str:
-    """The key of one operation: a UUID (version 8) that is the same each time it is sent.
+    """Return the key of an operation: a UUID (version 8) that is the same in all its attempts.
 
-    The public id is random and known to the owner of the batch only, so that nobody else can
+    Only the owner of the batch knows its public id, which is random, so that nobody else can
     guess the key.
     """
     place = f"{public_id}:{batch_id}:{position}".encode()
@@ -65,30 +65,30 @@ def operation_key(batch_id: int, public_id: str, position: int) -> str:
     return str(uuid.UUID(int=number))
 
 
-@lru_cache(maxsize=16_384)  # one call needs it several times; a chunk has thousands
+@lru_cache(maxsize=16_384)  # a call needs it several times; a chunk has thousands of addresses
 def subscriber_hash(email_address: str) -> str:
-    """The MD5 of the lower-cased address, as the contract names members."""
+    """Return the MD5 hash of the lower-cased address, which names a member in the API."""
     return hashlib.md5(email_address.lower().encode(), usedforsecurity=False).hexdigest()
 
 
 def unique_email_id(account_id: int, email_address: str) -> str:
-    """Ten hexadecimal digits for one address over all lists of an account."""
+    """Return ten hexadecimal digits that are the same for an address in all lists of an account."""
     hashed = _EMAIL.copy()
     hashed.update(f"{account_id}:{email_address.lower()}".encode())
     return hashed.hexdigest()
 
 
 def contact_id(member_id: int) -> str:
-    """32 hexadecimal digits that stand for a member's key and can be turned back into it.
+    """Return 32 hexadecimal digits from which a member's key can be computed.
 
-    They need no column and no index of their own.
+    So contact ids need no column and no index.
     """
     spread = (member_id * _SPREAD) & _MASK_64
     return f"{_contact_checksum(member_id)}{spread:016x}"
 
 
 def parse_contact_id(contact: str) -> int | None:
-    """The member's key in a contact id, or None if this installation did not make the id."""
+    """Return the member's key in a contact id, or None if the id was not made by `contact_id`."""
     try:
         spread = int(contact[16:], 16)
     except ValueError:

@@ -1,4 +1,4 @@
-"""JSON text that is stored inside JSON, such as the response in an operation's result."""
+"""JSON text that is written into other JSON, such as the response in an operation's result."""
 
 import json
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class JsonText(ABC):
-    """JSON text that is rendered when it is read."""
+    """JSON text that is rendered only when it is needed."""
 
     __slots__ = ()
 
@@ -23,12 +23,12 @@ class JsonText(ABC):
 
 
 class RenderedJson(JsonText):
-    """JSON text that has been rendered."""
+    """JSON text that is rendered already."""
 
     __slots__ = ("_text",)
 
     def __init__(self, text: bytes) -> None:
-        """`text` is in UTF-8, or `quoted` raises UnicodeDecodeError."""
+        """`text` is in UTF-8; otherwise `quoted` raises UnicodeDecodeError."""
         self._text = text
 
     def plain(self) -> bytes:
@@ -41,11 +41,11 @@ class RenderedJson(JsonText):
 
 
 def quote_json(text: str) -> bytes:
-    """A text as a JSON string, in ASCII only."""
+    """Return a text as a JSON string, in ASCII only."""
     # msgspec is faster, but it does not escape non-ASCII characters; the json module does.
     return _encode(text) if text.isascii() else json.dumps(text).encode("ascii")
 
 
 def escape_json(text: bytes) -> bytes:
-    """A text in UTF-8, escaped as the inside of a JSON string: without the quotes."""
+    """Return a text in UTF-8 as the content of a JSON string, without the quotes."""
     return quote_json(str(text, "utf-8"))[1:-1]

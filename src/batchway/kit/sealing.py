@@ -1,4 +1,4 @@
-"""Sealing: texts are stored encrypted and authenticated, so that a change is noticed."""
+"""Sealing: texts are stored encrypted and authenticated, so that changes are detected."""
 
 import base64
 from dataclasses import dataclass, field
@@ -23,10 +23,10 @@ class Unsealable(Exception):
 
 @dataclass(frozen=True)
 class Sealer:
-    """Seals with the first key, opens with any: a key is rotated by putting a new one first.
+    """Seals with the first key, and opens with any. To rotate a key, put the new one first.
 
-    `purpose` says what a text is for; a text that was sealed for one purpose cannot be opened for
-    another. Raises ValueError if there is no key or an empty one.
+    A text that was sealed for one `purpose` cannot be opened for another. Raises ValueError if
+    there is no key, or an empty one.
     """
 
     keys: tuple[bytes, ...] = field(repr=False)
@@ -36,17 +36,17 @@ class Sealer:
             raise ValueError("Sealing needs at least one key, and none may be empty.")
 
     def seal(self, text: str, purpose: str) -> bytes:
-        """The text, encrypted; different each time."""
-        return self._ciphers(purpose).encrypt(text.encode())
+        """Encrypt a text. The result is different each time."""
+        return self._make_ciphers(purpose).encrypt(text.encode())
 
     def open(self, sealed: bytes, purpose: str) -> str:
-        """The text that was sealed for this purpose. Raises Unsealable."""
+        """Return the text that was sealed for this purpose. Raises Unsealable."""
         try:
-            return self._ciphers(purpose).decrypt(sealed).decode()
+            return self._make_ciphers(purpose).decrypt(sealed).decode()
         except InvalidToken:
             raise Unsealable(purpose) from None
 
-    def _ciphers(self, purpose: str) -> MultiFernet:
+    def _make_ciphers(self, purpose: str) -> MultiFernet:
         return MultiFernet([Fernet(_derive_key(key, purpose)) for key in self.keys])
 
 

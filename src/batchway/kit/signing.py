@@ -1,4 +1,4 @@
-"""Signed, expiring tokens: one opaque word that needs no look-up and no `&` in a URL."""
+"""Signed tokens that expire. A token is safe in a URL, and is checked without a database."""
 
 import base64
 import binascii
@@ -11,19 +11,17 @@ from batchway.kit.clock import SECOND, Microseconds
 
 _EXPIRY_BYTES = 6  # seconds since the epoch
 _SIGNATURE_BYTES = 20
-
-
 _FINGERPRINT_BYTES = 16
 
 
 def fingerprint_key(key: bytes) -> str:
-    """A text that tells keys apart and reveals nothing of them, for a random key."""
+    """Return a text that is different for each random key, and reveals nothing about the key."""
     digest = hmac.new(key, b"fingerprint", hashlib.sha256).digest()
     return digest[:_FINGERPRINT_BYTES].hex()
 
 
 class Verdict(Enum):
-    """What a token turned out to be."""
+    """The result of checking a token."""
 
     VALID = "valid"
     EXPIRED = "expired"
@@ -32,27 +30,27 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs with the first key, verifies with any: a key is rotated by putting a new one first."""
+    """Signs with the first key, and verifies with any. To rotate a key, put the new one first."""
 
     keys: tuple[bytes, ...] = field(repr=False)
 
     def sign(self, subject: str, expires_at: Microseconds) -> str:
-        """A token for `subject`, good until `expires_at`; URL-safe characters only."""
+        """Return a token for `subject` that is valid until `expires_at`, of URL-safe characters."""
         expiry = (expires_at // SECOND).to_bytes(_EXPIRY_BYTES, "big")
-        return _encode(expiry + _signature(self.keys[0], subject, expiry))
+        return _encode(expiry + _compute_signature(self.keys[0], subject, expiry))
 
     def verify(self, token: str, subject: str, now: Microseconds) -> Verdict:
-        """Whether `token` was signed for `subject` and is still good."""
+        """Check whether `token` was signed for `subject` and has not expired."""
         raw = _decode(token)
         expiry, signature = raw[:_EXPIRY_BYTES], raw[_EXPIRY_BYTES:]
-        expected = [_signature(key, subject, expiry) for key in self.keys]
+        expected = [_compute_signature(key, subject, expiry) for key in self.keys]
         if not any(hmac.compare_digest(signature, each) for each in expected):
             return Verdict.FORGED
         is_expired = int.from_bytes(expiry, "big") * SECOND <= now
         return Verdict.EXPIRED if is_expired else Verdict.VALID
 
 
-def _signature(key: bytes, subject: str, expiry: bytes) -> bytes:
+def _compute_signature(key: bytes, subject: str, expiry: bytes) -> bytes:
     message = subject.encode() + b"\0" + expiry
     return hmac.digest(key, message, hashlib.sha256)[:_SIGNATURE_BYTES]
 
@@ -62,7 +60,7 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(token: str) -> bytes:
-    """The bytes of a token; none if it is not spelt as `_encode` spells them."""
+    """Return the bytes of a token, or no bytes if `_encode` would not have produced the token."""
     try:
         raw = base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
     except (binascii.Error, ValueError):

@@ -33,7 +33,7 @@ _PADDINGS = [bytes(-size % BLOCK_BYTES) for size in range(BLOCK_BYTES)]
 
 
 def make_entry(name: str, body: bytes, mtime_seconds: int) -> bytes:
-    """One regular file: its header, its body, and zeros up to a full block.
+    """Return a regular file: its header, its body, and zeros up to a full block.
 
     Raises ValueError when the header cannot hold the name (1 to 100 ASCII bytes, no slash at
     the end), the size or the time (at most `NUMBER_MAX`).
@@ -42,15 +42,15 @@ def make_entry(name: str, body: bytes, mtime_seconds: int) -> bytes:
 
 
 def make_entry_parts(name: str, body: bytes, mtime_seconds: int) -> tuple[bytes, bytes, bytes]:
-    """The three parts of `make_entry`, for callers that join many entries."""
+    """Return the three parts of `make_entry`, for callers that join many entries."""
     size = len(body)
     return make_header(name, size, mtime_seconds), body, _PADDINGS[size % BLOCK_BYTES]
 
 
 def read_header(block: bytes) -> tuple[str, int]:
-    """The name and the size in bytes of the file that begins with this header.
+    """Return the name and the size in bytes of the file that begins with this header.
 
-    Raises ValueError for anything but the header of a regular file with a right checksum.
+    Raises ValueError unless this is the header of a regular file with a correct checksum.
     """
     if len(block) != BLOCK_BYTES or block[257:265] != _MAGIC or block[156:157] != _REGULAR_FILE:
         message = "This block is not the USTAR header of a regular file."
@@ -62,12 +62,12 @@ def read_header(block: bytes) -> tuple[str, int]:
 
 
 def round_up_to_block(size: int) -> int:
-    """The bytes that a body of this size takes up, with its padding."""
+    """Return the size of a body with its padding."""
     return size + -size % BLOCK_BYTES
 
 
 def make_header(name: str, size: int, mtime_seconds: int) -> bytes:
-    """The header of a file; its `size` bytes and the padding follow it.
+    """Return the header of a file, which is followed by `size` bytes and the padding.
 
     Raises ValueError as `make_entry` does.
     """
@@ -80,7 +80,7 @@ def make_header(name: str, size: int, mtime_seconds: int) -> bytes:
 
 @lru_cache(maxsize=4096)  # most results have one of few sizes
 def _encode_numbers(size: int, mtime_seconds: int) -> tuple[bytes, int]:
-    """The fields up to the checksum, and the checksum without the name."""
+    """Return the fields before the checksum, and the checksum without the name."""
     if size > NUMBER_MAX:
         message = f"A file of {size} bytes is too large for USTAR (at most {NUMBER_MAX})."
         raise ValueError(message)
@@ -92,7 +92,7 @@ def _encode_numbers(size: int, mtime_seconds: int) -> tuple[bytes, int]:
 
 
 def _encode_name(name: str) -> bytes:
-    # Some readers take a name with a slash at the end for a folder, and stop reading at a NUL.
+    # Some readers read a name that ends with a slash as a folder, and stop reading at a NUL.
     is_plain = name.isascii() and "\0" not in name and not name.endswith("/")
     if not is_plain or not 0 < len(name) <= NAME_BYTES_MAX:
         message = (

@@ -8,7 +8,7 @@ import re
 import secrets as randomness
 from collections.abc import Mapping, Sequence
 
-TOLERANCE_SECONDS = 5 * 60  # of both specifications: bounds the replay of a request
+TOLERANCE_SECONDS = 5 * 60  # of both specifications: a request cannot be replayed for longer
 
 _PREFIX = "whsec_"
 _SECRET_BYTES = 24
@@ -16,14 +16,14 @@ _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 def new_secret() -> str:
-    """`whsec_` and 24 random bytes in base64, as Standard Webhooks libraries expect it."""
+    """Return `whsec_` and 24 random bytes in base64, as Standard Webhooks libraries expect."""
     return _PREFIX + base64.b64encode(randomness.token_bytes(_SECRET_BYTES)).decode()
 
 
 def sign_standard(
     secrets: Sequence[str], webhook_id: str, timestamp_seconds: int, body: bytes
 ) -> str:
-    """The value of `webhook-signature`: one for each secret, in their order, newest first.
+    """Return the value of `webhook-signature`: a signature for each secret, in their order.
 
     Raises ValueError for a secret that does not have the form of `new_secret`.
     """
@@ -32,7 +32,7 @@ def sign_standard(
 
 
 def sign_mailchimp(secrets: Sequence[str], timestamp_seconds: int, body: bytes) -> str:
-    """The value of `X-Mailchimp-Signature`: the time, and a signature for each secret."""
+    """Return the value of `X-Mailchimp-Signature`: the time, and a signature for each secret."""
     message = f"{timestamp_seconds}.".encode() + body
     signatures = [hmac.new(each.encode(), message, hashlib.sha256).hexdigest() for each in secrets]
     return ",".join([f"t={timestamp_seconds}", *(f"v1={each}" for each in signatures)])
@@ -41,8 +41,8 @@ def sign_mailchimp(secrets: Sequence[str], timestamp_seconds: int, body: bytes) 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now_seconds: float) -> bool:
     """Whether the Standard Webhooks headers sign this body, at most five minutes from now.
 
-    Header names may be in any case. Raises ValueError for a secret as `sign_standard` does; no
-    header that a sender chooses can raise.
+    Header names may be in any case. Raises ValueError for a secret as `sign_standard` does, but
+    never because of the headers.
     """
     found = {name.lower(): value for name, value in headers.items()}
     timestamp = found.get("webhook-timestamp", "")

@@ -1,1 +1,1 @@
-"""Observers are called at each event of the steps: one module for each, one contract in `base`."""
+"""Observers are called at each event of the steps. `base` has their contract."""

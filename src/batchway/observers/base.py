@@ -1,10 +1,10 @@
 """The contract of an observer: it is called at each named event of the steps.
 
-An event with a dot in its name is a fault point, a place where dying must lose nothing. Those that
-end in `before_commit` happen inside a transaction, which may still be rolled back. An event without
-a dot reports a fact: it happens after the commit of what it reports, at most once for each commit,
-and not at all if the process dies in between. So observers are for people and metrics, and never
-for anything that must happen.
+An event with a dot in its name is a fault point: if the process dies there, nothing may be lost.
+Fault points whose names end in `before_commit` happen inside a transaction, which may still be
+rolled back. An event without a dot reports a fact. It happens after the commit, at most once for
+each commit, and not at all if the process dies in between. So observers can be used for logs and
+metrics, but not for anything that must happen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class Event(StrEnum):
 
     @property
     def is_fault_point(self) -> bool:
-        """Whether tests kill the process here, and observers report nothing."""
+        """Whether the event is a place at which tests kill the process, and not a fact."""
         return "." in self
 
 
@@ -57,14 +57,14 @@ FAULT_POINTS = tuple(event for event in Event if event.is_fault_point)
 
 
 class Observer(Protocol):
-    """Is called in the thread of the step, which waits for it. Safe for many threads at once.
+    """Is called in the thread of the step, which waits for it. Safe for concurrent threads.
 
-    `fields` are ids, counts and durations in seconds; never a body, a key or an address. What an
-    observer raises ends the step as any error does. Only tests make use of that.
+    `fields` are ids, counts and durations in seconds, but never a body, a key or an address. An
+    exception of an observer ends the step like any other; only observers of tests raise.
     """
 
     def observe(self, event: Event, fields: Mapping[str, Field]) -> None:
-        """Take note of an event."""
+        """Handle an event."""
         ...
 
 
@@ -75,6 +75,6 @@ class Observers:
     members: Sequence[Observer]
 
     def __call__(self, event: Event, **fields: Field) -> None:
-        """Tell each of them of the event."""
+        """Call each observer with the event."""
         for member in self.members:
             member.observe(event, fields)

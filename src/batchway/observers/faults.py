@@ -1,8 +1,8 @@
-"""Kills the process at a fault point, if a test has asked for it by environment variables.
+"""Kills the process at a fault point, if a test requests it with environment variables.
 
-`BATCHWAY_FAULT=execute.before_commit` kills by SIGKILL at that point. With `BATCHWAY_FAULT_ONCE`
-naming a file, only the first process that can create the file is killed. `BATCHWAY_FAULT_SIGNAL`
-names another signal: SIGSTOP pauses the process there.
+`BATCHWAY_FAULT=execute.before_commit` sends SIGKILL to the process at that point. If
+`BATCHWAY_FAULT_ONCE` names a file, only the process that creates the file is killed.
+`BATCHWAY_FAULT_SIGNAL` names another signal, such as SIGSTOP, which pauses the process.
 """
 
 import os
@@ -20,7 +20,7 @@ _SIGNAL_VARIABLE = "BATCHWAY_FAULT_SIGNAL"
 
 @dataclass(frozen=True)
 class FaultObserver:
-    """Sends this process a signal at one event; with a `once_file`, in one process only."""
+    """Sends a signal to its own process at one event; with a `once_file`, in one process only."""
 
     point: str
     once_file: str
@@ -28,7 +28,7 @@ class FaultObserver:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
-        """Return the observer that the variables ask for; None in production."""
+        """Return the observer that the variables describe, or None, as in production."""
         point = environment.get(_POINT_VARIABLE)
         if not point:
             return None
@@ -36,7 +36,7 @@ class FaultObserver:
         return cls(point, environment.get(_ONCE_VARIABLE, ""), signal.Signals[name])
 
     def observe(self, event: Event, fields: Mapping[str, Field]) -> None:
-        """Send the signal if this is the event, and no process was there before."""
+        """Send the signal if this is the event, and no other process has created the file."""
         del fields
         if event == self.point and self._is_first():
             os.kill(os.getpid(), self.signal)

@@ -1,4 +1,4 @@
-"""Writes the facts of the steps to the log, at the level `info`."""
+"""Writes the events that report facts to the log, at the level `info`."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ log = structlog.get_logger(__name__)
 
 
 class LogObserver:
-    """One line for each event that is not a fault point."""
+    """Writes one line for each event that is not a fault point."""
 
     def observe(self, event: Event, fields: Mapping[str, Field]) -> None:
         """Write the event's name and its fields."""

@@ -6,7 +6,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from batchway.app import open_app
-from batchway.kit.memory import calm_collector
+from batchway.kit.memory import tune_garbage_collector
 from batchway.settings import Settings
 
 _NEW_OBJECTS = 10_000  # before the collector looks; it took a fifth of the time of a large POST
@@ -29,5 +29,5 @@ def _answer(asgi: Starlette, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     config.load()
-    calm_collector(_NEW_OBJECTS)
+    tune_garbage_collector(_NEW_OBJECTS)
     uvicorn.Server(config).run(sockets=[listener])

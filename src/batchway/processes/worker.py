@@ -4,7 +4,7 @@ import signal
 import threading
 
 from batchway.app import open_app
-from batchway.kit.memory import calm_collector
+from batchway.kit.memory import tune_garbage_collector
 from batchway.settings import Settings
 
 _NEW_OBJECTS = 100_000  # before the collector looks; it took a third of a chunk's time
@@ -16,7 +16,7 @@ def run_worker(settings: Settings, name: str | None = None) -> None:
     `name` is that of the worker's lease; by default it gets a new one.
     """
     stop_requested = _catch_stop_signals()
-    calm_collector(_NEW_OBJECTS)
+    tune_garbage_collector(_NEW_OBJECTS)
     app = open_app(settings, process=name)
     worker = app.worker()
     app.start(worker)
