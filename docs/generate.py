@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from batchway import limits
-from batchway.cli.main import build
+from batchway.cli.main import build_app
 from batchway.limits import Limits
 from batchway.settable_limits import SETTABLE
 from batchway.settings import Settings
@@ -168,7 +168,7 @@ def _size(count: int) -> str:
 
 def commands_page() -> str:
     """Every command with its usage, arguments, options and examples."""
-    top = typer.main.get_command(build())
+    top = typer.main.get_command(build_app())
     return "\n".join([f"{_MADE}{_COMMANDS}", *_commands(top, "batchway")])
 
 

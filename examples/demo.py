@@ -24,7 +24,7 @@ from typing import NoReturn
 import httpx
 
 from batchway.cli.connection import Connection
-from batchway.cli.import_csv import Import, Imported, import_contacts
+from batchway.cli.import_csv import Import, ImportReport, import_contacts
 from batchway.cli.lists import AudienceList, NewList, create_list
 from batchway.cli.terminal import (
     OUT,
@@ -184,14 +184,14 @@ def stop_server(server: Server) -> None:
         print_note(f"The server ended with code {code}; its log is {server.log}")
 
 
-def check(imported: Imported) -> None:
+def check(imported: ImportReport) -> None:
     """Fail unless contacts were added."""
     if not imported.tally.succeeded_count:
         message = "No contact was added."
         raise CommandError(message, "See the failures above.")
 
 
-def print_next_steps(made: AudienceList, imported: Imported, key: str) -> None:
+def print_next_steps(made: AudienceList, imported: ImportReport, key: str) -> None:
     """Print commands to continue with."""
     command = _shorten_path(Path(sys.executable).with_name("batchway"))
     print_text("\nContinue from here. Start the server again, with the same data:", "bold")

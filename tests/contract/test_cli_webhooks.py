@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import pytest
 from typer.testing import CliRunner, Result
 
-from batchway.cli.main import build
+from batchway.cli.main import build_app
 from batchway.cli.terminal import CommandError
 from tests.contract.shared_servers import create_account
 from tests.processes import start_process
@@ -36,7 +36,7 @@ def server(sqlite_server: Server) -> Server:
 def run_command(server: Server, *arguments: str) -> Result:
     """Run a `batchway` command against the server."""
     variables = {"BATCHWAY_URL": server.url, "BATCHWAY_API_KEY": server.key}
-    return CliRunner().invoke(build(), arguments, env=variables)
+    return CliRunner().invoke(build_app(), arguments, env=variables)
 
 
 def run_ok(server: Server, *arguments: str) -> str:

@@ -17,10 +17,10 @@ from batchway.cli.connection import (
     LATER_WAITS_SECONDS,
     RETRY_AFTER_SECONDS_MAX,
     Connection,
-    as_segment,
+    quote_segment,
 )
 from batchway.cli.following import POLL_SECONDS_MAX, POLL_SECONDS_MIN, poll_batch
-from batchway.cli.refusals import Refusal, advice
+from batchway.cli.refusals import Refusal, advise
 from batchway.cli.terminal import CommandError
 
 PROBLEM = {
@@ -382,7 +382,7 @@ def test_a_command_knows_what_to_do_about_a_refusal(
     """The advice of the command replaces the general one for the status codes that it names."""
     stage.answers = [problem(status_code)]
 
-    with pytest.raises(Refusal) as caught, advice({409: "Wait."}):
+    with pytest.raises(Refusal) as caught, advise({409: "Wait."}):
         connection.post("/things", b"", Thing)
 
     assert expected in caught.value.next_step
@@ -449,9 +449,9 @@ def test_an_invalid_address_is_refused(url: str) -> None:
 
 def test_an_id_stays_one_segment_of_a_path() -> None:
     """Slashes and question marks in an id are escaped, and an empty id is an error."""
-    assert "a%2Fb%3Fc" == as_segment(" a/b?c ")
+    assert "a%2Fb%3Fc" == quote_segment(" a/b?c ")
     with pytest.raises(CommandError):
-        as_segment("  ")
+        quote_segment("  ")
 
 
 def test_polling_slows_down_and_ends_with_the_finished_batch(

@@ -46,7 +46,7 @@ def test_it_answers_a_get(receiver: Receiver, client: httpx.Client) -> None:
     assert 200 == client.get(receiver.url).status_code
 
     receiver.end()
-    assert [] == list(receiver.events())
+    assert [] == list(receiver.receive_events())
 
 
 def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> None:
@@ -58,7 +58,8 @@ def test_it_keeps_what_is_posted(receiver: Receiver, client: httpx.Client) -> No
     receiver.end()
     receiver.end()
     assert [("one", b"a=b", NOW * SECOND), ("two", b"a=b", NOW * SECOND)] == [
-        (event.headers["webhook-id"], event.body, event.received_at) for event in receiver.events()
+        (event.headers["webhook-id"], event.body, event.received_at)
+        for event in receiver.receive_events()
     ]
 
 
@@ -131,7 +132,7 @@ def test_a_signal_ends_the_waiting(receiver: Receiver, number: signal.Signals) -
 
     with end_on_signals(receiver.end):
         signal.raise_signal(number)
-        assert [] == list(receiver.events())
+        assert [] == list(receiver.receive_events())
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
 
@@ -154,7 +155,7 @@ def test_a_signal_ends_a_wait_without_events(receiver: Receiver) -> None:
     with end_on_signals(receiver.end):
         Thread(target=lambda: signal.raise_signal(signal.SIGTERM)).start()
 
-        assert [] == list(receiver.events())
+        assert [] == list(receiver.receive_events())
 
 
 # --- Words ---------------------------------------------------------------------------------------

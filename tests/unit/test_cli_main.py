@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from batchway.cli.main import build
+from batchway.cli.main import build_app
 from batchway.cli.terminal import CommandError
 
 NOBODY = "http://127.0.0.1:1"
@@ -56,7 +56,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_has_an_example_and_the_variables(command: list[str]) -> None:
     """The help of each command has an example, and the variables of the server and the key."""
-    found = CliRunner().invoke(build(), [*command, "--help"], env={"COLUMNS": "200"})
+    found = CliRunner().invoke(build_app(), [*command, "--help"], env={"COLUMNS": "200"})
 
     assert 0 == found.exit_code
     assert f"batchway {' '.join(command)}" in found.output.split("Example")[-1]
@@ -97,7 +97,7 @@ def test_without_a_server_the_error_names_the_command() -> None:
 )
 def test_wrong_use_ends_with_2(arguments: list[str]) -> None:
     """Wrong arguments are refused before a request is sent."""
-    found = CliRunner().invoke(build(), arguments, env={"BATCHWAY_URL": NOBODY})
+    found = CliRunner().invoke(build_app(), arguments, env={"BATCHWAY_URL": NOBODY})
 
     assert 2 == found.exit_code
 
@@ -106,7 +106,7 @@ def test_a_batch_can_come_from_standard_input() -> None:
     """A dash stands for standard input."""
     arguments = ["batches", "submit", "-", "--url", NOBODY]
 
-    found = CliRunner().invoke(build(), arguments, input='{"operations": []}')
+    found = CliRunner().invoke(build_app(), arguments, input='{"operations": []}')
 
     assert isinstance(found.exception, CommandError)
     assert "No server answers" in str(found.exception)

@@ -17,7 +17,7 @@ from batchway.cli.results import (
     download_archive,
     normalize_reason,
     read_results,
-    unpack,
+    unpack_archive,
 )
 from batchway.cli.terminal import CommandError
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
@@ -107,7 +107,7 @@ def test_unpacking_never_leaves_the_folder(tmp_path: Path) -> None:
         entry("b.json"),
     )
 
-    assert 5 == unpack(found, folder)
+    assert 5 == unpack_archive(found, folder)
     names = ["a.json", "b.json", "file-00000001.json", "file-00000002.json", "file-00000004.json"]
     assert names == sorted(path.name for path in folder.iterdir())
     assert "precious" == outside.read_text()
@@ -122,7 +122,7 @@ def test_links_in_an_archive_are_skipped(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
 
-    assert 0 == unpack(file, tmp_path)
+    assert 0 == unpack_archive(file, tmp_path)
     assert [] == list(tmp_path.iterdir())
 
 

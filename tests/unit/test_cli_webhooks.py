@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from batchway.cli.connection import FIRST_WAITS_SECONDS, Connection
 from batchway.cli.deliveries import parse_since
-from batchway.cli.listen import temporary_webhook
-from batchway.cli.main import build
+from batchway.cli.listen import create_temporary_webhook
+from batchway.cli.main import build_app
 from batchway.cli.terminal import CommandError
 from batchway.cli.webhook_calls import find_private_networks
 from batchway.kit.clock import SECOND
@@ -46,7 +46,7 @@ def stage() -> Iterator[Stage]:
 def run(stage: Stage, *arguments: str) -> Result:
     """Run `batchway webhooks` against the server."""
     environment = {"BATCHWAY_URL": stage.url, "BATCHWAY_API_KEY": "key"}
-    return CliRunner().invoke(build(), ["webhooks", *arguments], env=environment)
+    return CliRunner().invoke(build_app(), ["webhooks", *arguments], env=environment)
 
 
 def answer(body: Any) -> Answer:
@@ -261,7 +261,7 @@ def test_the_webhook_lives_as_long_as_the_block(stage: Stage) -> None:
     with (
         Connection(stage.url, "key") as connection,
         pytest.raises(BrokenPipeError),
-        temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
+        create_temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
     ):
         raise BrokenPipeError
 
@@ -280,7 +280,7 @@ def test_a_webhook_that_cannot_be_deleted_is_named(stage: Stage, failure: Answer
     with (
         Connection(stage.url, "key", sleep=waits.append) as connection,
         pytest.raises(CommandError, match="0f3a9c21d4 may still exist") as caught,
-        temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
+        create_temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
     ):
         pass
 
@@ -294,7 +294,7 @@ def test_a_webhook_that_is_already_deleted_is_no_error(stage: Stage) -> None:
 
     with (
         Connection(stage.url, "key") as connection,
-        temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
+        create_temporary_webhook(connection, "http://127.0.0.1:9000/", ""),
     ):
         pass
 
@@ -317,7 +317,7 @@ def test_a_refused_registration_says_what_to_set(
     with (
         Connection(stage.url, "key") as connection,
         pytest.raises(CommandError) as caught,
-        temporary_webhook(connection, "http://127.0.0.1:9000/", public_url),
+        create_temporary_webhook(connection, "http://127.0.0.1:9000/", public_url),
     ):
         pass
 

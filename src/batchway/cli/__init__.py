@@ -1,4 +1,4 @@
-"""The `batchway` command, one file a command.
+"""The command line: one module per command.
 
-It uses HTTP as any client does, but for the operator's commands.
+The commands use HTTP like other clients, except for those of the operator.
 """

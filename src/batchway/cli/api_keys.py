@@ -1,4 +1,4 @@
-"""Makes API keys. A key is shown once and never stored, only its hash is."""
+"""Makes API keys. A key is shown once. Only its hash is stored."""
 
 import re
 
@@ -22,9 +22,9 @@ def add_key(database: Database, account: Account, label: str) -> str:
 
 
 def ensure_key(database: Database, wanted: str | None) -> str | None:
-    """Make sure that the wanted key exists or, if none is wanted, that there is any key.
+    """Make sure that the wanted key exists or, if none is wanted, that any key exists.
 
-    Returns the key only if it was made here. May be called any number of times.
+    Returns the key only if this call generated it. May be called any number of times.
     """
     with database.write() as connection:
         if wanted is None and accounts.find_keys(connection):

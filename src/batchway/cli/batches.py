@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -12,58 +13,26 @@ import typer
 
 from batchway import limits
 from batchway.cli import operations
-from batchway.cli.connection import JSON, Connection, as_segment
+from batchway.cli.commands import add_command
+from batchway.cli.connection import JSON, NDJSON, Connection, quote_segment
 from batchway.cli.error_groups import print_error_groups
-from batchway.cli.following import find_batch, is_finished
+from batchway.cli.following import build_batch_path, find_batch, is_finished
 from batchway.cli.options import (
-    COUNT_DEFAULT,
-    DEFAULT_URL,
     BatchArgument,
-    CountOption,
-    KeyOption,
-    OffsetOption,
+    PageOptions,
     QuietOption,
-    UrlOption,
+    ServerOptions,
     WatchOption,
 )
 from batchway.cli.progress import Pace
-from batchway.cli.refusals import advice
-from batchway.cli.results import Tally, download_archive, read_results, replace_file, unpack
+from batchway.cli.refusals import advise
+from batchway.cli.results import Tally, download_archive, read_results, replace_file, unpack_archive
 from batchway.cli.terminal import print_page, print_text, printable
 from batchway.cli.watching import watch_accepted, watch_with_advice
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody, BatchList, Validation
 
 ARCHIVE_NAME = "results.tar.gz"
-NDJSON = "application/x-ndjson"
 NDJSON_SUFFIX = ".ndjson"
-CONFLICT = 409
-
-SUBMIT_EXAMPLES = """Examples:
-
-  batchway batches submit operations.json --watch
-
-  batchway batches submit operations.ndjson --validate-only
-
-  batchway batches submit operations.json --idempotency-key night-of-2026-03-01
-
-  echo '{"operations": [{"method": "GET", "path": "/lists"}]}' | batchway batches submit -"""
-LIST_EXAMPLES = """Examples:
-
-  batchway batches list
-
-  batchway batches list --count 100 | grep started"""
-WATCH_EXAMPLES = "Example:\n\n  batchway batches watch 5cfa0d22b8"
-RESULTS_EXAMPLES = """Examples:
-
-  batchway batches results 5cfa0d22b8
-
-  batchway batches results 5cfa0d22b8 --out results"""
-CANCEL_EXAMPLES = """Examples:
-
-  batchway batches cancel 5cfa0d22b8
-
-  batchway batches cancel 5cfa0d22b8 --watch"""
-DELETE_EXAMPLES = "Example:\n\n  batchway batches delete 5cfa0d22b8"
 
 
 def register(app: typer.Typer) -> None:
@@ -71,13 +40,40 @@ def register(app: typer.Typer) -> None:
     batches = typer.Typer(
         no_args_is_help=True, help="Submit batches, follow them, and get their results."
     )
-    batches.command("submit", epilog=SUBMIT_EXAMPLES)(submit_command)
-    batches.command("list", epilog=LIST_EXAMPLES)(list_command)
-    batches.command("watch", epilog=WATCH_EXAMPLES)(watch_command)
-    batches.command("results", epilog=RESULTS_EXAMPLES)(results_command)
+    add_command(
+        batches,
+        "submit",
+        submit_command,
+        "batchway batches submit operations.json --watch",
+        "batchway batches submit operations.ndjson --validate-only",
+        "batchway batches submit operations.json --idempotency-key night-of-2026-03-01",
+        """echo '{"operations": [{"method": "GET", "path": "/lists"}]}' | """
+        "batchway batches submit -",
+    )
+    add_command(
+        batches,
+        "list",
+        list_command,
+        "batchway batches list",
+        "batchway batches list --count 100 | grep started",
+    )
+    add_command(batches, "watch", watch_command, "batchway batches watch 5cfa0d22b8")
+    add_command(
+        batches,
+        "results",
+        results_command,
+        "batchway batches results 5cfa0d22b8",
+        "batchway batches results 5cfa0d22b8 --out results",
+    )
     operations.register(batches)
-    batches.command("cancel", epilog=CANCEL_EXAMPLES)(cancel_command)
-    batches.command("delete", epilog=DELETE_EXAMPLES)(delete_command)
+    add_command(
+        batches,
+        "cancel",
+        cancel_command,
+        "batchway batches cancel 5cfa0d22b8",
+        "batchway batches cancel 5cfa0d22b8 --watch",
+    )
+    add_command(batches, "delete", delete_command, "batchway batches delete 5cfa0d22b8")
     app.add_typer(batches, name="batches")
 
 
@@ -90,8 +86,7 @@ def submit_command(
             "file with one operation per line. - reads JSON from standard input.",
         ),
     ],
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     follow: WatchOption = False,
     validate_only: Annotated[
         bool,
@@ -114,14 +109,13 @@ def submit_command(
     """Submit a batch."""
     _check_submit(idempotency_key, follow=follow, validate_only=validate_only)
     media_type = NDJSON if file.suffix.lower() == NDJSON_SUFFIX else JSON
-    with Connection(url, key) as connection, _open_body(file) as body:
+    with server.connect() as connection, _open_body(file) as body:
         if validate_only:
             _validate(connection, body, media_type, quiet=quiet)
             return
         pace = Pace.start()
-        with advice(
-            {CONFLICT: "Choose another --idempotency-key, or submit the same file as before."}
-        ):
+        next_step = "Choose another --idempotency-key, or submit the same file as before."
+        with advise({HTTPStatus.CONFLICT: next_step}):
             batch = connection.post(
                 "/batches", body, BatchBody, media_type=media_type, idempotency_key=idempotency_key
             )
@@ -130,15 +124,10 @@ def submit_command(
         watch_accepted(connection, batch, pace, follow=follow, quiet=quiet)
 
 
-def list_command(
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
-    count: CountOption = COUNT_DEFAULT,
-    offset: OffsetOption = 0,
-) -> None:
+def list_command(server: ServerOptions, page: PageOptions) -> None:
     """List the batches of the last seven days."""
-    with Connection(url, key) as connection:
-        page = connection.get("/batches", BatchList, {"count": count, "offset": offset})
+    with server.connect() as connection:
+        found = connection.get("/batches", BatchList, page.params)
     rows = [
         (
             each.id,
@@ -148,24 +137,21 @@ def list_command(
             each.submitted_at,
             each.completed_at,
         )
-        for each in page.batches
+        for each in found.batches
     ]
     columns = ("id", "status", "finished", "errored", "submitted at", "completed at")
-    print_page(columns, rows, offset, page.total_items)
+    print_page(columns, rows, page.offset, found.total_items)
 
 
-def watch_command(
-    batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
-) -> None:
+def watch_command(batch_id: BatchArgument, server: ServerOptions) -> None:
     """Follow a batch until it is finished."""
-    with Connection(url, key) as connection:
+    with server.connect() as connection:
         watch_with_advice(connection, batch_id)
 
 
 def results_command(
     batch_id: BatchArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -178,32 +164,30 @@ def results_command(
     ] = None,
 ) -> None:
     """Download the results of a finished batch, and print a summary."""
-    with Connection(url, key) as connection, tempfile.TemporaryFile() as archive:
+    with server.connect() as connection, tempfile.TemporaryFile() as archive:
         batch = find_batch(connection, batch_id)
         download_archive(connection, batch, archive)
         tally = _summarize(archive)
-        folder = out or Path(f"batch-{as_segment(batch.id)}")
+        folder = out or Path(f"batch-{quote_segment(batch.id)}")
         folder.mkdir(parents=True, exist_ok=True)
         archive.seek(0)
         replace_file(folder / ARCHIVE_NAME, archive)
         print_text(f"Archive: {folder / ARCHIVE_NAME}")
         if out is not None:
-            print_text(f"Its {unpack(archive, folder)} files were unpacked into {folder}")
+            print_text(f"Its {unpack_archive(archive, folder)} files were unpacked into {folder}")
         tally.check_complete(batch)
 
 
 def cancel_command(
-    batch_id: BatchArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
-    follow: WatchOption = False,
+    batch_id: BatchArgument, server: ServerOptions, follow: WatchOption = False
 ) -> None:
     """Cancel a batch: the operations that have run keep their effect and their results.
 
     The other operations do not run, and get the status code 499.
     """
-    with Connection(url, key) as connection:
-        batch = connection.post(f"/batches/{as_segment(batch_id)}/actions/cancel", b"", BatchBody)
+    with server.connect() as connection:
+        path = f"{build_batch_path(batch_id)}/actions/cancel"
+        batch = connection.post(path, b"", BatchBody)
         if is_finished(batch):
             print_text(f"Batch {batch.id} is finished. See: batchway batches results {batch.id}")
             return
@@ -213,12 +197,10 @@ def cancel_command(
             watch_with_advice(connection, batch.id)
 
 
-def delete_command(
-    batch_id: BatchArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
-) -> None:
+def delete_command(batch_id: BatchArgument, server: ServerOptions) -> None:
     """Delete a batch and its results. A running batch stops; what it has done stays done."""
-    with Connection(url, key) as connection:
-        connection.delete(f"/batches/{as_segment(batch_id)}")
+    with server.connect() as connection:
+        connection.delete(build_batch_path(batch_id))
     print_text(f"Batch {printable(batch_id)} was deleted.")
 
 
@@ -247,7 +229,7 @@ def _validate(connection: Connection, body: IO[bytes], media_type: str, *, quiet
 
 @contextmanager
 def _open_body(file: Path) -> Iterator[IO[bytes]]:
-    """Open the file, or a copy of standard input: a request may have to be sent twice."""
+    """Open the file, or a copy of standard input, because a request may be sent more than once."""
     if file == Path("-"):
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)

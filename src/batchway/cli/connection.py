@@ -4,15 +4,14 @@ import ipaddress
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from http import HTTPStatus
 from time import sleep as _sleep
-from types import TracebackType
 from typing import IO, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from batchway.cli.options import DEFAULT_URL
 from batchway.cli.refusals import build_refusal
 from batchway.cli.terminal import CommandError, printable
 from batchway.contract.version import API_PREFIX
@@ -21,13 +20,14 @@ Answer = TypeVar("Answer")
 Sleep = Callable[[float], None]
 Params = Mapping[str, str | int]
 
+DEFAULT_URL = "http://127.0.0.1:8080"
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 130.0  # a single request may take 120 s by contract
 SUBMIT_SECONDS = 610.0  # POST /batches may take 600 s
 PIECE_BYTES = 64 * 1024  # of a file that is sent
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 LINE_BYTES_MAX = ANSWER_BYTES_MAX  # of a streamed answer
-SILENCE_SECONDS_MAX = 60.0  # of a stream; the server sends a sign of life every 15 s
+SILENCE_SECONDS_MAX = 60.0  # of a stream; the server sends a comment every 15 s
 ARCHIVE_BYTES_MAX = 16 * 1024**3
 RETRY_AFTER_SECONDS_MAX = 60.0
 # A server that has never answered is probably not running; one that has may be restarting.
@@ -36,14 +36,21 @@ LATER_WAITS_SECONDS = (*FIRST_WAITS_SECONDS, 1.6, *(2.0,) * 14)
 assert ANSWER_SECONDS > RETRY_AFTER_SECONDS_MAX
 
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
-_BUSY = frozenset({429})  # refused before it had an effect: every request can be sent again
-_BUSY_OR_ABSENT = frozenset({429, 502, 503, 504})  # for requests that are safe to repeat
+# The status codes after which every request is sent again, because it had no effect.
+_BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS})
+# The status codes after which a request is sent again if that is safe.
+_BUSY_OR_ABSENT = _BUSY | {
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
 
 
-def as_segment(text: str) -> str:
-    """An id as one segment of a path, whatever characters it has."""
+def quote_segment(text: str) -> str:
+    """Quote an id as one segment of a path. Raises CommandError if it is empty."""
     if not text.strip():
         message = "The id is empty."
         raise CommandError(message)
@@ -71,12 +78,7 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.close()
 
     def get(self, path: str, answer: type[Answer], params: Params | None = None) -> Answer:
@@ -132,10 +134,10 @@ class Connection:
         params: Params | None = None,
         waits: Sequence[float] | None = None,
     ) -> Answer:
-        """GET a path below /3.0 and return what `read` makes of the lines, each as it arrives.
+        """GET a path below /3.0, pass its lines to `read` as they arrive, and return the result.
 
-        Once the stream has begun it is not requested again, because part of it may have been read.
-        `waits` are the seconds between the attempts, instead of the usual ones.
+        Once the stream has begun it is not requested again, because `read` may have used a part of
+        it. `waits` replaces the usual numbers of seconds between the attempts.
         """
         headers = {"Accept": media_type, "Accept-Encoding": "identity"}
         request = self._client.build_request(
@@ -152,7 +154,7 @@ class Connection:
         return self._call(request, read_lines, self._auth, waits)
 
     def delete(self, path: str, *, waits: Sequence[float] | None = None) -> None:
-        """DELETE a path below /3.0; `waits` as in `stream`."""
+        """DELETE a path below /3.0. For `waits`, see `stream`."""
         request = self._client.build_request("DELETE", self._build_url(path))
         self._call(request, self._check_status, self._auth, waits)
 
@@ -161,7 +163,7 @@ class Connection:
 
         No API key is sent: the link is signed, and may point to another host.
         """
-        # The archive is compressed already, so a proxy must not compress it again.
+        # The archive is compressed already, so a proxy must not compress it.
         headers = {"Accept-Encoding": "identity"}
         try:
             request = self._client.build_request("GET", url, headers=headers)
@@ -212,7 +214,7 @@ class Connection:
             raise CommandError(message, "Check the address in --url.") from None
 
     def _read_lines(self, response: httpx.Response, media_type: str) -> Iterator[bytes]:
-        """The lines of a streamed reply, without line ends; the last one may have none."""
+        """Yield the lines of a streamed reply without their ends, which the last may lack."""
         if response.headers.get("content-type", "").partition(";")[0].strip() != media_type:
             message = f"{self.url} did not reply with a stream of {media_type}."
             raise CommandError(message, "The server may be older than this command. Upgrade it.")
@@ -250,7 +252,7 @@ class Connection:
 
 
 class _FileBody:
-    """A file as the body of a request that may be sent more than once."""
+    """The content of a file as the body of a request that may be sent more than once."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -299,7 +301,7 @@ def _had_no_effect(request: httpx.Request, error: httpx.RequestError) -> bool:
 
 
 def _is_repeatable(request: httpx.Request) -> bool:
-    """Whether sending it twice has the same effect as sending it once."""
+    """Whether sending the request twice has the same effect as sending it once."""
     return request.method == "GET" or IDEMPOTENCY_KEY in request.headers
 
 

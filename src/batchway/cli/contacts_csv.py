@@ -1,22 +1,24 @@
-"""Reads contacts from a CSV file, line by line; an error names the line."""
+"""Reads contacts from a CSV file, line by line. An error names the line."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+import typer
 
 from batchway.cli.terminal import CommandError, printable
 
+STATUS_DEFAULT = "subscribed"
 LINE_BYTES_MAX = 1024 * 1024
 TAG_SEPARATOR = ";"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """One row of the file, its cells without the spaces around them."""
+    """One row of the file. Spaces around the cells are removed."""
 
     id: str
     email_address: str
@@ -25,16 +27,35 @@ class Contact(msgspec.Struct, frozen=True):
     merge_fields: dict[str, Any]
 
 
+def _column_option(name: str, meaning: str) -> Any:  # noqa: ANN401 - Typer's own type
+    return typer.Option(
+        f"--{name}-column",
+        envvar=f"BATCHWAY_{name.replace('-', '_').upper()}_COLUMN",
+        metavar="NAME",
+        help=meaning,
+    )
+
+
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns with a special meaning."""
+    """Options that name the columns with a special meaning."""
 
-    id: str = "id"
-    email: str = "email"
-    status: str = "status"
-    tags: str = "tags"
-    first_name: str = "first_name"
-    last_name: str = "last_name"
+    id: Annotated[
+        str, _column_option("id", "Column of your database's id; it becomes the operation_id.")
+    ] = "id"
+    email: Annotated[str, _column_option("email", "Column of the email address.")] = "email"
+    status: Annotated[
+        str, _column_option("status", f"Column of the status; empty means {STATUS_DEFAULT}.")
+    ] = "status"
+    tags: Annotated[str, _column_option("tags", "Column of the tags, separated by semicolons.")] = (
+        "tags"
+    )
+    first_name: Annotated[
+        str, _column_option("first-name", "Column for the merge field FNAME.")
+    ] = "first_name"
+    last_name: Annotated[str, _column_option("last-name", "Column for the merge field LNAME.")] = (
+        "last_name"
+    )
 
 
 @dataclass(frozen=True)
@@ -48,7 +69,7 @@ class MergeColumn:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which place in a row has which meaning."""
+    """The meaning of each place in a row."""
 
     width: int
     id: int
@@ -78,12 +99,12 @@ class ContactsFile:
                 raise _build_error(self._path, line, mistake)
             contact = _build_contact(row, self.layout)
             if not contact.id:
-                raise _build_error(self._path, line, "has no id, which its result is found by")
+                raise _build_error(self._path, line, "has no id, by which its result is found")
             yield contact
 
 
 def _read_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the number of the line in which it ends."""
+    """Yield each row that is not blank, with the number of the line in which it ends."""
     reader = csv.reader(_read_lines(path), delimiter=delimiter, strict=True)
     while True:
         try:
@@ -97,7 +118,7 @@ def _read_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read_lines(path: Path) -> Iterator[str]:
-    """The lines of the file, decoded one by one, so that an error can name the line."""
+    """Yield the lines of the file, decoded one by one, so that an error can name the line."""
     with path.open("rb") as file:
         number = 0
         while data := file.readline(LINE_BYTES_MAX):
@@ -123,7 +144,7 @@ def _build_layout(
     ignored = []
     for name in (each for each in header if each not in named):
         tag = tags.get(name, name.upper())
-        # A postal address is an object of several parts; one cell cannot hold it.
+        # A postal address is an object with several fields, which one cell cannot contain.
         if tag in merge or merge_types.get(tag, "address") == "address":
             ignored.append(name)
         else:
@@ -177,7 +198,7 @@ def _split_tags(cell: str) -> tuple[str, ...]:
 
 
 def _build_merge_fields(row: Sequence[str], columns: Sequence[MergeColumn]) -> dict[str, Any]:
-    """The merge fields of a row. An empty cell sets nothing, so a present value is kept."""
+    """Return the merge fields of a row. An empty cell sets none, so an existing value is kept."""
     cells = ((column, row[column.place].strip()) for column in columns)
     return {
         column.tag: _parse_number(cell) if column.is_number else cell
@@ -187,7 +208,7 @@ def _build_merge_fields(row: Sequence[str], columns: Sequence[MergeColumn]) -> d
 
 
 def _parse_number(cell: str) -> int | float | str:
-    """The number or, if it is none, the text; the server then reports the mistake."""
+    """Return the number or, if it is not one, the text. Then the server reports the mistake."""
     try:
         number = msgspec.json.decode(cell)
     except msgspec.DecodeError:

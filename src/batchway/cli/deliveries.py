@@ -7,18 +7,10 @@ import msgspec
 import typer
 
 from batchway import limits
-from batchway.cli.connection import Connection
-from batchway.cli.options import (
-    COUNT_DEFAULT,
-    DEFAULT_URL,
-    CountOption,
-    KeyOption,
-    OffsetOption,
-    UrlOption,
-    WebhookArgument,
-)
+from batchway.cli.commands import add_command
+from batchway.cli.options import PageOptions, ServerOptions, WebhookArgument
 from batchway.cli.terminal import print_note, print_page, print_table, print_text, printable
-from batchway.cli.webhook_calls import enabling_advice, webhook_path
+from batchway.cli.webhook_calls import advise_on_enabling, build_webhook_path
 from batchway.kit.clock import SECOND, Clock, Microseconds, format_iso, parse_iso, system_clock
 from batchway.model.webhook import DeliveryState
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
@@ -31,19 +23,6 @@ from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
 
 UNIT_SECONDS = {"m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
 
-DELIVERIES_EXAMPLES = """Examples:
-
-  batchway webhooks deliveries 0f3a9c21d4
-
-  batchway webhooks deliveries 0f3a9c21d4 --state exhausted --count 100"""
-SHOW_EXAMPLES = "Example:\n\n  batchway webhooks show 0f3a9c21d4 msg_2b7e151628aed2a6"
-RESEND_EXAMPLES = "Example:\n\n  batchway webhooks resend 0f3a9c21d4 msg_2b7e151628aed2a6"
-RECOVER_EXAMPLES = """Examples:
-
-  batchway webhooks recover 0f3a9c21d4 --since 2h
-
-  batchway webhooks recover 0f3a9c21d4 --since 2026-03-01T08:00:00Z"""
-TEST_EXAMPLES = "Example:\n\n  batchway webhooks test 0f3a9c21d4"
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[mhdw])")
 
@@ -66,27 +45,47 @@ StateOption = Annotated[
 
 def register(webhooks: typer.Typer) -> None:
     """Add the commands to those of `batchway webhooks`."""
-    webhooks.command("deliveries", epilog=DELIVERIES_EXAMPLES)(deliveries_command)
-    webhooks.command("show", epilog=SHOW_EXAMPLES)(show_command)
-    webhooks.command("resend", epilog=RESEND_EXAMPLES)(resend_command)
-    webhooks.command("recover", epilog=RECOVER_EXAMPLES)(recover_command)
-    webhooks.command("test", epilog=TEST_EXAMPLES)(send_test_command)
+    add_command(
+        webhooks,
+        "deliveries",
+        deliveries_command,
+        "batchway webhooks deliveries 0f3a9c21d4",
+        "batchway webhooks deliveries 0f3a9c21d4 --state exhausted --count 100",
+    )
+    add_command(
+        webhooks,
+        "show",
+        show_command,
+        "batchway webhooks show 0f3a9c21d4 msg_2b7e151628aed2a6",
+    )
+    add_command(
+        webhooks,
+        "resend",
+        resend_command,
+        "batchway webhooks resend 0f3a9c21d4 msg_2b7e151628aed2a6",
+    )
+    add_command(
+        webhooks,
+        "recover",
+        recover_command,
+        "batchway webhooks recover 0f3a9c21d4 --since 2h",
+        "batchway webhooks recover 0f3a9c21d4 --since 2026-03-01T08:00:00Z",
+    )
+    add_command(webhooks, "test", send_test_command, "batchway webhooks test 0f3a9c21d4")
 
 
 def deliveries_command(
+    *,
     webhook_id: WebhookArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     state: StateOption = None,
-    count: CountOption = COUNT_DEFAULT,
-    offset: OffsetOption = 0,
+    page: PageOptions,
 ) -> None:
     """List the deliveries to a batch webhook, newest first, and say why it is disabled if it is."""
-    params: dict[str, str | int] = {"count": count, "offset": offset}
-    if state is not None:
-        params["state"] = state.value
-    with Connection(url, key) as connection:
-        page = connection.get(f"{webhook_path(webhook_id)}/deliveries", DeliveryList, params)
+    params = {**page.params, **({} if state is None else {"state": state.value})}
+    path = f"{build_webhook_path(webhook_id)}/deliveries"
+    with server.connect() as connection:
+        found = connection.get(path, DeliveryList, params)
     columns = (
         "id",
         "type",
@@ -97,25 +96,22 @@ def deliveries_command(
         "last answer",
         "next attempt",
     )
-    print_page(columns, map(_build_row, page.deliveries), offset, page.total_items)
-    if page.disabled_reason:
+    print_page(columns, map(_build_row, found.deliveries), page.offset, found.total_items)
+    if found.disabled_reason:
         print_note(
-            f"The webhook was disabled: {page.disabled_reason}\n"
+            f"The webhook was disabled: {found.disabled_reason}\n"
             f"Enable it again: batchway webhooks update {printable(webhook_id)} --enable"
         )
-    elif page.failing_since:
-        print_note(f"Nothing has been delivered since {page.failing_since}")
+    elif found.failing_since:
+        print_note(f"Nothing has been delivered since {found.failing_since}")
 
 
 def show_command(
-    webhook_id: WebhookArgument,
-    delivery_id: DeliveryArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    webhook_id: WebhookArgument, delivery_id: DeliveryArgument, server: ServerOptions
 ) -> None:
     """Show a delivery with all its attempts."""
-    with Connection(url, key) as connection:
-        found = connection.get(webhook_path(webhook_id, delivery_id), DeliveryBody)
+    with server.connect() as connection:
+        found = connection.get(build_webhook_path(webhook_id, delivery_id), DeliveryBody)
     print_text(f"Delivery {found.id} is {found.state}: {found.type}, fired at {found.fired_at}")
     if found.batch_id:
         print_text(f"Batch: {found.batch_id}")
@@ -132,15 +128,10 @@ def show_command(
 
 
 def resend_command(
-    webhook_id: WebhookArgument,
-    delivery_id: DeliveryArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    webhook_id: WebhookArgument, delivery_id: DeliveryArgument, server: ServerOptions
 ) -> None:
     """Send an event again, with the same id."""
-    with Connection(url, key) as connection, enabling_advice(webhook_id):
-        path = f"{webhook_path(webhook_id, delivery_id)}/actions/resend"
-        _print_pending(webhook_id, connection.post(path, b"", DeliveryBody))
+    _send_event(server, webhook_id, f"{build_webhook_path(webhook_id, delivery_id)}/actions/resend")
 
 
 def recover_command(
@@ -153,16 +144,15 @@ def recover_command(
             help="A date and time (ISO 8601, UTC without a zone), or how long ago: 30m, 2h, 3d.",
         ),
     ],
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
 ) -> None:
     """Send all events again whose delivery was given up since a moment."""
     moment = parse_since(since)
     body = msgspec.json.encode(Since(format_iso(moment)))
     total = count = 0
-    with Connection(url, key) as connection, enabling_advice(webhook_id):
+    path = f"{build_webhook_path(webhook_id)}/actions/recover"
+    with server.connect() as connection, advise_on_enabling(webhook_id):
         while not total or count >= limits.webhook_recovered_max:
-            path = f"{webhook_path(webhook_id)}/actions/recover"
             count = connection.post(path, body, Recovered).recovered
             total += count
             if not count:
@@ -170,17 +160,13 @@ def recover_command(
     print_text(f"{total} events since {format_iso(moment)} will be sent again.")
 
 
-def send_test_command(
-    webhook_id: WebhookArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
-) -> None:
+def send_test_command(webhook_id: WebhookArgument, server: ServerOptions) -> None:
     """Send a test event."""
-    with Connection(url, key) as connection, enabling_advice(webhook_id):
-        path = f"{webhook_path(webhook_id)}/actions/test"
-        _print_pending(webhook_id, connection.post(path, b"", DeliveryBody))
+    _send_event(server, webhook_id, f"{build_webhook_path(webhook_id)}/actions/test")
 
 
 def parse_since(text: str, clock: Clock = system_clock) -> Microseconds:
-    """The moment of an ISO 8601 text, or of one that says how long ago: `30m`, `2h`, `3d`, `1w`."""
+    """Parse a moment in ISO 8601, or how long ago it was, such as `30m`, `2h`, `3d` or `1w`."""
     if found := _AGO.fullmatch(text.strip()):
         return clock() - int(found["count"]) * UNIT_SECONDS[found["unit"]] * SECOND
     moment = parse_iso(text)
@@ -190,7 +176,10 @@ def parse_since(text: str, clock: Clock = system_clock) -> Microseconds:
     return moment
 
 
-def _print_pending(webhook_id: str, delivery: DeliveryBody) -> None:
+def _send_event(server: ServerOptions, webhook_id: str, path: str) -> None:
+    """POST to the path of an action that sends one event, and say how to see the result."""
+    with server.connect() as connection, advise_on_enabling(webhook_id):
+        delivery = connection.post(path, b"", DeliveryBody)
     print_text(f"Event {delivery.id} will be sent.")
     print_text(f"See the result: batchway webhooks show {printable(webhook_id)} {delivery.id}")
 
@@ -209,5 +198,5 @@ def _build_row(delivery: DeliveryBody) -> tuple[object, ...]:
 
 
 def _format_outcome(attempt: AttemptBody) -> str:
-    """The status code or, without one, the reason."""
+    """Return the status code of the answer or, if there was none, the reason."""
     return attempt.reason if attempt.status_code is None else str(attempt.status_code)

@@ -9,7 +9,7 @@ _COLUMNS = ("count", "status code", "title", "field", "message", "operations", "
 
 
 def print_error_groups(groups: Iterable[ErrorGroup]) -> None:
-    """Print the groups as a table; nothing if there are none."""
+    """Print the groups as a table. Prints nothing if there are none."""
     rows = [_build_row(group) for group in groups]
     if rows:
         print_table(_COLUMNS, rows)
@@ -28,5 +28,5 @@ def _build_row(group: ErrorGroup) -> tuple[object, ...]:
 
 
 def _name_operation(sample: ErrorSample) -> str:
-    """Its operation_id or, without one, its position in the batch."""
+    """Return the operation_id or, if there is none, the position in the batch."""
     return f"number {sample.position}" if sample.operation_id is None else sample.operation_id

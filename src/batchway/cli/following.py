@@ -1,11 +1,11 @@
-"""Follows a batch until it is finished: by the server's events or, without them, by polling."""
+"""Follows a batch until it is finished, with the server's event stream or else by polling."""
 
 from collections.abc import Callable, Iterator
 from time import sleep
 
 import msgspec
 
-from batchway.cli.connection import Connection, Sleep, as_segment
+from batchway.cli.connection import Connection, Sleep, quote_segment
 from batchway.cli.server_sent_events import MEDIA_TYPE, Event, read_events
 from batchway.cli.terminal import CommandError, printable
 from batchway.model.batch import Status
@@ -24,13 +24,18 @@ class BatchDeleted(CommandError):
     """The batch that was followed has been deleted."""
 
 
+def build_batch_path(batch_id: str) -> str:
+    """Return the path of a batch."""
+    return f"/batches/{quote_segment(batch_id)}"
+
+
 def find_batch(connection: Connection, batch_id: str) -> BatchBody:
-    """The batch as it is now."""
-    return connection.get(f"/batches/{as_segment(batch_id)}", BatchBody)
+    """Return a batch as it is now."""
+    return connection.get(build_batch_path(batch_id), BatchBody)
 
 
 def is_finished(batch: BatchBody | BatchProgress) -> bool:
-    """Whether the batch will not change any more."""
+    """Whether the batch is finished, and will not change any more."""
     return batch.status == Status.FINISHED
 
 
@@ -45,11 +50,11 @@ def follow_batch(
         while (last := _follow_stream(connection, batch_id, on_progress)) is not None:
             if is_finished(last):
                 return last
-            wait(POLL_SECONDS_MAX)  # a server ends its streams after a while; request another
+            wait(POLL_SECONDS_MAX)  # the server has ended the stream, so request another one
     except BatchDeleted:
         raise
     except CommandError:
-        pass  # if more than the stream is missing, the polling reports it
+        pass  # if it is not only the stream that fails, polling reports the error
     for progress in poll_batch(connection, batch_id, wait):
         on_progress(progress)
     return progress
@@ -58,9 +63,9 @@ def follow_batch(
 def poll_batch(
     connection: Connection, batch_id: str, wait: Sleep = sleep
 ) -> Iterator[BatchProgress]:
-    """The batch again and again, with growing pauses, until it is finished."""
+    """Yield the progress of a batch repeatedly, with growing pauses, until it is finished."""
     seconds = POLL_SECONDS_MIN
-    path = f"/batches/{as_segment(batch_id)}"
+    path = build_batch_path(batch_id)
     while True:
         progress = connection.get(path, BatchProgress)
         yield progress
@@ -73,7 +78,7 @@ def poll_batch(
 def _follow_stream(
     connection: Connection, batch_id: str, on_progress: OnProgress
 ) -> BatchProgress | None:
-    """Report what the stream says; return the last of it, or None if it said nothing."""
+    """Report the progress in the stream. Returns the last one, or None if the stream has none."""
 
     def read(lines: Iterator[bytes]) -> BatchProgress | None:
         last = None
@@ -88,8 +93,7 @@ def _follow_stream(
                     break
         return last
 
-    path = f"/batches/{as_segment(batch_id)}/events"
-    return connection.stream(path, MEDIA_TYPE, read, waits=())
+    return connection.stream(f"{build_batch_path(batch_id)}/events", MEDIA_TYPE, read, waits=())
 
 
 def _decode_progress(event: Event) -> BatchProgress:

@@ -10,10 +10,11 @@ from typing import IO, Annotated, Any
 import msgspec
 import typer
 
-from batchway.cli.connection import Connection, as_segment
-from batchway.cli.contacts_csv import Columns, Contact, ContactsFile
+from batchway.cli.commands import add_command
+from batchway.cli.connection import Connection, Params, quote_segment
+from batchway.cli.contacts_csv import STATUS_DEFAULT, Columns, Contact, ContactsFile
 from batchway.cli.following import find_batch
-from batchway.cli.options import DEFAULT_URL, KeyOption, UrlOption
+from batchway.cli.options import ServerOptions
 from batchway.cli.progress import Pace
 from batchway.cli.results import Result, Tally, download_archive, read_results
 from batchway.cli.terminal import CommandError, print_note, print_text, printable
@@ -21,20 +22,10 @@ from batchway.cli.watching import watch_batch
 from batchway.kit.ids import subscriber_hash
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
-STATUS_DEFAULT = "subscribed"
-MERGE_FIELDS_ASKED = 1_000
-FIELDS_ASKED = "merge_fields.tag,merge_fields.type"
+MERGE_FIELDS_PARAMS: Params = {"count": 1_000, "fields": "merge_fields.tag,merge_fields.type"}
 MAPPING_HEADER = ("id", "email_address", "web_id", "subscriber_hash")
 # A spreadsheet reads a cell that begins with one of these as a formula.
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
-
-EXAMPLES = """Examples:
-
-  batchway import contacts.csv --list a1b2c3d4e5
-
-  batchway import crm.csv --list a1b2c3d4e5 --id-column crm_id --email-column mail
-
-  batchway import contacts.csv --list a1b2c3d4e5 --update-existing --mapping web_ids.csv"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +41,7 @@ class Import:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportReport:
     """The batch of an import, and a summary of its results."""
 
     batch: BatchBody
@@ -71,7 +62,7 @@ class MergeFields(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """The part of a member that the mapping keeps; `id` is its subscriber_hash."""
+    """The part of a member that the mapping contains. `id` is the subscriber_hash."""
 
     id: str
     email_address: str
@@ -127,50 +118,32 @@ DelimiterOption = Annotated[
 ]
 
 
-def _column(name: str, meaning: str) -> Any:  # noqa: ANN401 - Typer's own type
-    return typer.Option(envvar=f"BATCHWAY_{name}_COLUMN", metavar="NAME", help=meaning)
-
-
-IdColumn = Annotated[
-    str, _column("ID", "Column of your database's id; it becomes the operation_id.")
-]
-EmailColumn = Annotated[str, _column("EMAIL", "Column of the email address.")]
-StatusColumn = Annotated[
-    str, _column("STATUS", f"Column of the status; empty means {STATUS_DEFAULT}.")
-]
-TagsColumn = Annotated[str, _column("TAGS", "Column of the tags, separated by semicolons.")]
-FirstNameColumn = Annotated[str, _column("FIRST_NAME", "Column for the merge field FNAME.")]
-LastNameColumn = Annotated[str, _column("LAST_NAME", "Column for the merge field LNAME.")]
-
-
 def register(app: typer.Typer) -> None:
     """Add `batchway import`."""
-    app.command("import", epilog=EXAMPLES)(import_command)
+    add_command(
+        app,
+        "import",
+        import_command,
+        "batchway import contacts.csv --list a1b2c3d4e5",
+        "batchway import crm.csv --list a1b2c3d4e5 --id-column crm_id --email-column mail",
+        "batchway import contacts.csv --list a1b2c3d4e5 --update-existing --mapping web_ids.csv",
+    )
 
 
 def import_command(
     *,
     file: FileArgument,
     list_id: ListOption,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     mapping: MappingOption = None,
     update_existing: UpdateOption = False,
-    id_column: IdColumn = "id",
-    email_column: EmailColumn = "email",
-    status_column: StatusColumn = "status",
-    tags_column: TagsColumn = "tags",
-    first_name_column: FirstNameColumn = "first_name",
-    last_name_column: LastNameColumn = "last_name",
+    columns: Columns,
     delimiter: DelimiterOption = ",",
 ) -> None:
     """Add the contacts of a CSV file to a list, as one batch.
 
     Each other column sets the merge field whose tag is the name of the column in upper case.
     """
-    columns = Columns(
-        id_column, email_column, status_column, tags_column, first_name_column, last_name_column
-    )
     wanted = Import(
         file=file,
         list_id=list_id,
@@ -179,13 +152,13 @@ def import_command(
         delimiter=_parse_delimiter(delimiter),
         update_existing=update_existing,
     )
-    with Connection(url, key) as connection:
-        imported = import_contacts(connection, wanted)
-    if not imported.tally.succeeded_count:
+    with server.connect() as connection:
+        report = import_contacts(connection, wanted)
+    if not report.tally.succeeded_count:
         raise typer.Exit(1)
 
 
-def import_contacts(connection: Connection, wanted: Import) -> Imported:
+def import_contacts(connection: Connection, wanted: Import) -> ImportReport:
     """Import contacts, and print progress and results. The mapping is written if any succeeded."""
     contacts = _open_contacts(connection, wanted)
     with tempfile.TemporaryFile() as request:
@@ -198,22 +171,22 @@ def import_contacts(connection: Connection, wanted: Import) -> Imported:
         batch = connection.post("/batches", request, BatchBody)
     print_text(f"Batch {batch.id} was accepted.")
     watch_batch(connection, batch.id, pace)
-    # This may have taken longer than the ten minutes for which an archive link is valid.
+    # The batch may have taken longer than the ten minutes for which an archive link is valid.
     batch = find_batch(connection, batch.id)
     with tempfile.TemporaryFile() as archive:
         download_archive(connection, batch, archive)
         tally = write_mapping(read_results(archive), wanted.mapping)
     _print_report(tally, wanted)
     tally.check_complete(batch)
-    return Imported(batch, tally)
+    return ImportReport(batch, tally)
 
 
 def build_operation(contact: Contact, list_id: str, *, update_existing: bool) -> Operation:
-    """The operation that adds a contact or, with `update_existing`, adds or updates it."""
+    """Return the operation that adds a contact or, with `update_existing`, adds or updates it."""
     body: dict[str, Any] = {"email_address": contact.email_address}
-    path = f"/lists/{as_segment(list_id)}/members"
-    # Only a new contact gets the status in the file: an update must not subscribe a contact again
-    # that has unsubscribed since the file was made.
+    path = f"/lists/{quote_segment(list_id)}/members"
+    # Only a new contact gets the status in the file. An update must not subscribe a contact that
+    # has unsubscribed since the file was made.
     body["status_if_new" if update_existing else "status"] = contact.status or STATUS_DEFAULT
     if contact.merge_fields:
         body["merge_fields"] = contact.merge_fields
@@ -230,16 +203,15 @@ def build_operation(contact: Contact, list_id: str, *, update_existing: bool) ->
 
 
 def escape_cell(value: object) -> str:
-    """The value as a cell that no spreadsheet reads as a formula."""
+    """Return the value as a cell that a spreadsheet does not read as a formula."""
     text = str(value)
     return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
 
 
 def _open_contacts(connection: Connection, wanted: Import) -> ContactsFile:
-    asked: dict[str, str | int] = {"count": MERGE_FIELDS_ASKED, "fields": FIELDS_ASKED}
-    path = f"/lists/{as_segment(wanted.list_id)}/merge-fields"
-    known = connection.get(path, MergeFields, asked).merge_fields
-    types = {each.tag: each.type for each in known}
+    path = f"/lists/{quote_segment(wanted.list_id)}/merge-fields"
+    found = connection.get(path, MergeFields, MERGE_FIELDS_PARAMS)
+    types = {each.tag: each.type for each in found.merge_fields}
     contacts = ContactsFile(wanted.file, wanted.columns, types, wanted.delimiter)
     if contacts.layout.ignored:
         names = printable(", ".join(contacts.layout.ignored))
@@ -252,7 +224,7 @@ def _open_contacts(connection: Connection, wanted: Import) -> ContactsFile:
 
 
 def write_request(contacts: Iterable[Contact], wanted: Import, file: IO[bytes]) -> int:
-    """Write the body of POST /batches; returns the number of operations."""
+    """Write the body of POST /batches, and return the number of operations."""
     count = 0
     file.write(b'{"operations":[')
     for count, contact in enumerate(contacts, start=1):

@@ -6,26 +6,25 @@ import typer
 
 from batchway.app import opened
 from batchway.cli.api_keys import add_key
-from batchway.cli.operator_options import DatabaseUrlOption, DataDirOption, start_process
+from batchway.cli.commands import add_command
+from batchway.cli.operator_options import InstallationOptions
 from batchway.errors import SettingsError
 from batchway.kit.clock import format_iso, system_clock
 from batchway.store import accounts, batch_webhooks
 
-EXAMPLES = """Examples:
-
-  batchway keys create --account 1 --label crm
-
-  batchway keys list
-
-  batchway keys revoke 3"""
+EXAMPLES = (
+    "batchway keys create --account 1 --label crm",
+    "batchway keys list",
+    "batchway keys revoke 3",
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add `batchway keys`."""
     group = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
-    group.command("create", epilog=EXAMPLES)(create_command)
-    group.command("list", epilog=EXAMPLES)(list_command)
-    group.command("revoke", epilog=EXAMPLES)(revoke_command)
+    add_command(group, "create", create_command, *EXAMPLES)
+    add_command(group, "list", list_command, *EXAMPLES)
+    add_command(group, "revoke", revoke_command, *EXAMPLES)
     app.add_typer(group, name="keys")
 
 
@@ -35,11 +34,10 @@ def create_command(
         int, typer.Option(envvar="BATCHWAY_ACCOUNT", help="Number of the account.")
     ] = 1,
     label: Annotated[str, typer.Option(envvar="BATCHWAY_LABEL", help="What the key is for.")] = "",
-    data_dir: DataDirOption = None,
-    database_url: DatabaseUrlOption = None,
+    installation: InstallationOptions,
 ) -> None:
     """Create an API key and print it. It is shown only this once."""
-    with opened(start_process(data_dir=data_dir, database_url=database_url)) as app:
+    with opened(installation.start_process()) as app:
         with app.database.read() as connection:
             owner = accounts.find(connection, account)
         if owner is None:
@@ -49,12 +47,9 @@ def create_command(
     typer.echo(f"{key}   (shown only this once, so keep it)")
 
 
-def list_command(*, data_dir: DataDirOption = None, database_url: DatabaseUrlOption = None) -> None:
+def list_command(installation: InstallationOptions) -> None:
     """List all API keys, each by the last characters of its first part."""
-    with (
-        opened(start_process(data_dir=data_dir, database_url=database_url)) as app,
-        app.database.read() as connection,
-    ):
+    with opened(installation.start_process()) as app, app.database.read() as connection:
         for key in accounts.find_keys(connection):
             state = f"revoked {format_iso(key.revoked_at)}" if key.revoked_at else "valid"
             typer.echo(
@@ -65,19 +60,14 @@ def list_command(*, data_dir: DataDirOption = None, database_url: DatabaseUrlOpt
 
 def revoke_command(
     key_id: Annotated[int, typer.Argument(help="Number of the key, from `batchway keys list`.")],
-    *,
-    data_dir: DataDirOption = None,
-    database_url: DatabaseUrlOption = None,
+    installation: InstallationOptions,
 ) -> None:
     """Revoke an API key permanently.
 
     Calls with the key are answered with 401, and so are the remaining operations of its batches.
     The batch webhooks that were created with the key are deleted.
     """
-    with (
-        opened(start_process(data_dir=data_dir, database_url=database_url)) as app,
-        app.database.write() as connection,
-    ):
+    with opened(installation.start_process()) as app, app.database.write() as connection:
         if not accounts.revoke_key(connection, key_id, system_clock()):
             message = f"There is no valid key {key_id}. List the keys with: batchway keys list"
             raise SettingsError(message)

@@ -5,22 +5,20 @@ from collections.abc import Mapping
 import msgspec
 import typer
 
-from batchway.cli.connection import Connection
-from batchway.cli.options import DEFAULT_URL, KeyOption, UrlOption
+from batchway.cli.commands import add_command
+from batchway.cli.options import ServerOptions
 from batchway.cli.terminal import print_table
 from batchway.surfaces.mailchimp.bodies.limits import LimitsBody
-
-LIMITS_EXAMPLES = "Example:\n\n  batchway limits"
 
 
 def register(app: typer.Typer) -> None:
     """Add `batchway limits`."""
-    app.command("limits", epilog=LIMITS_EXAMPLES)(limits_command)
+    add_command(app, "limits", limits_command, "batchway limits")
 
 
-def limits_command(url: UrlOption = DEFAULT_URL, key: KeyOption = "") -> None:
+def limits_command(server: ServerOptions) -> None:
     """Show the limits of the server, and how much of them the account uses."""
-    with Connection(url, key) as connection:
+    with server.connect() as connection:
         found = connection.get("/limits", LimitsBody)
     usage = msgspec.structs.asdict(found.usage)
     rows = [
@@ -35,5 +33,5 @@ def _format_number(value: float) -> str:
 
 
 def _find_use(limit: str, usage: Mapping[str, int]) -> object:
-    """What counts against a limit: the name of the limit begins with the name of the use."""
+    """Return the use of a limit. The name of the limit begins with the name of the use."""
     return next((count for name, count in usage.items() if limit.startswith(name)), "")

@@ -3,39 +3,38 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import FrameType
 from typing import Annotated
 
 import typer
 
+from batchway.cli.commands import add_command
 from batchway.cli.connection import FIRST_WAITS_SECONDS, Connection
-from batchway.cli.options import DEFAULT_URL, KeyOption, UrlOption
+from batchway.cli.options import ServerOptions
 from batchway.cli.refusals import Refusal
 from batchway.cli.terminal import CommandError, print_text, printable
-from batchway.cli.webhook_calls import create_webhook, url_advice, webhook_path
+from batchway.cli.webhook_calls import advise_on_url, build_webhook_path, create_webhook
 from batchway.cli.webhook_events import format_event
 from batchway.cli.webhook_receiver import Receiver
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import BatchWebhookBody, NewBatchWebhook
-
-NOT_FOUND = 404
-
-EXAMPLES = """Examples:
-
-  batchway webhooks listen
-
-  batchway webhooks listen --port 9000 --public-url https://tunnel.example.com/"""
 
 _ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - they are refused
 
 
 def register(webhooks: typer.Typer) -> None:
     """Add `batchway webhooks listen`."""
-    webhooks.command("listen", epilog=EXAMPLES)(listen_command)
+    add_command(
+        webhooks,
+        "listen",
+        listen_command,
+        "batchway webhooks listen",
+        "batchway webhooks listen --port 9000 --public-url https://tunnel.example.com/",
+    )
 
 
 def listen_command(
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     port: Annotated[
         int,
         typer.Option(
@@ -65,27 +64,27 @@ def listen_command(
         message = f"is required: the server cannot send events to the address {host!r}"
         raise typer.BadParameter(message, param_hint="--public-url")
     with (
-        Connection(url, key) as connection,
+        server.connect() as connection,
         Receiver(host, port) as receiver,
         end_on_signals(receiver.end),
     ):
-        with temporary_webhook(connection, receiver.url, public_url) as webhook:
+        with create_temporary_webhook(connection, receiver.url, public_url) as webhook:
             where = printable(public_url or receiver.url)
             print_text(f"Batch webhook {webhook.id} listens at {where} until Ctrl-C.")
             secret = webhook.signing_secret or ""
-            for event in receiver.events():
+            for event in receiver.receive_events():
                 print_text(format_event(event, secret))
         print_text(f"Batch webhook {webhook.id} was deleted.")
 
 
 @contextmanager
-def temporary_webhook(
+def create_temporary_webhook(
     connection: Connection, own_url: str, public_url: str
 ) -> Iterator[BatchWebhookBody]:
-    """A batch webhook that exists within the block."""
+    """Create a batch webhook, and delete it at the end of the block."""
     webhook_url = public_url or own_url
     try:
-        with url_advice(webhook_url):
+        with advise_on_url(webhook_url):
             webhook = create_webhook(connection, NewBatchWebhook(webhook_url))
     except Refusal as refusal:
         if "url" in refusal.fields:
@@ -105,10 +104,10 @@ def _explain_own_url(own_url: str, public_url: str) -> str:
 
 def _delete_webhook(connection: Connection, webhook_id: str) -> None:
     try:
-        connection.delete(webhook_path(webhook_id), waits=FIRST_WAITS_SECONDS)
+        connection.delete(build_webhook_path(webhook_id), waits=FIRST_WAITS_SECONDS)
     except (CommandError, KeyboardInterrupt) as error:
-        if isinstance(error, Refusal) and error.status_code == NOT_FOUND:
-            return  # it has been deleted already
+        if isinstance(error, Refusal) and error.status_code == HTTPStatus.NOT_FOUND:
+            return  # the webhook has been deleted already
         message = f"Batch webhook {webhook_id} may still exist. {error}"
         next_step = f"Delete it: batchway webhooks delete {webhook_id}"
         raise CommandError(message, next_step) from None
@@ -116,9 +115,9 @@ def _delete_webhook(connection: Connection, webhook_id: str) -> None:
 
 @contextmanager
 def end_on_signals(end: Callable[[], None]) -> Iterator[None]:
-    """Within the block, the first Ctrl-C, SIGTERM or SIGHUP only calls `end`.
+    """Within the block, the first Ctrl-C, SIGTERM or SIGHUP calls `end`.
 
-    So the current work is completed. A second signal raises KeyboardInterrupt.
+    The current work is completed. A second signal raises KeyboardInterrupt.
     """
     is_ending = False
 

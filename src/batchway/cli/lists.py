@@ -5,15 +5,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from batchway.cli.commands import add_command
 from batchway.cli.connection import Connection
-from batchway.cli.options import (
-    DEFAULT_URL,
-    CountOption,
-    KeyOption,
-    OffsetOption,
-    QuietOption,
-    UrlOption,
-)
+from batchway.cli.options import CountOption, OffsetOption, PageOptions, QuietOption, ServerOptions
 from batchway.cli.terminal import print_page, print_text, printable
 
 COUNT_DEFAULT = 100
@@ -24,19 +18,6 @@ COUNTRY_DEFAULT = "US"
 FROM_EMAIL_DEFAULT = "newsletter@example.com"
 LANGUAGE_DEFAULT = "en"
 REMINDER_DEFAULT = "You signed up for these emails."
-
-CREATE_EXAMPLES = """Examples:
-
-  batchway lists create "Spring fair"
-
-  batchway lists create Newsletter --company "Ann's Tea" --from-email ann@example.com
-
-  BATCHWAY_LIST_ID=$(batchway lists create Newsletter --quiet)"""
-LIST_EXAMPLES = """Examples:
-
-  batchway lists list
-
-  batchway lists list --count 10 --offset 10"""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -91,7 +72,7 @@ class NewList(msgspec.Struct, frozen=True):
 
     @classmethod
     def named(cls, name: str) -> "NewList":
-        """A list with defaults for everything but its name."""
+        """Return a list with defaults for everything except its name."""
         return cls(name, Contact(name), CampaignDefaults(name, name))
 
 
@@ -128,16 +109,28 @@ EmailTypeOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add `batchway lists`."""
     lists = typer.Typer(no_args_is_help=True, help="Create and show lists.")
-    lists.command("create", epilog=CREATE_EXAMPLES)(create_command)
-    lists.command("list", epilog=LIST_EXAMPLES)(list_command)
+    add_command(
+        lists,
+        "create",
+        create_command,
+        'batchway lists create "Spring fair"',
+        """batchway lists create Newsletter --company "Ann's Tea" --from-email ann@example.com""",
+        "BATCHWAY_LIST_ID=$(batchway lists create Newsletter --quiet)",
+    )
+    add_command(
+        lists,
+        "list",
+        list_command,
+        "batchway lists list",
+        "batchway lists list --count 10 --offset 10",
+    )
     app.add_typer(lists, name="lists")
 
 
 def create_command(
     *,
     name: NameArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     company: CompanyOption = "",
     address: AddressOption = ADDRESS_DEFAULT,
     city: CityOption = CITY_DEFAULT,
@@ -160,31 +153,28 @@ def create_command(
             from_name or name, from_email, subject or name, language
         ),
     )
-    with Connection(url, key) as connection:
-        made = create_list(connection, wanted)
+    with server.connect() as connection:
+        created = create_list(connection, wanted)
     if quiet:
-        print_text(made.id)
+        print_text(created.id)
         return
-    print_text(f"List {made.id} was created: {printable(made.name)}")
-    print_text(f"Fill it with: batchway import contacts.csv --list {made.id}")
+    print_text(f"List {created.id} was created: {printable(created.name)}")
+    print_text(f"Fill it with: batchway import contacts.csv --list {created.id}")
 
 
 def create_list(connection: Connection, wanted: NewList) -> AudienceList:
-    """Create a list; each call creates another one."""
+    """Create a list. A second call creates another list with the same name."""
     return connection.post("/lists", msgspec.json.encode(wanted), AudienceList)
 
 
 def list_command(
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
-    count: CountOption = COUNT_DEFAULT,
-    offset: OffsetOption = 0,
+    server: ServerOptions, count: CountOption = COUNT_DEFAULT, offset: OffsetOption = 0
 ) -> None:
     """Show the lists of the account."""
-    with Connection(url, key) as connection:
-        page = connection.get("/lists", AudienceLists, {"count": count, "offset": offset})
+    with server.connect() as connection:
+        found = connection.get("/lists", AudienceLists, PageOptions(count, offset).params)
     rows = [
         (each.id, each.name, each.stats.member_count, each.stats.unsubscribe_count)
-        for each in page.lists
+        for each in found.lists
     ]
-    print_page(("id", "name", "subscribed", "unsubscribed"), rows, offset, page.total_items)
+    print_page(("id", "name", "subscribed", "unsubscribed"), rows, offset, found.total_items)

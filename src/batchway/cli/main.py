@@ -1,4 +1,4 @@
-"""The entry point. The module of a command is imported only when the command is called."""
+"""The entry point. It imports only the module of the command that is called."""
 
 import sys
 from collections.abc import Iterable
@@ -8,8 +8,8 @@ import typer
 
 from batchway.cli.terminal import exit_on_error, tolerate_narrow_encodings
 
-# Command → its module in this package, in the order in which `batchway --help` shows them. Each
-# module has a function `register`, which adds the command to the application.
+# The module of each command, in the order of `batchway --help`. A module has a function `register`,
+# which adds the command to the application.
 COMMANDS = {
     "serve": "serve",
     "worker": "worker",
@@ -24,8 +24,8 @@ COMMANDS = {
 }
 
 
-def build(commands: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command line with these commands."""
+def build_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with these commands."""
     app = typer.Typer(
         name="batchway",
         no_args_is_help=True,
@@ -43,14 +43,14 @@ def batchway() -> None:
 
 
 def main() -> None:
-    """Run the command line: exits with 0, with 1 if it failed, with 2 if it was called wrongly."""
+    """Run the command line. Exits with 1 if a command fails, and with 2 if it is called wrongly."""
     tolerate_narrow_encodings()
     with exit_on_error():
-        build(choose_commands(sys.argv[1:]))()
+        build_app(choose_commands(sys.argv[1:]))()
 
 
 def choose_commands(arguments: list[str]) -> Iterable[str]:
-    """The command that is called; all of them if help, or something unknown, is wanted."""
+    """Return the command that is called, or all commands if there is none."""
     called = arguments[0] if arguments else ""
     return [called] if called in COMMANDS else COMMANDS
 

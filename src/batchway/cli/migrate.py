@@ -4,25 +4,24 @@ from typing import Annotated
 
 import typer
 
-from batchway.cli.operator_options import DatabaseUrlOption, DataDirOption, start_process
+from batchway.cli.commands import add_command
+from batchway.cli.operator_options import InstallationOptions
 from batchway.database_setup import migrate_database
-
-EXAMPLES = """Examples:
-
-  batchway migrate --database-url postgresql://batchway@db/batchway
-
-  batchway migrate --data-dir ./batchway-data"""
 
 
 def register(app: typer.Typer) -> None:
     """Add `batchway migrate`."""
-    app.command("migrate", epilog=EXAMPLES)(migrate_command)
+    add_command(
+        app,
+        "migrate",
+        migrate_command,
+        "batchway migrate --database-url postgresql://batchway@db/batchway",
+        "batchway migrate --data-dir ./batchway-data",
+    )
 
 
 def migrate_command(
-    *,
-    data_dir: DataDirOption = None,
-    database_url: DatabaseUrlOption = None,
+    installation: InstallationOptions,
     forget_installation: Annotated[
         bool,
         typer.Option(
@@ -36,6 +35,5 @@ def migrate_command(
 
     It is safe to run this more than once. With SQLite, `serve` does it at each start.
     """
-    settings = start_process(data_dir=data_dir, database_url=database_url)
-    migrate_database(settings, forgets_installation=forget_installation)
+    migrate_database(installation.start_process(), forgets_installation=forget_installation)
     typer.echo("The database is up to date.")

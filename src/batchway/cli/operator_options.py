@@ -1,6 +1,7 @@
-"""Options that the operator's commands share, and the settings that come from them."""
+"""Options that the operator's commands share, and the settings that they change."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ _PRIVATE_UMASK = 0o077
 
 
 def setting_option(name: str) -> Any:  # noqa: ANN401 - Typer's own type
-    """An option for a setting, with the setting's variable and description."""
+    """Return an option for a setting, with the setting's variable and description."""
     return typer.Option(
         envvar=f"BATCHWAY_{name.upper()}", help=Settings.model_fields[name].description
     )
@@ -24,11 +25,23 @@ DatabaseUrlOption = Annotated[str | None, setting_option("database_url")]
 LogLevelOption = Annotated[str | None, setting_option("log_level")]
 
 
-def start_process(**given: Any) -> Settings:  # noqa: ANN401 - whatever the command line gave
-    """Load the settings, configure the logs, and make new files readable for their owner only.
+@dataclass(frozen=True)
+class InstallationOptions:
+    """The database that a command of the operator uses."""
 
-    Each command that is a process of the server calls this once, before anything else. Nothing
-    else configures the logs.
+    data_dir: DataDirOption = None
+    database_url: DatabaseUrlOption = None
+
+    def start_process(self) -> Settings:
+        """Prepare this process with these options, and return its settings."""
+        return start_process(data_dir=self.data_dir, database_url=self.database_url)
+
+
+def start_process(**given: Any) -> Settings:  # noqa: ANN401 - the values of options
+    """Load the settings, configure the logs, and let only their owner read new files.
+
+    Each command of the operator calls this once, before anything else. Nothing else configures the
+    logs.
     """
     os.umask(_PRIVATE_UMASK)
     settings = load_settings(**given)

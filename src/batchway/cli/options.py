@@ -1,25 +1,16 @@
-"""Arguments and options that several client commands share."""
+"""Arguments, options and groups of options that several client commands share."""
 
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-COUNT_MAX = 1_000  # the contract's longest page
+from batchway import limits
+from batchway.cli.connection import DEFAULT_URL, Connection, Params
+
+COUNT_MAX = limits.page_count_max
 COUNT_DEFAULT = 20
 
-UrlOption = Annotated[
-    str, typer.Option("--url", envvar="BATCHWAY_URL", help="Address of the server.")
-]
-KeyOption = Annotated[
-    str,
-    typer.Option(
-        "--key",
-        envvar="BATCHWAY_API_KEY",
-        help="API key. Prefer the environment variable: other users can see a command line.",
-        show_default=False,
-    ),
-]
 CountOption = Annotated[
     int, typer.Option(envvar="BATCHWAY_COUNT", min=1, max=COUNT_MAX, help="How many to show.")
 ]
@@ -35,3 +26,38 @@ WatchOption = Annotated[
 ]
 BatchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch.")]
 WebhookArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch webhook.")]
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """The server that a command calls, and the API key of its calls."""
+
+    url: Annotated[
+        str, typer.Option("--url", envvar="BATCHWAY_URL", help="Address of the server.")
+    ] = DEFAULT_URL
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key",
+            envvar="BATCHWAY_API_KEY",
+            help="API key. Prefer the environment variable: other users can see a command line.",
+            show_default=False,
+        ),
+    ] = field(default="", repr=False)
+
+    def connect(self) -> Connection:
+        """Return a connection to the server."""
+        return Connection(self.url, self.key)
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """The part of a collection that a command shows."""
+
+    count: CountOption = COUNT_DEFAULT
+    offset: OffsetOption = 0
+
+    @property
+    def params(self) -> Params:
+        """The parameters that request this part."""
+        return {"count": self.count, "offset": self.offset}

@@ -1,4 +1,4 @@
-"""Shows the progress of a batch: a bar on a terminal, a line for each change elsewhere."""
+"""Shows the progress of a batch: as a bar on a terminal, and elsewhere as lines of text."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,7 +8,7 @@ from time import monotonic
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from batchway.cli.terminal import OUT, print_text, printable
-from batchway.kit.clock import format_iso, parse_iso
+from batchway.kit.clock import format_plain, parse_iso
 from batchway.surfaces.mailchimp.bodies.batches import BatchProgress
 
 LINE_SECONDS_MIN = 2.0  # between two lines of the same status
@@ -16,7 +16,7 @@ LINE_SECONDS_MIN = 2.0  # between two lines of the same status
 
 @dataclass(frozen=True)
 class Pace:
-    """Measures operations per second since a moment at which some were already finished."""
+    """Measures operations per second since a moment when some were finished already."""
 
     began_seconds: float
     finished_operations: int = 0
@@ -24,11 +24,11 @@ class Pace:
 
     @classmethod
     def start(cls, finished_operations: int = 0, now: Callable[[], float] = monotonic) -> "Pace":
-        """The pace from now on, of a batch that is new or has finished so many operations."""
+        """Start to measure a batch that has finished so many operations."""
         return cls(now(), finished_operations, now)
 
     def measure(self, finished_operations: int) -> int:
-        """Operations per second, rounded; 0 as long as none was seen to finish."""
+        """Return the operations per second, rounded; 0 while none has finished since the start."""
         seconds = self.now() - self.began_seconds
         done = finished_operations - self.finished_operations
         return round(done / seconds) if seconds > 0 else 0
@@ -38,7 +38,7 @@ Show = Callable[[BatchProgress, Pace], None]
 
 
 def open_display() -> AbstractContextManager[Show]:
-    """The display that suits standard output."""
+    """Open the display that suits standard output."""
     return _open_bar_display() if OUT.is_terminal else open_line_display()
 
 
@@ -85,7 +85,7 @@ def _open_bar_display() -> Iterator[Show]:
 
 
 def format_progress(progress: BatchProgress, pace: Pace) -> str:
-    """A batch's progress as one line of text."""
+    """Format the progress of a batch as one line of text."""
     return (
         f"{progress.status}: {progress.finished_operations} of {progress.total_operations} "
         f"operations, {progress.errored_operations} errored, {_choose_rate(progress, pace)} per "
@@ -94,24 +94,24 @@ def format_progress(progress: BatchProgress, pace: Pace) -> str:
 
 
 def _choose_rate(progress: BatchProgress, pace: Pace) -> int:
-    """The server's own measurement or, without one, ours."""
+    """Return the rate that the server measured or, if there is none, that of `pace`."""
     measured = progress.operations_per_second
     return pace.measure(progress.finished_operations) if measured is None else round(measured)
 
 
 def _format_outlook(progress: BatchProgress) -> str:
-    """When the batch will end, and what it waits for, as far as they are known."""
+    """Format when the batch will end and what it waits for, as far as they are known."""
     end = _format_end(progress)
     text = f", estimated end {end} UTC" if end else ""
     return f"{text}. {progress.waiting_for}" if progress.waiting_for else text
 
 
 def _format_short_outlook(progress: BatchProgress) -> str:
-    """Only one of the two: there is little room beside a bar."""
+    """Format only one of the two, because there is little room beside a bar."""
     if end := _format_end(progress)[11:]:
         return f", ends {end} UTC"
     return f", {progress.waiting_for}" if progress.waiting_for else ""
 
 
 def _format_end(progress: BatchProgress) -> str:
-    return format_iso(parse_iso(progress.estimated_end))[:19].replace("T", " ")
+    return format_plain(parse_iso(progress.estimated_end))

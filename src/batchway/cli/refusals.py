@@ -1,4 +1,4 @@
-"""What a server's error reply says, and what the user can do next."""
+"""The errors that a server replies with, and what the user can do next."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from batchway.cli.terminal import CommandError, printable
 from batchway.contract.version import API_PREFIX
 
 SHOWN_CHARACTERS_MAX = 300
-_SEE_ERRORS = "For field-specific details, see the 'errors' array."  # they are shown already
+_SEE_ERRORS = "For field-specific details, see the 'errors' array."  # is not shown: the errors are
 
 _NEXT_STEPS = {
     401: "Check the API key in --key or BATCHWAY_API_KEY. "
@@ -33,7 +33,7 @@ class FieldMistake(msgspec.Struct, frozen=True):
 
 
 class ProblemDocument(msgspec.Struct, frozen=True):
-    """The part of an error reply that is read here. Any server or target may have written it."""
+    """The part of an error reply that is read here. Any server or target can have written it."""
 
     title: str = ""
     detail: str = ""
@@ -58,8 +58,8 @@ class Refusal(CommandError):
 
 
 @contextmanager
-def advice(next_steps: Mapping[int, str]) -> Iterator[None]:
-    """Replace the next step of refusals with these status codes within the block."""
+def advise(next_steps: Mapping[int, str]) -> Iterator[None]:
+    """Within the block, replace the next step of refusals that have one of these status codes."""
     try:
         yield
     except Refusal as refusal:
@@ -68,7 +68,7 @@ def advice(next_steps: Mapping[int, str]) -> Iterator[None]:
 
 
 def build_refusal(url: str, response: httpx.Response, body: bytes, *, has_key: bool) -> Refusal:
-    """The error for a reply that is not 2xx, of the server at this URL."""
+    """Return the error for a reply of the server at this URL that is not 2xx."""
     status_code = response.status_code
     if response.is_redirect:
         location = printable(response.headers.get("location", ""))
@@ -88,7 +88,7 @@ def _read_problem(body: bytes) -> ProblemDocument:
 
 
 def _describe(response: httpx.Response, problem: ProblemDocument, body: bytes) -> str:
-    """The problem as text or, if the body is not a problem, the beginning of the body."""
+    """Return the problem as text or, if the body is not a problem, the beginning of the body."""
     text = str(problem) or f"{response.reason_phrase}: {body.decode(errors='replace').strip()}"
     return printable(text.strip(": "))[:SHOWN_CHARACTERS_MAX]
 

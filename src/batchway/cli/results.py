@@ -1,4 +1,4 @@
-"""Downloads a result archive, reads it without trusting it, and summarizes it."""
+"""Downloads a result archive, reads it as untrusted data, and summarizes it."""
 
 import gzip
 import io
@@ -21,7 +21,7 @@ from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 ENTRIES_MAX = 10_000_000
 ENTRY_BYTES_MAX = 256 * 1024 * 1024
-TRAILING_BYTES_MAX = 1024 * 1024  # tar pads its end
+TRAILING_BYTES_MAX = 1024 * 1024  # the padding at the end of a tar file
 FAILURE_GROUPS_MAX = 100
 SAMPLE_IDS_MAX = 3
 
@@ -46,7 +46,7 @@ class Result(msgspec.Struct, frozen=True):
 def download_archive(connection: Connection, batch: BatchBody, file: IO[bytes]) -> None:
     """Download the archive of a finished batch into the file.
 
-    The batch must have been read just now, because its link expires.
+    The batch must be recent, because its link expires.
     """
     if not is_finished(batch):
         message = f"Batch {batch.id} is not finished; it is {batch.status}."
@@ -59,7 +59,7 @@ def download_archive(connection: Connection, batch: BatchBody, file: IO[bytes]) 
 
 
 def read_files(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """The name and content of each file in a .tar.gz, one at a time; nothing is extracted."""
+    """Yield the name and content of each file in a .tar.gz. Nothing is extracted to the disk."""
     archive.seek(0)
     try:
         yield from _read_entries(archive)
@@ -69,7 +69,7 @@ def read_files(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def read_results(archive: IO[bytes]) -> Iterator[Result]:
-    """Every result in the archive, in no particular order."""
+    """Yield every result in the archive, in no particular order."""
     for name, content in read_files(archive):
         if not content.strip(_BLANK):
             continue  # the contract allows empty files
@@ -80,10 +80,10 @@ def read_results(archive: IO[bytes]) -> Iterator[Result]:
             raise CommandError(message) from None
 
 
-def unpack(archive: IO[bytes], folder: Path) -> int:
-    """Write each file of the archive into the folder; returns how many.
+def unpack_archive(archive: IO[bytes], folder: Path) -> int:
+    """Write each file of the archive into the folder, and return their number.
 
-    A name from the archive is used only if it is plain; a path never is.
+    A name from the archive is used only if it is a simple file name, and never as a path.
     """
     taken: set[str] = set()
     for number, (name, content) in enumerate(read_files(archive), start=1):
@@ -96,7 +96,7 @@ def unpack(archive: IO[bytes], folder: Path) -> int:
 
 
 def replace_file(path: Path, content: IO[bytes]) -> None:
-    """Write the complete file or nothing; a link in its place is replaced, never followed."""
+    """Write the complete file or nothing. An existing link is replaced, never followed."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     with part.open("xb") as file:
@@ -106,14 +106,14 @@ def replace_file(path: Path, content: IO[bytes]) -> None:
 
 @dataclass
 class Failures:
-    """Failures with the same reason: how many, a sample, and the ids of the first of them."""
+    """Failures with the same reason: a sample, their number, and the first operation_ids."""
 
     sample: str
     count: int = 0
     operation_ids: list[str] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
-        """Count one more."""
+        """Count one failure."""
         self.count += 1
         if result.operation_id is not None and len(self.operation_ids) < SAMPLE_IDS_MAX:
             self.operation_ids.append(str(result.operation_id))
@@ -160,7 +160,7 @@ class Tally:
 
 
 def describe_failure(result: Result) -> str:
-    """Why an operation failed: status code, title, detail and field errors."""
+    """Describe why an operation failed: status code, title, detail and field errors."""
     try:
         problem = msgspec.json.decode(result.response, type=ProblemDocument)
     except msgspec.DecodeError:
@@ -169,7 +169,7 @@ def describe_failure(result: Result) -> str:
 
 
 def normalize_reason(reason: str) -> str:
-    """The reason without e-mail addresses, so that failures can be grouped by it."""
+    """Replace the e-mail addresses in a reason, so that failures can be grouped by it."""
     return _ADDRESS.sub("{address}", reason)
 
 
@@ -188,7 +188,7 @@ def _read_entries(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_to_the_end(plain: gzip.GzipFile) -> None:
-    """Gzip compares the checksum only when its end is read."""
+    """Read the rest of the file, because gzip checks its checksum at the end."""
     trailing = len(plain.read(TRAILING_BYTES_MAX + 1))
     if trailing > TRAILING_BYTES_MAX:
         message = "The archive is damaged: there is other data after its end."

@@ -18,9 +18,9 @@ class Event:
 
 
 def read_events(lines: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a stream: `event` and `data` are read, comments and other fields are skipped.
+    """Yield the events of a stream. Comments and fields other than `event` and `data` are skipped.
 
-    A carriage return alone does not end a line here: our servers do not write any.
+    A carriage return alone does not end a line here, because Batchway does not send any.
     """
     name, data = "", list[bytes]()
     for line in lines:

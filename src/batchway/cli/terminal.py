@@ -1,6 +1,6 @@
-"""What a command prints: colours and bars on a terminal, plain lines elsewhere.
+"""Prints the output of commands: with colours and bars on a terminal, as plain lines elsewhere.
 
-No control character of data ever reaches a terminal.
+Control characters in data are escaped before they are printed.
 """
 
 import re
@@ -24,7 +24,7 @@ _UNPRINTABLE = re.compile(
 
 
 class CommandError(BatchwayError):
-    """Ends a command: what went wrong, and what the user can do next."""
+    """Ends a command, and says what went wrong and what the user can do next."""
 
     def __init__(self, message: str, next_step: str = "") -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class CommandError(BatchwayError):
 
 
 def printable(value: object) -> str:
-    """The value as one line of text, with each control character written as its escape."""
+    """Return the value as one line of text in which control characters are escaped."""
     return _UNPRINTABLE.sub(_escape_match, str(value))
 
 
@@ -65,7 +65,7 @@ def exit_on_error() -> Iterator[None]:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; if not to a terminal, with tabs between its cells, for other programs."""
+    """Print a table. If the output is not a terminal, tabs separate its cells."""
     cells = [[printable(value) for value in row] for row in rows]
     if not OUT.is_terminal:
         for row in [list(columns), *cells]:
@@ -80,7 +80,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 def print_page(
     columns: Sequence[str], rows: Iterable[Sequence[object]], offset: int, total_items: int
 ) -> None:
-    """Print one page of a collection as a table, and how to see the next one if there is one."""
+    """Print a page of a collection as a table, and how to see the next page if there is one."""
     shown = list(rows)
     print_table(columns, shown)
     next_offset = offset + len(shown)

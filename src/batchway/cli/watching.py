@@ -1,4 +1,4 @@
-"""What the commands with `--watch` share: follow a batch, and say what can be done next."""
+"""Shows the progress of a batch until it is finished, for `watch` and for the option `--watch`."""
 
 from batchway.cli.connection import Connection
 from batchway.cli.following import follow_batch
@@ -10,7 +10,7 @@ from batchway.surfaces.mailchimp.bodies.batches import BatchBody, BatchProgress
 def watch_accepted(
     connection: Connection, batch: BatchBody, pace: Pace, *, follow: bool, quiet: bool
 ) -> None:
-    """Follow a new batch if the user wants it, or say how to."""
+    """Follow a new batch if `follow` is set. Otherwise say how to follow it."""
     if quiet:
         print_text(batch.id)
     if follow:
@@ -20,14 +20,14 @@ def watch_accepted(
 
 
 def watch_with_advice(connection: Connection, batch_id: str, pace: Pace | None = None) -> None:
-    """Follow a batch; if operations errored, say how to find out why."""
+    """Follow a batch. If operations errored, say how to find out why."""
     batch = watch_batch(connection, batch_id, pace)
     if batch.errored_operations:
         print_text(f"See why operations errored: batchway batches errors {batch.id}")
 
 
 def watch_batch(connection: Connection, batch_id: str, pace: Pace | None = None) -> BatchProgress:
-    """Show a batch's progress until it is finished, and return the batch."""
+    """Show the progress of a batch until it is finished, and return the last progress."""
 
     def show_progress(progress: BatchProgress) -> None:
         nonlocal pace

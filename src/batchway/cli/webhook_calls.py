@@ -1,24 +1,23 @@
-"""What the commands on batch webhooks share: paths, calls, and advice about refusals."""
+"""The paths, calls and advice that the commands on batch webhooks share."""
 
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import msgspec
 
-from batchway.cli.connection import Connection, as_segment
-from batchway.cli.refusals import Refusal, advice
+from batchway.cli.connection import Connection, quote_segment
+from batchway.cli.refusals import Refusal, advise
 from batchway.cli.terminal import printable
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import BatchWebhookBody, NewBatchWebhook
 
-BAD_REQUEST, CONFLICT = 400, 409
 
-
-def webhook_path(webhook_id: str, delivery_id: str | None = None) -> str:
-    """The path of a batch webhook, or of one of its deliveries."""
-    path = f"/batch-webhooks/{as_segment(webhook_id)}"
-    return path if delivery_id is None else f"{path}/deliveries/{as_segment(delivery_id)}"
+def build_webhook_path(webhook_id: str, delivery_id: str | None = None) -> str:
+    """Return the path of a batch webhook, or of one of its deliveries."""
+    path = f"/batch-webhooks/{quote_segment(webhook_id)}"
+    return path if delivery_id is None else f"{path}/deliveries/{quote_segment(delivery_id)}"
 
 
 def create_webhook(connection: Connection, wanted: NewBatchWebhook) -> BatchWebhookBody:
@@ -27,32 +26,32 @@ def create_webhook(connection: Connection, wanted: NewBatchWebhook) -> BatchWebh
 
 
 @contextmanager
-def url_advice(webhook_url: str) -> Iterator[None]:
-    """Say what to do if the server refuses the URL within the block."""
+def advise_on_url(webhook_url: str) -> Iterator[None]:
+    """Within the block, say what to do if the server refuses the URL."""
     try:
         yield
     except Refusal as refusal:
         if "url" in refusal.fields:
             refusal.next_step = _explain_url(webhook_url)
-        elif refusal.status_code == BAD_REQUEST:
+        elif refusal.status_code == HTTPStatus.BAD_REQUEST:
             refusal.next_step = "List the batch webhooks with: batchway webhooks list"
         raise
 
 
 @contextmanager
-def enabling_advice(webhook_id: str) -> Iterator[None]:
-    """Say what to do if the webhook is disabled, and the server refuses to send to it."""
+def advise_on_enabling(webhook_id: str) -> Iterator[None]:
+    """Within the block, say what to do if the server does not send because of a conflict."""
     name = printable(webhook_id)
     next_step = (
         f"See its state: batchway webhooks deliveries {name}\n"
         f"If it is disabled: batchway webhooks update {name} --enable"
     )
-    with advice({CONFLICT: next_step}):
+    with advise({HTTPStatus.CONFLICT: next_step}):
         yield
 
 
 def find_private_networks(url: str) -> str:
-    """The networks that a server must be allowed to call for this URL; empty if none."""
+    """Return the networks that a server must be allowed to call for this URL; empty if none."""
     try:
         host = urlsplit(url).hostname or ""
         if host == "localhost" or host.endswith(".localhost"):

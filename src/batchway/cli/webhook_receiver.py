@@ -8,23 +8,22 @@ from http.server import BaseHTTPRequestHandler
 from queue import Empty, SimpleQueue
 from socketserver import ThreadingTCPServer
 from threading import BoundedSemaphore, Thread
-from types import TracebackType
 from typing import Any, Self
 
 from batchway.cli.terminal import CommandError, printable
 from batchway.kit.clock import Clock, Microseconds, system_clock
 
-EVENT_BYTES_MAX = 64 * 1024  # ours have about 2,000
-EVENTS_WAITING_MAX = 100  # to be printed; further ones get 503, so that they are sent again later
-CONNECTIONS_MAX = 16  # at a time; further ones are closed
+EVENT_BYTES_MAX = 64 * 1024  # an event has about 2,000
+EVENTS_WAITING_MAX = 100  # to be printed; others are answered with 503, and are sent again later
+CONNECTIONS_MAX = 16  # at a time; others are closed
 REQUEST_SECONDS_MAX = 10.0
 END_POLL_SECONDS = 0.05
-SIGNAL_POLL_SECONDS = 0.2  # a signal that another thread got does not wake the waiting one
+SIGNAL_POLL_SECONDS = 0.2  # a signal that another thread receives does not wake this one
 
 
 @dataclass(frozen=True)
 class Event:
-    """A POST as it was received; the names of headers are in lower case."""
+    """A POST as it was received. The names of headers are in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -32,10 +31,10 @@ class Event:
 
 
 class Receiver:
-    """Listens within a `with` block: answers GET and POST with 200, and keeps what is posted."""
+    """Within a `with` block, answers GET and POST with 200, and keeps the bodies of POSTs."""
 
     def __init__(self, host: str, port: int, clock: Clock = system_clock) -> None:
-        """Take the port; 0 takes a free one. Raises CommandError if the port is in use."""
+        """Bind the port; 0 selects a free one. Raises CommandError if the port is in use."""
         self._clock = clock
         self._waiting: SimpleQueue[Event | None] = SimpleQueue()
         try:
@@ -52,24 +51,19 @@ class Receiver:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
     @property
     def url(self) -> str:
-        """The URL on which it listens."""
+        """The URL on which the receiver listens."""
         host, port = (str(part) for part in self._server.server_address[:2])
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
-    def events(self) -> Iterator[Event]:
-        """The events as they arrive, until `end` is called."""
+    def receive_events(self) -> Iterator[Event]:
+        """Yield the events as they arrive, until `end` is called."""
         while True:
             try:
                 event = self._waiting.get(timeout=SIGNAL_POLL_SECONDS)
@@ -80,11 +74,14 @@ class Receiver:
             yield event
 
     def end(self) -> None:
-        """End `events` after those that have arrived. A signal handler may call this repeatedly."""
+        """End `receive_events` after the events that have arrived.
+
+        A signal handler may call this, also more than once.
+        """
         self._waiting.put(None)
 
     def _keep_event(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Keep an event; returns False if too many are waiting."""
+        """Keep an event. Returns False if too many are waiting."""
         if self._waiting.qsize() >= EVENTS_WAITING_MAX:
             return False
         self._waiting.put(Event(headers, body, self._clock()))
@@ -117,7 +114,7 @@ class _Server(ThreadingTCPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
-        """Print nothing: connections that are lost or send nonsense do not matter here."""
+        """Print nothing: lost connections and invalid requests do not matter here."""
 
 
 class _RequestHandler(BaseHTTPRequestHandler):

@@ -1,48 +1,23 @@
 """`batchway webhooks`: the batch webhooks of the account."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
 import typer
 
 from batchway.cli import deliveries, listen
-from batchway.cli.connection import Connection
-from batchway.cli.options import (
-    COUNT_DEFAULT,
-    DEFAULT_URL,
-    CountOption,
-    KeyOption,
-    OffsetOption,
-    UrlOption,
-    WebhookArgument,
-)
-from batchway.cli.refusals import advice
+from batchway.cli.commands import add_command
+from batchway.cli.options import PageOptions, ServerOptions, WebhookArgument
+from batchway.cli.refusals import advise
 from batchway.cli.terminal import print_page, print_text, printable
-from batchway.cli.webhook_calls import CONFLICT, create_webhook, url_advice, webhook_path
+from batchway.cli.webhook_calls import advise_on_url, build_webhook_path, create_webhook
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
     BatchWebhookBody,
     BatchWebhookChanges,
     BatchWebhookList,
     NewBatchWebhook,
 )
-
-LIST_EXAMPLES = "Example:\n\n  batchway webhooks list"
-CREATE_EXAMPLES = """Examples:
-
-  batchway webhooks create https://crm.example.com/batch-finished
-
-  batchway webhooks create https://crm.example.com/batch-finished --disabled --no-signing"""
-UPDATE_EXAMPLES = """Examples:
-
-  batchway webhooks update 0f3a9c21d4 --enable
-
-  batchway webhooks update 0f3a9c21d4 --new-url https://crm.example.com/hook --signing"""
-DELETE_EXAMPLES = "Example:\n\n  batchway webhooks delete 0f3a9c21d4"
-ROTATE_EXAMPLES = """Examples:
-
-  batchway webhooks rotate-secret 0f3a9c21d4
-
-  batchway webhooks rotate-secret 0f3a9c21d4 --force"""
 
 EnabledOption = Annotated[
     bool | None,
@@ -69,37 +44,42 @@ def register(app: typer.Typer) -> None:
     webhooks = typer.Typer(
         no_args_is_help=True, help="Manage batch webhooks, and see what was sent to them."
     )
-    webhooks.command("list", epilog=LIST_EXAMPLES)(list_command)
-    webhooks.command("create", epilog=CREATE_EXAMPLES)(create_command)
-    webhooks.command("update", epilog=UPDATE_EXAMPLES)(update_command)
-    webhooks.command("delete", epilog=DELETE_EXAMPLES)(delete_command)
+    add_command(webhooks, "list", list_command, "batchway webhooks list")
+    add_command(
+        webhooks,
+        "create",
+        create_command,
+        "batchway webhooks create https://crm.example.com/batch-finished",
+        "batchway webhooks create https://crm.example.com/batch-finished --disabled --no-signing",
+    )
+    add_command(
+        webhooks,
+        "update",
+        update_command,
+        "batchway webhooks update 0f3a9c21d4 --enable",
+        "batchway webhooks update 0f3a9c21d4 --new-url https://crm.example.com/hook --signing",
+    )
+    add_command(webhooks, "delete", delete_command, "batchway webhooks delete 0f3a9c21d4")
     deliveries.register(webhooks)
-    webhooks.command("rotate-secret", epilog=ROTATE_EXAMPLES)(rotate_command)
+    add_command(
+        webhooks,
+        "rotate-secret",
+        rotate_command,
+        "batchway webhooks rotate-secret 0f3a9c21d4",
+        "batchway webhooks rotate-secret 0f3a9c21d4 --force",
+    )
     listen.register(webhooks)
     app.add_typer(webhooks, name="webhooks")
 
 
-def list_command(
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
-    count: CountOption = COUNT_DEFAULT,
-    offset: OffsetOption = 0,
-) -> None:
+def list_command(server: ServerOptions, page: PageOptions) -> None:
     """List the batch webhooks of the account."""
-    with Connection(url, key) as connection:
-        page = connection.get(
-            "/batch-webhooks", BatchWebhookList, {"count": count, "offset": offset}
-        )
+    with server.connect() as connection:
+        found = connection.get("/batch-webhooks", BatchWebhookList, page.params)
     rows = [
-        (
-            each.id,
-            each.url,
-            _format_state(each),
-            _format_signing(each),
-        )
-        for each in page.webhooks
+        (each.id, each.url, _format_state(each), _format_signing(each)) for each in found.webhooks
     ]
-    print_page(("id", "url", "state", "events"), rows, offset, page.total_items)
+    print_page(("id", "url", "state", "events"), rows, page.offset, found.total_items)
 
 
 def create_command(
@@ -109,8 +89,7 @@ def create_command(
             metavar="URL", help="URL that events are sent to. It must answer GET with 200."
         ),
     ],
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     no_signing: Annotated[
         bool,
         typer.Option(
@@ -127,7 +106,7 @@ def create_command(
     ] = False,
 ) -> None:
     """Send a webhook to a URL when a batch finishes."""
-    with Connection(url, key) as connection, url_advice(webhook_url):
+    with server.connect() as connection, advise_on_url(webhook_url):
         wanted = NewBatchWebhook(webhook_url, not disabled, not no_signing)
         webhook = create_webhook(connection, wanted)
     print_text(f"Batch webhook {webhook.id} was created: {printable(webhook.url)}")
@@ -137,8 +116,7 @@ def create_command(
 
 def update_command(
     webhook_id: WebhookArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     new_url: Annotated[
         str,
         typer.Option(
@@ -162,9 +140,9 @@ def update_command(
             "Nothing to change. Use --new-url, --enable, --disable, --signing or --no-signing."
         )
         raise typer.BadParameter(message)
-    with Connection(url, key) as connection, url_advice(new_url):
+    with server.connect() as connection, advise_on_url(new_url):
         webhook = connection.patch(
-            webhook_path(webhook_id), msgspec.json.encode(changes), BatchWebhookBody
+            build_webhook_path(webhook_id), msgspec.json.encode(changes), BatchWebhookBody
         )
     print_text(
         f"Batch webhook {webhook.id} is {_format_state(webhook)}, "
@@ -173,19 +151,16 @@ def update_command(
     _print_secret(webhook)
 
 
-def delete_command(
-    webhook_id: WebhookArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = ""
-) -> None:
+def delete_command(webhook_id: WebhookArgument, server: ServerOptions) -> None:
     """Delete a batch webhook, with its deliveries."""
-    with Connection(url, key) as connection:
-        connection.delete(webhook_path(webhook_id))
+    with server.connect() as connection:
+        connection.delete(build_webhook_path(webhook_id))
     print_text(f"Batch webhook {printable(webhook_id)} was deleted.")
 
 
 def rotate_command(
     webhook_id: WebhookArgument,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = "",
+    server: ServerOptions,
     force: Annotated[
         bool,
         typer.Option(
@@ -198,8 +173,8 @@ def rotate_command(
     """Create a new signing secret. For 24 hours, events are signed with the old one as well."""
     params = {"force": "true"} if force else None
     next_step = "If no receiver needs the older secret, run the command again with --force"
-    with Connection(url, key) as connection, advice({CONFLICT: next_step}):
-        path = f"{webhook_path(webhook_id)}/actions/rotate-secret"
+    with server.connect() as connection, advise({HTTPStatus.CONFLICT: next_step}):
+        path = f"{build_webhook_path(webhook_id)}/actions/rotate-secret"
         _print_secret(connection.post(path, b"", BatchWebhookBody, params=params))
 
 

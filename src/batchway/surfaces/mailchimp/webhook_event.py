@@ -9,7 +9,7 @@ import msgspec
 
 from batchway.contract.links import Links
 from batchway.contract.result_links import ResultLinks
-from batchway.kit.clock import Microseconds, format_iso
+from batchway.kit.clock import Microseconds, format_iso, format_plain
 from batchway.model.batch import Batch
 from batchway.surfaces.mailchimp.batch_body import batch_body, build_batch_links
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
@@ -45,7 +45,7 @@ def render_event(event_type: str, fired_at: Microseconds, body: BatchBody) -> by
     """Render an event. Spaces are percent-encoded as well, because parsers disagree about `+`."""
     pairs = [
         ("type", event_type),
-        ("fired_at", format_iso(fired_at)[:19].replace("T", " ")),
+        ("fired_at", format_plain(fired_at)),
         *_flatten("data", msgspec.to_builtins(body)),
     ]
     return "&".join(f"{_quote(key)}={_quote(value)}" for key, value in pairs).encode("ascii")
