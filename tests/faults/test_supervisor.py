@@ -9,11 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import make_url
 
 from batchway import limits
 from tests.faults.batch_monitor import BatchMonitor
 from tests.faults.workloads import MixedWorkload
+from tests.postgres import administer, close_connections
 from tests.processes import start_process
 from tests.scenario import Server, add_member, is_alive, wait_until
 
@@ -171,24 +172,13 @@ def run_worker(server: Server) -> Iterator[subprocess.Popen[str]]:
 @contextmanager
 def interrupt_database(database_url: str) -> Iterator[None]:
     """Let the database refuse connections, and close those that are open, during the block."""
-    name = make_url(database_url).database
-    engine = create_engine(
-        make_url(database_url).set(database="postgres"), isolation_level="AUTOCOMMIT"
-    )
-    _administer(engine, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    _administer(
-        engine, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    )
+    allow = f"ALTER DATABASE {make_url(database_url).database} ALLOW_CONNECTIONS"
+    administer(database_url, f"{allow} false")
+    close_connections(database_url)
     try:
         yield
     finally:
-        _administer(engine, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        engine.dispose()
-
-
-def _administer(engine: Engine, statement: str) -> None:
-    with engine.connect() as connection:
-        connection.execute(text(statement))
+        administer(database_url, f"{allow} true")
 
 
 def get_health_status(server: Server) -> int:

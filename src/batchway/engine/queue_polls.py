@@ -7,7 +7,7 @@ committed, when a step has ended, and otherwise once in `idle_poll_seconds`.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 
 import structlog
@@ -66,13 +66,14 @@ class QueuePolls:
         self._database = database
         self._timers = {lane: PollTimer(lane) for lane in lanes}
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._poll_threads: dict[Lane, threading.Thread] = {}
+        self._watch_thread: threading.Thread | None = None
 
     def start(self, engine: DBOS) -> None:
         """Begin to take work. `engine` has been launched and listens to no queue itself."""
-        for lane, timer in self._timers.items():
-            self._start_thread(queue_worker_thread, timer, engine, DBOS.retrieve_queue(lane.name))
-        self._start_thread(self._watch_hand_overs)
+        watch = threading.Thread(target=self._watch_hand_overs, args=(engine,), daemon=True)
+        watch.start()
+        self._watch_thread = watch
 
     def keep_awake(self, lane: Lane) -> None:
         """A step of this lane has ended."""
@@ -81,28 +82,38 @@ class QueuePolls:
     def stop(self) -> None:
         """Take no more work; returns when the last poll has ended."""
         self._stopping.set()
+        if self._watch_thread is not None:
+            self._watch_thread.join()
         for timer in self._timers.values():
             timer.set()
-        for thread in self._threads:
+        for thread in self._poll_threads.values():
             thread.join()
 
-    def _start_thread(self, target: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        thread.start()
-        self._threads.append(thread)
-
-    def _watch_hand_overs(self) -> None:
+    def _watch_hand_overs(self, engine: DBOS) -> None:
         while not self._stopping.is_set():
             try:
-                self._wake_for_hand_overs()
+                self._start_polls(engine)
+                self._wake_for_hand_overs(engine)
             except Exception:
                 log_exception(log, "hand_over_watch_failed")  # the polls find the work
                 self._stopping.wait(limits.idle_poll_seconds)
 
-    def _wake_for_hand_overs(self) -> None:
+    def _start_polls(self, engine: DBOS) -> None:
+        """Start the loop of each lane, also of one that has ended because of an error."""
+        for lane, timer in self._timers.items():
+            running = self._poll_threads.get(lane)
+            if running is None or not running.is_alive():
+                queue = DBOS.retrieve_queue(lane.name)
+                arguments = (timer, engine, queue)
+                thread = threading.Thread(target=queue_worker_thread, args=arguments, daemon=True)
+                thread.start()
+                self._poll_threads[lane] = thread
+
+    def _wake_for_hand_overs(self, engine: DBOS) -> None:
         with closing(HandOverWatch(self._database)) as watch:
             while not self._stopping.is_set():
                 queues = watch.wait(self._stopping, limits.idle_poll_seconds)
                 for lane, timer in self._timers.items():
                     if lane.name in queues:
                         timer.wake()
+                self._start_polls(engine)
