@@ -50,8 +50,12 @@ def make_bad_snippets() -> Iterator[tuple[Check, str, str]]:
     yield find_misplaced_libraries, "lifecycle.split", "from dbos import DBOS"
     yield find_misplaced_libraries, "contract.problems", "import starlette.responses as responses"
     yield find_stray_sql, "lifecycle.split", 'run("SELECT id FROM batches")'
-    yield find_stray_sql, "surfaces.mailchimp.batches", 'run(f"""\n    DELETE FROM {table}""")'
-    yield find_stray_sql, "surfaces.mailchimp.batches", 'run("UPDATE batches " + "SET status = 1")'
+    yield find_stray_sql, "surfaces.mailchimp.batch_calls", 'run(f"""\n    DELETE FROM {table}""")'
+    yield (
+        find_stray_sql,
+        "surfaces.mailchimp.batch_calls",
+        'run("UPDATE batches " + "SET status = 1")',
+    )
     yield find_unscoped_sql, "store.batches", 'run("SELECT account_id FROM batches")'
     yield find_unscoped_sql, "store.batches", 'run("UPDATE batches SET n = 1 WHERE id = :id")'
     yield find_unscoped_sql, "audience.tags", 'run(f"INSERT INTO tags ({COLUMNS}) VALUES (:id)")'
@@ -84,7 +88,7 @@ def make_good_snippets() -> Iterator[tuple[Check, str, str]]:
         "from batchway.targets.builtin.plan import Plan",
     )
     yield find_misplaced_libraries, "engine", "import dbos"
-    yield find_stray_sql, "surfaces.mailchimp.batches", 'route("DELETE", "/batches/{id}")'
+    yield find_stray_sql, "surfaces.mailchimp.batch_calls", 'route("DELETE", "/batches/{id}")'
     yield find_stray_sql, "contract.problems", '"UPDATE is not a method."'
     yield find_unscoped_sql, "store.ids", 'run("SELECT 1")'
     yield (

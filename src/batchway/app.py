@@ -43,11 +43,11 @@ from batchway.settable_limits import replace_limits
 from batchway.settings import Settings
 from batchway.store.database import Database
 from batchway.surfaces.base import Surface
-from batchway.surfaces.connections import Connections
+from batchway.surfaces.concurrency_limit import ConcurrencyLimit
 from batchway.surfaces.documentation import Documentation
 from batchway.surfaces.health import Health
 from batchway.surfaces.mailchimp.authentication import authenticate
-from batchway.surfaces.mailchimp.calls import Calls
+from batchway.surfaces.mailchimp.endpoint import MailchimpEndpoint
 from batchway.surfaces.mailchimp.refusals import render_refusal
 from batchway.surfaces.mailchimp.routes import make_routes
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
@@ -79,13 +79,13 @@ class App:
             limits=parts.limits,
             public_url=self.settings.public_url,
         )
-        connections = Connections(parts.limits.requests_per_key_max, "requests of an API key")
-        calls = Calls(
+        connections = ConcurrencyLimit(parts.limits.requests_per_key_max, "requests of an API key")
+        calls = MailchimpEndpoint(
             surface,
             routes,
             parts.clock,
             connections,
-            Connections(parts.limits.event_streams_per_key_max, "event streams of an API key"),
+            ConcurrencyLimit(parts.limits.event_streams_per_key_max, "event streams of an API key"),
         )
         results = ResultDownloads(parts, result_links, connections)
         documentation = Documentation(

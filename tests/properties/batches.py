@@ -35,10 +35,10 @@ from batchway.model.step import Step, StepName, WrittenHandOver
 from batchway.observers.base import Event, Field, Observers
 from batchway.store import batch_webhooks, batches, deliveries
 from batchway.store.database import run as run_sql
-from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
-from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
-from batchway.surfaces.mailchimp.url_checks import UrlChecks
+from batchway.surfaces.mailchimp.batch_webhook_calls import BatchWebhookCalls
+from batchway.surfaces.mailchimp.delivery_calls import DeliveryCalls
 from batchway.surfaces.mailchimp.webhook_event import MailchimpEvents
+from batchway.surfaces.mailchimp.webhook_url_checks import WebhookUrlChecks
 from tests.batch_bodies import read_batch
 from tests.properties.calls import NEW_LIST
 from tests.properties.world import Place, create_account
@@ -162,7 +162,7 @@ class Bench:
         )
         self.deliver = DeliverStep(self.parts, self.outside, sealer, MailchimpEvents(links, BASE))
         self._webhook_calls = BatchWebhookCalls(
-            self.parts, UrlChecks(self.parts, self.outside), sealer
+            self.parts, WebhookUrlChecks(self.parts, self.outside), sealer
         )
         self._delivery_calls = DeliveryCalls(self.parts)
 
@@ -196,7 +196,7 @@ class Bench:
             "update": self._webhook_calls.update,
             "delete": self._webhook_calls.delete,
             "rotate": self._webhook_calls.rotate_secret,
-            "test": self._delivery_calls.test,
+            "test": self._delivery_calls.send_test,
             "resend": self._delivery_calls.resend,
             "recover": self._delivery_calls.recover,
         }[action]

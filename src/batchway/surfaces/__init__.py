@@ -1,1 +1,1 @@
-"""How batches come in and are shown: one folder a surface, beside what all share."""
+"""The HTTP APIs: one folder per surface, beside the modules that all surfaces share."""

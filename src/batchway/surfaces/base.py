@@ -1,8 +1,7 @@
-"""The contract of a surface: one way in which batches come in, are shown and are refused.
+"""The contract of a surface: an HTTP API in which batches are submitted, shown and refused.
 
-`app.py` makes a `Surface` and gives it to the endpoint of its folder; `server.py` serves any number
-of endpoints side by side. Nothing of a surface is module state: two apps in one process share
-nothing.
+`app.py` makes a `Surface` and passes it to the endpoint of the surface. `server.py` serves any
+number of endpoints. A surface has no module state, so two apps in one process are independent.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +16,8 @@ from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.targets.table import TargetTable
 
-# Authorization header, method, query parameters → who sends the request; raises a problem.
+# Takes the Authorization header, the method and the query parameters of a request, and returns the
+# account that sends it. Raises a problem if there is none.
 Authenticator = Callable[[str | None, str, Mapping[str, str]], Identity]
 
 
@@ -42,21 +42,21 @@ class SurfaceEndpoint(Protocol):
 
     @property
     def surface(self) -> Surface:
-        """What it serves."""
+        """The surface that the endpoint serves."""
         ...
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request; never raise for what a client can do."""
+        """Answer one HTTP request. No request of a client makes this raise."""
         ...
 
 
 def find_base_url(http: HttpRequest, public_url: str) -> str:
-    """Return what links begin with: the setting, or else the address that the client used."""
+    """Return the beginning of links: the setting, or else the address that the client used."""
     if public_url:
         return public_url
     return f"{http.url.scheme}://{http.url.netloc}{quote(find_root_path(http.scope))}"
 
 
 def find_root_path(scope: Scope) -> str:
-    """Return the path where the app is mounted: empty, or with a slash before and none behind."""
+    """Return the path where the app is mounted: empty, or with a slash only at its beginning."""
     return str(scope.get("root_path", "")).rstrip("/")

@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`: what can be called, for programs and for people; without a key."""
+"""`/openapi.json` and `/docs`: descriptions of all calls. They need no key."""
 
 import base64
 import hashlib
@@ -27,20 +27,20 @@ class _Rendered:
 
 
 class Documentation:
-    """Serves both; they are rendered once for each path where the app is mounted."""
+    """Serves the document and the page, which are rendered once per path of the mounted app."""
 
     def __init__(self, tables: Sequence[Titled], public_url: str = "") -> None:
         """Describe the calls of these tables.
 
-        Without a `public_url`, the calls stand at the address that the document is read from, below
-        the path where the app is mounted.
+        Without a `public_url`, the URL of the server in the document is the path where the app is
+        mounted, relative to the address of the document.
         """
         self._tables = tables
         self._public_url = public_url
         self._render = lru_cache(maxsize=_ROOT_PATHS_MAX)(self._render_pages)
 
     def openapi(self, http: HttpRequest) -> HttpResponse:
-        """The OpenAPI document. Other sites may read it, as tools in a browser do."""
+        """Answer with the OpenAPI document. Scripts of other sites may read it in a browser."""
         return HttpResponse(
             self._render(find_root_path(http.scope)).openapi,
             media_type="application/json; charset=utf-8",
@@ -48,7 +48,7 @@ class Documentation:
         )
 
     def docs(self, http: HttpRequest) -> HttpResponse:
-        """The page. Nothing runs or is shown in it but what is ours."""
+        """Answer with the page. A browser loads and runs nothing else in it."""
         content = self._render(find_root_path(http.scope)).page
         return HttpResponse(content, media_type="text/html; charset=utf-8", headers=_HEADERS)
 

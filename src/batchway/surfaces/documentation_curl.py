@@ -1,4 +1,4 @@
-"""Builds an example of each call for the shell."""
+"""Builds a curl command as the example of a call."""
 
 import re
 import shlex

@@ -7,19 +7,20 @@ from starlette.responses import JSONResponse, Response
 
 from batchway.store import leases
 from batchway.store.database import Database
-from batchway.surfaces.threads import Turns, in_thread
+from batchway.surfaces.threads import ThreadLimit, run_in_thread
 
 
 @dataclass(frozen=True)
 class Health:
-    """Tells whether batches that are submitted now will be run now."""
+    """Reports whether a worker is ready to run batches."""
 
     database: Database
-    _turns: Turns = field(default_factory=lambda: Turns(1))  # its own: calls may take all others
+    # Not the default limit, because calls may use all of its threads.
+    _thread_limit: ThreadLimit = field(default_factory=lambda: ThreadLimit(1))
 
     async def get(self, _http: HttpRequest) -> Response:
-        """200, or 503 while no worker is ready."""
-        is_ready = await in_thread(self._is_ready, self._turns)
+        """Answer with 200, or with 503 while no worker is ready."""
+        is_ready = await run_in_thread(self._is_ready, self._thread_limit)
         state = {"status": "ready" if is_ready else "waiting for a worker"}
         return JSONResponse(state, status_code=200 if is_ready else 503)
 

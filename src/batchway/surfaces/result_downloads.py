@@ -1,4 +1,4 @@
-"""The download of a result archive: no key is asked for, the link is the permission."""
+"""The download of a result archive. It needs no key, because its link is signed."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,8 +19,8 @@ from batchway.kit.signing import Verdict
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Batch
 from batchway.store import batches
-from batchway.surfaces.connections import Connections
-from batchway.surfaces.threads import in_thread
+from batchway.surfaces.concurrency_limit import ConcurrencyLimit
+from batchway.surfaces.threads import run_in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -33,28 +33,28 @@ class ResultDownloads:
 
     parts: Parts
     result_links: ResultLinks
-    connections: Connections
+    connections: ConcurrencyLimit
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request. A download counts as a request of the batch's API key."""
+        """Answer one HTTP request. A download counts as a request of the API key of the batch."""
         http = HttpRequest(scope, receive)
         with ExitStack() as held:
-            found = await self._find_or_refuse(http)
+            found = await self._find_batch_or_refuse(http)
             if isinstance(found, Batch):
                 try:
-                    held.enter_context(self.connections.one(found.api_key_id))
-                    found = await in_thread(partial(self._download, found))
+                    held.enter_context(self.connections.hold_slot(found.api_key_id))
+                    found = await run_in_thread(partial(self._open_archive, found))
                 except Refused as refused:
                     found = _refuse(refused)
             await found(scope, receive, send)
 
-    async def _find_or_refuse(self, http: HttpRequest) -> Batch | Response:
+    async def _find_batch_or_refuse(self, http: HttpRequest) -> Batch | Response:
         try:
-            return await in_thread(partial(self._find, http))
+            return await run_in_thread(partial(self._find_batch, http))
         except DatabaseBusy:
             return _refuse(database_busy())
 
-    def _find(self, http: HttpRequest) -> Batch | Response:
+    def _find_batch(self, http: HttpRequest) -> Batch | Response:
         if http.method not in {"GET", "HEAD"}:
             return PlainTextResponse("Only GET.\n", 405, headers={"Allow": "GET"})
         public_id = http.path_params["batch_id"]
@@ -67,8 +67,8 @@ class ResultDownloads:
             return PlainTextResponse(_GONE, status_code=404)
         return batch
 
-    def _download(self, batch: Batch) -> Response:
-        """The archive, as it is: its gzip is the payload, not a transfer encoding."""
+    def _open_archive(self, batch: Batch) -> Response:
+        """Return the response that streams the archive. Its gzip is not a content encoding."""
         public_id = batch.public_id
         try:
             size, file = self.parts.archive.size(public_id), self.parts.archive.open(public_id)
@@ -76,7 +76,7 @@ class ResultDownloads:
             log_exception(log, "archive_missing", batch=batch.id)
             return PlainTextResponse(_GONE, status_code=404)
         return StreamingResponse(
-            _blocks(file),
+            _read_blocks(file),
             media_type="application/gzip",
             headers={
                 "Content-Length": str(size),
@@ -92,7 +92,7 @@ def _refuse(refused: Refused) -> Response:
     )
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _read_blocks(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while block := file.read(_BLOCK_BYTES):
             yield block

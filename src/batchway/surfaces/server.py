@@ -1,4 +1,4 @@
-"""The ASGI application: which path is answered by what."""
+"""The ASGI application: the paths and what answers them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from batchway.surfaces.result_downloads import ResultDownloads
 
 @dataclass(frozen=True)
 class _AnyMethod:
-    """An endpoint for every method: Starlette would answer an unknown one without a problem."""
+    """An endpoint for every method. Starlette's own answer to an unknown one is no problem."""
 
     answer: Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -27,23 +27,23 @@ class _AnyMethod:
 
 @dataclass(frozen=True)
 class SurfaceRoute(BaseRoute):
-    """Every path below a prefix, with any method.
+    """Matches every path below a prefix, with any method.
 
-    Starlette's own path patterns end at a newline, and `%0A` in a path is one.
+    Starlette's path patterns do not match a newline, which `%0A` in a path stands for.
     """
 
     prefix: str
     answer: Callable[[Scope, Receive, Send], Awaitable[None]]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match the prefix itself and all that follows a slash behind it."""
+        """Match the prefix, and every path that begins with the prefix and a slash."""
         path = scope["path"].removeprefix(find_root_path(scope))
         is_below = path == self.prefix or path.startswith(f"{self.prefix}/")
         is_ours = scope["type"] == "http" and is_below
         return (Match.FULL if is_ours else Match.NONE), {}
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:  # noqa: ANN401 - as above
-        """Name no path: nothing of ours asks for one."""
+        """Raise NoMatchFound, because no URL is built from the name of this route."""
         raise NoMatchFound(name, path_params)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +57,7 @@ def make_asgi_app(
     health: Health,
     documentation: Documentation,
 ) -> Starlette:
-    """Return everything that is served over HTTP; it can be mounted at any path."""
+    """Return the application with everything that is served. It can be mounted at any path."""
     return Starlette(
         routes=[
             Route("/healthz", health.get, methods=["GET"]),

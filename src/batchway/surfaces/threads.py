@@ -1,4 +1,4 @@
-"""Work that blocks, off the event loop."""
+"""Runs blocking functions in threads, outside of the event loop."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,9 +6,12 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 T = TypeVar("T")
-Turns = CapacityLimiter  # how many works of a kind are done at once
+ThreadLimit = CapacityLimiter  # the number of functions of one kind that run at the same time
 
 
-async def in_thread(work: Callable[[], T], turns: Turns | None = None) -> T:
-    """The outcome of some work in a thread. If the caller is cancelled, it goes on unheard."""
-    return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=turns)
+async def run_in_thread(function: Callable[[], T], limit: ThreadLimit | None = None) -> T:
+    """Run a function in a thread, and return its result.
+
+    If the caller is cancelled, the function continues, and its result is dropped.
+    """
+    return await to_thread.run_sync(function, abandon_on_cancel=True, limiter=limit)

@@ -1,1 +1,1 @@
-"""Mailchimp's `/3.0`: batches, batch webhooks, and the calls of the targets behind it."""
+"""The surface `/3.0` of the Mailchimp API: batches, batch webhooks, and the calls of targets."""

@@ -1,4 +1,4 @@
-"""Who a request comes from: every form in which clients send an API key."""
+"""Finds the account of a request by its API key, in each form in which clients send the key."""
 
 import base64
 import binascii
@@ -15,8 +15,8 @@ _PLAIN_SCHEMES = frozenset({"bearer", "oauth", "apikey"})
 def authenticate(
     database: Database, authorization: str | None, method: str, params: Mapping[str, str]
 ) -> Identity:
-    """The identity behind a key; raises 401."""
-    key = _key(authorization, method, params)
+    """Return the account and the API key of a request. Raises a 401."""
+    key = _find_key(authorization, method, params)
     with database.read() as connection:
         identity = accounts.identify(connection, key)
     if identity is None:
@@ -24,9 +24,9 @@ def authenticate(
     return identity
 
 
-def _key(authorization: str | None, method: str, params: Mapping[str, str]) -> str:
+def _find_key(authorization: str | None, method: str, params: Mapping[str, str]) -> str:
     in_query = params.get("apikey") if method == "GET" else None
-    in_header = _from_header(authorization) if authorization else None
+    in_header = _read_header(authorization) if authorization else None
     if in_query and in_header and in_query != in_header:
         raise api_key_invalid()
     key = in_header or in_query
@@ -35,18 +35,18 @@ def _key(authorization: str | None, method: str, params: Mapping[str, str]) -> s
     return key
 
 
-def _from_header(authorization: str) -> str | None:
+def _read_header(authorization: str) -> str | None:
     scheme, _, rest = authorization.strip().partition(" ")
     rest = rest.strip()
     if scheme.lower() == "basic":
-        return _password(rest)
+        return _decode_password(rest)
     if scheme.lower() in _PLAIN_SCHEMES:
         return rest
     raise api_key_invalid()
 
 
-def _password(encoded: str) -> str | None:
-    """The password of a Basic header, whatever the user name; URL-safe base64 is taken too."""
+def _decode_password(encoded: str) -> str | None:
+    """Return the password of a Basic header. URL-safe base64 is accepted as well."""
     try:
         raw = base64.urlsafe_b64decode(
             encoded.translate(_URL_SAFE).rstrip("=") + "=" * (-len(encoded.rstrip("=")) % 4)

@@ -1,4 +1,4 @@
-"""The batch object, as status calls and webhooks show it."""
+"""Builds the batch object of status calls and webhooks."""
 
 from batchway.contract.links import Link, Links
 from batchway.contract.result_links import ResultLinks
@@ -7,7 +7,7 @@ from batchway.model.batch import Batch
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 
-def batch_body(batch: Batch, links: Links, result_links: ResultLinks) -> BatchBody:
+def build_batch_body(batch: Batch, links: Links, result_links: ResultLinks) -> BatchBody:
     """Return the batch object, with a new link to its results if it has any."""
     return BatchBody(
         id=batch.public_id,

@@ -14,12 +14,6 @@ from batchway.contract.problems import Refused, json_parse_exception, too_large
 from batchway.contract.validation import DECODE_ERRORS, PADDING, decode, explain_decode_error
 from batchway.limits import Limits
 from batchway.model.operation import Operation
-from batchway.surfaces.mailchimp.batch_request import (
-    NO_PARAMS,
-    GivenOperation,
-    convert_operation,
-    convert_plain_operations,
-)
 from batchway.surfaces.mailchimp.batch_text import (
     BEGIN,
     COMMA,
@@ -31,6 +25,12 @@ from batchway.surfaces.mailchimp.batch_text import (
     find_likely_borders,
     has_escaped_key,
     read_keys,
+)
+from batchway.surfaces.mailchimp.operation_conversion import (
+    NO_PARAMS,
+    GivenOperation,
+    convert_operation,
+    convert_plain_operations,
 )
 
 _HEAD = re.compile(SPACE + rb"\{" + SPACE + rb'"operations"' + SPACE + b":" + SPACE + rb"\[")

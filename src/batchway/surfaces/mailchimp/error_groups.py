@@ -51,7 +51,7 @@ class ErrorGroups:
                     ErrorSample(position, operation.operation_id, operation.path, message)
                 )
 
-    def groups(self) -> list[ErrorGroup]:
+    def list_groups(self) -> list[ErrorGroup]:
         """Return the groups, the largest one first."""
         found = [
             ErrorGroup(status_code, title, name, group.message, group.count, group.samples)

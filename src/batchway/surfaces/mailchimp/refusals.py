@@ -1,4 +1,4 @@
-"""Refusals of the core in the words of /3.0: the one place that gives each kind its status."""
+"""Maps each kind of refusal of the core to a problem of /3.0. No other module does."""
 
 from batchway.contract.problems import (
     FieldError,
@@ -25,7 +25,7 @@ _WITH_DETAIL = {
     RefusalKind.NOT_SENT: not_sent,
     RefusalKind.OUTCOME_UNKNOWN: outcome_unknown,
 }
-_WITH_WORDS_OF_THE_CONTRACT = {
+_WITHOUT_DETAIL = {
     RefusalKind.NO_ROOM: no_room,
     RefusalKind.KEY_REVOKED: api_key_invalid,
     RefusalKind.CANCELLED: operation_cancelled,
@@ -34,12 +34,12 @@ _WITH_WORDS_OF_THE_CONTRACT = {
 
 
 def find_problem(refusal: Refusal) -> Refused:
-    """Return the problem that a refusal stands for."""
+    """Return the problem for a refusal."""
     if refusal.fields:
         return invalid_fields(*(FieldError(*each) for each in refusal.fields.items()))
     if refusal.kind in _WITH_DETAIL:
         return _WITH_DETAIL[refusal.kind](refusal.detail)
-    return _WITH_WORDS_OF_THE_CONTRACT[refusal.kind]()
+    return _WITHOUT_DETAIL[refusal.kind]()
 
 
 def render_refusal(refusal: Refusal) -> Result:

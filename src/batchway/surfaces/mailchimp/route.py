@@ -1,4 +1,4 @@
-"""One route of the surface's own calls: what answers it, and what it says of itself."""
+"""A route of the surface's own calls: the function that answers it, and its description."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from batchway.contract.response import Response
 from batchway.model.account import Identity
 
 Answer = Callable[[Request, Identity, Links], Response]
-AnswerFromBody = Callable[[Request, Identity, Links, AsyncIterator[bytes]], Awaitable[Response]]
+AnswerFromStream = Callable[[Request, Identity, Links, AsyncIterator[bytes]], Awaitable[Response]]
 
 
 class CountedAs(Enum):
@@ -26,9 +26,9 @@ class CountedAs(Enum):
 class Route:
     """Answers a method on a path template.
 
-    `answer` runs in a thread, when the body has been read whole. A route that reads its own body
-    has `answer_from_body` instead, which runs on the event loop and gets the body as it arrives.
-    With the parameter `counted_with`, a call counts as a request, whatever `counted_as` says.
+    `answer` runs in a thread after the body was read. A route that reads its own body has
+    `answer_from_stream` instead, which runs on the event loop and gets the body as it arrives. A
+    call with the flag `counted_with` counts as a request, even if `counted_as` differs.
     """
 
     method: str
@@ -37,7 +37,7 @@ class Route:
     described: Described
     counted_as: CountedAs = CountedAs.REQUEST
     counted_with: str = ""
-    answer_from_body: AnswerFromBody | None = None
+    answer_from_stream: AnswerFromStream | None = None
 
     def find_limit(self, request: Request) -> CountedAs:
         """Return which limit a request counts for."""

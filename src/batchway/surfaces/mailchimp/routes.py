@@ -5,16 +5,16 @@ from batchway.contract.routing import RouteTable
 from batchway.kit.egress import Egress
 from batchway.kit.sealing import Sealer
 from batchway.lifecycle.parts import Parts
-from batchway.surfaces.mailchimp.batch_actions import BatchActionCalls
-from batchway.surfaces.mailchimp.batch_events import BatchEventCalls
-from batchway.surfaces.mailchimp.batch_intake import BatchIntake
-from batchway.surfaces.mailchimp.batch_results import BatchResultCalls
-from batchway.surfaces.mailchimp.batch_webhooks import BatchWebhookCalls
-from batchway.surfaces.mailchimp.batches import BatchCalls
-from batchway.surfaces.mailchimp.deliveries import DeliveryCalls
-from batchway.surfaces.mailchimp.limits import LimitCalls
+from batchway.surfaces.mailchimp.batch_action_calls import BatchActionCalls
+from batchway.surfaces.mailchimp.batch_calls import BatchCalls
+from batchway.surfaces.mailchimp.batch_progress_calls import BatchProgressCalls
+from batchway.surfaces.mailchimp.batch_result_calls import BatchResultCalls
+from batchway.surfaces.mailchimp.batch_submission_calls import BatchSubmissionCalls
+from batchway.surfaces.mailchimp.batch_webhook_calls import BatchWebhookCalls
+from batchway.surfaces.mailchimp.delivery_calls import DeliveryCalls
+from batchway.surfaces.mailchimp.limit_calls import LimitCalls
 from batchway.surfaces.mailchimp.route import Route
-from batchway.surfaces.mailchimp.url_checks import UrlChecks
+from batchway.surfaces.mailchimp.webhook_url_checks import WebhookUrlChecks
 
 
 def make_routes(
@@ -23,12 +23,12 @@ def make_routes(
     """Return the table of the calls that no target answers."""
     table: RouteTable[Route] = RouteTable()
     for calls in (
-        BatchIntake(parts, result_links),
+        BatchSubmissionCalls(parts, result_links),
         BatchCalls(parts, result_links),
         BatchResultCalls(parts),
         BatchActionCalls(parts, result_links),
-        BatchEventCalls(parts),
-        BatchWebhookCalls(parts, UrlChecks(parts, egress), sealer),
+        BatchProgressCalls(parts),
+        BatchWebhookCalls(parts, WebhookUrlChecks(parts, egress), sealer),
         DeliveryCalls(parts),
         LimitCalls(parts),
     ):

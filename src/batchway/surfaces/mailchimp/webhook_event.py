@@ -11,7 +11,7 @@ from batchway.contract.links import Links
 from batchway.contract.result_links import ResultLinks
 from batchway.kit.clock import Microseconds, format_iso, format_plain
 from batchway.model.batch import Batch
-from batchway.surfaces.mailchimp.batch_body import batch_body, build_batch_links
+from batchway.surfaces.mailchimp.batch_body import build_batch_body, build_batch_links
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 FINISHED = "batch_operation_completed"
@@ -33,7 +33,7 @@ class MailchimpEvents:
 
     def render_finished(self, batch: Batch, fired_at: Microseconds) -> bytes:
         """Render the event of a finished batch, with a new link to its results."""
-        body = batch_body(batch, Links(batch.base_url), self.result_links)
+        body = build_batch_body(batch, Links(batch.base_url), self.result_links)
         return render_event(FINISHED, fired_at, body)
 
     def render_test(self, fired_at: Microseconds) -> bytes:

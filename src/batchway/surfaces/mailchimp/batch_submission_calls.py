@@ -1,4 +1,4 @@
-"""`POST /batches`: reads the operations as they arrive, then submits them, or only checks them."""
+"""`POST /batches`: reads the operations as they arrive, and then submits or only checks them."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -24,13 +24,13 @@ from batchway.lifecycle.validate import validate_operations
 from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.operation import unpack_operations
-from batchway.surfaces.mailchimp.batch_body import batch_body
+from batchway.surfaces.mailchimp.batch_body import build_batch_body
+from batchway.surfaces.mailchimp.batch_calls import TAG
 from batchway.surfaces.mailchimp.batch_reader import BatchReader
-from batchway.surfaces.mailchimp.batches import TAG
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody, Validation
 from batchway.surfaces.mailchimp.error_groups import ErrorGroups
 from batchway.surfaces.mailchimp.route import CountedAs, Route
-from batchway.surfaces.threads import Turns, in_thread
+from batchway.surfaces.threads import ThreadLimit, run_in_thread
 
 
 class OperationBody(msgspec.Struct):
@@ -77,16 +77,17 @@ CREATE_BATCH = Described(
 
 
 @dataclass(frozen=True)
-class BatchIntake:
-    """Accepts new batches."""
+class BatchSubmissionCalls:
+    """Answers the call that submits a batch."""
 
     parts: Parts
     result_links: ResultLinks
-    _checks: Turns = field(default_factory=lambda: Turns(1))  # they may hold the database's lock
-    _turns: Turns = field(default_factory=lambda: Turns(limits.bodies_at_once_max))
+    # One check at a time, because a check may hold the lock of the database.
+    _check_limit: ThreadLimit = field(default_factory=lambda: ThreadLimit(1))
+    _read_limit: ThreadLimit = field(default_factory=lambda: ThreadLimit(limits.bodies_at_once_max))
 
     def routes(self) -> tuple[Route, ...]:
-        """The call that accepts a batch; it reads its own body."""
+        """Return the route of this call, which reads the body as it arrives."""
         return (
             Route(
                 "POST",
@@ -95,31 +96,32 @@ class BatchIntake:
                 CREATE_BATCH,
                 counted_as=CountedAs.NOTHING,
                 counted_with="validate_only",
-                answer_from_body=self.create,
+                answer_from_stream=self.create,
             ),
         )
 
     async def create(
         self, request: Request, identity: Identity, links: Links, body: AsyncIterator[bytes]
     ) -> Response:
-        """Accept a batch whole, or refuse it whole."""
-        key = _idempotency_key(request)
+        """Accept a complete batch, or refuse it."""
+        key = _read_idempotency_key(request)
         is_check = request.flag("validate_only")
         if not is_check:
-            is_known = key is not None  # then the batch may be there already
+            is_known = key is not None  # because the batch may exist already
             account_id = identity.account.id
-            await in_thread(partial(check_room, self.parts, account_id, is_known=is_known))
+            await run_in_thread(partial(check_room, self.parts, account_id, is_known=is_known))
         with IncomingBatch(self.parts.targets, self.parts.limits) as incoming:
             digest = None if key is None else hashlib.sha256()
-            await _read(_Reading(request, incoming, digest, self.parts.limits), body, self._turns)
+            reader = _BodyReader(request, incoming, digest, self.parts.limits)
+            await _read_body(reader, body, self._read_limit)
             if is_check:
-                return await in_thread(
-                    partial(self._check, identity, links, incoming), self._checks
+                return await run_in_thread(
+                    partial(self._check, identity, links, incoming), self._check_limit
                 )
             idempotency = None
             if key is not None and digest is not None:
                 idempotency = IdempotentRequest(_hash(key.encode()), digest.digest())
-            batch = await in_thread(
+            batch = await run_in_thread(
                 partial(
                     submit_batch,
                     self.parts,
@@ -129,10 +131,10 @@ class BatchIntake:
                     idempotency=idempotency,
                 )
             )
-        return Response(200, batch_body(batch, links, self.result_links))
+        return Response(200, build_batch_body(batch, links, self.result_links))
 
     def _check(self, identity: Identity, links: Links, incoming: IncomingBatch) -> Response:
-        """Try all operations without effect. They see what is there, not what others would do."""
+        """Try each operation alone, and undo its effects."""
         account = identity.account
         caller = Caller(account.id, account.name, self.parts.clock(), links)
         groups = ErrorGroups(self.parts.limits.error_groups_max)
@@ -157,27 +159,27 @@ class BatchIntake:
                 total_operations=incoming.count,
                 checked_operations=checked,
                 errored_operations=groups.count,
-                groups=groups.groups(),
+                groups=groups.list_groups(),
                 links=links.collection("Batches", "/", "/batches", create=True),
             ),
         )
 
 
-async def _read(reading: "_Reading", body: AsyncIterator[bytes], turns: Turns) -> None:
-    """Take the operations of a body."""
+async def _read_body(reader: "_BodyReader", body: AsyncIterator[bytes], limit: ThreadLimit) -> None:
+    """Read the whole body in threads, in pieces that are worth a thread."""
     waiting, size = [], 0
     async for data in body:
         waiting.append(data)
         size += len(data)
         if size >= limits.body_read_bytes:
-            await in_thread(partial(reading.take, b"".join(waiting)), turns)
+            await run_in_thread(partial(reader.feed, b"".join(waiting)), limit)
             waiting, size = [], 0
-    await in_thread(partial(reading.end, b"".join(waiting)), turns)
+    await run_in_thread(partial(reader.finish, b"".join(waiting)), limit)
 
 
 @dataclass
-class _Reading:
-    """A body on its way into a batch; its digest is for who may send it again."""
+class _BodyReader:
+    """Reads a body into a batch, and updates the digest that belongs to an idempotency key."""
 
     request: Request
     incoming: IncomingBatch
@@ -191,23 +193,23 @@ class _Reading:
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         self._reader = BatchReader(self.in_force, is_lines=media_type == NDJSON)
 
-    def take(self, data: bytes) -> None:
-        """The next bytes, as they were sent."""
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes, as they were sent."""
         for piece in self._inflater.feed(data):
             if self.digest is not None:
                 self.digest.update(piece)
             for operations in self._reader.feed(piece):
                 self.incoming.add(operations)
 
-    def end(self, data: bytes) -> None:
-        """The last bytes."""
-        self.take(data)
+    def finish(self, data: bytes) -> None:
+        """Read the last bytes."""
+        self.feed(data)
         self._inflater.finish()
         for operations in self._reader.finish():
             self.incoming.add(operations)
 
 
-def _idempotency_key(request: Request) -> str | None:
+def _read_idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is None:
         return None

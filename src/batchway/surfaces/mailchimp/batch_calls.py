@@ -1,4 +1,4 @@
-"""`/batches`: look, list, delete; `intake.py` takes new ones."""
+"""`/batches`: shows, lists and deletes batches. `batch_submission_calls.py` accepts new ones."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from batchway.lifecycle.parts import Parts
 from batchway.model.account import Identity
 from batchway.model.batch import Batch
 from batchway.store import batches
-from batchway.surfaces.mailchimp.batch_body import batch_body
+from batchway.surfaces.mailchimp.batch_body import build_batch_body
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody, BatchList
 from batchway.surfaces.mailchimp.route import CountedAs, Route
 
@@ -23,13 +23,13 @@ TAG = "Batches"
 
 @dataclass(frozen=True)
 class BatchCalls:
-    """Answers the contract's calls on batches."""
+    """Answers the contract's calls on existing batches."""
 
     parts: Parts
     result_links: ResultLinks
 
     def routes(self) -> tuple[Route, ...]:
-        """Method, path and answer of each call."""
+        """Return the routes of these calls."""
         return (
             Route(
                 "GET",
@@ -65,12 +65,12 @@ class BatchCalls:
         )
 
     def get(self, request: Request, identity: Identity, links: Links) -> Response:
-        """The status of one batch, with a fresh link when it is finished."""
+        """Answer with the status of a batch, and a new link to its results if it is finished."""
         batch = find_batch(self.parts, request, identity)
-        return Response(200, batch_body(batch, links, self.result_links))
+        return Response(200, build_batch_body(batch, links, self.result_links))
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
-        """The batches of the last seven days, newest first."""
+        """Answer with the batches of the last seven days, the newest first."""
         wanted = page(request.params)
         with self.parts.database.read() as connection:
             found, total = batches.find_page(
@@ -83,21 +83,21 @@ class BatchCalls:
         return Response(
             200,
             BatchList(
-                [batch_body(batch, links, self.result_links) for batch in found],
+                [build_batch_body(batch, links, self.result_links) for batch in found],
                 total,
                 links.collection("Batches", "/", "/batches", create=True),
             ),
         )
 
     def delete(self, request: Request, identity: Identity, _links: Links) -> Response:
-        """Stop a batch if it runs, and drop its results."""
+        """Stop a batch if it runs, and delete its results."""
         if not delete_batch(self.parts, identity.account.id, request.path_params["batch_id"]):
             raise not_found()
         return NO_CONTENT
 
 
 def find_batch(parts: Parts, request: Request, identity: Identity) -> Batch:
-    """The batch that a path names; raises 404."""
+    """Return the batch that the path names. Raises a 404."""
     with parts.database.read() as connection:
         batch = batches.find(
             connection,

@@ -1,4 +1,4 @@
-"""`/batch-webhooks`: who wants to hear of finished batches."""
+"""`/batch-webhooks`: creates, shows, changes and deletes batch webhooks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
     NewBatchWebhook,
 )
 from batchway.surfaces.mailchimp.route import Route
-from batchway.surfaces.mailchimp.url_checks import UrlChecks, check_form
+from batchway.surfaces.mailchimp.webhook_url_checks import WebhookUrlChecks, check_form
 
 T = TypeVar("T")
 
@@ -89,11 +89,11 @@ class BatchWebhookCalls:
     """Answers the calls on batch webhooks."""
 
     parts: Parts
-    url_checks: UrlChecks
+    url_checks: WebhookUrlChecks
     sealer: Sealer
 
     def routes(self) -> tuple[Route, ...]:
-        """Method, path and answer of each call."""
+        """Return the routes of these calls."""
         return (
             Route("GET", "/batch-webhooks", self.list, _LIST),
             Route("POST", "/batch-webhooks", self.create, _CREATE),
@@ -104,7 +104,7 @@ class BatchWebhookCalls:
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
-        """The account's webhooks, oldest first."""
+        """Answer with the webhooks of the account, the oldest first."""
         wanted = page(request.params)
         account_id = identity.account.id
         with self.parts.database.read() as connection:
@@ -113,25 +113,25 @@ class BatchWebhookCalls:
         return Response(
             200,
             BatchWebhookList(
-                [webhook_body(webhook, links) for webhook in found],
+                [build_webhook_body(webhook, links) for webhook in found],
                 total,
                 links.collection("BatchWebhooks", "/", "/batch-webhooks", create=True),
             ),
         )
 
     def create(self, request: Request, identity: Identity, links: Links) -> Response:
-        """A new webhook, whose URL must answer a GET."""
+        """Create a webhook, whose URL must answer a GET."""
         given = decode(_new, request.body)
         account_id = identity.account.id
         check_form(given.url)
         with self.parts.database.read() as connection:
-            self._check_room(connection, account_id)  # before anything is fetched
+            self._check_room(connection, account_id)  # before the URL is called
         self.url_checks.check(account_id, given.url)
         secret = webhook_signatures.new_secret() if given.signing_enabled else None
         with self.parts.database.write() as connection:
             key_id = identity.api_key_id
             if accounts.is_key_revoked(connection, account_id, key_id, locked=True):
-                raise api_key_invalid()  # meanwhile: its webhooks have been deleted
+                raise api_key_invalid()  # it was revoked meanwhile, and its webhooks were deleted
             accounts.lock(connection, account_id)
             self._check_room(connection, account_id)
             webhook = batch_webhooks.insert(
@@ -141,19 +141,22 @@ class BatchWebhookCalls:
                 url=given.url,
                 enabled=given.enabled,
                 signing_enabled=given.signing_enabled,
-                secret=self._sealed(secret),
+                secret=self._seal_secret(secret),
                 now=self.parts.clock(),
             )
-        return Response(200, webhook_body(webhook, links, secret))
+        return Response(200, build_webhook_body(webhook, links, secret))
 
     def get(self, request: Request, identity: Identity, links: Links) -> Response:
-        """One webhook."""
+        """Answer with one webhook."""
         with self.parts.database.read() as connection:
             webhook = find_webhook(connection, request, identity)
-        return Response(200, webhook_body(webhook, links))
+        return Response(200, build_webhook_body(webhook, links))
 
     def update(self, request: Request, identity: Identity, links: Links) -> Response:
-        """Change a webhook; another URL must answer a GET. Disabled, it loses what is pending."""
+        """Change a webhook. A new URL must answer a GET.
+
+        When a webhook is disabled, its pending deliveries are given up.
+        """
         changes = decode(_changes, request.body)
         if changes.url is not msgspec.UNSET:
             with self.parts.database.read() as connection:
@@ -161,50 +164,53 @@ class BatchWebhookCalls:
             if is_new:
                 check_form(changes.url)
                 self.url_checks.check(identity.account.id, changes.url)
-        with self._locked(request, identity) as (connection, webhook):
+        with self._lock_webhook(request, identity) as (connection, webhook):
             secret = None
             if changes.signing_enabled is True and webhook.secret is None:
                 secret = webhook_signatures.new_secret()
             changed = replace(
                 webhook,
-                url=_or(changes.url, webhook.url),
-                enabled=_or(changes.enabled, webhook.enabled),
-                signing_enabled=_or(changes.signing_enabled, webhook.signing_enabled),
-                secret=self._sealed(secret) or webhook.secret,
+                url=_apply_change(webhook.url, changes.url),
+                enabled=_apply_change(webhook.enabled, changes.enabled),
+                signing_enabled=_apply_change(webhook.signing_enabled, changes.signing_enabled),
+                secret=self._seal_secret(secret) or webhook.secret,
             )
             if changed.url != webhook.url or (changed.enabled and not webhook.enabled):
                 changed = replace(changed, failing_since=None, disabled_reason=None)
             batch_webhooks.save(connection, changed)
             if not changed.enabled:
                 deliveries.exhaust_all(connection, changed)
-        return Response(200, webhook_body(changed, links, secret))
+        return Response(200, build_webhook_body(changed, links, secret))
 
     def rotate_secret(self, request: Request, identity: Identity, links: Links) -> Response:
-        """A new secret; the old one goes on signing beside it for a while. An extension."""
+        """Create a new secret. For a day, events are signed with the old one as well.
+
+        An extension.
+        """
         secret = webhook_signatures.new_secret()
         overlap = limits.webhook_secret_overlap_hours * 60 * 60 * SECOND
         now = self.parts.clock()
-        with self._locked(request, identity) as (connection, webhook):
+        with self._lock_webhook(request, identity) as (connection, webhook):
             if webhook.has_old_secret(now) and not request.flag("force"):
                 raise conflict(_OVERLAP.format(until=format_iso(webhook.old_secret_until)))
             changed = replace(
                 webhook,
                 signing_enabled=True,
-                secret=self._sealed(secret),
+                secret=self._seal_secret(secret),
                 old_secret=webhook.secret,
                 old_secret_until=now + overlap,
             )
             batch_webhooks.save(connection, changed)
-        return Response(200, webhook_body(changed, links, secret))
+        return Response(200, build_webhook_body(changed, links, secret))
 
     def delete(self, request: Request, identity: Identity, _links: Links) -> Response:
-        """Delete a webhook with its log and what is pending."""
-        with self._locked(request, identity) as (connection, webhook):
+        """Delete a webhook with its deliveries."""
+        with self._lock_webhook(request, identity) as (connection, webhook):
             batch_webhooks.delete(connection, webhook)
         return NO_CONTENT
 
     @contextmanager
-    def _locked(
+    def _lock_webhook(
         self, request: Request, identity: Identity
     ) -> Iterator[tuple[Connection, BatchWebhook]]:
         with self.parts.database.write() as connection:
@@ -216,14 +222,14 @@ class BatchWebhookCalls:
             detail = f"An account can have {most} batch webhooks at a time. Delete one first."
             raise bad_request(detail)
 
-    def _sealed(self, secret: str | None) -> bytes | None:
+    def _seal_secret(self, secret: str | None) -> bytes | None:
         return None if secret is None else self.sealer.seal(secret, SECRET_PURPOSE)
 
 
 def find_webhook(
     connection: Connection, request: Request, identity: Identity, *, locked: bool = False
 ) -> BatchWebhook:
-    """The webhook that a path names; raises 404."""
+    """Return the webhook that the path names. Raises a 404."""
     public_id = request.path_params["batch_webhook_id"]
     webhook = batch_webhooks.find(connection, identity.account.id, public_id, locked=locked)
     if webhook is None:
@@ -231,10 +237,10 @@ def find_webhook(
     return webhook
 
 
-def webhook_body(
+def build_webhook_body(
     webhook: BatchWebhook, links: Links, secret: str | None = None
 ) -> BatchWebhookBody:
-    """A webhook as the contract shows it; with its secret only where that was made."""
+    """Return the object of a webhook. It contains the secret only if this call created it."""
     return BatchWebhookBody(
         id=webhook.public_id,
         url=webhook.url,
@@ -250,5 +256,5 @@ def webhook_body(
     )
 
 
-def _or(given: T | msgspec.UnsetType, kept: T) -> T:
-    return kept if given is msgspec.UNSET else given
+def _apply_change(present: T, change: T | msgspec.UnsetType) -> T:
+    return present if change is msgspec.UNSET else change

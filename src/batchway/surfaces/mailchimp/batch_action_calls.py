@@ -1,4 +1,4 @@
-"""What can be done with a batch besides deleting it: cancel, retry. An extension."""
+"""`POST /batches/{batch_id}/actions/…`: cancels a batch, or retries its operations. Extensions."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from batchway.lifecycle.cancel import cancel_batch
 from batchway.lifecycle.parts import Parts
 from batchway.lifecycle.retry import retry_batch
 from batchway.model.account import Identity
-from batchway.surfaces.mailchimp.batch_body import batch_body
-from batchway.surfaces.mailchimp.batch_results import FILTERS, filter_of
-from batchway.surfaces.mailchimp.batches import TAG, find_batch
+from batchway.surfaces.mailchimp.batch_body import build_batch_body
+from batchway.surfaces.mailchimp.batch_calls import TAG, find_batch
+from batchway.surfaces.mailchimp.batch_result_calls import FILTERS, parse_filter
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 from batchway.surfaces.mailchimp.route import Route
 
@@ -27,7 +27,7 @@ class BatchActionCalls:
     result_links: ResultLinks
 
     def routes(self) -> tuple[Route, ...]:
-        """Method, path and answer of each call."""
+        """Return the routes of these calls."""
         return (
             Route(
                 "POST",
@@ -57,15 +57,15 @@ class BatchActionCalls:
         )
 
     def cancel(self, request: Request, identity: Identity, links: Links) -> Response:
-        """Run no more operations; keep and compile what is done."""
+        """Cancel a batch: run no more operations, but keep the results so far."""
         batch = cancel_batch(self.parts, identity.account.id, request.path_params["batch_id"])
         if batch is None:
             raise not_found()
-        return Response(200, batch_body(batch, links, self.result_links))
+        return Response(200, build_batch_body(batch, links, self.result_links))
 
     def retry(self, request: Request, identity: Identity, links: Links) -> Response:
-        """Run the operations that failed again, in a new batch."""
+        """Submit the selected operations again, in a new batch. By default they are the failed."""
         batch = find_batch(self.parts, request, identity)
-        wanted = filter_of(request.params, errored=True)
-        again = retry_batch(self.parts, identity, links.base, batch, wanted)
-        return Response(200, batch_body(again, links, self.result_links))
+        wanted = parse_filter(request.params, errored=True)
+        new_batch = retry_batch(self.parts, identity, links.base, batch, wanted)
+        return Response(200, build_batch_body(new_batch, links, self.result_links))

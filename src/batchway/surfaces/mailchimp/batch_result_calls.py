@@ -1,4 +1,4 @@
-"""The results of a batch without its archive, while it runs and after. An extension."""
+"""Single results and errors of a batch, also while it runs. Extensions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.model.operation import Operation
 from batchway.results import Filter, RecordedResult, Results
-from batchway.surfaces.mailchimp.batches import TAG, find_batch
+from batchway.surfaces.mailchimp.batch_calls import TAG, find_batch
 from batchway.surfaces.mailchimp.bodies.batches import (
     BatchErrors,
     OperationResult,
@@ -52,12 +52,12 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True)
 class BatchResultCalls:
-    """Answers the calls on single results of a batch."""
+    """Answers the calls on single results and errors of a batch."""
 
     parts: Parts
 
     def routes(self) -> tuple[Route, ...]:
-        """Method, path and answer of each call."""
+        """Return the routes of these calls."""
         return (
             Route(
                 "GET",
@@ -88,7 +88,7 @@ class BatchResultCalls:
             Route(
                 "GET",
                 "/batches/{batch_id}/errors",
-                self.errors,
+                self.list_errors,
                 Described(
                     "The failures so far, grouped by what went wrong.",
                     query=ON_ONE,
@@ -100,21 +100,21 @@ class BatchResultCalls:
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
-        """The results recorded so far, in the order of the operations.
+        """Answer with the results so far, in the order of the operations.
 
-        A page ends early when its responses are large together; the next one begins behind it.
+        A page of results ends early if its responses are large.
         """
         batch = find_batch(self.parts, request, identity)
-        results = self._results(batch, filter_of(request.params))
+        results = self._read_results(batch, parse_filter(request.params))
         if accepts(request.headers.get("accept", ""), NDJSON):
-            return Response(200, Stream(NDJSON, _lines(request, results)))
+            return Response(200, Stream(NDJSON, _stream_lines(request, results)))
         wanted = page(request.params)
         found, total = results.read_page(wanted.count, wanted.offset, limits.answer_bytes_max)
         itself = f"/batches/{batch.public_id}"
         return Response(
             200,
             OperationResults(
-                [_result(each) for each in found],
+                [_build_result(each) for each in found],
                 batch.public_id,
                 total,
                 links.collection(
@@ -124,29 +124,32 @@ class BatchResultCalls:
         )
 
     def get(self, request: Request, identity: Identity, _links: Links) -> Response:
-        """One operation, with its result if there is one yet; 404 if there will never be."""
+        """Answer with one operation, and its result if there is one.
+
+        Raises a 404 if there is none and the batch is finished.
+        """
         batch = find_batch(self.parts, request, identity)
-        position = _number(request.path_params["position"])
+        position = _parse_number(request.path_params["position"])
         if position is None or position >= batch.operation_count:
             raise not_found()
-        wanted_page = _number(request.params.get("page", "0"))
+        wanted_page = _parse_number(request.params.get("page", "0"))
         if wanted_page is None:
             raise invalid_field("page", "This value should be a whole number of 0 or more.")
-        found = self._results(batch).find(position, wanted_page)
+        found = self._read_results(batch).find(position, wanted_page)
         if found is None:
             raise not_found()
         operation, recorded = found
         if recorded is not None:
-            return Response(200, _result(recorded))
+            return Response(200, _build_result(recorded))
         if batch.status is Status.FINISHED:
             raise not_found()
-        return Response(200, _pending(position, wanted_page, operation))
+        return Response(200, _build_pending_result(position, wanted_page, operation))
 
-    def errors(self, request: Request, identity: Identity, links: Links) -> Response:
-        """The failures so far, grouped by what went wrong."""
+    def list_errors(self, request: Request, identity: Identity, links: Links) -> Response:
+        """Answer with the failures so far, grouped by reason."""
         batch = find_batch(self.parts, request, identity)
         groups = ErrorGroups(self.parts.limits.error_groups_max)
-        for each in self._results(batch, Filter(errored=True)).iterate():
+        for each in self._read_results(batch, Filter(errored=True)).iterate():
             groups.add(each.position, each.operation, each.status_code, each.response)
         itself = f"/batches/{batch.public_id}"
         return Response(
@@ -154,22 +157,22 @@ class BatchResultCalls:
             BatchErrors(
                 batch.public_id,
                 groups.count,
-                groups.groups(),
+                groups.list_groups(),
                 links.collection("Batches/Errors", itself, f"{itself}/errors", create=False),
             ),
         )
 
-    def _results(self, batch: Batch, wanted: Filter | None = None) -> Results:
+    def _read_results(self, batch: Batch, wanted: Filter | None = None) -> Results:
         return self.parts.read_results(batch, wanted or Filter())
 
 
-def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filter:
-    """The results that a query string asks for.
+def parse_filter(params: Mapping[str, str], *, errored: bool | None = None) -> Filter:
+    """Return the filter that the parameters describe.
 
-    `errored` is the default of that parameter, unless a status code says what is wanted.
+    `errored` is the default of the parameter `errored` if there is no `status_code`.
     """
     status_code = params.get("status_code", "").strip()
-    number = _number(status_code)
+    number = _parse_number(status_code)
     if status_code and number is None:
         raise invalid_field("status_code", "This value should be a status code, such as 404.")
     flag = params.get("errored", "").strip().lower()
@@ -183,16 +186,19 @@ def filter_of(params: Mapping[str, str], *, errored: bool | None = None) -> Filt
     )
 
 
-def _lines(request: Request, results: Results) -> Iterator[bytes]:
-    """All results from the offset on, or as many as are asked for; `fields` are those of one."""
+def _stream_lines(request: Request, results: Results) -> Iterator[bytes]:
+    """Yield each result as a line of JSON, from the offset on, up to the count if there is one.
+
+    The parameter `fields` selects fields of each result.
+    """
     wanted = page(request.params)
     count = wanted.count if request.params.get("count", "").strip() else None
     found = islice(results.iterate(wanted.offset), count)
-    replies = (select_fields(Response(200, _result(each)), request.params) for each in found)
+    replies = (select_fields(Response(200, _build_result(each)), request.params) for each in found)
     return (encode(reply.body) + b"\n" for reply in replies)
 
 
-def _result(recorded: RecordedResult) -> OperationResult:
+def _build_result(recorded: RecordedResult) -> OperationResult:
     return OperationResult(
         recorded.position,
         recorded.page,
@@ -204,7 +210,7 @@ def _result(recorded: RecordedResult) -> OperationResult:
     )
 
 
-def _pending(position: int, wanted_page: int, operation: Operation) -> OperationResult:
+def _build_pending_result(position: int, wanted_page: int, operation: Operation) -> OperationResult:
     return OperationResult(
         position,
         wanted_page,
@@ -216,6 +222,6 @@ def _pending(position: int, wanted_page: int, operation: Operation) -> Operation
     )
 
 
-def _number(text: str) -> int | None:
+def _parse_number(text: str) -> int | None:
     is_number = text.isascii() and text.isdigit() and len(text) < 10  # noqa: PLR2004 - 32 bits
     return int(text) if is_number else None

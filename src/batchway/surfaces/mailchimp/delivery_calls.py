@@ -1,7 +1,4 @@
-"""`/batch-webhooks/{id}/deliveries`: what was sent, what came back, and sending again.
-
-An extension.
-"""
+"""`/batch-webhooks/{batch_webhook_id}/deliveries`: shows and repeats deliveries. Extensions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +20,7 @@ from batchway.model.account import Identity
 from batchway.model.step import Step
 from batchway.model.webhook import Attempt, BatchWebhook, Delivery, DeliveryState
 from batchway.store import batches, deliveries
-from batchway.surfaces.mailchimp.batch_webhooks import TAG, find_webhook
+from batchway.surfaces.mailchimp.batch_webhook_calls import TAG, find_webhook
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import (
     AttemptBody,
     DeliveryBody,
@@ -88,24 +85,24 @@ class DeliveryCalls:
     parts: Parts
 
     def routes(self) -> tuple[Route, ...]:
-        """Method, path and answer of each call."""
+        """Return the routes of these calls."""
         return (
             Route("GET", _ALL, self.list, _LIST),
             Route("GET", _ONE, self.get, _GET),
             Route("POST", f"{_ONE}/actions/resend", self.resend, _RESEND),
             Route("POST", f"{_WEBHOOK}/actions/recover", self.recover, _RECOVER),
-            Route("POST", f"{_WEBHOOK}/actions/test", self.test, _TEST),
+            Route("POST", f"{_WEBHOOK}/actions/test", self.send_test, _TEST),
         )
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
-        """The deliveries to a webhook, newest first."""
-        wanted, state = page(request.params), _state(request.params.get("state", "").strip())
+        """Answer with the deliveries to a webhook, the newest first."""
+        wanted, state = page(request.params), _parse_state(request.params.get("state", "").strip())
         with self.parts.database.read() as connection:
             webhook = find_webhook(connection, request, identity)
             found, total = deliveries.find_page(
                 connection, webhook, state, wanted.count, wanted.offset
             )
-            bodies = _bodies(connection, webhook, found, links)
+            bodies = _build_bodies(connection, webhook, found, links)
         itself = f"/batch-webhooks/{webhook.public_id}"
         return Response(
             200,
@@ -121,28 +118,30 @@ class DeliveryCalls:
         )
 
     def get(self, request: Request, identity: Identity, links: Links) -> Response:
-        """One delivery with its attempts."""
+        """Answer with one delivery and its attempts."""
         with self.parts.database.read() as connection:
             webhook = find_webhook(connection, request, identity)
-            delivery = _find(connection, request, webhook)
-            [body] = _bodies(connection, webhook, [delivery], links)
+            delivery = _find_delivery(connection, request, webhook)
+            [body] = _build_bodies(connection, webhook, [delivery], links)
         return Response(200, body)
 
     def resend(self, request: Request, identity: Identity, links: Links) -> Response:
-        """Begin the schedule of a delivery anew, under the same id."""
+        """Restart the retry schedule of a delivery, with the same id."""
         with self.parts.database.write() as connection:
             webhook = find_webhook(connection, request, identity, locked=True)
-            delivery = _find(connection, request, webhook)
+            delivery = _find_delivery(connection, request, webhook)
             _check_enabled(webhook)
             if not deliveries.resend(connection, delivery):
                 detail = "The delivery is pending: it is tried again by itself."
                 raise conflict(detail)
             self.parts.hand_over(connection, Step.DELIVER, delivery.id)
-            [body] = _bodies(connection, webhook, [_find(connection, request, webhook)], links)
+            [body] = _build_bodies(
+                connection, webhook, [_find_delivery(connection, request, webhook)], links
+            )
         return Response(200, body)
 
     def recover(self, request: Request, identity: Identity, _links: Links) -> Response:
-        """Send everything again that was given up since a moment."""
+        """Send all events again whose delivery was given up since a moment."""
         since = parse_iso(decode(_since, request.body).since)
         if since is None:
             raise invalid_field("since", "This value should be a date and time in ISO 8601.")
@@ -155,7 +154,7 @@ class DeliveryCalls:
                 self.parts.hand_over(connection, Step.DELIVER, delivery_id)
         return Response(200, Recovered(len(found)))
 
-    def test(self, request: Request, identity: Identity, links: Links) -> Response:
+    def send_test(self, request: Request, identity: Identity, links: Links) -> Response:
         """Send a test event."""
         with self.parts.database.write() as connection:
             webhook = find_webhook(connection, request, identity, locked=True)
@@ -168,11 +167,11 @@ class DeliveryCalls:
             if delivery is None:
                 raise not_found()
             self.parts.hand_over(connection, Step.DELIVER, delivery.id)
-            [body] = _bodies(connection, webhook, [delivery], links)
+            [body] = _build_bodies(connection, webhook, [delivery], links)
         return Response(200, body)
 
 
-def _state(text: str) -> DeliveryState | None:
+def _parse_state(text: str) -> DeliveryState | None:
     if not text:
         return None
     if text not in set(DeliveryState):
@@ -180,7 +179,7 @@ def _state(text: str) -> DeliveryState | None:
     return DeliveryState(text)
 
 
-def _find(connection: Connection, request: Request, webhook: BatchWebhook) -> Delivery:
+def _find_delivery(connection: Connection, request: Request, webhook: BatchWebhook) -> Delivery:
     delivery = deliveries.find(connection, webhook, request.path_params["delivery_id"])
     if delivery is None:
         raise not_found()
@@ -193,17 +192,17 @@ def _check_enabled(webhook: BatchWebhook) -> None:
         raise conflict(detail)
 
 
-def _bodies(
+def _build_bodies(
     connection: Connection, webhook: BatchWebhook, found: Sequence[Delivery], links: Links
 ) -> list[DeliveryBody]:
     attempts = deliveries.find_attempts(connection, webhook.account_id, [each.id for each in found])
     names = batches.find_public_ids(
         connection, webhook.account_id, [each.batch_id for each in found if each.batch_id]
     )
-    return [_body(webhook, each, attempts[each.id], names, links) for each in found]
+    return [_build_body(webhook, each, attempts[each.id], names, links) for each in found]
 
 
-def _body(
+def _build_body(
     webhook: BatchWebhook,
     delivery: Delivery,
     attempts: Sequence[Attempt],
@@ -219,7 +218,7 @@ def _body(
         fired_at=format_iso(delivery.fired_at),
         attempt_count=delivery.attempt_count,
         next_attempt_at=format_iso(delivery.next_attempt_at),
-        attempts=[_attempt_body(each) for each in attempts],
+        attempts=[_build_attempt_body(each) for each in attempts],
         links=links.instance(
             "BatchWebhooks/Deliveries",
             collection,
@@ -229,7 +228,7 @@ def _body(
     )
 
 
-def _attempt_body(attempt: Attempt) -> AttemptBody:
+def _build_attempt_body(attempt: Attempt) -> AttemptBody:
     return AttemptBody(
         number=attempt.number,
         attempted_at=format_iso(attempt.attempted_at),

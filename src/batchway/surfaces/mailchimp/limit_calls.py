@@ -1,4 +1,4 @@
-"""`GET /limits`: every limit that a client can meet, and how much of it is used. An extension."""
+"""`GET /limits`: the limits that apply to clients, and the account's use of them. An extension."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class LimitCalls:
     parts: Parts
 
     def routes(self) -> tuple[Route, ...]:
-        """Method, path and answer of each call."""
+        """Return the route of this call."""
         return (
             Route(
                 "GET",
@@ -38,7 +38,7 @@ class LimitCalls:
         )
 
     def get(self, _request: Request, identity: Identity, links: Links) -> Response:
-        """The limits of this server, and the account's use of them."""
+        """Answer with the limits of this server, and the account's use of them."""
         account_id = identity.account.id
         with self.parts.database.read() as connection:
             usage = Usage(

@@ -1,4 +1,4 @@
-"""Asks whether the URL of a webhook works, for few at a time: each holds a thread for long."""
+"""Checks that URLs of webhooks work, few at a time, because a check can hold a thread for long."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ _SUCCESS = range(200, 300)
 _UNVERIFIED = "We couldn't verify the URL is working. Please double check and try again. {what}"
 
 
-class UrlChecks:
-    """Those of one process."""
+class WebhookUrlChecks:
+    """Calls URLs, and limits the concurrent calls of this process."""
 
     def __init__(self, parts: Parts, egress: Egress) -> None:
         self._parts = parts
@@ -23,8 +23,8 @@ class UrlChecks:
         self._under_way: list[int] = []  # accounts
 
     def check(self, account_id: int, url: str) -> None:
-        """GET a URL, as the guide says; raises 400 with what it answered, or 429."""
-        with self._turn(account_id):
+        """Send a GET to a URL. Raises a 400 unless it answers with 2xx, and a 429."""
+        with self._hold_slot(account_id):
             answer = self._egress.send(
                 "GET",
                 url,
@@ -40,7 +40,7 @@ class UrlChecks:
             raise invalid_field("url", _UNVERIFIED.format(what=what))
 
     @contextmanager
-    def _turn(self, account_id: int) -> Iterator[None]:
+    def _hold_slot(self, account_id: int) -> Iterator[None]:
         with self._lock:
             is_full = (
                 len(self._under_way) >= limits.url_checks_at_once_max
@@ -58,7 +58,7 @@ class UrlChecks:
 
 
 def check_form(url: str) -> None:
-    """Raise 400 for what cannot be the URL of a webhook."""
+    """Raise a 400 if a text cannot be the URL of a webhook."""
     mistake = check_url(url)
     if mistake is not None:
         raise invalid_field("url", f"Invalid URL. {mistake}")

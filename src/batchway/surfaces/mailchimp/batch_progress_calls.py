@@ -1,4 +1,4 @@
-"""`GET /batches/{id}/events`: how a batch goes on, as server-sent events. An extension."""
+"""`GET /batches/{batch_id}/events`: the progress of a batch as server-sent events. An extension."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -17,15 +17,15 @@ from batchway.limits import Limits
 from batchway.model.account import Identity
 from batchway.model.batch import Batch, Status
 from batchway.store import admission, batches, chunks, leases
-from batchway.surfaces.mailchimp.batches import TAG, find_batch
+from batchway.surfaces.mailchimp.batch_calls import TAG, find_batch
 from batchway.surfaces.mailchimp.bodies.batches import BatchProgress
 from batchway.surfaces.mailchimp.route import CountedAs, Route
-from batchway.surfaces.threads import in_thread
+from batchway.surfaces.threads import run_in_thread
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """A batch at a moment; None when it is gone."""
+    """A batch at a moment, or None if it was deleted."""
 
     at: Microseconds
     batch: Batch | None
@@ -34,13 +34,13 @@ class _Sample:
 
 
 @dataclass(frozen=True)
-class BatchEventCalls:
-    """Answers the call that follows a batch."""
+class BatchProgressCalls:
+    """Answers the call on the progress of a batch."""
 
     parts: Parts
 
     def routes(self) -> tuple[Route, ...]:
-        """Method, path and answer of each call."""
+        """Return the route of this call."""
         return (
             Route(
                 "GET",
@@ -58,15 +58,15 @@ class BatchEventCalls:
         )
 
     def get(self, request: Request, identity: Identity, _links: Links) -> Response:
-        """A stream that ends with the batch; or one look at it, for who accepts only JSON."""
+        """Answer with a stream that ends with the batch, or with the progress now, as JSON."""
         batch = find_batch(self.parts, request, identity)
-        look = partial(self._look, identity.account.id, batch.public_id)
+        take_sample = partial(self._take_sample, identity.account.id, batch.public_id)
         if accepts(request.headers.get("accept", ""), "application/json"):
-            sample = look()
-            return Response(200, _progress(sample.batch or batch, sample, None))
-        return Response(200, Stream(EVENTS, _events(look, self.parts.limits)))
+            sample = take_sample()
+            return Response(200, _build_progress(sample.batch or batch, sample, None))
+        return Response(200, Stream(EVENTS, _stream_events(take_sample, self.parts.limits)))
 
-    def _look(self, account_id: int, public_id: str) -> _Sample:
+    def _take_sample(self, account_id: int, public_id: str) -> _Sample:
         now = self.parts.clock()
         with self.parts.database.read() as connection:
             batch = batches.find(connection, account_id, public_id, self.parts.get_results_since())
@@ -83,19 +83,21 @@ class BatchEventCalls:
         return replace(sample, waiting_for=waiting_for)
 
 
-async def _events(look: Callable[[], _Sample], limits: Limits) -> AsyncIterator[bytes]:
-    """An event for each change, and a comment now and then, so that nobody cuts the line."""
+async def _stream_events(
+    take_sample: Callable[[], _Sample], limits: Limits
+) -> AsyncIterator[bytes]:
+    """Yield an event for each change, and comments that keep a silent connection open."""
     ends_at = current_time() + limits.event_stream_seconds_max
     earlier: list[_Sample] = []
     silent_since = current_time()
     while current_time() < ends_at:
-        sample = await in_thread(look)
+        sample = await run_in_thread(take_sample)
         if sample.batch is None:
             yield b"event: deleted\ndata: {}\n\n"
             return
-        data = encode(_progress(sample.batch, sample, earlier[0] if earlier else None))
+        data = encode(_build_progress(sample.batch, sample, earlier[0] if earlier else None))
         is_finished = sample.batch.status is Status.FINISHED
-        if is_finished or _changed(sample, earlier):
+        if is_finished or _has_changed(sample, earlier):
             name = b"finished" if is_finished else b"progress"
             yield b"event: %b\ndata: %b\n\n" % (name, data)
             silent_since = current_time()
@@ -104,22 +106,22 @@ async def _events(look: Callable[[], _Sample], limits: Limits) -> AsyncIterator[
             silent_since = current_time()
         if is_finished:
             return
-        earlier = [*earlier, sample][-_SAMPLES:]
+        earlier = [*earlier, sample][-_SAMPLES_KEPT:]
         await sleep(limits.event_poll_seconds)
 
 
-_SAMPLES = 20  # the rate is that of the time between the first and the last
+_SAMPLES_KEPT = 20  # the rate is measured from the first of them to the last
 
 
-def _changed(sample: _Sample, earlier: list[_Sample]) -> bool:
+def _has_changed(sample: _Sample, earlier: list[_Sample]) -> bool:
     return not earlier or (sample.batch, sample.waiting_for) != (
         earlier[-1].batch,
         earlier[-1].waiting_for,
     )
 
 
-def _progress(batch: Batch, sample: _Sample, since: _Sample | None) -> BatchProgress:
-    rate = _rate(batch, sample, since)
+def _build_progress(batch: Batch, sample: _Sample, since: _Sample | None) -> BatchProgress:
+    rate = _compute_rate(batch, sample, since)
     left = batch.total_operations - batch.finished_operations
     is_running = batch.status is Status.STARTED
     end = sample.at + int(left / rate * SECOND) if rate and is_running else None
@@ -136,8 +138,8 @@ def _progress(batch: Batch, sample: _Sample, since: _Sample | None) -> BatchProg
     )
 
 
-def _rate(batch: Batch, sample: _Sample, since: _Sample | None) -> float | None:
-    """Operations a second since an earlier sample, or else since the batch began."""
+def _compute_rate(batch: Batch, sample: _Sample, since: _Sample | None) -> float | None:
+    """Return the operations per second since an earlier sample, or else since the batch began."""
     done, began_at, ended_at = batch.finished_operations, batch.began_at, sample.at
     if batch.completed_at is not None:
         ended_at = batch.completed_at
@@ -149,7 +151,7 @@ def _rate(batch: Batch, sample: _Sample, since: _Sample | None) -> float | None:
 
 
 def _describe_wait(batch: Batch, running: int, running_max: int, *, is_any_ready: bool) -> str:
-    """A sentence about what must happen before the batch is finished."""
+    """Describe in a sentence what must happen before the batch is finished."""
     if batch.status is Status.FINISHED:
         return ""
     if not is_any_ready:
