@@ -1,4 +1,4 @@
-"""Measures Batchway beside what people would use instead, and writes RESULTS.md.
+"""Measures Batchway and its alternatives, and writes RESULTS.md.
 
 Examples:
   python benchmarks/bench.py                     all rows, in about 17 minutes
@@ -7,7 +7,7 @@ Examples:
   python benchmarks/bench.py --rounds 9 --rows 1 more rounds, for a quieter median
   python benchmarks/bench.py --quick             small figures, to see that everything works;
                                                  prints, and writes nothing
-  python benchmarks/bench.py --no-run            write the table from the results that are kept
+  python benchmarks/bench.py --no-run            write the table from the saved results
 
 """
 
@@ -36,7 +36,7 @@ from rows import (
     stages,
     waiting_writes,
 )
-from surroundings import ROOT, surroundings
+from surroundings import ROOT, get_surroundings
 
 import batchway
 
@@ -60,26 +60,26 @@ ROWS: dict[int, Row] = {
 
 
 def main() -> None:
-    """Measure the chosen rows one after the other; each is kept as soon as it is done."""
+    """Measure the selected rows, and save each one when it is done."""
     options = _options()
     assert Path(batchway.__file__).is_relative_to(ROOT), "another Batchway would be measured"
     console = Console(soft_wrap=True)
     kept = results.load()
     failed = []
-    for numbers in _groups(options.rows) if options.run else []:
+    for numbers in _group_rows(options.rows) if options.run else []:
         try:
-            measured = _measured(numbers, options, console)
-        except Exception:  # the other rows are worth having
+            measured = _measure_rows(numbers, options, console)
+        except Exception:  # the other rows are still measured
             console.print_exception(max_frames=4)
             failed += numbers
             continue
         for number, row in measured.items():
             _show(console, number, row)
             kept = kept | {str(number): row}
-        _keep(kept, options)
-    _keep(kept, options)
+        _save(kept, options)
+    _save(kept, options)
     if failed:
-        sys.exit(f"These rows failed, and keep what they had: {', '.join(map(str, failed))}")
+        sys.exit(f"These rows failed, and keep their former results: {', '.join(map(str, failed))}")
 
 
 def _options() -> argparse.Namespace:
@@ -88,7 +88,7 @@ def _options() -> argparse.Namespace:
         description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--rounds", type=int, help="5 unless told, 1 if quick")
+    parser.add_argument("--rounds", type=int, help="5 by default, 1 if quick")
     parser.add_argument("--operations", type=int, help="of a batch; 100,000, or 5,000 if quick")
     parser.add_argument(
         "--many", type=int, help="of the batch in rows 13 and 14; 200,000, 1,000,000, or 20,000"
@@ -100,40 +100,40 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:
-    """The rows that are measured at the same time."""
+def _group_rows(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the rows that are measured together."""
     together = [number for number in numbers if isinstance(ROWS[number], Together)]
     if together:
         yield together
     yield from ([number] for number in numbers if number not in together)
 
 
-def _measured(
+def _measure_rows(
     numbers: Sequence[int], options: argparse.Namespace, console: Console
 ) -> dict[int, RowResult]:
     name = f"rows {', '.join(map(str, numbers))}" if len(numbers) > 1 else f"row {numbers[0]}"
-    # Nothing is drawn while something is measured: the progress is told between the rounds.
+    # Nothing is drawn while something is measured: the progress is shown between the rounds.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
         task = progress.add_task(name, total=None)
 
-        def told(text: str) -> None:
+        def show_progress(text: str) -> None:
             progress.update(task, description=f"{name}: {text}", refresh=True)
 
-        run = _run(options, told)
+        run = _run(options, show_progress)
         begin = time.perf_counter()
-        found = _lines_of(numbers, run)
+        found = _get_lines(numbers, run)
         taken = time.perf_counter() - begin
     command = " ".join(["benchmarks/bench.py", *sys.argv[1:]])
     return {
         number: RowResult(
-            ROWS[number].title, lines, skipped, run.rounds, taken, command, surroundings()
+            ROWS[number].title, lines, skipped, run.rounds, taken, command, get_surroundings()
         )
         for number, (lines, skipped) in found.items()
     }
 
 
-def _lines_of(numbers: Sequence[int], run: Run) -> dict[int, tuple[list[Line], str]]:
-    """By number the lines of a row, or why it is skipped."""
+def _get_lines(numbers: Sequence[int], run: Run) -> dict[int, tuple[list[Line], str]]:
+    """Return the lines of each row by its number, or why the row is skipped."""
     found: dict[int, tuple[list[Line], str]] = {}
     contestants: Contestants = {}
     together: dict[int, Together] = {}
@@ -151,7 +151,7 @@ def _lines_of(numbers: Sequence[int], run: Run) -> dict[int, tuple[list[Line], s
     return found | {number: (row.lines(run, values), "") for number, row in together.items()}
 
 
-def _run(options: argparse.Namespace, told: Callable[[str], None]) -> Run:
+def _run(options: argparse.Namespace, show_progress: Callable[[str], None]) -> Run:
     operations, many, rounds = 100_000, 200_000, 5
     if options.quick:
         operations, many, rounds = 5_000, 20_000, 1
@@ -162,7 +162,7 @@ def _run(options: argparse.Namespace, told: Callable[[str], None]) -> Run:
         many=options.many or many,
         rounds=options.rounds or rounds,
         is_full=options.full,
-        told=told,
+        show_progress=show_progress,
     )
 
 
@@ -184,9 +184,9 @@ def _show(console: Console, number: int, row: RowResult) -> None:
 _REACHED = {"yes": "[green]reached[/green]", "**no**": "[red]not reached[/red]"}
 
 
-def _keep(kept: Results, options: argparse.Namespace) -> None:
+def _save(kept: Results, options: argparse.Namespace) -> None:
     if not options.quick:
-        results.keep(kept)
+        results.save(kept)
 
 
 if __name__ == "__main__":

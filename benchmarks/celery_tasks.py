@@ -69,7 +69,7 @@ def add_many(operations: list[dict[str, str]]) -> None:
 
 @app.task(name="add_and_answer")
 def add_and_answer(operations: list[dict[str, str]], folder: str, number: int) -> None:
-    """Add many members, and leave a file with an answer for each."""
+    """Add many members, and write a file with an answer for each."""
     _write(operations)
     content = json.dumps([_answer(operation) for operation in operations])
     (Path(folder) / f"{number:06}.json").write_text(content)
@@ -88,7 +88,7 @@ def collect(folder: str) -> None:
 
 
 def _write(operations: list[dict[str, str]]) -> None:
-    """Decode, check, and write all in one transaction."""
+    """Decode and check operations, and write all of them in one transaction."""
     now = time.time_ns() // 1_000
     members, tags, names = [], [], set()
     for operation in operations:
@@ -115,7 +115,7 @@ def _write(operations: list[dict[str, str]]) -> None:
 
 @cache
 def _connection() -> sqlite3.Connection:
-    """One for each process, with the settings that Batchway has."""
+    """Return the connection of this process, with the settings of Batchway."""
     connection = sqlite3.connect(os.environ["BENCH_DATABASE"], isolation_level=None)
     for pragma in json.loads(os.environ["BENCH_PRAGMAS"]):
         connection.execute(pragma)
@@ -123,7 +123,7 @@ def _connection() -> sqlite3.Connection:
 
 
 def _answer(operation: dict[str, str]) -> dict[str, object]:
-    """What Batchway answers, but for what only the database knows."""
+    """Return the answer of Batchway, without values that only the database has."""
     body = json.loads(operation["body"])
     hashed = _hash(body["email_address"])
     fields = body["merge_fields"]

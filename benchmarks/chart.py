@@ -1,4 +1,4 @@
-"""Two kinds of pictures as SVG: bars of speeds, and a curve with two logarithmic scales."""
+"""Two kinds of pictures in SVG: bars of speeds, and a curve on two logarithmic scales."""
 
 import math
 import statistics
@@ -21,7 +21,7 @@ _LOOK = f'font-family="sans-serif" font-size="12" fill="{_INK}" role="img"'
 
 @dataclass(frozen=True)
 class Bar:
-    """A contestant, and what it reached in each round."""
+    """A contestant, and its value in each round."""
 
     label: str
     values: Sequence[float]
@@ -29,7 +29,7 @@ class Bar:
 
 
 def bars(title: str, shown: Sequence[Bar]) -> str:
-    """Horizontal bars on a linear scale: the medians, with a line from the least to the most."""
+    """Return horizontal bars of medians, each with a line from minimum to maximum."""
     most = max(max(bar.values) for bar in shown)
     scale = (_WIDTH - _LABEL_WIDTH - 90) / most
     parts = []
@@ -50,7 +50,7 @@ def bars(title: str, shown: Sequence[Bar]) -> str:
 
 
 def curve(title: str, points: Sequence[tuple[int, Sequence[float]]]) -> str:
-    """Medians over sizes, both on logarithmic scales, each with its least and most."""
+    """Return medians by size, both on logarithmic scales, each with minimum and maximum."""
     sizes = [math.log10(size) for size, _ in points]
     low = math.floor(min(math.log10(min(values)) for _, values in points))
     high = math.ceil(max(math.log10(max(values)) for _, values in points))

@@ -1,7 +1,7 @@
-"""Two clients that cost little, so that what is measured is the server.
+"""Two clients with little overhead, so that mainly the server is measured.
 
-`Client` sends one call after the other over a connection that stays open. `Connection` sends
-requests that were prepared beforehand, for many connections at once in one process.
+`Client` sends one call after the other over a keep-alive connection. `Connection` sends prepared
+requests, for many connections at once in one process.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
 
 
 class Refused(Exception):
-    """An answer that is no success."""
+    """An answer that is not a success."""
 
 
 class Client:
@@ -35,12 +35,12 @@ class Client:
         self._used_at = 0.0
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """The JSON of the answer to one call that succeeds; a body that is no bytes is encoded."""
+        """Send a call that must succeed, and return its JSON. A `dict` body is encoded."""
         content = self.send(method, path, body, **headers)
         return json.loads(content) if content else None
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> bytes:
-        """The answer to one call that succeeds, as it came."""
+        """Send a call that must succeed, and return the bytes of its answer."""
         if body is None or isinstance(body, dict):
             body = None if body is None else json.dumps(body).encode()
             headers = {"Content-Type": "application/json", **headers}
@@ -56,13 +56,13 @@ class Client:
         return content
 
 
-def request(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
-    """A request under /3.0 as it goes over the line."""
-    return request_to(url, key, method, f"/3.0{path}", body)
+def make_request(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
+    """Return the bytes of a request under /3.0."""
+    return make_request_to(url, key, method, f"/3.0{path}", body)
 
 
-def request_to(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
-    """A request as it goes over the line."""
+def make_request_to(url: str, key: str, method: str, path: str, body: bytes = b"") -> bytes:
+    """Return the bytes of a request."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
         f"Authorization: Bearer {key}\r\n"
@@ -80,13 +80,13 @@ class Connection:
         self._writer = writer
 
     @classmethod
-    async def to(cls, url: str) -> "Connection":
-        """A new connection."""
+    async def open(cls, url: str) -> "Connection":
+        """Open a connection."""
         where = urlsplit(url)
         return cls(*await asyncio.open_connection(where.hostname, where.port))
 
     async def exchange(self, sent: bytes) -> bytes:
-        """The body of the answer, which is a success."""
+        """Send a request that must succeed, and return the body of its answer."""
         self._writer.write(sent)
         head = await self._reader.readuntil(b"\r\n\r\n")
         content = await self._content(head.lower())
@@ -103,14 +103,14 @@ class Connection:
         return content
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._writer.close()
 
 
 async def send_all(url: str, requests: Iterable[bytes], connections: int) -> float:
-    """The seconds that requests take, each connection sending one after the other."""
+    """Return the seconds that all requests take; each connection sends one after the other."""
     left = iter(requests)
-    opened = [await Connection.to(url) for _ in range(connections)]
+    opened = [await Connection.open(url) for _ in range(connections)]
     begin = time.perf_counter()
     await asyncio.gather(*(_send(connection, left) for connection in opened))
     taken = time.perf_counter() - begin

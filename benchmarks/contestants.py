@@ -1,4 +1,4 @@
-"""Where the programs are that rows compare with, and how they are started."""
+"""Finds and starts the programs that rows compare with."""
 
 import shutil
 import socket
@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from measuring import Skipped
-from running import ended
+from running import terminate_at_end
 from surroundings import ROOT
 
 _ENVIRONMENT = ROOT / ".venv-bench" / "bin"
 
 
-def installed(name: str) -> str:
-    """A program of the contestants' own environment."""
+def find_installed(name: str) -> str:
+    """Return the path of a program in the environment of the contestants."""
     path = _ENVIRONMENT / name
     if not path.exists():
         raise Skipped(f"{name} is not installed; `make bench` installs it")
     return str(path)
 
 
-def on_this_machine(name: str) -> str:
-    """A program that pip does not bring."""
+def find_program(name: str) -> str:
+    """Return the path of a program that pip does not install."""
     path = shutil.which(name)
     if path is None:
         raise Skipped(f"{name} is not installed")
@@ -31,10 +31,10 @@ def on_this_machine(name: str) -> str:
 
 
 @contextmanager
-def started(
+def run_program(
     command: list[str], folder: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that works in a folder and is ended with the block; it says nothing."""
+    """Run a program in a folder until the end of the block, without its output."""
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -43,12 +43,12 @@ def started(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    with ended(process):
+    with terminate_at_end(process):
         yield process
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

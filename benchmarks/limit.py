@@ -1,9 +1,9 @@
-"""How fast it could be: a bare pipeline that does the same work, and nothing else.
+"""A minimal pipeline that does the same work as a batch of additions, and nothing else.
 
-One process, no server, no engine, no steps, no second look at anything: typed decoding, the least
-checks, one upsert statement for 10,000 rows into the same tables under the same settings of
-SQLite, answers rendered once from a prepared text, one .tar.gz with a file for each operation.
-It is what `add member` is measured against; it is no product, and answers nothing else.
+It has one process, and no server, engine, steps or further checks. It decodes typed values, checks
+as little as possible, inserts 10,000 rows per statement into the same tables under the same
+settings of SQLite, renders answers from a prepared text, and writes one .tar.gz with a file for
+each operation. It is the limit that `add member` is compared with.
 
     .venv/bin/python benchmarks/limit.py --operations 100000 --rounds 5
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 from isal import isal_zlib
-from operations import add, body_of
+from operations import add, make_body_pieces
 
 from batchway.audience.members.body import make_member_links
 from batchway.contract.links import Links
@@ -89,10 +89,10 @@ _quote = msgspec.json.Encoder().encode
 
 
 def main() -> None:
-    """Print what each round took."""
+    """Print the speed of all rounds."""
     options = _options()
-    body = b"".join(body_of(add(_LIST_ID, index) for index in range(options.operations)))
-    rates = [options.operations / seconds(body) for _ in range(options.rounds)]
+    body = b"".join(make_body_pieces(add(_LIST_ID, index) for index in range(options.operations)))
+    rates = [options.operations / measure_seconds(body) for _ in range(options.rounds)]
     print(f"{statistics.median(rates):,.0f} operations/s  ({min(rates):,.0f} to {max(rates):,.0f})")
 
 
@@ -103,8 +103,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def seconds(body: bytes) -> float:
-    """How long the bare pipeline takes for the body of a batch, into a new database."""
+def measure_seconds(body: bytes) -> float:
+    """Return how long the minimal pipeline takes for the body of a batch, with a new database."""
     with tempfile.TemporaryDirectory(prefix="batchway-limit-") as name:
         folder = Path(name)
         settings = Settings(data_dir=folder)
@@ -123,12 +123,12 @@ def seconds(body: bytes) -> float:
         return taken
 
 
-def rows_of(body: bytes) -> Iterator[tuple[list[Any], list[Any]]]:
-    """The rows of members and of their tags, as many at once as one statement takes."""
+def make_rows(body: bytes) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Yield the rows of members and of their tags, for one statement at a time."""
     tags: dict[str, int] = {}
     operations = request_decoder.decode(body).operations
     for first in range(0, len(operations), _ROWS_AT_ONCE):
-        rows, pairs, _ = _worked_out(operations[first : first + _ROWS_AT_ONCE], first + 1, tags)
+        rows, pairs, _ = _work_out(operations[first : first + _ROWS_AT_ONCE], first + 1, tags)
         yield rows, pairs
 
 
@@ -146,7 +146,7 @@ def _run(connection: sqlite3.Connection, body: bytes, path: Path) -> int:
     operations = request_decoder.decode(body).operations
     for first in range(0, len(operations), _ROWS_AT_ONCE):
         some = operations[first : first + _ROWS_AT_ONCE]
-        rows, pairs, answers = _worked_out(some, first + 1, tags)
+        rows, pairs, answers = _work_out(some, first + 1, tags)
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(_UPSERT, rows)
         connection.executemany(_TAG, pairs)
@@ -159,7 +159,7 @@ def _run(connection: sqlite3.Connection, body: bytes, path: Path) -> int:
     return len(operations)
 
 
-def _worked_out(
+def _work_out(
     operations: Sequence[_Operation], first_id: int, tags: dict[str, int]
 ) -> tuple[list[Any], list[Any], list[bytes]]:
     rows: list[Any] = []
@@ -189,7 +189,7 @@ def _worked_out(
 def _answer(  # noqa: PLR0913 - all that is in it
     operation_id: str, key: int, hashed: str, short: str, given: _Body, tags: str
 ) -> bytes:
-    """The file of one result. The text around the values was quoted beforehand."""
+    """Return the file of one result. The text around the values was quoted in advance."""
     first_name, last_name = given.merge_fields["FNAME"], given.merge_fields["LNAME"]
     values = (
         f'{{"id":"{hashed}","email_address":{_quote(given.email_address).decode()},'
@@ -223,7 +223,7 @@ def _links(hashed: str) -> bytes:
 
 
 class _Archive:
-    """One gzip member, compressed as it grows."""
+    """One gzip member that is compressed while it grows."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -255,7 +255,7 @@ class _Archive:
 
 
 def _check(connection: sqlite3.Connection, archive: Path, count: int) -> None:
-    """It must have done the work that it is praised for."""
+    """Check that the pipeline has done its work."""
     assert connection.execute("SELECT count(*) FROM members").fetchone() == (count,)
     with tarfile.open(archive) as files:
         entry = files.next()

@@ -1,4 +1,4 @@
-"""What a row measures, and how its contestants take turns."""
+"""The types of a row, and how its contestants alternate."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ MEGABYTES = "MB"
 
 
 class Aim(msgspec.Struct, frozen=True):
-    """What a line should reach."""
+    """The value that a line should reach."""
 
     text: str
     of: Literal["ratio", "median", "largest", "difference"]
@@ -26,32 +26,32 @@ class Aim(msgspec.Struct, frozen=True):
 
 
 def ratio_at_least(bound: float) -> Aim:
-    """The median is at least so many times that of what it is compared with."""
+    """The median is at least `bound` times that of the comparison."""
     return Aim(f"≥ {bound:g} times", "ratio", bound, is_lower_bound=True)
 
 
 def ratio_at_most(bound: float) -> Aim:
-    """The median is at most so many times that of what it is compared with."""
+    """The median is at most `bound` times that of the comparison."""
     return Aim(f"≤ {bound:g} times", "ratio", bound)
 
 
 def median_at_most(bound: float, unit: str) -> Aim:
-    """The median is at most this."""
+    """The median is at most `bound`."""
     return Aim(f"≤ {bound:g} {unit}", "median", bound)
 
 
 def largest_at_most(bound: float, unit: str) -> Aim:
-    """No measurement is over this."""
+    """No measurement exceeds `bound`."""
     return Aim(f"≤ {bound:g} {unit}", "largest", bound)
 
 
 def difference_at_most(bound: float, unit: str) -> Aim:
-    """The median is at most this over that of what it is compared with."""
+    """The median exceeds that of the comparison by at most `bound`."""
     return Aim(f"≤ {bound:g} {unit} more", "difference", bound)
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line of the table: one contestant, what it is compared with, and the aim."""
+    """One line of the table: a contestant, its comparison, and the aim."""
 
     what: str
     unit: str
@@ -64,7 +64,7 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def ratio(self) -> float | None:
-        """Of the medians."""
+        """The ratio of the medians, or None without a comparison."""
         if not self.against_values:
             return None
         return statistics.median(self.values) / statistics.median(self.against_values)
@@ -92,27 +92,27 @@ Contestants = Mapping[str, Callable[[], float | Mapping[str, float]]]
 
 
 class Skipped(Exception):
-    """What a row needs is not there; the text says what."""
+    """A requirement of a row is missing; the text says which."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How much a row measures, and whom it tells of its progress."""
+    """How much a row measures, and the function that shows its progress."""
 
     operations: int
     many: int  # operations of a batch that others meet, or wait behind
     rounds: int
     is_full: bool
-    told: Callable[[str], None]
+    show_progress: Callable[[str], None]
 
     def alternate(self, contestants: Contestants) -> Values:
-        """What each measured, in turns; who begins changes with the round."""
+        """Return the values of all contestants, which alternate within a round."""
         names = list(contestants)
         values: Values = {}
         for number in range(self.rounds):
             first = number % len(names)
             for name in [*names[first:], *names[:first]]:
-                self.told(f"round {number + 1}: {name}")
+                self.show_progress(f"round {number + 1}: {name}")
                 found = contestants[name]()
                 measured = found if isinstance(found, Mapping) else {name: found}
                 for what, value in measured.items():
@@ -120,13 +120,13 @@ class Run:
         return values
 
     def gather(self, measure: Callable[[], Mapping[str, float]]) -> Values:
-        """As `alternate`, where one function measures everything of a round."""
+        """Return the values of a function that measures everything of a round."""
         return self.alternate({"all": measure})
 
 
 @dataclass(frozen=True)
 class Alone:
-    """A row that measures all it compares."""
+    """A row that measures all its contestants itself."""
 
     title: str
     measure: Callable[[Run], list[Line]]
@@ -134,9 +134,9 @@ class Alone:
 
 @dataclass(frozen=True)
 class Together:
-    """A row whose contestants take turns with those of others; who has the same name is one.
+    """A row whose contestants alternate with those of other rows. Equal names are measured once.
 
-    `contestants` raises Skipped where one is not there.
+    `contestants` raises Skipped if one is missing.
     """
 
     title: str
@@ -148,14 +148,14 @@ Row = Alone | Together
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The value that so many percent of the values do not exceed."""
+    """Return the value that `percent` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
 @contextmanager
 def busy_cores() -> Iterator[list[float]]:
-    """Fills the list at the end of the block: percent that each core was busy, busiest first."""
+    """Measure how busy each core is: the list has percents, busiest first, after the block."""
     busy: list[float] = []
     psutil.cpu_percent(percpu=True)
     yield busy

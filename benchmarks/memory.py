@@ -1,4 +1,4 @@
-"""Peak memory of the API and of a worker over idle, for ever larger batches, and for paging.
+"""Peak memory of the API and of a worker over their idle memory, by the size of the batch.
 
 The aim: under 200 MB over idle, and no more for 1,000,000 operations than for 100,000.
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from operations import PIECE, Operation, add, body_of
+from operations import PIECE, Operation, add, make_body_pieces
 from running import Running, running_server
 
 _MB = 1_000_000
@@ -31,15 +31,15 @@ class Used:
 
 
 def main() -> None:
-    """Run each batch on a server of its own, and print a line for each."""
+    """Run each batch on a new server, and print a line for each."""
     options = _options()
     print("operations  body        accepted  finished  api peak   worker peak  (over idle)")
     for count in options.operations:
         for body in options.bodies:
             with running_server(database_url=options.database_url) as server:
-                _row(count, body, used_by_batch(server, count, body))
+                _row(count, body, measure_batch(server, count, body))
                 if options.paging and body == options.bodies[-1]:
-                    _row(count, "one GET", _used_by_paging(server, count))
+                    _row(count, "one GET", _measure_paging(server, count))
 
 
 def _options() -> argparse.Namespace:
@@ -55,11 +55,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def used_by_batch(server: Running, count: int, body: str = "json") -> Used:
-    """What a batch of so many `add member` needs; the body is made while it is sent."""
+def measure_batch(server: Running, count: int, body: str = "json") -> Used:
+    """Return what a batch of `count` additions needs. Its body is made while it is sent."""
     list_id = server.new_list()
     made = (add(list_id, index) for index in range(count))
-    pieces = body_of(made) if body != "ndjson" else _lines(made)
+    pieces = make_body_pieces(made) if body != "ndjson" else _lines(made)
     headers = {"Content-Type": "application/x-ndjson" if body == "ndjson" else "application/json"}
     if body == "gzip":
         headers["Content-Encoding"] = "gzip"
@@ -68,27 +68,27 @@ def used_by_batch(server: Running, count: int, body: str = "json") -> Used:
     begin = time.perf_counter()
     batch_id = server.submit(pieces, **headers)
     accepted = time.perf_counter() - begin
-    last = server.finished(batch_id)
+    last = server.wait_until_finished(batch_id)
     assert last["finished_operations"] == count, last
     assert last["errored_operations"] == 0, last
-    return peaks.used(accepted, time.perf_counter() - begin)
+    return peaks.measure(accepted, time.perf_counter() - begin)
 
 
-def _used_by_paging(server: Running, count: int) -> Used:
-    """One GET without a count, over the list that the batch has filled."""
+def _measure_paging(server: Running, count: int) -> Used:
+    """Return what one GET without a count needs, on the list that the batch has filled."""
     list_id = server.client.call("GET", "/lists")["lists"][0]["id"]
     peaks = _Peaks(server)
     begin = time.perf_counter()
     operations = [{"method": "GET", "path": f"/lists/{list_id}/members"}]
     batch_id = server.submit({"operations": operations})
     accepted = time.perf_counter() - begin
-    last = server.finished(batch_id)
+    last = server.wait_until_finished(batch_id)
     assert last["total_operations"] == -(-count // 1_000), last
-    return peaks.used(accepted, time.perf_counter() - begin)
+    return peaks.measure(accepted, time.perf_counter() - begin)
 
 
 class _Peaks:
-    """Peak memory of each kind of process since this was made, over what it held then."""
+    """The peak memory of each kind of process since this was created, over its idle memory."""
 
     def __init__(self, server: Running) -> None:
         self._idle: dict[str, dict[int, int]] = {}
@@ -97,8 +97,8 @@ class _Peaks:
                 Path(f"/proc/{process_id}/clear_refs").write_text("5")  # the peak is now
                 self._idle.setdefault(kind, {})[process_id] = _peak_kib(process_id)
 
-    def used(self, accepted: float, finished: float) -> Used:
-        """With the most of any process of each kind."""
+    def measure(self, accepted: float, finished: float) -> Used:
+        """Return the maximum of all processes of each kind."""
         return Used(accepted, finished, self._over_idle("api"), self._over_idle("worker"))
 
     def _over_idle(self, kind: str) -> float:

@@ -1,4 +1,4 @@
-"""The operations that benchmarks send: the same for every contestant, made in pieces."""
+"""The operations that benchmarks send. They are the same for every contestant."""
 
 import hashlib
 import json
@@ -10,8 +10,8 @@ Operation = dict[str, Any]
 PIECE = 1_000  # operations made and sent at a time
 
 
-def contact(index: int, prefix: str = "contact") -> dict[str, Any]:
-    """What is said of one contact."""
+def make_contact(index: int, prefix: str = "contact") -> dict[str, Any]:
+    """Return the fields of one contact."""
     return {
         "email_address": f"{prefix}-{index}@example.com",
         "status": "subscribed",
@@ -21,12 +21,12 @@ def contact(index: int, prefix: str = "contact") -> dict[str, Any]:
 
 
 def add(list_id: str, index: int, prefix: str = "contact") -> Operation:
-    """Add a member."""
-    return _operation("POST", f"/lists/{list_id}/members", index, contact(index, prefix))
+    """Return an operation that adds a member."""
+    return _operation("POST", f"/lists/{list_id}/members", index, make_contact(index, prefix))
 
 
 def upsert(list_id: str, index: int, prefix: str = "contact") -> Operation:
-    """Add a member, or change the one that is there."""
+    """Return an operation that adds or updates a member."""
     body = {
         "email_address": f"{prefix}-{index}@example.com",
         "status_if_new": "subscribed",
@@ -36,13 +36,13 @@ def upsert(list_id: str, index: int, prefix: str = "contact") -> Operation:
 
 
 def update(list_id: str, index: int, prefix: str = "contact") -> Operation:
-    """Change a member that is there."""
+    """Return an operation that updates a member."""
     body = {"merge_fields": {"FNAME": f"Changed {index}"}}
     return _operation("PATCH", _member(list_id, index, prefix), index, body)
 
 
 def tag(list_id: str, index: int, prefix: str = "contact") -> Operation:
-    """Put a member into one tag, and take it out of another."""
+    """Return an operation that adds one tag to a member, and removes another."""
     body = {
         "tags": [
             {"name": f"group-{(index + 1) % 20}", "status": "active"},
@@ -53,18 +53,18 @@ def tag(list_id: str, index: int, prefix: str = "contact") -> Operation:
 
 
 def archive(list_id: str, index: int, prefix: str = "contact") -> Operation:
-    """Take a member out of the audience."""
+    """Return an operation that archives a member."""
     return _operation("DELETE", _member(list_id, index, prefix), index, None)
 
 
 def mixed(list_id: str, index: int, prefix: str = "contact") -> Operation:
-    """Adds, upserts, updates, tags, archives and reads; one in twenty fails.
+    """Return an addition, upsert, update, tag change, archiving or read; one in twenty fails.
 
-    Of each ten consecutive contacts the first five are new, and the others were there before
-    (`add` has put them there); the caller shuffles.
+    Of each ten consecutive contacts the first five are new, and the others must exist. The caller
+    shuffles the operations.
     """
     if index % 20 == 0:
-        body = contact(index, prefix) | {"email_address": "not an address"}
+        body = make_contact(index, prefix) | {"email_address": "not an address"}
         return _operation("POST", f"/lists/{list_id}/members", index, body)
     if index % 10 < 5:
         return add(list_id, index, prefix)
@@ -73,17 +73,17 @@ def mixed(list_id: str, index: int, prefix: str = "contact") -> Operation:
 
 
 def read(list_id: str, index: int, prefix: str = "contact") -> Operation:
-    """Get one member."""
+    """Return an operation that reads a member."""
     return _operation("GET", _member(list_id, index, prefix), index, None)
 
 
 def rename(list_id: str, index: int) -> Operation:
-    """Change the name of a list."""
+    """Return an operation that changes the name of a list."""
     return _operation("PATCH", f"/lists/{list_id}", index, {"name": f"List {index}"})
 
 
-def body_of(operations: Iterable[Operation]) -> Iterator[bytes]:
-    """The body of the POST that sends them as a batch, in pieces."""
+def make_body_pieces(operations: Iterable[Operation]) -> Iterator[bytes]:
+    """Yield the body of a batch in pieces."""
     waiting: list[bytes] = []
     opening = b'{"operations":['
     for operation in operations:
@@ -98,7 +98,7 @@ def body_of(operations: Iterable[Operation]) -> Iterator[bytes]:
 
 
 def subscriber_hash(address: str) -> str:
-    """What names a member in a path; the address has no capitals."""
+    """Return the name of a member in a path. The address must be in lower case."""
     return hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
 
 

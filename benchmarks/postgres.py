@@ -1,4 +1,4 @@
-"""A PostgreSQL for benchmarks: that of the tests, but one that keeps what it has committed."""
+"""A PostgreSQL for benchmarks: that of the tests, with settings that keep committed data."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ _numbers = count(1)
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """Its URL, as psycopg takes it; it is gone with the block."""
+    """Run a server until the end of the block, and return its URL for psycopg."""
     if find_spec(_PACKAGE) is None:
         raise Skipped(f"{_PACKAGE} is not installed; `make setup-dev` installs it")
     keeper = subprocess.Popen(
@@ -38,7 +38,7 @@ def running_postgres() -> Iterator[str]:
 
 @contextmanager
 def new_database(url: str) -> Iterator[str]:
-    """The URL of a new, empty database, dropped with the block."""
+    """Create an empty database, which is dropped at the end of the block, and return its URL."""
     name = f"benchmark_{next(_numbers)}"
     _administer(url, f"CREATE DATABASE {name}")
     try:

@@ -1,4 +1,4 @@
-"""The results: kept as JSON, row by row, and written as a table."""
+"""The results: saved as JSON, row by row, and written as a table."""
 
 import statistics
 from pathlib import Path
@@ -11,14 +11,14 @@ from surroundings import Surroundings
 HERE = Path(__file__).parent
 _KEPT = HERE / "results.json"
 _TABLE = HERE / "RESULTS.md"
-_BY_HAND = "<!-- What follows is written by hand, and kept. -->"
+_WRITTEN_PART = "<!-- The text below is not generated. -->"
 _RATE_ROWS = ("1", "2", "3", "4")
 _SPEED_PICTURE = "speed.svg"
 _GROWTH_PICTURE = "growth.svg"
 
 
 class RowResult(msgspec.Struct, frozen=True):
-    """What one row has measured, when and where."""
+    """The values of one row, with their time and machine."""
 
     title: str
     lines: list[Line]
@@ -33,23 +33,23 @@ Results = dict[str, RowResult]  # by the number of the row
 
 
 def load() -> Results:
-    """All that is kept, in the order of the rows."""
+    """Return all saved results, in the order of the rows."""
     if not _KEPT.exists():
         return {}
     return msgspec.json.decode(_KEPT.read_bytes(), type=Results)
 
 
-def keep(results: Results) -> None:
+def save(results: Results) -> None:
     """Write the JSON, the table and the pictures."""
     ordered = {number: results[number] for number in sorted(results, key=int)}
     _KEPT.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
     pictures = _pictures(ordered)
-    _TABLE.write_text("\n".join(_text(ordered, pictures)) + "\n\n" + _by_hand())
+    _TABLE.write_text("\n".join(_text(ordered, pictures)) + "\n\n" + _read_written_part())
 
 
-def _by_hand() -> str:
-    _, mark, after = (_TABLE.read_text() if _TABLE.exists() else "").partition(_BY_HAND)
-    return f"{_BY_HAND}{after}" if mark else f"{_BY_HAND}\n"
+def _read_written_part() -> str:
+    _, mark, after = (_TABLE.read_text() if _TABLE.exists() else "").partition(_WRITTEN_PART)
+    return f"{_WRITTEN_PART}{after}" if mark else f"{_WRITTEN_PART}\n"
 
 
 def _text(results: Results, pictures: dict[str, str]) -> list[str]:
@@ -76,7 +76,7 @@ def _rows(number: str, row: RowResult) -> list[str]:
 
 
 def cells(line: Line) -> list[str]:
-    """What, median, compared with, ratio, aim, reached."""
+    """Return the cells of a line: what, median, compared with, ratio, aim, reached."""
     against = f"{line.against}: {spread(line.against_values, line.unit)}" if line.against else ""
     reached = {True: "yes", False: "**no**", None: ""}[line.is_reached]
     return [
@@ -90,13 +90,13 @@ def cells(line: Line) -> list[str]:
 
 
 def spread(values: list[float], unit: str) -> str:
-    """The median, and between what the values lie."""
+    """Return the median with minimum and maximum."""
     middle = figure(statistics.median(values))
     return f"{middle} {unit} ({figure(min(values))} to {figure(max(values))})"
 
 
 def figure(value: float) -> str:
-    """As many digits as say something."""
+    """Return a number with its significant digits."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
     return f"{value:,.{digits}f}"
 
@@ -111,7 +111,7 @@ def _notes(results: Results) -> list[str]:
 
 
 def _runs(results: Results) -> list[str]:
-    """Where the rows were measured; those of one run together."""
+    """Return where the rows were measured, with the rows of one run together."""
     together: dict[tuple[Surroundings, str, int], list[str]] = {}
     for number, row in results.items():
         together.setdefault((row.surroundings, row.command, row.rounds), []).append(number)
@@ -126,7 +126,7 @@ def _runs(results: Results) -> list[str]:
 
 
 def _pictures(results: Results) -> dict[str, str]:
-    """Write the pictures that the results allow; what each shows, by its file's name."""
+    """Write the pictures for which there are results, and return their texts by file name."""
     written = {}
     bars = _bars(results)
     if bars:
@@ -143,7 +143,7 @@ def _pictures(results: Results) -> dict[str, str]:
 
 
 def _bars(results: Results) -> list[chart.Bar]:
-    """Ours of row 1, and each contestant of the first rows once."""
+    """Return the bars of row 1, and of each contestant of the first rows once."""
     ours = results["1"].lines if "1" in results else []
     bars = [chart.Bar(f"Batchway: {line.what}", line.values, is_ours=True) for line in ours]
     seen = set()

@@ -1,4 +1,4 @@
-"""A server of its own for a benchmark, in a folder of its own, and batches on it."""
+"""Runs a server for a benchmark in a new folder, and batches on it."""
 
 import os
 import secrets
@@ -28,9 +28,9 @@ _WARM_UP_OPERATIONS = 1_000
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds from the first byte of the POST until three moments.
+    """Seconds from the first byte of the POST until three times.
 
-    It is answered; the counters say that all is executed; the batch is seen `finished`.
+    The batch is accepted; all operations are counted as executed; the batch is seen as `finished`.
     """
 
     accepted: float
@@ -50,24 +50,25 @@ class Running:
 
     @cached_property
     def client(self) -> Client:
-        """For one thread; others make their own."""
+        """A client for the main thread; other threads create their own."""
         return self.new_client()
 
     def new_client(self, key: str = "") -> Client:
-        """A client under /3.0, by default with the key of the first account."""
+        """Return a client under /3.0, by default with the key of the first account."""
         return Client(f"{self.url}/3.0", key or self.key)
 
     def process_ids(self, command: str) -> list[int]:
-        """The processes that run `api` or `worker`."""
+        """Return the ids of the processes that run `api` or `worker`."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child.pid for child in children if child.cmdline()[-1] == command]
+        titles = {child.pid: " ".join(child.cmdline()).strip() for child in children}
+        return [pid for pid, title in titles.items() if title == f"batchway {command}"]
 
     def new_list(self, client: Client | None = None) -> str:
-        """The id of a new audience."""
+        """Create a list and return its id."""
         return str((client or self.client).call("POST", "/lists", _LIST)["id"])
 
     def new_account(self) -> str:
-        """The key of another account."""
+        """Create another account and return its key."""
         command = [sys.executable, "-m", "batchway", "accounts", "create", "Another"]
         done = subprocess.run(
             command, env=self.environment, check=True, capture_output=True, text=True
@@ -75,20 +76,20 @@ class Running:
         return next(word for word in done.stdout.split() if word.endswith("-us1"))
 
     def submit(self, body: Any, client: Client | None = None, **headers: str) -> str:
-        """The id of a new batch."""
+        """POST a batch and return its id."""
         client = client or self.client
         batch = client.call("POST", "/batches", body, **{"Content-Type": _JSON, **headers})
         return str(batch["id"])
 
-    def finished(
+    def wait_until_finished(
         self, batch_id: str, client: Client | None = None, every: float = POLL_SECONDS
     ) -> dict[str, Any]:
-        """Wait for the end of a batch; its last status."""
+        """Wait until a batch is finished, and return it."""
         *_, last = self._statuses(batch_id, client or self.client, every)
         return last
 
     def _statuses(self, batch_id: str, client: Client, every: float) -> Iterator[dict[str, Any]]:
-        """What the batch is like at each look, until it is finished."""
+        """Poll a batch until it is finished, and yield each reply."""
         while True:
             batch: dict[str, Any] = client.call("GET", f"/batches/{batch_id}")
             yield batch
@@ -97,7 +98,7 @@ class Running:
             time.sleep(every)
 
     def time_batch(self, body: bytes, count: int, *, errored: int = 0) -> Timing:
-        """How long one batch takes; its counts must be right."""
+        """Return the times of one batch, and check its counts."""
         begin = time.perf_counter()
         batch_id = self.submit(body)
         accepted = time.perf_counter() - begin
@@ -112,18 +113,18 @@ class Running:
         return Timing(accepted, executed, now)
 
     def add_all(self, count: int, list_id: str = "", prefix: str = "contact") -> Timing:
-        """How long a batch takes that adds so many members, by default to a new list."""
+        """Return the times of a batch that adds members, by default to a new list."""
         list_id = list_id or self.new_list()
-        return self.time_batch(bodies.of("add", count, list_id, prefix), count)
+        return self.time_batch(bodies.make_body("add", count, list_id, prefix), count)
 
     def warm_up(self) -> None:
-        """A small batch, so that what a process does only once is done."""
+        """Run a small batch, so that work that a process does only once is done."""
         self.add_all(_WARM_UP_OPERATIONS)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The data folder of a server that has ended, and what opens it."""
+    """The data folder of a server that has ended, with its keys."""
 
     folder: Path
     key: str
@@ -134,9 +135,9 @@ class Saved:
 def running_server(
     *, workers: int = 1, database_url: str = "", saved: Saved | None = None, **variables: str
 ) -> Iterator[Running]:
-    """A server, ended with the block; `variables` are added to its environment.
+    """Run a server until the end of the block; `variables` are added to its environment.
 
-    It is new, or goes on from a copy of what was saved.
+    Its data is new, or a copy of saved data.
     """
     key = saved.key if saved else f"{secrets.token_hex(16)}-us1"
     command = [sys.executable, "-m", "batchway"]
@@ -160,11 +161,11 @@ def running_server(
             text=True,
         )
         assert process.stdout
-        with ended(process):
+        with terminate_at_end(process):
             said = process.stdout.readline().split()
             assert said, "the server did not start; the reason is printed above"
             url = said[-1].removesuffix("/3.0")
-            until(lambda: Client(url).send("GET", "/healthz") is not None)
+            wait_until(lambda: Client(url).send("GET", "/healthz") is not None)
             yield Running(url, key, process, Path(folder), environment)
 
 
@@ -172,7 +173,7 @@ def running_server(
 def warm_server(
     *, workers: int = 1, database_url: str = "", saved: Saved | None = None, **variables: str
 ) -> Iterator[Running]:
-    """A server that has already handled a small batch."""
+    """Run a server that has already run a small batch."""
     with running_server(
         workers=workers, database_url=database_url, saved=saved, **variables
     ) as server:
@@ -182,7 +183,7 @@ def warm_server(
 
 @contextmanager
 def saved_data(fill: Callable[[Running], None]) -> Iterator[Saved]:
-    """The data of a server that was filled and has ended, until the end of the block."""
+    """Fill a server and end it; its data stays until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="batchway-saved-") as folder:
         with running_server() as server:
             fill(server)
@@ -198,14 +199,14 @@ def saved_data(fill: Callable[[Running], None]) -> Iterator[Saved]:
 
 
 def add_rate(count: int, *, workers: int = 1, database_url: str = "") -> float:
-    """Operations a second of one batch that adds members, on a new server."""
+    """Return operations per second of one batch that adds members, on a new server."""
     with warm_server(workers=workers, database_url=database_url) as server:
         return count / server.add_all(count).finished
 
 
 @contextmanager
-def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
-    """At the end of the block the process is told to end, and waited for."""
+def terminate_at_end(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Terminate the process at the end of the block, and wait for it."""
     try:
         yield
     finally:
@@ -217,8 +218,8 @@ def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
             process.wait()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Poll a condition; a server that does not answer yet is one that is not true yet."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll a condition. While the server does not answer, the condition is false."""
     ends_at = time.monotonic() + _START_SECONDS_MAX
     while time.monotonic() < ends_at:
         try:

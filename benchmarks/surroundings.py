@@ -1,4 +1,4 @@
-"""Where a row was measured: the machine, the versions, the commit; no names, no paths."""
+"""The machine, the versions and the commit of a measurement, without names and paths."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ _GIB = 1024**3
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """Kept with each row, for rows may be measured at different times."""
+    """Saved with each row, because rows may be measured at different times."""
 
     machine: str
     versions: str
@@ -27,8 +27,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     date: str
 
 
-def surroundings() -> Surroundings:
-    """Those of now."""
+def get_surroundings() -> Surroundings:
+    """Return the current ones."""
     memory = round(psutil.virtual_memory().total / _GIB)
     return Surroundings(
         machine=f"{_processor()}, {os.cpu_count()} cores, {memory} GiB of memory, "
@@ -54,7 +54,7 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The commit, and whether the code differed from it."""
+    """Return the commit, and whether the code differs from it."""
     try:
         commit = _git("rev-parse", "--short=10", "HEAD")
         changed = _git("status", "--porcelain", "--", "src", "benchmarks/*.py", "benchmarks/rows")

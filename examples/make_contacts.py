@@ -67,7 +67,7 @@ class Contact(NamedTuple):
 
 
 def contacts() -> list[Contact]:
-    """The thousand contacts."""
+    """Yield the thousand contacts."""
     chance = random.Random(SEED)
     taken: set[str] = set()
     made = [_contact(chance, FIRST_ID + place, taken) for place in range(CONTACT_COUNT)]
@@ -97,7 +97,7 @@ def _contact(chance: random.Random, own_id: int, taken: set[str]) -> Contact:
 
 
 def _addresses(first_name: str, last_name: str, domain: str) -> Iterator[str]:
-    """First what one would choose, then with a number behind it."""
+    """Yield possible addresses of a person: first without a number, then with one."""
     words = [word for word in (_plain(first_name), _plain(last_name)) if word] or ["contact"]
     local_part = ".".join(words)
     yield f"{local_part}@{domain}"
@@ -106,7 +106,7 @@ def _addresses(first_name: str, last_name: str, domain: str) -> Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    """The name in lower-case ASCII letters, as far as it has any."""
+    """Return the name in lower-case ASCII letters."""
     apart = unicodedata.normalize("NFKD", name.lower().translate(PLAIN_LETTERS))
     return "".join(letter for letter in apart if letter.isascii() and letter.isalpha())
 

@@ -17,18 +17,18 @@ TIMEOUT_SECONDS = 120
 
 
 class FakeDatabase:
-    """Stands for your own database: remembers the web_id of each of your users."""
+    """Stands for your own database: stores the web_id of each of your users."""
 
     def __init__(self) -> None:
         self.web_ids: dict[str, int] = {}
 
     def update_user(self, user_id: str, web_id: int) -> None:
-        """Keep a user's web_id."""
+        """Store the web_id of a user."""
         self.web_ids[user_id] = web_id
 
 
 def read_batch_archive(archive: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Each result in a gzipped tar archive of JSON files, with its response decoded."""
+    """Yield each result in a gzipped tar archive of JSON files, with its response decoded."""
     with tarfile.open(fileobj=archive, mode="r|gz") as files:
         for entry in files:
             file = files.extractfile(entry)
@@ -39,7 +39,7 @@ def read_batch_archive(archive: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def save_web_ids(archive: IO[bytes], database: FakeDatabase) -> list[dict[str, Any]]:
-    """Save the web_id of each contact that was added; returns the results that failed."""
+    """Save the web_id of each contact that was added, and return the results that failed."""
     failed = []
     for result in read_batch_archive(archive):
         if result["status_code"] == 200:

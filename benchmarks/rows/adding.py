@@ -1,4 +1,4 @@
-"""Rows 1 and 2: members added in one batch, beside the bare pipeline and beside single calls."""
+"""Rows 1 and 2: members added in one batch, compared with `limit.py` and with single calls."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import bodies
 import limit
 import operations
-from client import Client, request, send_all
+from client import Client, make_request, send_all
 from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_least
 from running import add_rate, warm_server
 
@@ -23,7 +23,7 @@ _SINGLE_CALLS_MAX = 2_000
 
 
 def one_worker(run: Run) -> Contestants:
-    """The batch that rows 1 to 4, 10 and 11 look at, on a new server."""
+    """The batch of rows 1 to 4, 10 and 11, on a new server."""
 
     def measure() -> dict[str, float]:
         with warm_server() as server:
@@ -39,11 +39,11 @@ def one_worker(run: Run) -> Contestants:
 
 def _beside_limit(run: Run) -> Contestants:
     _check_archive(min(run.operations, 2_000))
-    body = bodies.of("add", run.operations, bodies.LIST_ID)
+    body = bodies.make_body("add", run.operations, bodies.LIST_ID)
     return {
         **one_worker(run),
         _TWO_WORKERS: lambda: add_rate(run.operations, workers=2),
-        _LIMIT: lambda: run.operations / limit.seconds(body),
+        _LIMIT: lambda: run.operations / limit.measure_seconds(body),
     }
 
 
@@ -56,10 +56,10 @@ def _limit_lines(_run: Run, values: Values) -> list[Line]:
 
 
 def _check_archive(count: int) -> None:
-    """A batch that is finished must have all its results in its archive."""
+    """Check that the archive of a finished batch has all its results."""
     with warm_server() as server:
-        batch_id = server.submit(bodies.of("add", count, server.new_list()))
-        where = urlsplit(server.finished(batch_id)["response_body_url"])
+        batch_id = server.submit(bodies.make_body("add", count, server.new_list()))
+        where = urlsplit(server.wait_until_finished(batch_id)["response_body_url"])
         content = Client(server.url).send("GET", f"{where.path}?{where.query}")
     found = 0
     with tarfile.open(fileobj=BytesIO(content)) as files:
@@ -85,7 +85,7 @@ def _single_rate(count: int) -> float:
     with warm_server() as server:
         list_id = server.new_list()
         requests = [
-            request(
+            make_request(
                 server.url,
                 server.key,
                 operation["method"],

@@ -1,9 +1,9 @@
 """Row 4: the same contacts through Celery with Redis, into the same tables.
 
-It gets its best: two processes, tasks fetched ahead, a Redis that writes nothing to its disk (so
-that tasks are lost with it), bodies made beforehand. Two contestants only fill the tables; the
-third also leaves an answer for each operation and one archive, which is what a batch does.
-See `celery_tasks.py` for what a task does.
+Celery has its fastest settings: two processes, tasks that are prefetched, a Redis that writes
+nothing to its disk (so that its tasks can be lost), bodies prepared in advance. Two contestants
+only fill the tables; the third one also writes an answer for each operation and one archive, as a
+batch does. `celery_tasks.py` has the tasks.
 """
 
 import json
@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 
 import bodies
-from contestants import installed, on_this_machine, started
+from contestants import find_installed, find_program, run_program
 from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_least
 from rows.adding import ONE_WORKER, one_worker
-from running import until
+from running import wait_until
 
 from batchway.audience.members.body import make_member_links
 from batchway.contract.links import Links
@@ -39,7 +39,7 @@ _QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--logl
 
 @dataclass(frozen=True)
 class Contestant:
-    """A way to use Celery, and how many operations are enough to time it."""
+    """A way to use Celery, and how many operations are enough to measure it."""
 
     name: str
     per_task: int
@@ -55,8 +55,8 @@ CONTESTANTS = (
 
 
 def _contestants(run: Run) -> Contestants:
-    on_this_machine("redis-server")
-    installed("celery")
+    find_program("redis-server")
+    find_installed("celery")
     rates = {
         contestant.name: partial(task_rate, contestant, run.operations)
         for contestant in CONTESTANTS
@@ -76,23 +76,23 @@ BESIDE_CELERY = Together("beside Celery", _contestants, _lines)
 
 
 def task_rate(contestant: Contestant, count: int) -> float:
-    """Operations a second, from when the first task is sent until the last is in the table."""
+    """Return operations per second, from the first task until the last row is in the table."""
     count = min(count, contestant.operations_max)
     with tempfile.TemporaryDirectory(prefix="batchway-celery-") as name:
         folder = Path(name)
         migrate_database(Settings(data_dir=folder))
         environment = _environment(folder)
         socket = str(folder / "redis.sock")
-        redis = [on_this_machine("redis-server"), "--port", "0", "--unixsocket", socket]
-        celery = [installed("celery"), "-A", _TASKS, "--workdir", str(_HERE), "worker"]
+        redis = [find_program("redis-server"), "--port", "0", "--unixsocket", socket]
+        celery = [find_installed("celery"), "-A", _TASKS, "--workdir", str(_HERE), "worker"]
         with (
-            started([*redis, "--save", "", "--appendonly", "no"], folder),
-            started([*celery, "--concurrency", "2", *_QUIET], folder, environment),
+            run_program([*redis, "--save", "", "--appendonly", "no"], folder),
+            run_program([*celery, "--concurrency", "2", *_QUIET], folder, environment),
         ):
-            until(Path(socket).exists)
+            wait_until(Path(socket).exists)
             sending = _Sending(folder, environment, contestant)
-            sending.seconds("warm", 2 * contestant.per_task)
-            return count / sending.seconds("contact", count)
+            sending.measure_seconds("warm", 2 * contestant.per_task)
+            return count / sending.measure_seconds("contact", count)
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -111,14 +111,14 @@ class _Sending:
     environment: dict[str, str]
     contestant: Contestant
 
-    def seconds(self, prefix: str, count: int) -> float:
-        """From the first task to the last row, and to the archive where there is one."""
+    def measure_seconds(self, prefix: str, count: int) -> float:
+        """Return the time from the first task to the last row, and to the archive if any."""
         folder = self.folder / prefix
         folder.mkdir()
         body = folder / "body"
-        body.write_bytes(bodies.of("add", count, _LIST_ID, prefix))
+        body.write_bytes(bodies.make_body("add", count, _LIST_ID, prefix))
         answers = "answers" if self.contestant.with_answers else "no-answers"
-        program = [installed("python"), str(_HERE / f"{_TASKS}.py")]
+        program = [find_installed("python"), str(_HERE / f"{_TASKS}.py")]
         sender = subprocess.Popen(
             [*program, str(body), str(self.contestant.per_task), answers],
             env=self.environment,

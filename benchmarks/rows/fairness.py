@@ -1,4 +1,4 @@
-"""Row 14: a batch of ten of one account behind a large batch of another."""
+"""Row 14: a batch of ten operations while a large batch of another account runs."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ _POLL_SECONDS = 0.01
 
 
 def fairness(run: Run) -> list[Line]:
-    """Row 14: a round's value is the median of up to five small batches, one after the other."""
+    """Measure row 14. A round's value is the median of up to five small batches."""
     values = run.gather(lambda: _round(run.many))
     return [
         Line(
@@ -35,7 +35,7 @@ def _round(many: int) -> dict[str, float]:
         other = server.new_client(server.new_account())
         list_id = server.new_list(other)
         alone = [_small(server, other, list_id, f"alone{number}") for number in range(_TIMES)]
-        large = server.submit(bodies.of("add", many, server.new_list()))
+        large = server.submit(bodies.make_body("add", many, server.new_list()))
         while not server.client.call("GET", f"/batches/{large}")["finished_operations"]:
             time.sleep(_POLL_SECONDS)
         behind: list[float] = []
@@ -51,7 +51,7 @@ def _round(many: int) -> dict[str, float]:
 
 
 def _small(server: Running, client: Client, list_id: str, prefix: str) -> float:
-    body = bodies.of("add", _SMALL, list_id, prefix)
+    body = bodies.make_body("add", _SMALL, list_id, prefix)
     begin = time.perf_counter()
-    server.finished(server.submit(body, client), client, every=_POLL_SECONDS)
+    server.wait_until_finished(server.submit(body, client), client, every=_POLL_SECONDS)
     return time.perf_counter() - begin

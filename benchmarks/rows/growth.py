@@ -1,4 +1,4 @@
-"""Row 8: the time for one operation, by the size of the batch."""
+"""Row 8: the time per operation, by the size of the batch."""
 
 import statistics
 from itertools import pairwise
@@ -14,7 +14,7 @@ _MICROSECONDS = 1_000_000
 
 
 def growth(run: Run) -> list[Line]:
-    """Row 8."""
+    """Measure row 8."""
     sizes = [size for size in _SIZES if size <= run.operations]
     if run.is_full:
         sizes.append(_LARGEST)

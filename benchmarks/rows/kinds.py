@@ -1,4 +1,4 @@
-"""Rows 5 and 6: the other kinds of operations, on a small and on a large list, and all mixed."""
+"""Rows 5 and 6: the other kinds of operations, on a small and on a large list, and mixed."""
 
 import bodies
 from measuring import PER_OPERATION, RATE, Line, Run, ratio_at_least, ratio_at_most
@@ -11,7 +11,7 @@ _MICROSECONDS = 1_000_000
 
 
 def kinds(run: Run) -> list[Line]:
-    """Row 5."""
+    """Measure row 5."""
     if run.is_full:
         with saved_data(lambda server: _fill(server, run)) as saved:
             values = run.gather(lambda: _small_round(run) | _large_round(run, saved))
@@ -34,15 +34,15 @@ def _line(what: str, name: str, values: list[float], against: list[float], most:
 def _small_round(run: Run) -> dict[str, float]:
     with warm_server() as server:
         added = server.add_all(run.operations).finished
-        times = _each_kind(server, run.operations, server.new_list(), "contact")
+        times = _measure_kinds(server, run.operations, server.new_list(), "contact")
     return {"add": added / run.operations * _MICROSECONDS} | times
 
 
-def _each_kind(server: Running, size: int, list_id: str, prefix: str) -> dict[str, float]:
-    """Microseconds for an operation of each kind: put in, changed, tagged, taken out."""
+def _measure_kinds(server: Running, size: int, list_id: str, prefix: str) -> dict[str, float]:
+    """Return microseconds per operation for each kind."""
     times = {}
     for kind in _KINDS:
-        body = bodies.of(kind, size, list_id, prefix)
+        body = bodies.make_body(kind, size, list_id, prefix)
         times[kind] = server.time_batch(body, size).finished / size * _MICROSECONDS
     return times
 
@@ -50,32 +50,32 @@ def _each_kind(server: Running, size: int, list_id: str, prefix: str) -> dict[st
 def _fill(server: Running, run: Run) -> None:
     list_id = server.new_list()
     for first in range(0, _LARGE_LIST, _FILLED_AT_ONCE):
-        run.told(f"filling a list: {first:,} of {_LARGE_LIST:,}")
+        run.show_progress(f"filling a list: {first:,} of {_LARGE_LIST:,}")
         server.add_all(_FILLED_AT_ONCE, list_id, prefix=f"filling{first}")
 
 
 def _large_round(run: Run, saved: Saved) -> dict[str, float]:
-    """Contacts that are new to the list: first some are added, then others put in and so on."""
+    """Measure contacts that are new to the list: additions, then the other kinds."""
     size = run.operations
     with warm_server(saved=saved) as server:
         lists = server.client.call("GET", "/lists?count=100&fields=lists.id,lists.stats")["lists"]
         list_id = max(lists, key=lambda listed: listed["stats"]["member_count"])["id"]
         added = server.add_all(size, list_id).finished
-        times = _each_kind(server, size, list_id, "put-in")
+        times = _measure_kinds(server, size, list_id, "put-in")
     times["add"] = added / size * _MICROSECONDS
     return {f"large {kind}": value for kind, value in times.items()}
 
 
 def mixed(run: Run) -> list[Line]:
-    """Row 6."""
+    """Measure row 6."""
 
     def measure() -> dict[str, float]:
         with warm_server() as server:
             added = run.operations / server.add_all(run.operations).finished
             list_id = server.new_list()
-            server.time_batch(*bodies.there_before(run.operations, list_id))
-            body = bodies.of("mixed", run.operations, list_id)
-            errored = bodies.mixed_errored(run.operations)
+            server.time_batch(*bodies.make_preparation(run.operations, list_id))
+            body = bodies.make_body("mixed", run.operations, list_id)
+            errored = bodies.count_mixed_errors(run.operations)
             taken = server.time_batch(body, run.operations, errored=errored).finished
             return {"add": added, "mixed": run.operations / taken}
 

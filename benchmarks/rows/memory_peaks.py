@@ -1,9 +1,9 @@
-"""Row 12: how much memory a batch needs, whatever its size."""
+"""Row 12: the memory that a batch needs, by its size."""
 
 from dataclasses import asdict
 
 from measuring import MEGABYTES, Line, Run, largest_at_most, ratio_at_most
-from memory import used_by_batch
+from memory import measure_batch
 from running import warm_server
 
 _LARGEST = 1_000_000
@@ -12,7 +12,7 @@ _NAMES = {"api": "API", "worker": "worker"}
 
 
 def memory_peaks(run: Run) -> list[Line]:
-    """Row 12."""
+    """Measure row 12."""
     sizes = [run.operations, _LARGEST] if run.is_full else [run.operations]
     values = run.gather(lambda: _round(sizes))
     lines = []
@@ -36,6 +36,6 @@ def _round(sizes: list[int]) -> dict[str, float]:
     found = {}
     for size in sizes:
         with warm_server() as server:
-            used = asdict(used_by_batch(server, size))
+            used = asdict(measure_batch(server, size))
         found |= {f"{kind} {size}": used[kind] for kind in _NAMES}
     return found

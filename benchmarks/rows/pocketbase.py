@@ -1,8 +1,8 @@
 """Row 3: the same contacts as creates of PocketBase's `/api/batch`.
 
-It gets its best: a thousand creates in a request, one sender or two, whichever is faster, no log
-of requests, bodies made beforehand. Its answers hold the records and nothing else, and it keeps
-no results.
+PocketBase has its fastest settings: a thousand creates per request, one sender or two, whichever is
+faster, no log of requests, bodies prepared in advance. Its answers have only the records, and it
+stores no results.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from statistics import median
 from typing import Any
 
 import operations
-from client import Client, request_to, send_all
-from contestants import free_port, installed, started
+from client import Client, make_request_to, send_all
+from contestants import find_installed, free_port, run_program
 from measuring import RATE, Contestants, Line, Run, Together, Values, ratio_at_least
 from rows.adding import ONE_WORKER, one_worker
-from running import until
+from running import wait_until
 
 _PER_REQUEST = 1_000
 _OPERATIONS_MAX = 20_000
@@ -59,7 +59,7 @@ _COLLECTION = {
 
 
 def _contestants(run: Run) -> Contestants:
-    program = installed("pocketbase")
+    program = find_installed("pocketbase")
     count = min(run.operations, _OPERATIONS_MAX)
     rates = {_name(sender): partial(create_rate, program, count, sender) for sender in _SENDERS}
     return {**one_worker(run), **rates}
@@ -81,8 +81,8 @@ BESIDE_POCKETBASE = Together("beside PocketBase", _contestants, _lines)
 
 
 def create_rate(program: str, count: int, senders: int) -> float:
-    """Records a second, on a new server."""
-    with _running(program) as (url, token):
+    """Return records per second, on a new server."""
+    with _run_server(program) as (url, token):
         _send(url, token, _bodies("warm", _WARM_UP), senders)
         taken = _send(url, token, _bodies("contact", count), senders)
         path = "/api/collections/members/records?perPage=1"
@@ -92,7 +92,7 @@ def create_rate(program: str, count: int, senders: int) -> float:
 
 
 def _send(url: str, token: str, sent: list[bytes], senders: int) -> float:
-    requests = [request_to(url, token, "POST", "/api/batch", body) for body in sent]
+    requests = [make_request_to(url, token, "POST", "/api/batch", body) for body in sent]
     return asyncio.run(send_all(url, requests, senders))
 
 
@@ -106,7 +106,7 @@ def _bodies(prefix: str, count: int) -> list[bytes]:
 
 
 def _record(prefix: str, index: int) -> dict[str, Any]:
-    contact = operations.contact(index, prefix)
+    contact = operations.make_contact(index, prefix)
     body = contact | {
         "list_id": "0123456789",
         "subscriber_hash": operations.subscriber_hash(contact["email_address"]),
@@ -115,8 +115,8 @@ def _record(prefix: str, index: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _running(program: str) -> Iterator[tuple[str, str]]:
-    """A server with the collection; its URL, and the token of an administrator."""
+def _run_server(program: str) -> Iterator[tuple[str, str]]:
+    """Run a server with the collection; return its URL and the token of an administrator."""
     with tempfile.TemporaryDirectory(prefix="batchway-pocketbase-") as name:
         folder = Path(name)
         data = ["--dir", str(folder / "data"), "--automigrate=false"]
@@ -124,8 +124,8 @@ def _running(program: str) -> Iterator[tuple[str, str]]:
         subprocess.run([program, *administrator], cwd=folder, check=True, capture_output=True)
         address = f"127.0.0.1:{free_port()}"
         url = f"http://{address}"
-        with started([program, "serve", "--http", address, *data], folder):
-            until(lambda: bool(Client(url).send("GET", "/api/health")))
+        with run_program([program, "serve", "--http", address, *data], folder):
+            wait_until(lambda: bool(Client(url).send("GET", "/api/health")))
             path = "/api/collections/_superusers/auth-with-password"
             token = Client(url).call("POST", path, _ADMIN)["token"]
             _prepare(Client(url, token))

@@ -1,4 +1,4 @@
-"""Row 7: PostgreSQL, beside the same rows put in by psycopg as fast as it can."""
+"""Row 7: PostgreSQL, compared with the same rows inserted by psycopg as fast as possible."""
 
 import os
 import secrets
@@ -42,15 +42,15 @@ _TAG = f"""
 
 
 def postgresql(run: Run) -> list[Line]:
-    """Row 7."""
-    rows = list(limit.rows_of(bodies.of("add", run.operations, "0123456789")))
+    """Measure row 7."""
+    rows = list(limit.make_rows(bodies.make_body("add", run.operations, "0123456789")))
     busy: dict[int, list[list[float]]] = {1: [], 2: []}
     with running_postgres() as url:
         rates = run.alternate(
             {
                 "one worker": lambda: _batch_rate(url, run.operations, 1, busy),
                 "two workers": lambda: _batch_rate(url, run.operations, 2, busy),
-                "psycopg": lambda: run.operations / _copied(url, rows),
+                "psycopg": lambda: run.operations / _copy_rows(url, rows),
             }
         )
     against = rates["psycopg"]
@@ -58,13 +58,15 @@ def postgresql(run: Run) -> list[Line]:
     one, two = rates["one worker"], rates["two workers"]
     what = f"add {run.operations:,}, PostgreSQL"
     return [
-        Line(f"{what}, one worker", RATE, one, _LIMIT, against, aim, _busy(busy[1])),
-        Line(f"{what}, two workers", RATE, two, _LIMIT, against, None, _busy(busy[2])),
+        Line(f"{what}, one worker", RATE, one, _LIMIT, against, aim, _describe_busy_cores(busy[1])),
+        Line(
+            f"{what}, two workers", RATE, two, _LIMIT, against, None, _describe_busy_cores(busy[2])
+        ),
     ]
 
 
-def _busy(rounds: list[list[float]]) -> str:
-    """How busy each core was, in the middle of the rounds."""
+def _describe_busy_cores(rounds: list[list[float]]) -> str:
+    """Return how busy each core was, as the median of the rounds."""
     cores = [sorted(values)[len(values) // 2] for values in zip(*rounds, strict=True)]
     return f"cores busy: {', '.join(f'{core:.0f} %' for core in cores)}."
 
@@ -76,15 +78,15 @@ def _batch_rate(
         new_database(postgres) as url,
         warm_server(workers=workers, database_url=url) as server,
     ):
-        body = bodies.of("add", count, server.new_list())
+        body = bodies.make_body("add", count, server.new_list())
         with busy_cores() as cores:
             taken = server.time_batch(body, count).finished
     busy[workers].append(cores)
     return count / taken
 
 
-def _copied(postgres: str, chunks: Sequence[tuple[list[Any], list[Any]]]) -> float:
-    """Seconds for all rows, in the tables of Batchway and a transaction for each chunk."""
+def _copy_rows(postgres: str, chunks: Sequence[tuple[list[Any], list[Any]]]) -> float:
+    """Return the seconds for all rows in the tables of Batchway, one transaction per chunk."""
     with new_database(postgres) as url:
         _migrate(url)
         with psycopg.connect(url, autocommit=True) as connection:
@@ -93,15 +95,15 @@ def _copied(postgres: str, chunks: Sequence[tuple[list[Any], list[Any]]]) -> flo
             begin = time.perf_counter()
             for members, pairs in chunks:
                 with connection.transaction(), connection.cursor() as cursor:
-                    _put_in(cursor, "incoming", members, _UPSERT)
-                    _put_in(cursor, "pairs", pairs, _TAG)
+                    _insert_rows(cursor, "incoming", members, _UPSERT)
+                    _insert_rows(cursor, "pairs", pairs, _TAG)
             taken = time.perf_counter() - begin
             expected = sum(len(members) for members, _ in chunks)
             assert connection.execute("SELECT count(*) FROM members").fetchone() == (expected,)
     return taken
 
 
-def _put_in(cursor: psycopg.Cursor[Any], table: str, rows: list[Any], statement: str) -> None:
+def _insert_rows(cursor: psycopg.Cursor[Any], table: str, rows: list[Any], statement: str) -> None:
     with cursor.copy(f"COPY {table} FROM STDIN".encode()) as copy:
         for row in rows:
             copy.write_row(row)

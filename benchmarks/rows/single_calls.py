@@ -1,4 +1,4 @@
-"""Row 13: the API's single calls while a large batch runs."""
+"""Row 13: single calls of the API while a large batch runs."""
 
 import statistics
 import threading
@@ -18,7 +18,7 @@ _MILLISECONDS = 1_000
 
 
 def single_calls(run: Run) -> list[Line]:
-    """Row 13: a round's value is the percentile of its calls."""
+    """Measure row 13. A round's value is the percentile of its calls."""
     values = run.gather(lambda: _round(run.many))
     aims = {
         ("read", 99): ratio_at_most(3),
@@ -40,11 +40,11 @@ def _round(many: int) -> dict[str, float]:
         server.add_all(_MEMBERS, list_id, "there")
         until = time.perf_counter() + _IDLE_SECONDS
         idle = _latencies(server, list_id, lambda: time.perf_counter() < until)
-        batch_id = server.submit(bodies.of("add", many, server.new_list()))
+        batch_id = server.submit(bodies.make_body("add", many, server.new_list()))
         finished = threading.Event()
 
         def wait() -> None:
-            server.finished(batch_id, server.new_client(), every=0.05)
+            server.wait_until_finished(batch_id, server.new_client(), every=0.05)
             finished.set()
 
         waiting = threading.Thread(target=wait)
@@ -60,7 +60,7 @@ def _round(many: int) -> dict[str, float]:
 
 
 def _latencies(server: Running, list_id: str, go_on: Callable[[], bool]) -> dict[str, list[float]]:
-    """Seconds of reads and of writes, sent at the same time, each with a short pause after it."""
+    """Return seconds of reads and writes, sent at the same time with a short pause after each."""
     values: dict[str, list[float]] = {"read": [], "write": []}
 
     def send(kind: str) -> None:

@@ -1,4 +1,4 @@
-"""Row 9: how soon a batch of one operation is finished, and how soon its webhook hears of it."""
+"""Row 9: the time until a batch of one operation is finished, and until its webhook is called."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import operations
-from client import Connection, request
+from client import Connection, make_request
 from measuring import MILLISECONDS, Line, Run, median_at_most
 from running import Running, warm_server
 
@@ -21,7 +21,7 @@ _MILLISECONDS = 1_000
 
 
 def small_batches(run: Run) -> list[Line]:
-    """Row 9: each round on a new, idle server; a round's value is the median of 50."""
+    """Measure row 9 on a new, idle server. A round's value is the median of 50."""
     values = run.gather(_round)
     return [
         _line("one operation, one at a time", values, "one at a time", 100),
@@ -46,16 +46,16 @@ def _round() -> dict[str, float]:
     with _receiver() as port, warm_server(BATCHWAY_EGRESS_ALLOW="127.0.0.0/8") as server:
         list_id = server.new_list()
         values = {
-            "direct": [_direct(server, list_id, index) for index in range(_BATCHES)],
-            "one at a time": [_one(server, list_id, index) for index in range(_BATCHES)],
-            "at once": asyncio.run(_at_once(server, list_id)),
+            "direct": [_measure_direct(server, list_id, index) for index in range(_BATCHES)],
+            "one at a time": [_measure_one(server, list_id, index) for index in range(_BATCHES)],
+            "at once": asyncio.run(_measure_at_once(server, list_id)),
         }
         server.client.call("POST", "/batch-webhooks", {"url": f"http://127.0.0.1:{port}/"})
-        values["webhook"] = [_webhook(server, list_id, index) for index in range(_BATCHES)]
+        values["webhook"] = [_measure_webhook(server, list_id, index) for index in range(_BATCHES)]
     return {name: statistics.median(measured) * _MILLISECONDS for name, measured in values.items()}
 
 
-def _direct(server: Running, list_id: str, index: int) -> float:
+def _measure_direct(server: Running, list_id: str, index: int) -> float:
     call = operations.add(list_id, index, "direct")
     begin = time.perf_counter()
     server.client.send(call["method"], call["path"], call["body"].encode())
@@ -66,22 +66,22 @@ def _body(list_id: str, index: int, prefix: str) -> bytes:
     return json.dumps({"operations": [operations.add(list_id, index, prefix)]}).encode()
 
 
-def _one(server: Running, list_id: str, index: int, prefix: str = "one") -> float:
+def _measure_one(server: Running, list_id: str, index: int, prefix: str = "one") -> float:
     body = _body(list_id, index, prefix)
     begin = time.perf_counter()
-    server.finished(server.submit(body), every=_POLL_SECONDS)
+    server.wait_until_finished(server.submit(body), every=_POLL_SECONDS)
     return time.perf_counter() - begin
 
 
-async def _at_once(server: Running, list_id: str) -> list[float]:
-    """Seconds from the common begin until each batch is seen finished.
+async def _measure_at_once(server: Running, list_id: str) -> list[float]:
+    """Return seconds from the start of all batches until each is seen finished.
 
-    One more connection asks for the oldest that is not: to ask for each would be a load.
+    One more connection polls the oldest batch that is not finished: polling each would be a load.
     """
     bodies = [_body(list_id, index, "at-once") for index in range(_BATCHES)]
-    posts = [request(server.url, server.key, "POST", "/batches", body) for body in bodies]
-    connections = [await Connection.to(server.url) for _ in posts]
-    asking = await Connection.to(server.url)
+    posts = [make_request(server.url, server.key, "POST", "/batches", body) for body in bodies]
+    connections = [await Connection.open(server.url) for _ in posts]
+    poller = await Connection.open(server.url)
     begin = time.perf_counter()
     waiting = [
         asyncio.create_task(connection.exchange(post))
@@ -89,33 +89,35 @@ async def _at_once(server: Running, list_id: str) -> list[float]:
     ]
     taken = []
     for answer in asyncio.as_completed(waiting):
-        ask = request(server.url, server.key, "GET", f"/batches/{json.loads(await answer)['id']}")
-        while json.loads(await asking.exchange(ask))["status"] != "finished":  # noqa: ASYNC110
+        ask = make_request(
+            server.url, server.key, "GET", f"/batches/{json.loads(await answer)['id']}"
+        )
+        while json.loads(await poller.exchange(ask))["status"] != "finished":  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)
         taken.append(time.perf_counter() - begin)
-    for connection in (*connections, asking):
+    for connection in (*connections, poller):
         connection.close()
     return taken
 
 
-def _webhook(server: Running, list_id: str, index: int) -> float:
-    """Seconds from when the client sees `finished` until the webhook comes; below 0: before."""
-    _one(server, list_id, index, "webhook")
+def _measure_webhook(server: Running, list_id: str, index: int) -> float:
+    """Return seconds from when the client sees `finished` until the webhook; negative if before."""
+    _measure_one(server, list_id, index, "webhook")
     finished = time.perf_counter()
     return _Receiver.came.get(timeout=30) - finished
 
 
 class _Receiver(BaseHTTPRequestHandler):
-    """Notes when events come."""
+    """Records when events arrive."""
 
     came: "queue.Queue[float]" = queue.Queue()
 
     def do_GET(self) -> None:
-        """Show that the URL works."""
+        """Answer the check of the URL."""
         self._answer()
 
     def do_POST(self) -> None:
-        """Take an event."""
+        """Record an event."""
         self.came.put(time.perf_counter())
         self.rfile.read(int(self.headers["Content-Length"]))
         self._answer()

@@ -1,4 +1,4 @@
-"""Rows 10 and 11: the two ends of the batch of row 1, finalizing it and accepting it."""
+"""Rows 10 and 11: accepting and finalizing the batch of row 1."""
 
 import time
 
@@ -38,7 +38,7 @@ def _accepting_contestants(run: Run) -> Contestants:
 
 
 def _decoding_seconds(count: int) -> float:
-    body = bodies.of("add", count, bodies.LIST_ID)
+    body = bodies.make_body("add", count, bodies.LIST_ID)
     begin = time.perf_counter()
     decoded = len(limit.request_decoder.decode(body).operations)
     taken = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""Row 15: how long one write waits while a batch changes lists, which is done under the lock."""
+"""Row 15: how long a write waits while a batch changes lists, which needs the lock."""
 
 import itertools
 import threading
@@ -17,14 +17,14 @@ _LIST_CHANGES_PER_MEMBER = 10  # a change of a list takes about as long as ten o
 
 
 def waiting_writes(run: Run) -> list[Line]:
-    """Row 15: a round's value is the longest time that a PUT of a member took."""
+    """Measure row 15. A round's value is the longest time of a PUT of a member."""
     values = run.alternate(
         {
             "lists": lambda: _measure_longest_wait(
-                lambda list_id: _changes_of_lists(list_id, run.many // _LIST_CHANGES_PER_MEMBER)
+                lambda list_id: _make_list_changes(list_id, run.many // _LIST_CHANGES_PER_MEMBER)
             ),
             "members": lambda: _measure_longest_wait(
-                lambda list_id: bodies.of("add", run.many, list_id)
+                lambda list_id: bodies.make_body("add", run.many, list_id)
             ),
         }
     )
@@ -43,7 +43,7 @@ def _measure_longest_wait(make_body: Callable[[str], bytes]) -> float:
         finished = threading.Event()
 
         def wait() -> None:
-            server.finished(batch_id, server.new_client(), every=0.05)
+            server.wait_until_finished(batch_id, server.new_client(), every=0.05)
             finished.set()
 
         waiting = threading.Thread(target=wait)
@@ -54,7 +54,7 @@ def _measure_longest_wait(make_body: Callable[[str], bytes]) -> float:
 
 
 def _write(server: Running, list_id: str, finished: threading.Event) -> Iterator[float]:
-    """Update one member after another until the batch is finished; the seconds of each call."""
+    """Update members one by one until the batch is finished; yield the seconds of each call."""
     client = server.new_client()
     for index in itertools.count():
         call = operations.upsert(list_id, index % _MEMBERS, "there")
@@ -66,10 +66,10 @@ def _write(server: Running, list_id: str, finished: threading.Event) -> Iterator
         time.sleep(_PAUSE_SECONDS)
 
 
-def _changes_of_lists(list_id: str, count: int) -> bytes:
-    """The body of a batch in which half of the operations rename a list."""
+def _make_list_changes(list_id: str, count: int) -> bytes:
+    """Return the body of a batch in which half of the operations rename a list."""
     made = (
         operations.rename(list_id, index) if index % 2 else operations.add(list_id, index)
         for index in range(count)
     )
-    return b"".join(operations.body_of(made))
+    return b"".join(operations.make_body_pieces(made))
