@@ -121,7 +121,7 @@ def count_lines(node: Function) -> int:
 
 
 def find_statements(module: Module) -> Iterator[tuple[int, str]]:
-    """Yield each SQL statement with its line. `{…}` is in the place of an expression."""
+    """Yield each SQL statement with its line. `{…}` stands for an expression."""
     inner: set[ast.AST] = set()
     for node in ast.walk(module.tree):
         if node not in inner and (text := _text(node)) is not None:

@@ -31,7 +31,7 @@ def small_batches(run: Run) -> list[Line]:
             MILLISECONDS,
             values["webhook"],
             aim=median_at_most(300, MILLISECONDS),
-            note="A client that polls may see the end later than the webhook hears of it.",
+            note="A client that polls may see the end after the webhook has got its event.",
         ),
     ]
 

@@ -105,8 +105,8 @@ def webhook_body(hooked: Server, receiver: Receiver) -> bytes:
     run_guide(hooked, hooked.new_list(), receiver.url)
     batch_id = hooked.submit([{"method": "GET", "path": "/ping"}])
 
-    # The guide makes a batch before the webhook, which may hear of its end as well.
-    bodies = wait_until(lambda: _bodies(receiver, batch_id), f"the webhook hears of {batch_id}")
+    # The guide makes a batch before the webhook, which may get its event as well.
+    bodies = wait_until(lambda: _bodies(receiver, batch_id), f"the event of {batch_id} arrives")
     return bodies[0]
 
 

@@ -123,7 +123,7 @@ def test_few_segments_are_read(runner: StepRunner) -> None:
     )
     split(runner.parts, batch.id)
     _execute_all(runner, batch)
-    with runner.parts.database.write() as connection:  # whoever reads it fails
+    with runner.parts.database.write() as connection:  # a read of this row would fail
         connection.exec_driver_sql("DELETE FROM segment_data WHERE chunk_number = 0")
 
     found, total = _results(runner, batch).read_page(3, 5_100, UNBOUNDED)

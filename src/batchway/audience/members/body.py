@@ -109,7 +109,7 @@ class MemberRenderer:
         }
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
 
-    def render_lazily(self, member: Member) -> Any:  # noqa: ANN401 - in the place of a `MemberBody`
+    def render_lazily(self, member: Member) -> Any:  # noqa: ANN401 - encoded like a `MemberBody`
         """Return the body of a member, which is rendered when it is needed."""
         return MemberText(self, member)
 
