@@ -14,10 +14,10 @@ from batchway.audience.merge_fields import routes as merge_fields
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import encode_body, refusal
+from batchway.contract.response import build_error_response, encode_body
 from batchway.contract.routing import RouteTable
 from batchway.kit.clock import SECOND, Microseconds
-from batchway.kit.ids import subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash
 from batchway.store.database import Database, run
 
 BASE = "http://127.0.0.1:8080"
@@ -63,7 +63,7 @@ class Audience:
             with transaction() as connection:
                 response = handler.answer(request, caller, connection)
         except Refused as refused:
-            response = refusal(refused)
+            response = build_error_response(refused)
         return response.status, json.loads(encode_body(response) or b"{}")
 
     def call_ok(self, method: str, path: str, body: object = None, **params: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def open_audience(database_url: str) -> Iterator[Audience]:
 
 def add_member(api: Audience, list_id: int, member_id: int, status: str = "subscribed") -> None:
     """Insert ann@example.com into a list."""
-    hashed = subscriber_hash("ann@example.com")
+    hashed = compute_subscriber_hash("ann@example.com")
     api.run(
         _MEMBER,
         id=member_id,

@@ -132,7 +132,7 @@ class StepRunner:
         """Return the rows of all tables, also those of the engine, and the keys of all archives."""
         with self.parts.database.read() as connection:
             found = dict(_tables(connection))
-        return found | {"archives": sorted(self.parts.archive.keys())}
+        return found | {"archives": sorted(self.parts.archive.list_keys())}
 
     def run_twice(self, step: Callable[[], object]) -> None:
         """Run a step twice, and check that only the first run changes something."""

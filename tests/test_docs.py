@@ -258,7 +258,7 @@ def test_every_problem_is_explained() -> None:
     """The page lists exactly the statuses and titles that the API can answer with."""
     in_code = {
         f"{ast.literal_eval(call.args[0])} {ast.literal_eval(call.args[1])}"
-        for _, call in _find_calls("problem")
+        for _, call in _find_calls("build_problem")
     }
     rows = re.findall(r"^\| `(\d{3} [\w ]+)` \|", _errors(), re.MULTILINE)
 

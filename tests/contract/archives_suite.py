@@ -27,13 +27,13 @@ class ArchiveSuite:
 
         written = archive.write(KEY, iter(parts))
 
-        assert 3_000_004 == written == archive.size(KEY)
+        assert 3_000_004 == written == archive.get_size(KEY)
         with archive.open(KEY) as file:
             assert b"".join(parts) == file.read()
 
     def test_free_bytes_are_a_number_or_unknown(self, archive: Archive) -> None:
         """Free space is a positive number, or None if it is unknown."""
-        free_bytes = archive.free_bytes()
+        free_bytes = archive.get_free_bytes()
 
         assert free_bytes is None or free_bytes > 0
 
@@ -43,28 +43,28 @@ class ArchiveSuite:
             found = set(pool.map(lambda _: archive.get_identity(), range(8)))
 
         assert found == {archive.get_identity()}
-        assert [] == list(archive.keys())
+        assert [] == list(archive.list_keys())
         assert 0 == archive.sweep_temporary(0)
 
     def test_link_is_a_url_or_none(self, archive: Archive) -> None:
         """A store that serves archives returns a URL; for others the API serves them."""
         archive.write(KEY, [b"a"])
-        link = archive.link(KEY, 600)
+        link = archive.build_link(KEY, 600)
 
         assert link is None or link.startswith(("http://", "https://"))
 
     def test_no_parts_make_an_empty_archive(self, archive: Archive) -> None:
         """An archive without parts exists and has no bytes."""
         assert 0 == archive.write(KEY, [])
-        assert (0, [KEY]) == (archive.size(KEY), list(archive.keys()))
+        assert (0, [KEY]) == (archive.get_size(KEY), list(archive.list_keys()))
 
     def test_second_write_replaces_the_first(self, archive: Archive) -> None:
         """A second write under the same key replaces the archive."""
         archive.write(KEY, [b"a long first one"])
 
         assert 6 == archive.write(KEY, [b"second"])
-        assert (6, b"second") == (archive.size(KEY), archive.read_range(KEY, 0, 100))
-        assert [KEY] == list(archive.keys())
+        assert (6, b"second") == (archive.get_size(KEY), archive.read_range(KEY, 0, 100))
+        assert [KEY] == list(archive.list_keys())
 
     def test_open_archive_survives_rewrite_and_delete(self, archive: Archive) -> None:
         """A download that has begun ends with the bytes it began with."""
@@ -83,8 +83,8 @@ class ArchiveSuite:
 
         def parts(content: bytes) -> Iterator[bytes]:
             yield content * 1_000_000
-            keys = list(archive.keys())
-            seen.append([archive.size(key) for key in keys])
+            keys = list(archive.list_keys())
+            seen.append([archive.get_size(key) for key in keys])
             yield content
 
         archive.write(KEY, parts(b"1"))
@@ -105,7 +105,7 @@ class ArchiveSuite:
         with pytest.raises(LookupError):
             archive.write(KEY, parts())
 
-        assert [KEY] == list(archive.keys())
+        assert [KEY] == list(archive.list_keys())
         assert b"former" == archive.read_range(KEY, 0, 100)
         assert 0 == archive.sweep_temporary(0)
 
@@ -120,7 +120,7 @@ class ArchiveSuite:
             archive.write(KEY, parts())
 
         assert isinstance(raised.value.__cause__, ConnectionResetError)
-        assert [] == list(archive.keys())
+        assert [] == list(archive.list_keys())
 
     def test_writers_of_one_key_do_not_mix(self, archive: Archive) -> None:
         """If several writers use one key at once, one of them wins completely."""
@@ -159,7 +159,7 @@ class ArchiveSuite:
 
     def test_missing_archive_is_named(self, archive: Archive) -> None:
         """Each way of reading names the key that has no archive."""
-        for read in (archive.open, archive.size, lambda key: archive.read_range(key, 0, 1)):
+        for read in (archive.open, archive.get_size, lambda key: archive.read_range(key, 0, 1)):
             with pytest.raises(ArchiveMissing, match="5ca1e"):
                 read("5ca1e")
 
@@ -171,7 +171,7 @@ class ArchiveSuite:
         archive.delete(KEY)
         archive.delete(KEY)
 
-        assert ["other"] == list(archive.keys())
+        assert ["other"] == list(archive.list_keys())
         with pytest.raises(ArchiveMissing):
             archive.open(KEY)
 
@@ -181,18 +181,18 @@ class ArchiveSuite:
         for key in keys:
             archive.write(key, [b"a"])
 
-        assert sorted(keys) == sorted(archive.keys())
+        assert sorted(keys) == sorted(archive.list_keys())
 
     def test_keys_may_be_deleted_while_they_are_listed(self, archive: Archive) -> None:
         """Archives can be deleted while their keys are listed."""
         for number in range(300):
             archive.write(f"k{number}", [b"a"])
 
-        keys = archive.keys()
+        keys = archive.list_keys()
         for key in keys:
             archive.delete(key)
 
-        assert [] == list(archive.keys())
+        assert [] == list(archive.list_keys())
 
     @pytest.mark.parametrize("key", NOT_KEYS)
     def test_what_is_no_key_is_refused(self, archive: Archive, key: str) -> None:
@@ -200,12 +200,12 @@ class ArchiveSuite:
         for call in (
             lambda: archive.write(key, [b"a"]),
             lambda: archive.open(key),
-            lambda: archive.size(key),
+            lambda: archive.get_size(key),
             lambda: archive.read_range(key, 0, 1),
             lambda: archive.delete(key),
-            lambda: archive.link(key, 600),
+            lambda: archive.build_link(key, 600),
         ):
             with pytest.raises(ValueError, match="archive key"):
                 call()
 
-        assert [] == list(archive.keys())
+        assert [] == list(archive.list_keys())

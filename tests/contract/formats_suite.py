@@ -89,7 +89,7 @@ class FormatSuite:
         archive, _ = join_parts(results_format, pack_in_parts(results_format, entries, choice))
 
         expected = [
-            (entry.result.status_code, entry.operation.operation_id, entry.result.body.plain())
+            (entry.result.status_code, entry.operation.operation_id, entry.result.body.render())
             for entry in entries
         ]
         assert sorted(map(repr, expected)) == sorted(map(repr, read_tar(archive)))
@@ -243,4 +243,4 @@ def read_tar(archive: bytes) -> Iterator[tuple[int, str | None, bytes]]:
 def describe_entry(entry: Entry) -> tuple[int, int, int, str]:
     """Return what a reader must find of an entry."""
     result = entry.result
-    return entry.position, entry.page, result.status_code, result.body.plain().decode()
+    return entry.position, entry.page, result.status_code, result.body.render().decode()

@@ -40,7 +40,7 @@ class TestDiskArchive(ArchiveSuite):
         """A second process on the same folder finds the archives of the first."""
         archive.write(KEY, [b"a"])
 
-        assert [KEY] == list(DiskArchive(tmp_path / "archives").keys())
+        assert [KEY] == list(DiskArchive(tmp_path / "archives").list_keys())
 
     def test_identity_stays_in_the_folder(self, archive: DiskArchive, tmp_path: Path) -> None:
         """A moved folder keeps its identity; another folder has a different one."""
@@ -56,7 +56,7 @@ class TestDiskArchive(ArchiveSuite):
         for name in ("notes.txt", "A.tar.gz", "a.tar.gz.bak", "lost.writing"):
             (tmp_path / "archives" / name).write_bytes(b"mine")
 
-        assert ([], 0) == (list(archive.keys()), archive.sweep_temporary(0))
+        assert ([], 0) == (list(archive.list_keys()), archive.sweep_temporary(0))
         assert 4 == len(list((tmp_path / "archives").iterdir()))
 
     def test_killed_writer_leaves_nothing_under_the_key(
@@ -66,7 +66,7 @@ class TestDiskArchive(ArchiveSuite):
         kill_writer(tmp_path / "archives")
         [rest] = (tmp_path / "archives").iterdir()
 
-        assert [] == list(archive.keys())
+        assert [] == list(archive.list_keys())
         assert 0 == archive.sweep_temporary(HOUR_SECONDS)
         set_age(rest, HOUR_SECONDS + 10)
         assert 1 == archive.sweep_temporary(HOUR_SECONDS)
@@ -89,7 +89,7 @@ class TestDiskArchive(ArchiveSuite):
         set_age(tmp_path / "archives" / f"{KEY}.tar.gz", 100 * HOUR_SECONDS)
 
         assert 0 == archive.sweep_temporary(0)
-        assert [KEY] == list(archive.keys())
+        assert [KEY] == list(archive.list_keys())
 
     def test_writer_that_lost_its_file_says_so(self, archive: DiskArchive) -> None:
         """A writer whose temporary file was removed raises an error."""
@@ -100,7 +100,7 @@ class TestDiskArchive(ArchiveSuite):
 
         with pytest.raises(ArchiveUnwritable):
             archive.write(KEY, parts())
-        assert [] == list(archive.keys())
+        assert [] == list(archive.list_keys())
 
     @pytest.mark.parametrize("former", [None, b"former"])
     def test_refused_bytes_leave_no_half_file(

@@ -290,7 +290,7 @@ def test_delete(runner: StepRunner, client: AsgiClient, status: str) -> None:
     runner.clock.now += (Limits.idempotency_key_seconds + 1) * 1_000_000
     sweep(runner.parts, lambda _: ())
     assert {} == _count_rows(runner, batch)
-    assert [other.public_id] == list(runner.parts.archive.keys())
+    assert [other.public_id] == list(runner.parts.archive.list_keys())
     assert (3, 0) == _get_counters(runner, other)
 
 

@@ -70,7 +70,7 @@ def test_a_time_out_that_is_not_ours(runner: StepRunner, monkeypatch: pytest.Mon
     def time_out() -> int:
         raise TimeoutError
 
-    monkeypatch.setattr(type(runner.parts.archive), "free_bytes", lambda _archive: time_out())
+    monkeypatch.setattr(type(runner.parts.archive), "get_free_bytes", lambda _archive: time_out())
     client = AsgiClient(runner.app.asgi())
 
     refused = client.call("POST", "/batches", content=make_body(PING))

@@ -144,13 +144,13 @@ def test_housekeeping_is_done_once_an_hour(runner: StepRunner) -> None:
         join_installation(parts.database, parts.archive, [OLD])
 
     assert [(1, 0), (0, 0)] == recorder.removed
-    assert [] == list(parts.archive.keys())
+    assert [] == list(parts.archive.list_keys())
 
 
 class LinkingArchive(DiskArchive):
     """An archive store that serves its archives."""
 
-    def link(self, key: str, seconds: int) -> str:  # type: ignore[override]
+    def build_link(self, key: str, seconds: int) -> str:  # type: ignore[override]
         """Return a URL of the store."""
         return f"https://store.example.com/{key}?seconds={seconds}"
 

@@ -116,7 +116,7 @@ def test_facts_are_reported_after_their_commit(runner: StepRunner) -> None:
     accepted, done, finished = recorder.facts
     assert (Event.BATCH_ACCEPTED, named) == accepted
     assert (Event.CHUNK_DONE, named | {"chunk": 0, "errored": 1, "seconds": 0.0}) == done
-    size = runner.parts.archive.size(batch.public_id)
+    size = runner.parts.archive.get_size(batch.public_id)
     report = named | {"errored": 1, "archive_bytes": size, "seconds": 2.5}
     assert (Event.BATCH_FINISHED, report) == finished
     assert ["pending", "finalizing", "finished"] == recorder.statuses

@@ -17,7 +17,7 @@ from batchway.cli.api_keys import add_key
 from batchway.contract.links import Links
 from batchway.contract.problems import Refused
 from batchway.contract.request import Request
-from batchway.contract.response import Response, encode_body, refusal
+from batchway.contract.response import Response, build_error_response, encode_body
 from batchway.contract.result_links import ResultLinks
 from batchway.contract.routing import RouteTable
 from batchway.kit.clock import SECOND, Microseconds
@@ -145,7 +145,7 @@ class DeliveryRunner:
             assert route.answer
             return route.answer(request, self.runner.identity, Links(BASE))
         except Refused as refused:
-            return refusal(refused)
+            return build_error_response(refused)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

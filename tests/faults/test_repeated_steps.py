@@ -233,7 +233,7 @@ def test_an_archive_without_a_batch_is_dropped(runner: StepRunner) -> None:
 
     runner.run_twice(lambda: do_housekeeping(runner.parts))
 
-    assert [batch.public_id] == list(runner.parts.archive.keys())
+    assert [batch.public_id] == list(runner.parts.archive.list_keys())
 
 
 # --- Helpers --------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from batchway.kit.ids import subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash
 from batchway.limits import Limits
 from tests.scenario import Operation, Result, Server, add_member, check_invariants
 
@@ -138,7 +138,7 @@ class MixedWorkload:
     def _make_last_operation(self, number: int) -> tuple[Operation, int]:
         """Return an invalid operation, or one answered alone if the chunk may have such calls."""
         member = f"/lists/{self.list_id}/members"
-        new = subscriber_hash(self._address("new", number))
+        new = compute_subscriber_hash(self._address("new", number))
         bad: list[tuple[Operation, int]] = [
             (add_member(self.list_id, "not an address"), 400),
             ({"method": "POST", "path": member, "body": '{"status": "subscribed"}'}, 400),
@@ -165,7 +165,7 @@ class MixedWorkload:
     def _make_member_operation(
         self, method: str, address: str, below: str = "", **body: Any
     ) -> Operation:
-        path = f"/lists/{self.list_id}/members/{subscriber_hash(address)}{below}"
+        path = f"/lists/{self.list_id}/members/{compute_subscriber_hash(address)}{below}"
         operation: Operation = {"method": method, "path": path}
         return operation | {"body": json.dumps(body)} if body else operation
 

@@ -51,7 +51,7 @@ def check_swept(bench: Bench) -> None:
         attempts = "SELECT count(*) FROM delivery_attempts WHERE delivery_id NOT IN "
         lost = connection.execute(text(f"{attempts} (SELECT id FROM deliveries)"))
         assert 0 == lost.scalar_one()
-    archives = set(bench.parts.archive.keys())
+    archives = set(bench.parts.archive.list_keys())
     assert [] == [known for known in gone if known.batch.public_id in archives]
 
 
@@ -138,7 +138,7 @@ def _check_finished(bench: Bench, known: Known, batch: Batch) -> None:
     assert 0 == batch.chunks_left
     assert set(range(batch.operation_count)) == {result[0] for result in known.results}
     if known.seen and known.seen[0].status is Status.FINISHED:
-        assert not batch.archive_key or bench.parts.archive.size(batch.public_id)
+        assert not batch.archive_key or bench.parts.archive.get_size(batch.public_id)
         return
     _check_pages(known)
     assert bool(batch.operation_count) == bool(batch.archive_key)

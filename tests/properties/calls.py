@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from batchway.kit.ids import subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash
 
 Kind = Literal["member", "read", "write", "unread", "barred"]
 Body = dict[str, Any]
@@ -198,8 +198,14 @@ _keys = rarely(
         st.sampled_from(_HASHES),
         st.sampled_from(_HASHES),
         st.sampled_from(ADDRESSES).map(lambda address: quote(address, safe="<>")),
-        choose(subscriber_hash("ann@example.com").upper(), "Fay@example.com", "bob%40example.com"),
-        choose(subscriber_hash("josé@example.com"), "<A:ann>", "<A:bob>", "<A:dee>", "<B:ann>"),
+        choose(
+            compute_subscriber_hash("ann@example.com").upper(),
+            "Fay@example.com",
+            "bob%40example.com",
+        ),
+        choose(
+            compute_subscriber_hash("josé@example.com"), "<A:ann>", "<A:bob>", "<A:dee>", "<B:ann>"
+        ),
     ),
 )
 _merge_ids = choose("1", "6", "7", odd=("0", "06", "x", "9" * 30))
@@ -364,6 +370,8 @@ def _assign_people(call: Call, cast: Sequence[str]) -> Call:
     path, body = call.path, call.body
     for role, person in zip(_ROLES, cast, strict=True):
         address = f"{person}@example.com"
-        path = path.replace(f"<hash {role}>", subscriber_hash(address)).replace(role, address)
+        path = path.replace(f"<hash {role}>", compute_subscriber_hash(address)).replace(
+            role, address
+        )
         body = body and body.replace(role, address)
     return replace(call, path=path, body=body)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from batchway.kit.ids import subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash
 from tests.properties.calls import Call
 from tests.properties.conftest import Places
 from tests.properties.world import NOW, Answered, World
@@ -148,7 +148,7 @@ def _is_about(call: Call, person: str) -> bool:
 
 
 def _hash(person: str) -> str:
-    return subscriber_hash(f"{person}@example.com")
+    return compute_subscriber_hash(f"{person}@example.com")
 
 
 def _add(address: str, **body: Any) -> Call:

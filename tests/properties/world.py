@@ -114,7 +114,7 @@ class World:
         first = f"/lists/{self.names['<A>']}/members/{{}}"
         self._call_ok("DELETE", first.format("dee@example.com"))
         self._call_ok("POST", first.format("eve@example.com/actions/delete-permanent"))
-        self._run(_BY_OWN_WISH, hash=ids.subscriber_hash("bob@example.com"))
+        self._run(_BY_OWN_WISH, hash=ids.compute_subscriber_hash("bob@example.com"))
 
     def _call_ok(self, method: str, path: str, body: Any = None) -> Any:
         call = Call("write", method, path, {}, json.dumps(body))
@@ -200,7 +200,7 @@ class World:
                 meet()
             results += self._write(target, left, caller, plan)
         return [
-            _answered(call, result.status_code, result.body.plain().decode())
+            _answered(call, result.status_code, result.body.render().decode())
             for call, result in zip(calls, screened.merge(results), strict=True)
         ]
 
@@ -266,7 +266,7 @@ class World:
         for what, statement in _UNSOUND.items():
             assert [] == [tuple(row) for row in self._run(statement)], what
         for address, hashed in self._run(_ADDRESSES):
-            assert ids.subscriber_hash(address) == hashed
+            assert ids.compute_subscriber_hash(address) == hashed
 
     def _run(self, statement: str, **values: Any) -> list[Any]:
         with self.database.write() as connection:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from batchway.contract.fields import check_params, select_fields
 from batchway.contract.problems import Refused, not_found
-from batchway.contract.response import NO_CONTENT, Response, encode, refusal
+from batchway.contract.response import NO_CONTENT, Response, build_error_response, encode
 
 BODY: dict[str, Any] = {
     "id": "1",
@@ -106,7 +106,7 @@ def test_a_path_through_a_plain_value_matches_nothing() -> None:
 
 def test_problems_stay_whole() -> None:
     """A selection of fields does not change a problem document."""
-    problem = refusal(not_found())
+    problem = build_error_response(not_found())
 
     assert problem is select_fields(problem, {"fields": "name"})
     assert NO_CONTENT is select_fields(NO_CONTENT, {"fields": "name"})

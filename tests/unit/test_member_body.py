@@ -12,7 +12,7 @@ from batchway.audience.merge_fields.rules import MergeField, MergeRules
 from batchway.audience.merge_fields.types import Options
 from batchway.audience.tags.rows import Tag
 from batchway.contract.links import Links
-from batchway.kit.ids import subscriber_hash, unique_email_id
+from batchway.kit.ids import compute_subscriber_hash, compute_unique_email_id
 
 LINKS = Links("http://127.0.0.1:8080")
 RULES = MergeRules(
@@ -27,9 +27,9 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 moments = st.none() | st.integers(0, 2**52)
 members = st.builds(
     lambda address, **more: Member(
-        subscriber_hash=subscriber_hash(address),
+        subscriber_hash=compute_subscriber_hash(address),
         email_address=address,
-        unique_email_id=unique_email_id(1, address),
+        unique_email_id=compute_unique_email_id(1, address),
         **more,
     ),
     address=texts,
@@ -62,8 +62,8 @@ def test_like_the_encoded_struct(some: list[Member]) -> None:
     """All keys are equal, whatever the members before were."""
     renderer = MemberRenderer("0123456789", RULES, LINKS)
     for member in some:
-        body = renderer.render_lazily(member)
-        raw = body.plain()
+        body = renderer.defer_rendering(member)
+        raw = body.render()
 
         decoded = msgspec.json.decode(raw, type=MemberBody)
         shown, encoded = map(msgspec.json.decode, (raw, msgspec.json.encode(decoded)))
@@ -75,14 +75,14 @@ def test_like_the_encoded_struct(some: list[Member]) -> None:
         assert len(member.tags) == decoded.tags_count
         links = make_member_links(LINKS, "0123456789", member.subscriber_hash)
         assert msgspec.json.encode(links) == bytes(decoded.links)
-        assert body.quoted().isascii()
-        assert raw.decode() == json.loads(body.quoted())
+        assert body.render_quoted().isascii()
+        assert raw.decode() == json.loads(body.render_quoted())
 
 
 @given(members)
 def test_unsubscribe_reason(member: Member) -> None:
     """Only an unsubscribed member has the key."""
-    raw = MemberRenderer("0123456789", RULES, LINKS).render_lazily(member).plain()
+    raw = MemberRenderer("0123456789", RULES, LINKS).defer_rendering(member).render()
     shown = msgspec.json.decode(raw).get("unsubscribe_reason")
 
     expected = member.unsubscribe_reason if member.status == "unsubscribed" else ""

@@ -8,7 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from batchway.audience.routes import make_route_table
-from batchway.contract.description import ON_PAGE, Described, Parameter
+from batchway.contract.description import ON_PAGE, CallDescription, Parameter
 from batchway.contract.routing import RouteTable
 from batchway.openapi.document import build_document
 from batchway.surfaces.documentation_curl import build_curl_command
@@ -33,7 +33,7 @@ class Palette(msgspec.Struct, rename={"links": "_links"}):
     links: msgspec.Raw
 
 
-def described(**calls: Described | None) -> dict[str, Any]:
+def described(**calls: CallDescription | None) -> dict[str, Any]:
     """Build the document of a table with these methods of `/colours/{colour_id}`."""
     routes: RouteTable[str] = RouteTable()
     for method, description in calls.items():
@@ -41,7 +41,7 @@ def described(**calls: Described | None) -> dict[str, Any]:
     return build_document([("Colours", routes)], "1.2.3")
 
 
-def operation(method: str, description: Described | None) -> Any:
+def operation(method: str, description: CallDescription | None) -> Any:
     """Return one call of such a document."""
     return described(**{method: description})["paths"]["/colours/{colour_id}"][method.lower()]
 
@@ -90,13 +90,13 @@ def test_a_route_without_a_description() -> None:
 @pytest.mark.parametrize(
     ("method", "description", "statuses"),
     [
-        ("GET", Described("Look.", reply=Colour), ["200"]),
-        ("DELETE", Described("Drop.", errors=(405,)), ["204", "405"]),
-        ("POST", Described("Mix.", body=Colour, reply=Colour), ["200", "413", "415", "422"]),
-        ("PATCH", Described("Change.", body=Colour, status=200), ["200", "413", "415"]),
+        ("GET", CallDescription("Look.", reply=Colour), ["200"]),
+        ("DELETE", CallDescription("Drop.", errors=(405,)), ["204", "405"]),
+        ("POST", CallDescription("Mix.", body=Colour, reply=Colour), ["200", "413", "415", "422"]),
+        ("PATCH", CallDescription("Change.", body=Colour, status=200), ["200", "413", "415"]),
     ],
 )
-def test_replies(method: str, description: Described, statuses: list[str]) -> None:
+def test_replies(method: str, description: CallDescription, statuses: list[str]) -> None:
     """The replies are those of every call, of the method, and of the call itself."""
     everywhere = ["400", "401", "404", "429", "500", "503", "504"]
 
@@ -105,7 +105,7 @@ def test_replies(method: str, description: Described, statuses: list[str]) -> No
 
 def test_a_reply_may_lack_any_field() -> None:
     """A reply requires no field, and a body requires the fields without a default."""
-    found = described(POST=Described("Mix.", body=Colour, reply=Palette))
+    found = described(POST=CallDescription("Mix.", body=Colour, reply=Palette))
     schemas = found["components"]["schemas"]
 
     assert "required" not in schemas["Palette"]
@@ -118,7 +118,7 @@ def test_a_reply_may_lack_any_field() -> None:
 
 def test_a_call_with_several_replies() -> None:
     """A call with several replies has a schema that allows each of them."""
-    found = described(GET=Described("Look.", reply=Palette, other_replies=(Colour,)))
+    found = described(GET=CallDescription("Look.", reply=Palette, other_replies=(Colour,)))
 
     [_, content] = found["paths"]["/colours/{colour_id}"]["get"]["responses"]["200"].values()
     names = [f"#/components/schemas/{name}" for name in ("Palette", "Colour")]
@@ -141,8 +141,8 @@ def test_replies_of_the_calls_on_batches() -> None:
 def test_a_body_of_changes_requires_nothing() -> None:
     """A body of changes requires nothing and shows no defaults, as absent fields do not change."""
     found = described(
-        PUT=Described("Make.", body=Colour),
-        PATCH=Described("Change.", body=Colour, is_body_partial=True),
+        PUT=CallDescription("Make.", body=Colour),
+        PATCH=CallDescription("Change.", body=Colour, is_body_partial=True),
     )
     schemas = found["components"]["schemas"]
 
@@ -155,7 +155,7 @@ def test_a_body_of_changes_requires_nothing() -> None:
 
 def test_links_that_are_encoded_in_advance() -> None:
     """Links that are encoded in advance have the schema of links."""
-    schemas = described(GET=Described("Look.", reply=Palette))["components"]["schemas"]
+    schemas = described(GET=CallDescription("Look.", reply=Palette))["components"]["schemas"]
 
     links = {"type": "array", "items": {"$ref": "#/components/schemas/Link"}}
     assert links == schemas["Palette"]["properties"]["_links"]
@@ -168,7 +168,7 @@ def test_details_are_added_to_fields() -> None:
         "mixed_from": {"description": "Two.", "maxItems": 2},
         "mixed_from.name": {"minLength": 1},
     }
-    found = described(PUT=Described("Make.", body=Colour, body_details=details))
+    found = described(PUT=CallDescription("Make.", body=Colour, body_details=details))
     fields = found["components"]["schemas"]["Colour"]["properties"]
 
     assert 255 == fields["red"]["maximum"]
@@ -180,7 +180,9 @@ def test_details_are_added_to_fields() -> None:
 def test_parameters() -> None:
     """Parameters of the path, the query string and the headers have this order and their limits."""
     header = Parameter(name="Accept", description="What.", choices=("a", "b"), example="a")
-    found = operation("GET", Described("Look.", query=ON_PAGE, headers=(header,), reply=Colour))
+    found = operation(
+        "GET", CallDescription("Look.", query=ON_PAGE, headers=(header,), reply=Colour)
+    )
 
     names = [(parameter["in"], parameter["name"]) for parameter in found["parameters"]]
     assert [
@@ -200,7 +202,7 @@ def test_parameters() -> None:
 def test_two_structs_cannot_have_one_name() -> None:
     """Two structs with one name raise an error, because one would replace the other."""
     other = msgspec.defstruct("Colour", [("green", int)])
-    one, two = Described("Look.", reply=Colour), Described("Mix.", reply=other)
+    one, two = CallDescription("Look.", reply=Colour), CallDescription("Mix.", reply=other)
 
     with pytest.raises(ValueError, match="have the same title Colour"):
         described(GET=one, POST=two)
@@ -227,7 +229,7 @@ def test_the_page_escapes_what_it_shows() -> None:
     body = {"name": "<em>it's</em>"}
     shown = render_page(
         described(
-            POST=Described(
+            POST=CallDescription(
                 evil, query=(parameter,), body=Colour, body_example=body, notes=evil, tag="<h1>"
             )
         )
@@ -241,17 +243,17 @@ def test_the_page_escapes_what_it_shows() -> None:
 @pytest.mark.parametrize(
     ("method", "description", "words"),
     [
-        ("GET", Described("Look.", reply=Colour), []),
-        ("DELETE", Described("Drop."), ["-X", "DELETE"]),
-        ("POST", Described("Mix."), ["-d", ""]),
+        ("GET", CallDescription("Look.", reply=Colour), []),
+        ("DELETE", CallDescription("Drop."), ["-X", "DELETE"]),
+        ("POST", CallDescription("Mix."), ["-d", ""]),
         (
             "PATCH",
-            Described("Change.", body=Colour, body_example={"name": "it's"}),
+            CallDescription("Change.", body=Colour, body_example={"name": "it's"}),
             ["-X", "PATCH", "-H", "Content-Type: application/json", "-d", '{"name":"it\'s"}'],
         ),
     ],
 )
-def test_curl(method: str, description: Described, words: list[str]) -> None:
+def test_curl(method: str, description: CallDescription, words: list[str]) -> None:
     """A shell parses the example correctly, whatever the body contains."""
     line = build_curl_command(method, "/colours/{colour_id}", operation(method, description))
 

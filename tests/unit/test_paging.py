@@ -3,7 +3,7 @@
 import pytest
 
 from batchway import limits
-from batchway.contract.paging import Page, page
+from batchway.contract.paging import Page, parse_page
 from batchway.contract.problems import Refused
 
 
@@ -25,7 +25,7 @@ from batchway.contract.problems import Refused
 )
 def test_page(params: dict[str, str], expected: Page) -> None:
     """A count is reduced to the maximum, and an offset to what the database can store."""
-    assert expected == page(params)
+    assert expected == parse_page(params)
 
 
 def test_defaults() -> None:
@@ -38,7 +38,7 @@ def test_defaults() -> None:
 def test_a_value_that_is_not_a_number(name: str, value: str) -> None:
     """A value that is not a whole number is rejected with the name of its parameter."""
     with pytest.raises(Refused) as refused:
-        page({name: value})
+        parse_page({name: value})
 
     assert 400 == refused.value.problem.status
     assert refused.value.problem.errors

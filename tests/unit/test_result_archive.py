@@ -275,7 +275,7 @@ def test_result_reads_as_the_contract_shows_it() -> None:
 def test_response_that_is_not_utf8_is_refused() -> None:
     """A response that is not UTF-8 is refused."""
     with pytest.raises(UnicodeDecodeError):
-        RenderedJson(b'{"a":"\xff"}').quoted()
+        RenderedJson(b'{"a":"\xff"}').render_quoted()
 
 
 def test_file_names_are_unique_within_a_batch() -> None:

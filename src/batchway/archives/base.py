@@ -33,7 +33,7 @@ class Archive(Protocol):
         """
         ...
 
-    def size(self, key: str) -> int:
+    def get_size(self, key: str) -> int:
         """Return the number of stored bytes. Raises ArchiveMissing."""
         ...
 
@@ -48,7 +48,7 @@ class Archive(Protocol):
         """Remove the archive, if it exists."""
         ...
 
-    def keys(self) -> Iterator[str]:
+    def list_keys(self) -> Iterator[str]:
         """Yield the keys of all archives, in no particular order.
 
         Archives may be written and deleted meanwhile.
@@ -63,14 +63,14 @@ class Archive(Protocol):
         """
         ...
 
-    def link(self, key: str, seconds: int) -> str | None:
+    def build_link(self, key: str, seconds: int) -> str | None:
         """Return a URL from which a client can download the archive for so many seconds.
 
         Returns None if the store has no such URLs: then the API serves the archive.
         """
         ...
 
-    def free_bytes(self) -> int | None:
+    def get_free_bytes(self) -> int | None:
         """Return how many bytes can still be stored, or None if that is unknown."""
         ...
 

@@ -55,7 +55,7 @@ class DiskArchive:
         except FileNotFoundError:
             raise ArchiveMissing(key) from None
 
-    def size(self, key: str) -> int:
+    def get_size(self, key: str) -> int:
         """Return the size of the file."""
         try:
             return self._path(key).stat().st_size
@@ -78,7 +78,7 @@ class DiskArchive:
         """
         self._path(key).unlink(missing_ok=True)
 
-    def keys(self) -> Iterator[str]:
+    def list_keys(self) -> Iterator[str]:
         """Yield the keys of all files that have the name of an archive."""
         for name in self._file_names():
             if match := _ARCHIVE_FILE.fullmatch(name):
@@ -98,12 +98,12 @@ class DiskArchive:
             )
             raise ArchiveUnwritable(message) from error
 
-    def link(self, key: str, seconds: int) -> None:
+    def build_link(self, key: str, seconds: int) -> None:
         """Return None, because the API serves the files."""
         check_key(key)
         del seconds
 
-    def free_bytes(self) -> int:
+    def get_free_bytes(self) -> int:
         """Return the space on the file system of the folder that this user can use."""
         return shutil.disk_usage(self._folder).free
 

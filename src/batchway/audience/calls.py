@@ -24,7 +24,7 @@ from batchway.audience.working_set import ListSet, WorkingSet
 from batchway.contract.fields import check_params, select_fields
 from batchway.contract.problems import Refused, internal_error
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import Response, encode, refusal
+from batchway.contract.response import Response, build_error_response, encode
 from batchway.kit.logs import log_exception
 
 log = structlog.get_logger(__name__)
@@ -124,7 +124,7 @@ def _read_call(request: Request, settings: AudienceSettings) -> Call:
         check_params(request.params)
         handler, request.path_params = _routes.match(request.method, request.path)
     except Refused as refused:
-        return Call(request, refusal(refused))
+        return Call(request, build_error_response(refused))
     ask_for_page(request, handler.items)
     if isinstance(handler, PlainHandler):
         return Call(request, handler, handler.items)
@@ -232,9 +232,9 @@ def _catch_errors(answer: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     try:
         return answer(*args, **kwargs)
     except Refused as refused:
-        return refusal(refused)
+        return build_error_response(refused)
     except DBAPIError:
         raise
     except Exception:
         log_exception(log, "call_failed")
-        return refusal(internal_error())
+        return build_error_response(internal_error())

@@ -3,7 +3,7 @@
 import msgspec
 
 from batchway import limits
-from batchway.contract.paging import Continuation, page
+from batchway.contract.paging import Continuation, parse_page
 from batchway.contract.request import Request
 from batchway.contract.response import EMPTY_OBJECT, Response, encode
 
@@ -25,7 +25,7 @@ def find_next_page(
 ) -> tuple[int, Continuation | None]:
     """Return how many items a response holds, and the continuation if there is a next page."""
     returned = len(getattr(response.body, items))
-    offset = page(request.params).offset + returned
+    offset = parse_page(request.params).offset + returned
     total: int = response.body.total_items
     if not returned or offset >= total:
         return returned, None

@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway.audience.base import make_read_handler
-from batchway.contract.description import ON_ONE, Described
+from batchway.contract.description import ON_ONE, CallDescription
 from batchway.contract.links import Link
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
@@ -101,8 +101,8 @@ def _get_root(_request: Request, caller: Caller, connection: Connection) -> Resp
 
 def _render_links(caller: Caller) -> list[Link]:
     paths = ("lists", "batches")
-    itself = caller.links.link("self", "GET", "/", "Definitions/Root/Response.json")
-    return [itself, *(caller.links.link(path, "GET", f"/{path}") for path in paths)]
+    itself = caller.links.build_link("self", "GET", "/", "Definitions/Root/Response.json")
+    return [itself, *(caller.links.build_link(path, "GET", f"/{path}") for path in paths)]
 
 
 _TAG = "Account"
@@ -112,12 +112,14 @@ ROUTES = (
         "GET",
         "/",
         make_read_handler(_get_root),
-        Described("The account that the API key belongs to.", query=ON_ONE, reply=_Root, tag=_TAG),
+        CallDescription(
+            "The account that the API key belongs to.", query=ON_ONE, reply=_Root, tag=_TAG
+        ),
     ),
     (
         "GET",
         "/ping",
         make_read_handler(_get_ping),
-        Described("Check that the API key works.", query=ON_ONE, reply=_Ping, tag=_TAG),
+        CallDescription("Check that the API key works.", query=ON_ONE, reply=_Ping, tag=_TAG),
     ),
 )

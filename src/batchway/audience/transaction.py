@@ -25,7 +25,7 @@ from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import WorkingSet
 from batchway.contract.problems import internal_error
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import Response, refusal
+from batchway.contract.response import Response, build_error_response
 from batchway.kit.logs import log_exception
 from batchway.store.database import is_conflict, sql_for_update
 
@@ -90,7 +90,7 @@ def _answer_isolated(
         if len(calls) == 1:
             request = calls[0].request
             log_exception(log, "call_failed", method=request.method, path=request.path)
-            return [refusal(internal_error())]
+            return [build_error_response(internal_error())]
     middle = len(calls) // 2
     return [
         *_answer_isolated(connection, caller, calls[:middle], take_key),

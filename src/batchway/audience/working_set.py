@@ -22,7 +22,7 @@ from batchway.audience.tags.tag_set import TagSet
 from batchway.contract.problems import not_found
 from batchway.contract.request import Caller
 from batchway.errors import Stale
-from batchway.kit.ids import parse_contact_id, subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash, parse_contact_id
 
 
 class ListSet:
@@ -55,7 +55,7 @@ class ListSet:
 
     def want_address(self, email_address: str) -> None:
         """Note that a call needs the member with this address, or may add one."""
-        self._wanted_hashes.add(subscriber_hash(email_address))
+        self._wanted_hashes.add(compute_subscriber_hash(email_address))
 
     def load(self, connection: Connection, list_id: int, revision: int) -> None:
         """Read what the calls need."""
@@ -65,7 +65,7 @@ class ListSet:
             collection.load(scope)
         self.render_member = MemberRenderer(
             self.public_id, self.merge_fields.rules, self.caller.links
-        ).render_lazily
+        ).defer_rendering
 
     def _get_collections(self) -> Mapping[str, ListCollection]:
         values = vars(self).items()

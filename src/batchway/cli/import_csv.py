@@ -19,7 +19,7 @@ from batchway.cli.progress import Pace
 from batchway.cli.results import Result, Tally, download_archive, read_results
 from batchway.cli.terminal import CommandError, print_note, print_text, printable
 from batchway.cli.watching import watch_batch
-from batchway.kit.ids import subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody
 
 MERGE_FIELDS_PARAMS: Params = {"count": 1_000, "fields": "merge_fields.tag,merge_fields.type"}
@@ -193,7 +193,7 @@ def build_operation(contact: Contact, list_id: str, *, update_existing: bool) ->
     if contact.tags and not update_existing:
         body["tags"] = contact.tags
     if update_existing:
-        path = f"{path}/{subscriber_hash(contact.email_address)}"
+        path = f"{path}/{compute_subscriber_hash(contact.email_address)}"
     return Operation(
         method="PUT" if update_existing else "POST",
         path=path,

@@ -26,7 +26,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     example: str | int | None = None
 
 
-class Described(msgspec.Struct, frozen=True):
+class CallDescription(msgspec.Struct, frozen=True):
     """The description of one call: its parameters, body, replies and errors.
 
     `summary` is one sentence, and `notes` are further sentences. `body` and `reply` are structs. A

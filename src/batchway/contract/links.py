@@ -27,21 +27,23 @@ class Links(msgspec.Struct, frozen=True):
         """The host name without the port."""
         return urlsplit(self.base).hostname or "localhost"
 
-    def href(self, path: str) -> str:
+    def build_url(self, path: str) -> str:
         """Return the URL of a path of the API."""
         return f"{self.base}{API_PREFIX}{path}"
 
-    def link(self, rel: str, method: str, path: str, target: str = "", schema: str = "") -> Link:
+    def build_link(
+        self, rel: str, method: str, path: str, target: str = "", schema: str = ""
+    ) -> Link:
         """Return one link. `target` and `schema` are paths of schema documents, or empty."""
         return Link(
             rel,
-            self.href(path),
+            self.build_url(path),
             method,
             f"{self.base}{SCHEMA_PREFIX}/{target}" if target else msgspec.UNSET,
             f"{self.base}{SCHEMA_PREFIX}/{schema}" if schema else msgspec.UNSET,
         )
 
-    def instance(
+    def build_object_links(
         self, definition: str, parent: str, itself: str, *, methods: tuple[str, ...]
     ) -> list[Link]:
         """Return the links of one object: self and parent, and update and delete.
@@ -51,8 +53,8 @@ class Links(msgspec.Struct, frozen=True):
         """
         response = f"Definitions/{definition}/Response.json"
         links = [
-            self.link("self", "GET", itself, response),
-            self.link(
+            self.build_link("self", "GET", itself, response),
+            self.build_link(
                 "parent",
                 "GET",
                 parent,
@@ -62,25 +64,27 @@ class Links(msgspec.Struct, frozen=True):
         ]
         if "PATCH" in methods:
             patch = f"Definitions/{definition}/PATCH.json"
-            links.append(self.link("update", "PATCH", itself, response, patch))
+            links.append(self.build_link("update", "PATCH", itself, response, patch))
         if "DELETE" in methods:
-            links.append(self.link("delete", "DELETE", itself))
+            links.append(self.build_link("delete", "DELETE", itself))
         return links
 
-    def collection(self, definition: str, parent: str, itself: str, *, create: bool) -> list[Link]:
+    def build_collection_links(
+        self, definition: str, parent: str, itself: str, *, create: bool
+    ) -> list[Link]:
         """Return the links of a collection: self, parent and, if `create` is set, create."""
         links = [
-            self.link(
+            self.build_link(
                 "self",
                 "GET",
                 itself,
                 f"Definitions/{definition}/CollectionResponse.json",
                 f"Paths/{definition}/Collection.json",
             ),
-            self.link("parent", "GET", parent, "Definitions/Response.json"),
+            self.build_link("parent", "GET", parent, "Definitions/Response.json"),
         ]
         if create:
             response = f"Definitions/{definition}/Response.json"
             post = f"Definitions/{definition}/POST.json"
-            links.append(self.link("create", "POST", itself, response, post))
+            links.append(self.build_link("create", "POST", itself, response, post))
         return links

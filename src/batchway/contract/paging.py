@@ -30,7 +30,7 @@ class Continuation(msgspec.Struct, frozen=True, omit_defaults=True):
     after_key: int | None = None
 
 
-def page(params: Mapping[str, str]) -> Page:
+def parse_page(params: Mapping[str, str]) -> Page:
     """Read the page from a query string. A count above the maximum is reduced to the maximum."""
     count = _parse_number(params, "count", limits.page_count_default)
     offset = _parse_number(params, "offset", 0)

@@ -37,7 +37,7 @@ class Refused(Exception):
         self.headers = headers
 
 
-def problem(
+def build_problem(
     status: int, title: str, detail: str, errors: Iterable[FieldError] | None = None
 ) -> Problem:
     """Return a problem document without its instance."""
@@ -47,17 +47,17 @@ def problem(
 
 def bad_request(detail: str) -> Refused:
     """400 Bad Request."""
-    return Refused(problem(400, "Bad Request", detail))
+    return Refused(build_problem(400, "Bad Request", detail))
 
 
 def json_parse_exception(detail: str) -> Refused:
     """400: the body is not valid JSON."""
-    return Refused(problem(400, "JSON Parse Exception", detail))
+    return Refused(build_problem(400, "JSON Parse Exception", detail))
 
 
 def invalid_fields(*errors: FieldError) -> Refused:
     """400: some fields are missing or have wrong values."""
-    return Refused(problem(400, "Invalid Resource", _SEE_ERRORS, errors))
+    return Refused(build_problem(400, "Invalid Resource", _SEE_ERRORS, errors))
 
 
 def invalid_field(field: str, message: str) -> Refused:
@@ -67,42 +67,44 @@ def invalid_field(field: str, message: str) -> Refused:
 
 def invalid_resource(detail: str, errors: Iterable[FieldError] | None = None) -> Refused:
     """400: the resource cannot be accepted. `detail` is the reason."""
-    return Refused(problem(400, "Invalid Resource", detail, errors))
+    return Refused(build_problem(400, "Invalid Resource", detail, errors))
 
 
 def api_key_missing() -> Refused:
     """401: no key was sent."""
     detail = "Your request did not include an API key."
-    return Refused(problem(401, "API Key Missing", detail), _AUTHENTICATE)
+    return Refused(build_problem(401, "API Key Missing", detail), _AUTHENTICATE)
 
 
 def api_key_invalid() -> Refused:
     """401: the key is unknown or revoked."""
     detail = "Your API key may be invalid, or you've attempted to access the wrong datacenter."
-    return Refused(problem(401, "API Key Invalid", detail), _AUTHENTICATE)
+    return Refused(build_problem(401, "API Key Invalid", detail), _AUTHENTICATE)
 
 
 def forbidden(detail: str) -> Refused:
     """403: the account may not do this."""
-    return Refused(problem(403, "Forbidden", detail))
+    return Refused(build_problem(403, "Forbidden", detail))
 
 
 def not_found() -> Refused:
     """404: the resource does not exist, or belongs to another account."""
-    return Refused(problem(404, "Resource Not Found", "The requested resource could not be found."))
+    return Refused(
+        build_problem(404, "Resource Not Found", "The requested resource could not be found.")
+    )
 
 
 def method_not_allowed(allow: Iterable[str], detail: str | None = None) -> Refused:
     """405: the resource exists, but not with this method. `allow` are the methods that it has."""
     return Refused(
-        problem(405, "Method Not Allowed", detail or _SEE_ALLOW),
+        build_problem(405, "Method Not Allowed", detail or _SEE_ALLOW),
         (("Allow", ", ".join(allow)),),
     )
 
 
 def too_large(detail: str) -> Refused:
     """413: the body is larger than the limit."""
-    return Refused(problem(413, "Request Entity Too Large", detail))
+    return Refused(build_problem(413, "Request Entity Too Large", detail))
 
 
 def request_timeout(seconds: float) -> Refused:
@@ -111,7 +113,7 @@ def request_timeout(seconds: float) -> Refused:
         f"The request took longer than {seconds:g} seconds, and may still take effect. Send long "
         "requests as operations of a batch."
     )
-    return Refused(problem(504, "Request Timed Out", detail))
+    return Refused(build_problem(504, "Request Timed Out", detail))
 
 
 def unsupported_encoding(encoding: str) -> Refused:
@@ -121,14 +123,15 @@ def unsupported_encoding(encoding: str) -> Refused:
         "or send it uncompressed."
     )
     return Refused(
-        problem(415, "Unsupported Media Type", detail), (("Accept-Encoding", "gzip, identity"),)
+        build_problem(415, "Unsupported Media Type", detail),
+        (("Accept-Encoding", "gzip, identity"),),
     )
 
 
 def nested_too_deep() -> Refused:
     """414: the path has too many segments."""
     return Refused(
-        problem(
+        build_problem(
             414, "Resource Nesting Too Deep", "The sub-resource requested is nested too deeply."
         )
     )
@@ -137,33 +140,34 @@ def nested_too_deep() -> Refused:
 def invalid_method_override() -> Refused:
     """422: X-HTTP-Method-Override names a method that it may not, or the request is not a POST."""
     detail = "X-HTTP-Method-Override may name PUT, PATCH or DELETE, and only on a POST."
-    return Refused(problem(422, "InvalidMethodOverride", detail))
+    return Refused(build_problem(422, "InvalidMethodOverride", detail))
 
 
 def too_many_requests(detail: str, retry_after_seconds: int = 5) -> Refused:
     """429: the client sends too much at once, and may try again after `retry_after_seconds`."""
-    return Refused(
-        problem(429, "Too Many Requests", detail), (("Retry-After", str(retry_after_seconds)),)
-    )
+    return _refuse_for_now(429, "Too Many Requests", detail, retry_after_seconds)
+
+
+def _refuse_for_now(status: int, title: str, detail: str, retry_after_seconds: int) -> Refused:
+    headers = (("Retry-After", str(retry_after_seconds)),)
+    return Refused(build_problem(status, title, detail), headers)
 
 
 def operation_cancelled() -> Refused:
     """499: the batch was cancelled before this operation was run."""
     detail = "The batch was cancelled before this operation was run. It had no effect."
-    return Refused(problem(499, "Operation Cancelled", detail))
+    return Refused(build_problem(499, "Operation Cancelled", detail))
 
 
 def conflict(detail: str) -> Refused:
     """409: the request conflicts with the current state of the resource."""
-    return Refused(problem(409, "Conflict", detail))
+    return Refused(build_problem(409, "Conflict", detail))
 
 
 def no_room(retry_after_seconds: int = 60) -> Refused:
     """503: the disk is almost full. The rest of it is reserved for batches that are running."""
     detail = "There is hardly any room left for results. Please try again later."
-    return Refused(
-        problem(503, "Service Unavailable", detail), (("Retry-After", str(retry_after_seconds)),)
-    )
+    return _refuse_for_now(503, "Service Unavailable", detail, retry_after_seconds)
 
 
 def not_sent(detail: str) -> Refused:
@@ -171,7 +175,7 @@ def not_sent(detail: str) -> Refused:
 
     Its own `type` shows that the problem does not come from the receiver.
     """
-    return _replace_type("urn:batchway:not-sent", problem(503, "Not Sent", detail))
+    return _replace_type("urn:batchway:not-sent", build_problem(503, "Not Sent", detail))
 
 
 def outcome_unknown(detail: str) -> Refused:
@@ -179,7 +183,9 @@ def outcome_unknown(detail: str) -> Refused:
 
     Its own `type` shows that the problem does not come from the receiver.
     """
-    return _replace_type("urn:batchway:outcome-unknown", problem(504, "Outcome Unknown", detail))
+    return _replace_type(
+        "urn:batchway:outcome-unknown", build_problem(504, "Outcome Unknown", detail)
+    )
 
 
 def _replace_type(own_type: str, original: Problem) -> Refused:
@@ -189,9 +195,7 @@ def _replace_type(own_type: str, original: Problem) -> Refused:
 def database_busy(retry_after_seconds: int = 5) -> Refused:
     """503: no lock or no connection of the database became free in time."""
     detail = "The database is busy. Please try again later."
-    return Refused(
-        problem(503, "Service Unavailable", detail), (("Retry-After", str(retry_after_seconds)),)
-    )
+    return _refuse_for_now(503, "Service Unavailable", detail, retry_after_seconds)
 
 
 def internal_error() -> Refused:
@@ -200,7 +204,7 @@ def internal_error() -> Refused:
         "A deep, internal error has occurred during the processing of your request. "
         "Please contact support."
     )
-    return Refused(problem(500, "InternalServerError", detail))
+    return Refused(build_problem(500, "InternalServerError", detail))
 
 
 _SEE_ERRORS = (

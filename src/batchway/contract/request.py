@@ -38,6 +38,6 @@ class Request(msgspec.Struct, gc=False):
     is_paged: bool = False
     continuation: Continuation | None = None
 
-    def flag(self, name: str) -> bool:
+    def read_flag(self, name: str) -> bool:
         """Read a boolean query parameter: `true` and `1` are true, anything else is false."""
         return self.params.get(name, "").lower() in _TRUE

@@ -13,7 +13,7 @@ Headers = tuple[tuple[str, str], ...]
 
 def _encode_text(value: object) -> msgspec.Raw:
     if isinstance(value, JsonText):
-        return msgspec.Raw(value.plain())
+        return msgspec.Raw(value.render())
     raise NotImplementedError
 
 
@@ -41,7 +41,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 NO_CONTENT = Response(204)
 
 
-def refusal(refused: Refused) -> Response:
+def build_error_response(refused: Refused) -> Response:
     """Return the response for a problem that was raised."""
     return Response(refused.problem.status, refused.problem, refused.headers)
 

@@ -25,7 +25,7 @@ class ResultLinks:
         """
         if not batch.has_results:
             return ""
-        link = self.archive.link(batch.public_id, self.link_seconds)
+        link = self.archive.build_link(batch.public_id, self.link_seconds)
         if link is not None:
             return link
         expires_at = self.clock() + self.link_seconds * SECOND

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from batchway import limits
-from batchway.contract.description import Described
+from batchway.contract.description import CallDescription
 from batchway.contract.problems import method_not_allowed, nested_too_deep, not_found
 
 H = TypeVar("H")
@@ -35,10 +35,10 @@ class RouteTable(Generic[H]):
         # The operations of a batch often have the same path, thousands of times.
         self._find_cached = lru_cache(maxsize=1_000)(self._find_node)
         self.routes: list[tuple[str, str, H]] = []
-        self._descriptions: dict[tuple[str, str], Described] = {}
+        self._descriptions: dict[tuple[str, str], CallDescription] = {}
 
     def add(
-        self, method: str, template: str, handler: H, described: Described | None = None
+        self, method: str, template: str, handler: H, described: CallDescription | None = None
     ) -> None:
         """Add a route. Raises ValueError if the method and template have a handler already."""
         node = self._root
@@ -52,7 +52,7 @@ class RouteTable(Generic[H]):
         if described is not None:
             self._descriptions[method, template] = described
 
-    def find_description(self, method: str, template: str) -> Described | None:
+    def find_description(self, method: str, template: str) -> CallDescription | None:
         """Return the description of a route, if it has one."""
         return self._descriptions.get((method, template))
 

@@ -35,7 +35,7 @@ class FilePerOperation:
             writer.add_file(
                 name_result_file(batch.id, entry.position, entry.page),
                 encode_result(
-                    result.status_code, entry.operation.operation_id, result.body.quoted()
+                    result.status_code, entry.operation.operation_id, result.body.render_quoted()
                 ),
             )
         return [PackedSegment(KIND, entries, writer.finish())]

@@ -77,7 +77,7 @@ def _pack_document(entries: Sequence[Entry]) -> Segment:
     for entry in entries:
         result = entry.result
         array = encode_result(
-            result.status_code, entry.operation.operation_id, result.body.quoted()
+            result.status_code, entry.operation.operation_id, result.body.render_quoted()
         )
         writer.add_text(separator + array[1:-1])
         separator = b","

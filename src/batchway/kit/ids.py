@@ -52,7 +52,7 @@ def hash_api_key(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def operation_key(batch_id: int, public_id: str, position: int) -> str:
+def compute_operation_key(batch_id: int, public_id: str, position: int) -> str:
     """Return the key of an operation: a UUID (version 8) that is the same in all its attempts.
 
     Only the owner of the batch knows its public id, which is random, so that nobody else can
@@ -66,19 +66,19 @@ def operation_key(batch_id: int, public_id: str, position: int) -> str:
 
 
 @lru_cache(maxsize=16_384)  # a call needs it several times; a chunk has thousands of addresses
-def subscriber_hash(email_address: str) -> str:
+def compute_subscriber_hash(email_address: str) -> str:
     """Return the MD5 hash of the lower-cased address, which names a member in the API."""
     return hashlib.md5(email_address.lower().encode(), usedforsecurity=False).hexdigest()
 
 
-def unique_email_id(account_id: int, email_address: str) -> str:
+def compute_unique_email_id(account_id: int, email_address: str) -> str:
     """Return ten hexadecimal digits that are the same for an address in all lists of an account."""
     hashed = _EMAIL.copy()
     hashed.update(f"{account_id}:{email_address.lower()}".encode())
     return hashed.hexdigest()
 
 
-def contact_id(member_id: int) -> str:
+def compute_contact_id(member_id: int) -> str:
     """Return 32 hexadecimal digits from which a member's key can be computed.
 
     So contact ids need no column and no index.
@@ -94,7 +94,7 @@ def parse_contact_id(contact: str) -> int | None:
     except ValueError:
         return None
     member_id = (spread * _GATHER) & _MASK_64
-    is_ours = member_id < (1 << 63) and contact_id(member_id) == contact.lower()
+    is_ours = member_id < (1 << 63) and compute_contact_id(member_id) == contact.lower()
     return member_id if is_ours else None
 
 

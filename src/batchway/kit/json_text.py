@@ -14,11 +14,11 @@ class JsonText(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def plain(self) -> bytes:
+    def render(self) -> bytes:
         """The text, in UTF-8."""
 
     @abstractmethod
-    def quoted(self) -> bytes:
+    def render_quoted(self) -> bytes:
         """The text as a JSON string, in ASCII only."""
 
 
@@ -28,14 +28,14 @@ class RenderedJson(JsonText):
     __slots__ = ("_text",)
 
     def __init__(self, text: bytes) -> None:
-        """`text` is in UTF-8; otherwise `quoted` raises UnicodeDecodeError."""
+        """`text` is in UTF-8; otherwise `render_quoted` raises UnicodeDecodeError."""
         self._text = text
 
-    def plain(self) -> bytes:
+    def render(self) -> bytes:
         """The text, unchanged."""
         return self._text
 
-    def quoted(self) -> bytes:
+    def render_quoted(self) -> bytes:
         """The text as a JSON string."""
         return quote_json(str(self._text, "utf-8"))
 

@@ -38,7 +38,7 @@ def _delete_orphans(parts: Parts) -> int:
     listed before the batches are read, so that each archive that is needed has its batch by then.
     """
     deleted = 0
-    keys = iter(list(parts.archive.keys()))
+    keys = iter(list(parts.archive.list_keys()))
     while page := list(islice(keys, _KEYS_AT_ONCE)):
         with parts.database.read() as connection:
             known = batches.select_existing(connection, page)

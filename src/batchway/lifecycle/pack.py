@@ -54,7 +54,7 @@ def _render_entry(parts: Parts, entry: Entry) -> Entry:
 
 def _render_result(parts: Parts, result: Result) -> Result:
     try:
-        body = RenderedJson(result.body.plain())
+        body = RenderedJson(result.body.render())
     except Exception:
         return parts.render_refusal(Refusal(RefusalKind.FAILED))
     return Result(result.status_code, body, result.continuation)

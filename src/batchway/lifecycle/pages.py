@@ -60,4 +60,4 @@ def _answer_pages(parts: Parts, target: PlannedTarget, work: Work) -> Iterator[R
         yield result
         continuation = result.continuation
         page += 1
-        size += len(result.body.plain())
+        size += len(result.body.render())

@@ -75,7 +75,7 @@ class _Transmission:
         batch = self.work.batch
         outgoing = [
             OutgoingOperation(
-                position, operation, ids.operation_key(batch.id, batch.public_id, position)
+                position, operation, ids.compute_operation_key(batch.id, batch.public_id, position)
             )
             for position, operation in self.operations.items()
         ]

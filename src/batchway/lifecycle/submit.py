@@ -205,7 +205,7 @@ def _find_known(
 
 
 def _check_disk(parts: Parts) -> None:
-    free_bytes = parts.archive.free_bytes()
+    free_bytes = parts.archive.get_free_bytes()
     if free_bytes is not None and free_bytes < parts.limits.free_bytes_min:
         raise Refusal(RefusalKind.NO_ROOM)
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from batchway.contract.description import Described, Parameter, describe_path_variable
+from batchway.contract.description import CallDescription, Parameter, describe_path_variable
 from batchway.contract.problems import Problem
 from batchway.contract.routing import RouteTable
 from batchway.contract.version import API_PREFIX
 from batchway.openapi.schemas import Schema, Schemas
 
 # A table, and the group of its calls in the documentation unless their descriptions have a tag.
-Titled = tuple[str, RouteTable[Any]]
+TitledTable = tuple[str, RouteTable[Any]]
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -61,11 +61,13 @@ class _Call(msgspec.Struct, frozen=True):
     method: str
     template: str
     tag: str
-    described: Described
+    described: CallDescription
     is_described: bool
 
 
-def build_document(tables: Iterable[Titled], version: str, base_url: str = "") -> dict[str, Any]:
+def build_document(
+    tables: Iterable[TitledTable], version: str, base_url: str = ""
+) -> dict[str, Any]:
     """Build the document for all routes of the tables, in their order.
 
     Without a `base_url`, the server URL is relative to the address of the document.
@@ -113,7 +115,7 @@ _SECURITY = {
 def _list_calls(title: str, table: RouteTable[Any]) -> Iterable[_Call]:
     for method, template, _ in table.routes:
         described = table.find_description(method, template)
-        known = described or Described("Not described yet.")
+        known = described or CallDescription("Not described yet.")
         yield _Call(method, template, known.tag or title, known, described is not None)
 
 
@@ -148,7 +150,7 @@ def _combine_replies(schemas: Sequence[Schema]) -> Schema | None:
     return {"anyOf": list(schemas)} if len(schemas) > 1 else next(iter(schemas), None)
 
 
-def _build_body(described: Described, schema: Schema, *, is_required: bool) -> dict[str, Any]:
+def _build_body(described: CallDescription, schema: Schema, *, is_required: bool) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": schema}
     if described.body_example is not None:
         content["example"] = described.body_example

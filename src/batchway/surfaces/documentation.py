@@ -12,7 +12,7 @@ from starlette.responses import Response as HttpResponse
 
 from batchway import __version__
 from batchway.contract.response import encode
-from batchway.openapi.document import Titled, build_document
+from batchway.openapi.document import TitledTable, build_document
 from batchway.surfaces.base import find_root_path
 from batchway.surfaces.documentation_assets import SCRIPT, STYLE
 from batchway.surfaces.documentation_page import render_page
@@ -29,7 +29,7 @@ class _Rendered:
 class Documentation:
     """Serves the document and the page, which are rendered once per path of the mounted app."""
 
-    def __init__(self, tables: Sequence[Titled], public_url: str = "") -> None:
+    def __init__(self, tables: Sequence[TitledTable], public_url: str = "") -> None:
         """Describe the calls of these tables.
 
         Without a `public_url`, the URL of the server in the document is the path where the app is

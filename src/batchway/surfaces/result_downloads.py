@@ -71,7 +71,7 @@ class ResultDownloads:
         """Return the response that streams the archive. Its gzip is not a content encoding."""
         public_id = batch.public_id
         try:
-            size, file = self.parts.archive.size(public_id), self.parts.archive.open(public_id)
+            size, file = self.parts.archive.get_size(public_id), self.parts.archive.open(public_id)
         except ArchiveMissing:
             log_exception(log, "archive_missing", batch=batch.id)
             return PlainTextResponse(_GONE, status_code=404)

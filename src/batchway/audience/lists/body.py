@@ -114,10 +114,10 @@ def _render_stats(counts: ListCounts, *, shows_contacts: bool) -> ListStats:
 
 def _render_links(links: Links, public_id: str) -> list[Link]:
     path = f"/lists/{public_id}"
-    own = links.instance("Lists", "/lists", path, methods=("PATCH", "DELETE"))
+    own = links.build_object_links("Lists", "/lists", path, methods=("PATCH", "DELETE"))
     return [
         *own,
-        links.link(
+        links.build_link(
             "batch-sub-members",
             "POST",
             path,
@@ -130,7 +130,7 @@ def _render_links(links: Links, public_id: str) -> list[Link]:
 
 
 def _link_collection(links: Links, name: str, definition: str, parent: str) -> Link:
-    return links.link(
+    return links.build_link(
         name,
         "GET",
         f"{parent}/{name}",

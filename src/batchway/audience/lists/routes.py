@@ -34,16 +34,16 @@ from batchway.audience.merge_fields.rows import FIRST_FIELDS, insert_merge_field
 from batchway.contract.description import (
     ON_ONE,
     ON_PAGE,
-    Described,
+    CallDescription,
     Parameter,
     build_sort_parameters,
 )
 from batchway.contract.links import Link
-from batchway.contract.paging import Page, page
+from batchway.contract.paging import Page, parse_page
 from batchway.contract.problems import forbidden, invalid_field
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import NO_CONTENT, Response
-from batchway.kit.ids import subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash
 from batchway.store.database import run, sql_for_update
 
 _COUNTS = """
@@ -81,7 +81,7 @@ _FILTERS = (
     Filter(
         Parameter(name="email", description="Only lists that have this address as a member."),
         _HOLDS_MEMBER,
-        lambda _name, address: subscriber_hash(address),
+        lambda _name, address: compute_subscriber_hash(address),
     ),
     filter_by_flag("has_ecommerce_store", NOTHING, "If true, no list at all: none has a store."),
 )
@@ -109,7 +109,7 @@ class ListsCollection(msgspec.Struct, frozen=True):
 
 def _get_lists(request: Request, caller: Caller, connection: Connection) -> Response:
     conditions = read_conditions(_FILTERS, request.params)
-    order_by, part = _ORDER.read(request.params), page(request.params)
+    order_by, part = _ORDER.read(request.params), parse_page(request.params)
     values = {**conditions.values, "account_id": caller.account_id}
     found = _select(
         connection,
@@ -125,7 +125,7 @@ def _get_lists(request: Request, caller: Caller, connection: Connection) -> Resp
             [_render(caller, request, row, counts) for row, counts in found],
             _count(connection, conditions.sql, values) if conditions.sql else existing,
             ListsConstraints(existing < most, most, existing),
-            caller.links.collection("Lists", "/", "/lists", create=True),
+            caller.links.build_collection_links("Lists", "/", "/lists", create=True),
         ),
     )
 
@@ -181,7 +181,7 @@ def _read_list(request: Request, caller: Caller, connection: Connection, list_id
 
 
 def _render(caller: Caller, request: Request, row: ListRow, counts: ListCounts) -> ListBody:
-    shows_contacts = request.flag("include_total_contacts")
+    shows_contacts = request.read_flag("include_total_contacts")
     return render_list(caller.links, row, counts, shows_contacts=shows_contacts)
 
 
@@ -236,7 +236,7 @@ ROUTES = (
         "GET",
         "/lists",
         make_read_handler(_get_lists, items="lists"),
-        Described(
+        CallDescription(
             "The lists of the account.",
             query=(
                 *ON_PAGE,
@@ -252,7 +252,7 @@ ROUTES = (
         "POST",
         "/lists",
         make_write_handler(_create_list),
-        Described(
+        CallDescription(
             "Make a list.",
             body=NewList,
             body_example=_EXAMPLE,
@@ -265,13 +265,13 @@ ROUTES = (
         "GET",
         "/lists/{list_id}",
         make_read_handler(_get_list),
-        Described("One list.", query=(*ON_ONE, _WITH_CONTACTS), reply=ListBody, tag=_TAG),
+        CallDescription("One list.", query=(*ON_ONE, _WITH_CONTACTS), reply=ListBody, tag=_TAG),
     ),
     (
         "PATCH",
         "/lists/{list_id}",
         make_write_handler(_update_list),
-        Described(
+        CallDescription(
             "Change the name and the settings of a list.",
             notes="What is not given stays as it is.",
             body=NewList,
@@ -285,6 +285,6 @@ ROUTES = (
         "DELETE",
         "/lists/{list_id}",
         make_write_handler(_delete_list),
-        Described("Delete a list with all its members, for good.", tag=_TAG),
+        CallDescription("Delete a list with all its members, for good.", tag=_TAG),
     ),
 )

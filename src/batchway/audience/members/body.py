@@ -11,7 +11,7 @@ from batchway.audience.merge_fields.rules import MergeRules
 from batchway.contract.links import Links
 from batchway.contract.response import encode
 from batchway.kit.clock import format_iso
-from batchway.kit.ids import contact_id
+from batchway.kit.ids import compute_contact_id
 from batchway.kit.json_text import JsonText, escape_json
 
 _HASH = "0" * 31 + "h"  # the placeholder of the hash in the prepared links; it is no valid hash
@@ -83,11 +83,11 @@ class MemberText(JsonText):
         self._renderer = renderer
         self._member = member
 
-    def plain(self) -> bytes:
+    def render(self) -> bytes:
         """Return JSON text in UTF-8."""
         return self._renderer.render(self._member, plain=True)
 
-    def quoted(self) -> bytes:
+    def render_quoted(self) -> bytes:
         """Return the text within a JSON string, in ASCII only."""
         return b'"%b"' % self._renderer.render(self._member, plain=False)
 
@@ -109,7 +109,7 @@ class MemberRenderer:
         }
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
 
-    def render_lazily(self, member: Member) -> Any:  # noqa: ANN401 - encoded like a `MemberBody`
+    def defer_rendering(self, member: Member) -> Any:  # noqa: ANN401 - encoded like a `MemberBody`
         """Return the body of a member, which is rendered when it is needed."""
         return MemberText(self, member)
 
@@ -121,7 +121,7 @@ class MemberRenderer:
             hashed,
             encode(member.email_address),
             member.unique_email_id.encode(),
-            contact_id(member.id).encode(),
+            compute_contact_id(member.id).encode(),
             encode(self._rules.render_full_name(member.merge_fields)),
             b"%d" % member.id,
             encode(self._rules.render(member.merge_fields)),
@@ -229,20 +229,24 @@ def make_member_links(links: Links, list_id: str, subscriber_hash: str) -> list[
     folder = "Definitions/Lists/Members"
     one = f"{folder}/Response.json"
     return [
-        links.link("self", "GET", itself, one),
-        links.link(
+        links.build_link("self", "GET", itself, one),
+        links.build_link(
             "parent",
             "GET",
             parent,
             f"{folder}/CollectionResponse.json",
             "CollectionLinks/Lists/Members.json",
         ),
-        links.link("update", "PATCH", itself, one, f"{folder}/PATCH.json"),
-        links.link("upsert", "PUT", itself, one, f"{folder}/PUT.json"),
-        links.link("delete", "DELETE", itself),
-        links.link("activity", "GET", f"{itself}/activity", f"{folder}/Activity/Response.json"),
-        links.link("goals", "GET", f"{itself}/goals", f"{folder}/Goals/Response.json"),
-        links.link("notes", "GET", f"{itself}/notes", f"{folder}/Notes/CollectionResponse.json"),
-        links.link("events", "POST", f"{itself}/events", "", f"{folder}/Events/POST.json"),
-        links.link("delete_permanent", "POST", f"{itself}/actions/delete-permanent"),
+        links.build_link("update", "PATCH", itself, one, f"{folder}/PATCH.json"),
+        links.build_link("upsert", "PUT", itself, one, f"{folder}/PUT.json"),
+        links.build_link("delete", "DELETE", itself),
+        links.build_link(
+            "activity", "GET", f"{itself}/activity", f"{folder}/Activity/Response.json"
+        ),
+        links.build_link("goals", "GET", f"{itself}/goals", f"{folder}/Goals/Response.json"),
+        links.build_link(
+            "notes", "GET", f"{itself}/notes", f"{folder}/Notes/CollectionResponse.json"
+        ),
+        links.build_link("events", "POST", f"{itself}/events", "", f"{folder}/Events/POST.json"),
+        links.build_link("delete_permanent", "POST", f"{itself}/actions/delete-permanent"),
     ]

@@ -276,7 +276,7 @@ def _read_details(request: Request, body: _Body, status: str | None) -> Details:
         timestamp_signup=_read_moment("timestamp_signup", body.timestamp_signup),
         ip_opt=_read_ip("ip_opt", body.ip_opt),
         timestamp_opt=_read_moment("timestamp_opt", body.timestamp_opt),
-        skips_required=request.flag("skip_merge_validation"),
+        skips_required=request.read_flag("skip_merge_validation"),
     )
 
 

@@ -22,7 +22,7 @@ from batchway.audience.members.rows import parse_rows
 from batchway.audience.merge_fields.rows import find_merge_fields
 from batchway.audience.merge_fields.rules import MergeRules
 from batchway.contract.links import Link
-from batchway.contract.paging import Page, page
+from batchway.contract.paging import Page, parse_page
 from batchway.contract.problems import bad_request
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
@@ -94,7 +94,7 @@ def get_members(request: Request, caller: Caller, connection: Connection) -> Res
     """Answer `GET /lists/{list_id}/members`."""
     row = find_list(connection, caller.account_id, request.path_params["list_id"])
     scope = ListScope(connection, caller.account_id, row.id)
-    part = page(request.params)
+    part = parse_page(request.params)
     conditions = _read_conditions(request.params)
     order_by = SORT_ORDER.read(request.params)
     total = _count_members(scope, request, conditions)
@@ -104,7 +104,7 @@ def get_members(request: Request, caller: Caller, connection: Connection) -> Res
         part = Page(part.count, 0)
     found = _select_members(scope, conditions, order_by, part)
     rules = MergeRules(find_merge_fields(connection, caller.account_id, row.id))
-    render = MemberRenderer(row.public_id, rules, caller.links).render_lazily
+    render = MemberRenderer(row.public_id, rules, caller.links).defer_rendering
     path = f"/lists/{row.public_id}"
     return Response(
         200,
@@ -112,7 +112,9 @@ def get_members(request: Request, caller: Caller, connection: Connection) -> Res
             [render(member) for member in found],
             row.public_id,
             total,
-            caller.links.collection("Lists/Members", path, f"{path}/members", create=True),
+            caller.links.build_collection_links(
+                "Lists/Members", path, f"{path}/members", create=True
+            ),
         ),
         last_key=found[-1].id if found and order_by == _BY_KEY else None,
     )

@@ -9,7 +9,7 @@ from batchway.audience.members.member import Member
 from batchway.audience.members.rows import find_forgotten, find_members_by_hash, insert_forgotten
 from batchway.errors import Stale
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash
 
 
 class ForgottenSet(ListCollection):
@@ -29,7 +29,7 @@ class ForgottenSet(ListCollection):
 
     def has_address(self, email_address: str) -> bool:
         """Return whether a contact with this address was deleted for good."""
-        return subscriber_hash(email_address) in self._hashes
+        return compute_subscriber_hash(email_address) in self._hashes
 
     def add(self, member: Member) -> None:
         """Forget the address of a member who is deleted for good."""

@@ -6,7 +6,7 @@ import msgspec
 
 from batchway.audience.tags.rows import Tag
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import subscriber_hash, unique_email_id
+from batchway.kit.ids import compute_subscriber_hash, compute_unique_email_id
 
 STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
 ARCHIVED = "archived"
@@ -86,6 +86,6 @@ def change_address(member: Member, email_address: str) -> Member:
     return msgspec.structs.replace(
         member,
         email_address=email_address,
-        subscriber_hash=subscriber_hash(email_address),
-        unique_email_id=unique_email_id(member.account_id, email_address),
+        subscriber_hash=compute_subscriber_hash(email_address),
+        unique_email_id=compute_unique_email_id(member.account_id, email_address),
     )

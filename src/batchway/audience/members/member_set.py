@@ -9,12 +9,12 @@ from batchway.audience.members.row_changes import MemberRowChanges
 from batchway.audience.members.rows import find_members_by_hash, find_members_by_id
 from batchway.contract.problems import not_found
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import parse_contact_id, subscriber_hash
+from batchway.kit.ids import compute_subscriber_hash, parse_contact_id
 
 
 def parse_hash(path_key: str) -> str:
     """Return the subscriber hash for the key of a path, which is a hash or an address."""
-    return subscriber_hash(path_key) if "@" in path_key else path_key.lower()
+    return compute_subscriber_hash(path_key) if "@" in path_key else path_key.lower()
 
 
 class MemberSet(ListCollection):
@@ -60,7 +60,7 @@ class MemberSet(ListCollection):
 
     def find_by_address(self, email_address: str) -> Member | None:
         """Return the member with this address, or None."""
-        return self._by_hash.get(subscriber_hash(email_address))
+        return self._by_hash.get(compute_subscriber_hash(email_address))
 
     def put(self, member: Member) -> None:
         """Store a new or changed member; the address may have changed."""

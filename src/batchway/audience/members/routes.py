@@ -19,7 +19,7 @@ from batchway.audience.members.calls import (
 from batchway.audience.members.collection import FILTERS, SORT_ORDER, Members, get_members
 from batchway.audience.members.descriptions import MEMBER_DETAILS, SKIP_MERGE_VALIDATION
 from batchway.audience.members.member import STATUSES
-from batchway.contract.description import ON_ONE, ON_PAGE, Described, build_sort_parameters
+from batchway.contract.description import ON_ONE, ON_PAGE, CallDescription, build_sort_parameters
 
 _ALL = "/lists/{list_id}/members"
 _ONE = "/lists/{list_id}/members/{subscriber_hash}"
@@ -37,7 +37,7 @@ ROUTES = (
         "GET",
         _ALL,
         make_read_handler(get_members, items="members"),
-        Described(
+        CallDescription(
             "The members of a list, oldest first unless they are sorted.",
             query=_QUERY,
             reply=Members,
@@ -48,7 +48,7 @@ ROUTES = (
         "POST",
         _ALL,
         MemberHandler(read_add),
-        Described(
+        CallDescription(
             "Add a member to a list.",
             notes="An address that is there is refused, unless its member is archived.",
             query=(SKIP_MERGE_VALIDATION,),
@@ -67,13 +67,13 @@ ROUTES = (
         "GET",
         _ONE,
         make_path_handler(get_member, row_count=0),
-        Described("One member.", query=ON_ONE, reply=MemberBody, tag=_TAG),
+        CallDescription("One member.", query=ON_ONE, reply=MemberBody, tag=_TAG),
     ),
     (
         "PUT",
         _ONE,
         MemberHandler(read_upsert),
-        Described(
+        CallDescription(
             "Add a member, or update the one that is there.",
             query=(SKIP_MERGE_VALIDATION,),
             body=UpsertBody,
@@ -91,7 +91,7 @@ ROUTES = (
         "PATCH",
         _ONE,
         MemberHandler(read_update),
-        Described(
+        CallDescription(
             "Update a member that is there.",
             query=(SKIP_MERGE_VALIDATION,),
             body=UpdateBody,
@@ -105,12 +105,12 @@ ROUTES = (
         "DELETE",
         _ONE,
         make_path_handler(archive_member, row_count=1),
-        Described("Archive a member; it can come back.", errors=(405,), tag=_TAG),
+        CallDescription("Archive a member; it can come back.", errors=(405,), tag=_TAG),
     ),
     (
         "POST",
         f"{_ONE}/actions/delete-permanent",
         make_path_handler(delete_member, row_count=1),
-        Described("Delete a member for good; the address cannot be added again.", tag=_TAG),
+        CallDescription("Delete a member for good; the address cannot be added again.", tag=_TAG),
     ),
 )

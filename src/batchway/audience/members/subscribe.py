@@ -14,7 +14,7 @@ from batchway.audience.members.descriptions import MEMBER_DETAILS, SKIP_MERGE_VA
 from batchway.audience.members.member import STATUSES, Member
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import ListSet
-from batchway.contract.description import Described, Parameter
+from batchway.contract.description import CallDescription, Parameter
 from batchway.contract.links import Link
 from batchway.contract.problems import Problem, Refused, invalid_field
 from batchway.contract.request import Request
@@ -138,7 +138,9 @@ def _render(tally: _Tally, list_set: ListSet) -> _Subscribed:
         len(tally.created),
         len(tally.updated),
         len(tally.errors),
-        list_set.caller.links.instance("Lists", "/lists", itself, methods=("PATCH", "DELETE")),
+        list_set.caller.links.build_object_links(
+            "Lists", "/lists", itself, methods=("PATCH", "DELETE")
+        ),
     )
 
 
@@ -152,7 +154,7 @@ def _read(request: Request, settings: AudienceSettings) -> MemberCall:
         tuple(_read_item(request, settings, item) for item in body.members),
         body.update_existing,
         body.sync_tags,
-        request.flag("skip_duplicate_check"),
+        request.read_flag("skip_duplicate_check"),
     )
 
 
@@ -178,7 +180,7 @@ ROUTES = (
         "POST",
         "/lists/{list_id}",
         MemberHandler(_read),
-        Described(
+        CallDescription(
             "Add or update up to 500 members of a list in one call.",
             notes="Each member counts on its own: those that are wrong stand in `errors`, and the "
             "call succeeds.",

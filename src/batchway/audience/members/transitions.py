@@ -23,9 +23,9 @@ from batchway.audience.members.member import (
     change_address,
 )
 from batchway.audience.working_set import ListSet
-from batchway.contract.problems import Refused, invalid_field, problem
+from batchway.contract.problems import Refused, build_problem, invalid_field
 from batchway.kit.clock import Microseconds
-from batchway.kit.ids import subscriber_hash, unique_email_id
+from batchway.kit.ids import compute_subscriber_hash, compute_unique_email_id
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):
@@ -130,7 +130,7 @@ def set_tags(
 
 def _refuse_existing(address: str) -> Refused:
     detail = f"{address} is already a list member. Use PUT to insert or update list members."
-    return Refused(problem(400, "Member Exists", detail))
+    return Refused(build_problem(400, "Member Exists", detail))
 
 
 def _make_member(
@@ -153,9 +153,9 @@ def _make_member(
         id=list_set.take_key("members"),
         account_id=account_id,
         list_id=list_set.id,
-        subscriber_hash=subscriber_hash(address),
+        subscriber_hash=compute_subscriber_hash(address),
         email_address=address,
-        unique_email_id=unique_email_id(account_id, address),
+        unique_email_id=compute_unique_email_id(account_id, address),
         status=status,
         email_type=details.email_type or "html",
         merge_fields=merge_fields,
@@ -234,7 +234,7 @@ def _refuse_forgotten(address: str) -> Refused:
         f"{address} was permanently deleted and cannot be re-imported. The contact must "
         "re-subscribe to get back on the list."
     )
-    return Refused(problem(400, "Forgotten Email Not Subscribed", detail))
+    return Refused(build_problem(400, "Forgotten Email Not Subscribed", detail))
 
 
 def _refuse_compliance_state(address: str) -> Refused:
@@ -242,4 +242,4 @@ def _refuse_compliance_state(address: str) -> Refused:
         f"{address} is in a compliance state due to unsubscribe, bounce, or compliance review "
         "and cannot be subscribed."
     )
-    return Refused(problem(400, "Member In Compliance State", detail))
+    return Refused(build_problem(400, "Member In Compliance State", detail))

@@ -20,9 +20,9 @@ from batchway.audience.merge_fields.rows import (
 )
 from batchway.audience.merge_fields.rules import MergeField, check_default
 from batchway.audience.merge_fields.types import Options, Type, complete_options
-from batchway.contract.description import ON_ONE, ON_PAGE, Described
+from batchway.contract.description import ON_ONE, ON_PAGE, CallDescription
 from batchway.contract.links import Link, Links
-from batchway.contract.paging import page
+from batchway.contract.paging import parse_page
 from batchway.contract.problems import (
     FieldError,
     invalid_fields,
@@ -84,7 +84,7 @@ def _get_merge_fields(request: Request, caller: Caller, connection: Connection) 
     row = _find_list(request, caller, connection)
     conditions = read_conditions(_FILTERS, request.params)
     fields = find_merge_fields(connection, caller.account_id, row.id, conditions)
-    part = page(request.params)
+    part = parse_page(request.params)
     path = f"/lists/{row.public_id}"
     return Response(
         200,
@@ -95,7 +95,7 @@ def _get_merge_fields(request: Request, caller: Caller, connection: Connection) 
             ],
             row.public_id,
             len(fields),
-            caller.links.collection(_SCHEMA, path, f"{path}/merge-fields", create=True),
+            caller.links.build_collection_links(_SCHEMA, path, f"{path}/merge-fields", create=True),
         ),
     )
 
@@ -218,7 +218,7 @@ def _render(field: MergeField, row: ListRow, links: Links) -> MergeFieldsBody:
     parent = f"/lists/{row.public_id}/merge-fields"
     return MergeFieldsBody(
         list_id=row.public_id,
-        links=links.instance(
+        links=links.build_object_links(
             _SCHEMA, parent, f"{parent}/{field.merge_id}", methods=("PATCH", "DELETE")
         ),
         **msgspec.structs.asdict(field),
@@ -243,7 +243,7 @@ ROUTES = (
         "GET",
         _ALL,
         make_read_handler(_get_merge_fields, items="merge_fields"),
-        Described(
+        CallDescription(
             "The merge fields of a list, in the order in which they are shown.",
             query=(
                 *ON_PAGE,
@@ -257,7 +257,7 @@ ROUTES = (
         "POST",
         _ALL,
         make_write_handler(_create_merge_field),
-        Described(
+        CallDescription(
             "Add a merge field to a list.",
             body=MergeFieldsGiven,
             body_details=_DETAILS,
@@ -270,13 +270,13 @@ ROUTES = (
         "GET",
         _ONE,
         make_read_handler(_get_merge_field),
-        Described("One merge field.", query=ON_ONE, reply=MergeFieldsBody, tag=_TITLE),
+        CallDescription("One merge field.", query=ON_ONE, reply=MergeFieldsBody, tag=_TITLE),
     ),
     (
         "PATCH",
         _ONE,
         make_write_handler(_update_merge_field),
-        Described(
+        CallDescription(
             "Change a merge field; its type stays.",
             body=MergeFieldsGiven,
             is_body_partial=True,
@@ -290,6 +290,6 @@ ROUTES = (
         "DELETE",
         _ONE,
         make_write_handler(_delete_merge_field),
-        Described("Delete a merge field, and its values of all members.", tag=_TITLE),
+        CallDescription("Delete a merge field, and its values of all members.", tag=_TITLE),
     ),
 )

@@ -9,9 +9,9 @@ from batchway.audience.members.base import MemberCall, MemberHandler
 from batchway.audience.members.calls import read_tag_name
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import ListSet
-from batchway.contract.description import ON_PAGE, Described
+from batchway.contract.description import ON_PAGE, CallDescription
 from batchway.contract.links import Link
-from batchway.contract.paging import Page, page
+from batchway.contract.paging import Page, parse_page
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import decode
@@ -96,7 +96,7 @@ class GetTags(msgspec.Struct, frozen=True, gc=False):
         first = self.page.offset
         shown = member.tags[first : first + self.page.count]
         parent = f"/lists/{list_set.public_id}/members/{member.subscriber_hash}"
-        links = list_set.caller.links.collection(
+        links = list_set.caller.links.build_collection_links(
             "Lists/Members/Tags", parent, f"{parent}/tags", create=True
         )
         tags = [TagsTag(tag.id, tag.name, format_iso(tag.added_at)) for tag in shown]
@@ -121,7 +121,7 @@ def _read_update(request: Request, _settings: AudienceSettings) -> MemberCall:
 
 def _read_get(request: Request, _settings: AudienceSettings) -> MemberCall:
     values = request.path_params
-    return GetTags(values["list_id"], values["subscriber_hash"], page(request.params))
+    return GetTags(values["list_id"], values["subscriber_hash"], parse_page(request.params))
 
 
 ROUTES = (
@@ -129,13 +129,15 @@ ROUTES = (
         "GET",
         _PATH,
         MemberHandler(_read_get, items="tags"),
-        Described("The tags of a member, oldest first.", query=ON_PAGE, reply=Tags, tag="Tags"),
+        CallDescription(
+            "The tags of a member, oldest first.", query=ON_PAGE, reply=Tags, tag="Tags"
+        ),
     ),
     (
         "POST",
         _PATH,
         MemberHandler(_read_update),
-        Described(
+        CallDescription(
             "Add tags to a member, and take tags away.",
             notes="An active tag that the list does not have is made.",
             body=TagsChanges,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from batchway.contract.description import Described
+from batchway.contract.description import CallDescription
 from batchway.contract.links import Links
 from batchway.contract.problems import not_found
 from batchway.contract.request import Request
@@ -33,7 +33,7 @@ class BatchActionCalls:
                 "POST",
                 "/batches/{batch_id}/actions/cancel",
                 self.cancel,
-                Described(
+                CallDescription(
                     "Run no more operations of a batch, but keep and compile what is done.",
                     reply=BatchBody,
                     notes="An extension. What is not done gets a result with the status 499.",
@@ -44,7 +44,7 @@ class BatchActionCalls:
                 "POST",
                 "/batches/{batch_id}/actions/retry",
                 self.retry,
-                Described(
+                CallDescription(
                     "Run the operations of a finished batch that failed again, in a new batch.",
                     query=FILTERS,
                     reply=BatchBody,

@@ -26,13 +26,13 @@ def build_batch_links(links: Links, public_id: str) -> list[Link]:
     """Return the three links of a batch in the order of the contract."""
     itself = f"/batches/{public_id}"
     return [
-        links.link(
+        links.build_link(
             "parent",
             "GET",
             "/batches",
             "Definitions/Batches/CollectionResponse.json",
             "CollectionLinks/Batches.json",
         ),
-        links.link("self", "GET", itself, "Definitions/Batches/Response.json"),
-        links.link("delete", "DELETE", itself),
+        links.build_link("self", "GET", itself, "Definitions/Batches/Response.json"),
+        links.build_link("delete", "DELETE", itself),
     ]

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from batchway.contract.description import ON_ONE, ON_PAGE, Described
+from batchway.contract.description import ON_ONE, ON_PAGE, CallDescription
 from batchway.contract.links import Links
-from batchway.contract.paging import page
+from batchway.contract.paging import parse_page
 from batchway.contract.problems import not_found
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
@@ -35,7 +35,7 @@ class BatchCalls:
                 "GET",
                 "/batches",
                 self.list,
-                Described(
+                CallDescription(
                     "The batches of the last seven days, newest first.",
                     query=ON_PAGE,
                     reply=BatchList,
@@ -47,7 +47,7 @@ class BatchCalls:
                 "GET",
                 "/batches/{batch_id}",
                 self.get,
-                Described(
+                CallDescription(
                     "The status of a batch, with a fresh link to its results when it is finished.",
                     query=ON_ONE,
                     reply=BatchBody,
@@ -59,7 +59,7 @@ class BatchCalls:
                 "DELETE",
                 "/batches/{batch_id}",
                 self.delete,
-                Described("Stop a batch if it runs, and drop its results.", tag=TAG),
+                CallDescription("Stop a batch if it runs, and drop its results.", tag=TAG),
                 counted_as=CountedAs.NOTHING,
             ),
         )
@@ -71,7 +71,7 @@ class BatchCalls:
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
         """Answer with the batches of the last seven days, the newest first."""
-        wanted = page(request.params)
+        wanted = parse_page(request.params)
         with self.parts.database.read() as connection:
             found, total = batches.find_page(
                 connection,
@@ -85,7 +85,7 @@ class BatchCalls:
             BatchList(
                 [build_batch_body(batch, links, self.result_links) for batch in found],
                 total,
-                links.collection("Batches", "/", "/batches", create=True),
+                links.build_collection_links("Batches", "/", "/batches", create=True),
             ),
         )
 

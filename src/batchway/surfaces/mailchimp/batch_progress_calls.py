@@ -6,7 +6,7 @@ from functools import partial
 
 from anyio import current_time, sleep
 
-from batchway.contract.description import Described
+from batchway.contract.description import CallDescription
 from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode
@@ -46,7 +46,7 @@ class BatchProgressCalls:
                 "GET",
                 "/batches/{batch_id}/events",
                 self.get,
-                Described(
+                CallDescription(
                     "How a batch goes on, as server-sent events.",
                     reply=BatchProgress,
                     reply_types=(EVENTS,),

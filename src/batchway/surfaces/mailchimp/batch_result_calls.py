@@ -7,10 +7,10 @@ from itertools import islice
 import msgspec
 
 from batchway import limits
-from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
+from batchway.contract.description import ON_ONE, ON_PAGE, CallDescription, Parameter
 from batchway.contract.fields import select_fields
 from batchway.contract.links import Links
-from batchway.contract.paging import page
+from batchway.contract.paging import parse_page
 from batchway.contract.problems import invalid_field, not_found
 from batchway.contract.request import Request
 from batchway.contract.response import Response, encode
@@ -63,7 +63,7 @@ class BatchResultCalls:
                 "GET",
                 "/batches/{batch_id}/operations",
                 self.list,
-                Described(
+                CallDescription(
                     "The results recorded so far, in the order of the operations.",
                     query=(*FILTERS, *ON_PAGE),
                     reply=OperationResults,
@@ -77,7 +77,7 @@ class BatchResultCalls:
                 "GET",
                 "/batches/{batch_id}/operations/{position}",
                 self.get,
-                Described(
+                CallDescription(
                     "One operation, with its result if there is one yet.",
                     query=(_PAGE, *ON_ONE),
                     reply=OperationResult,
@@ -89,7 +89,7 @@ class BatchResultCalls:
                 "GET",
                 "/batches/{batch_id}/errors",
                 self.list_errors,
-                Described(
+                CallDescription(
                     "The failures so far, grouped by what went wrong.",
                     query=ON_ONE,
                     reply=BatchErrors,
@@ -108,7 +108,7 @@ class BatchResultCalls:
         results = self._read_results(batch, parse_filter(request.params))
         if accepts(request.headers.get("accept", ""), NDJSON):
             return Response(200, Stream(NDJSON, _stream_lines(request, results)))
-        wanted = page(request.params)
+        wanted = parse_page(request.params)
         found, total = results.read_page(wanted.count, wanted.offset, limits.answer_bytes_max)
         itself = f"/batches/{batch.public_id}"
         return Response(
@@ -117,7 +117,7 @@ class BatchResultCalls:
                 [_build_result(each) for each in found],
                 batch.public_id,
                 total,
-                links.collection(
+                links.build_collection_links(
                     "Batches/Operations", itself, f"{itself}/operations", create=False
                 ),
             ),
@@ -158,7 +158,9 @@ class BatchResultCalls:
                 batch.public_id,
                 groups.count,
                 groups.list_groups(),
-                links.collection("Batches/Errors", itself, f"{itself}/errors", create=False),
+                links.build_collection_links(
+                    "Batches/Errors", itself, f"{itself}/errors", create=False
+                ),
             ),
         )
 
@@ -191,7 +193,7 @@ def _stream_lines(request: Request, results: Results) -> Iterator[bytes]:
 
     The parameter `fields` selects fields of each result.
     """
-    wanted = page(request.params)
+    wanted = parse_page(request.params)
     count = wanted.count if request.params.get("count", "").strip() else None
     found = islice(results.iterate(wanted.offset), count)
     replies = (select_fields(Response(200, _build_result(each)), request.params) for each in found)

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from batchway import limits
-from batchway.contract.description import Described, Parameter
+from batchway.contract.description import CallDescription, Parameter
 from batchway.contract.inflate import Inflater
 from batchway.contract.links import Links
 from batchway.contract.problems import bad_request
@@ -49,7 +49,7 @@ class BatchRequest(msgspec.Struct):
     operations: list[OperationBody]
 
 
-CREATE_BATCH = Described(
+CREATE_BATCH = CallDescription(
     "Accept a batch of operations whole, or refuse it whole.",
     query=(
         Parameter(
@@ -105,7 +105,7 @@ class BatchSubmissionCalls:
     ) -> Response:
         """Accept a complete batch, or refuse it."""
         key = _read_idempotency_key(request)
-        is_check = request.flag("validate_only")
+        is_check = request.read_flag("validate_only")
         if not is_check:
             is_known = key is not None  # because the batch may exist already
             account_id = identity.account.id
@@ -150,7 +150,7 @@ class BatchSubmissionCalls:
                 zip(operations, results, strict=True), piece.first_position
             ):
                 if result.is_errored:
-                    groups.add(position, operation, result.status_code, result.body.plain())
+                    groups.add(position, operation, result.status_code, result.body.render())
             checked += piece.operation_count
         return Response(
             200,
@@ -160,7 +160,7 @@ class BatchSubmissionCalls:
                 checked_operations=checked,
                 errored_operations=groups.count,
                 groups=groups.list_groups(),
-                links=links.collection("Batches", "/", "/batches", create=True),
+                links=links.build_collection_links("Batches", "/", "/batches", create=True),
             ),
         )
 

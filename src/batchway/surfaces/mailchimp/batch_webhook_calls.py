@@ -9,9 +9,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
+from batchway.contract.description import ON_ONE, ON_PAGE, CallDescription, Parameter
 from batchway.contract.links import Links
-from batchway.contract.paging import page
+from batchway.contract.paging import parse_page
 from batchway.contract.problems import api_key_invalid, bad_request, conflict, not_found
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
@@ -42,10 +42,10 @@ _OVERLAP = (
     "after that, or with force=true."
 )
 
-_LIST = Described(
+_LIST = CallDescription(
     "The account's batch webhooks, oldest first.", query=ON_PAGE, reply=BatchWebhookList, tag=TAG
 )
-_CREATE = Described(
+_CREATE = CallDescription(
     "Tell a URL of each batch that is finished.",
     body=NewBatchWebhook,
     reply=BatchWebhookBody,
@@ -54,8 +54,8 @@ _CREATE = Described(
     body_example={"url": "https://example.com/batch-finished"},
     tag=TAG,
 )
-_GET = Described("One batch webhook.", query=ON_ONE, reply=BatchWebhookBody, tag=TAG)
-_UPDATE = Described(
+_GET = CallDescription("One batch webhook.", query=ON_ONE, reply=BatchWebhookBody, tag=TAG)
+_UPDATE = CallDescription(
     "Change a batch webhook. Disabled, it loses what is pending.",
     body=BatchWebhookChanges,
     is_body_partial=True,
@@ -63,8 +63,8 @@ _UPDATE = Described(
     body_example={"enabled": False},
     tag=TAG,
 )
-_DELETE = Described("Delete a batch webhook with its log.", tag=TAG)
-_ROTATE = Described(
+_DELETE = CallDescription("Delete a batch webhook with its log.", tag=TAG)
+_ROTATE = CallDescription(
     "A new signing secret; the old one goes on signing beside it for a day.",
     query=(
         Parameter(
@@ -105,7 +105,7 @@ class BatchWebhookCalls:
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
         """Answer with the webhooks of the account, the oldest first."""
-        wanted = page(request.params)
+        wanted = parse_page(request.params)
         account_id = identity.account.id
         with self.parts.database.read() as connection:
             total = batch_webhooks.count(connection, account_id)
@@ -115,7 +115,7 @@ class BatchWebhookCalls:
             BatchWebhookList(
                 [build_webhook_body(webhook, links) for webhook in found],
                 total,
-                links.collection("BatchWebhooks", "/", "/batch-webhooks", create=True),
+                links.build_collection_links("BatchWebhooks", "/", "/batch-webhooks", create=True),
             ),
         )
 
@@ -191,7 +191,7 @@ class BatchWebhookCalls:
         overlap = limits.webhook_secret_overlap_hours * 60 * 60 * SECOND
         now = self.parts.clock()
         with self._lock_webhook(request, identity) as (connection, webhook):
-            if webhook.has_old_secret(now) and not request.flag("force"):
+            if webhook.has_old_secret(now) and not request.read_flag("force"):
                 raise conflict(_OVERLAP.format(until=format_iso(webhook.old_secret_until)))
             changed = replace(
                 webhook,
@@ -247,7 +247,7 @@ def build_webhook_body(
         enabled=webhook.enabled,
         signing_enabled=webhook.signing_enabled,
         signing_secret=msgspec.UNSET if secret is None else secret,
-        links=links.instance(
+        links=links.build_object_links(
             "BatchWebhooks",
             "/batch-webhooks",
             f"/batch-webhooks/{webhook.public_id}",

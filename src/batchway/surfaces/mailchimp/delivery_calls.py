@@ -7,9 +7,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
-from batchway.contract.description import ON_ONE, ON_PAGE, Described, Parameter
+from batchway.contract.description import ON_ONE, ON_PAGE, CallDescription, Parameter
 from batchway.contract.links import Links
-from batchway.contract.paging import page
+from batchway.contract.paging import parse_page
 from batchway.contract.problems import conflict, invalid_field, not_found, too_many_requests
 from batchway.contract.request import Request
 from batchway.contract.response import Response
@@ -36,7 +36,7 @@ _ALL = f"{_WEBHOOK}/deliveries"
 _ONE = f"{_ALL}/{{delivery_id}}"
 _MILLISECOND = 1_000
 
-_LIST = Described(
+_LIST = CallDescription(
     "What was sent to a batch webhook, newest first, and how it was answered.",
     query=(
         Parameter(
@@ -48,21 +48,21 @@ _LIST = Described(
     notes="An extension.",
     tag=TAG,
 )
-_GET = Described(
+_GET = CallDescription(
     "One delivery with its attempts.",
     query=ON_ONE,
     reply=DeliveryBody,
     notes="An extension.",
     tag=TAG,
 )
-_RESEND = Described(
+_RESEND = CallDescription(
     "Send an event again, under the same id.",
     reply=DeliveryBody,
     errors=(409,),
     notes="An extension.",
     tag=TAG,
 )
-_RECOVER = Described(
+_RECOVER = CallDescription(
     "Send everything again that was given up since a moment.",
     body=Since,
     reply=Recovered,
@@ -71,7 +71,7 @@ _RECOVER = Described(
     body_example={"since": "2026-11-23T12:00:00+00:00"},
     tag=TAG,
 )
-_TEST = Described(
+_TEST = CallDescription(
     "Send a test event.", reply=DeliveryBody, errors=(409,), notes="An extension.", tag=TAG
 )
 
@@ -96,7 +96,10 @@ class DeliveryCalls:
 
     def list(self, request: Request, identity: Identity, links: Links) -> Response:
         """Answer with the deliveries to a webhook, the newest first."""
-        wanted, state = page(request.params), _parse_state(request.params.get("state", "").strip())
+        wanted, state = (
+            parse_page(request.params),
+            _parse_state(request.params.get("state", "").strip()),
+        )
         with self.parts.database.read() as connection:
             webhook = find_webhook(connection, request, identity)
             found, total = deliveries.find_page(
@@ -111,7 +114,7 @@ class DeliveryCalls:
                 total,
                 format_iso(webhook.failing_since),
                 webhook.disabled_reason or "",
-                links.collection(
+                links.build_collection_links(
                     "BatchWebhooks/Deliveries", itself, f"{itself}/deliveries", create=False
                 ),
             ),
@@ -219,7 +222,7 @@ def _build_body(
         attempt_count=delivery.attempt_count,
         next_attempt_at=format_iso(delivery.next_attempt_at),
         attempts=[_build_attempt_body(each) for each in attempts],
-        links=links.instance(
+        links=links.build_object_links(
             "BatchWebhooks/Deliveries",
             collection,
             f"{collection}/{delivery.public_id}",

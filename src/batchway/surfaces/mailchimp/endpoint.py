@@ -32,7 +32,7 @@ from batchway.contract.problems import (
     too_large,
 )
 from batchway.contract.request import Caller, Request
-from batchway.contract.response import Response, encode_body, refusal
+from batchway.contract.response import Response, build_error_response, encode_body
 from batchway.contract.routing import RouteTable
 from batchway.contract.stream import Stream
 from batchway.contract.version import SCHEMA_PREFIX
@@ -76,22 +76,22 @@ class MailchimpEndpoint:
             try:
                 response = await self._answer(http, slots)
             except Refused as refused:
-                response = refusal(refused)
+                response = build_error_response(refused)
             except Refusal as refused_by_core:
-                response = refusal(find_problem(refused_by_core))
+                response = build_error_response(find_problem(refused_by_core))
             except ArchiveMissing:  # most likely, the batch was deleted while its results were read
                 log.warning("archive_missing", request=request_id, path=http.url.path)
-                response = refusal(not_found())
+                response = build_error_response(not_found())
             except DatabaseBusy as busy:
                 log.warning(
                     "database_busy", request=request_id, path=http.url.path, reason=str(busy)
                 )
-                response = refusal(database_busy())
+                response = build_error_response(database_busy())
             except ClientDisconnect:
                 return  # the client does not wait for an answer
             except Exception:
                 log_exception(log, "request_failed", request=request_id, path=http.url.path)
-                response = refusal(internal_error())
+                response = build_error_response(internal_error())
             reply = _build_reply(response, request_id, find_base_url(http, self.surface.public_url))
             await reply(scope, receive, send)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from batchway.contract.description import ON_ONE, Described
+from batchway.contract.description import ON_ONE, CallDescription
 from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response
@@ -27,7 +27,7 @@ class LimitCalls:
                 "GET",
                 "/limits",
                 self.get,
-                Described(
+                CallDescription(
                     "The limits of this server, and the account's use of them.",
                     query=ON_ONE,
                     reply=LimitsBody,
@@ -52,6 +52,6 @@ class LimitCalls:
             LimitsBody(
                 list_client_limits(self.parts.limits),
                 usage,
-                links.collection("Limits", "/", "/limits", create=False),
+                links.build_collection_links("Limits", "/", "/limits", create=False),
             ),
         )

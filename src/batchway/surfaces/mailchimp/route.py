@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from batchway.contract.description import Described
+from batchway.contract.description import CallDescription
 from batchway.contract.links import Links
 from batchway.contract.request import Request
 from batchway.contract.response import Response
@@ -34,13 +34,13 @@ class Route:
     method: str
     template: str
     answer: Answer | None
-    described: Described
+    described: CallDescription
     counted_as: CountedAs = CountedAs.REQUEST
     counted_with: str = ""
     answer_from_stream: AnswerFromStream | None = None
 
     def find_limit(self, request: Request) -> CountedAs:
         """Return which limit a request counts for."""
-        if self.counted_with and request.flag(self.counted_with):
+        if self.counted_with and request.read_flag(self.counted_with):
             return CountedAs.REQUEST
         return self.counted_as
