@@ -145,12 +145,11 @@ def invalid_method_override() -> Refused:
 
 def too_many_requests(detail: str, retry_after_seconds: int = 5) -> Refused:
     """429: the client sends too much at once, and may try again after `retry_after_seconds`."""
-    return _refuse_for_now(429, "Too Many Requests", detail, retry_after_seconds)
+    return _refuse_for_now(build_problem(429, "Too Many Requests", detail), retry_after_seconds)
 
 
-def _refuse_for_now(status: int, title: str, detail: str, retry_after_seconds: int) -> Refused:
-    headers = (("Retry-After", str(retry_after_seconds)),)
-    return Refused(build_problem(status, title, detail), headers)
+def _refuse_for_now(problem: Problem, retry_after_seconds: int) -> Refused:
+    return Refused(problem, (("Retry-After", str(retry_after_seconds)),))
 
 
 def operation_cancelled() -> Refused:
@@ -167,7 +166,7 @@ def conflict(detail: str) -> Refused:
 def no_room(retry_after_seconds: int = 60) -> Refused:
     """503: the disk is almost full. The rest of it is reserved for batches that are running."""
     detail = "There is hardly any room left for results. Please try again later."
-    return _refuse_for_now(503, "Service Unavailable", detail, retry_after_seconds)
+    return _refuse_for_now(build_problem(503, "Service Unavailable", detail), retry_after_seconds)
 
 
 def not_sent(detail: str) -> Refused:
@@ -195,7 +194,7 @@ def _replace_type(own_type: str, original: Problem) -> Refused:
 def database_busy(retry_after_seconds: int = 5) -> Refused:
     """503: no lock or no connection of the database became free in time."""
     detail = "The database is busy. Please try again later."
-    return _refuse_for_now(503, "Service Unavailable", detail, retry_after_seconds)
+    return _refuse_for_now(build_problem(503, "Service Unavailable", detail), retry_after_seconds)
 
 
 def internal_error() -> Refused:
