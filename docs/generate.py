@@ -1,8 +1,8 @@
-"""Writes the reference pages that come from the code: settings, limits, commands.
+"""Writes the reference pages that are generated from the code: settings, limits, commands.
 
     .venv/bin/python docs/generate.py
 
-`tests/test_docs.py` fails if a page is not what this writes.
+`tests/test_docs.py` fails if a page differs from what this writes.
 """
 
 import re
@@ -92,43 +92,43 @@ _MIB = 1024 * _KIB
 _PLACES = {int: "N", Path: "PATH", str: "TEXT"}
 
 
-def pages() -> dict[Path, str]:
-    """Each generated page and its text."""
+def render_pages() -> dict[Path, str]:
+    """Return the text of each generated page, by its path."""
     return {
-        REFERENCE / "settings.md": settings_page(),
-        REFERENCE / "limits.md": limits_page(),
-        REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "settings.md": render_settings(),
+        REFERENCE / "limits.md": render_limits(),
+        REFERENCE / "commands.md": render_commands(),
     }
 
 
-def settings_page() -> str:
-    """Every setting with its variable, default and meaning."""
+def render_settings() -> str:
+    """Render all settings with their variables, defaults and meanings."""
     rows = [
         (
             f"`{name}`",
             f"`BATCHWAY_{name.upper()}`",
-            "`false`" if field.default is False else _shown(_default(field)),
-            _meaning(field),
+            "`false`" if field.default is False else _format_code(_get_default(field)),
+            _describe_setting(field),
         )
         for name, field in Settings.model_fields.items()
     ]
-    table = _table(("setting", "environment variable", "default", "meaning"), rows)
+    table = _render_table(("setting", "environment variable", "default", "meaning"), rows)
     return f"{_MADE}{_SETTINGS}\n{table}"
 
 
-def _default(field: FieldInfo) -> Any:
+def _get_default(field: FieldInfo) -> Any:
     return None if field.default is PydanticUndefined else field.default
 
 
-def _meaning(field: FieldInfo) -> str:
+def _describe_setting(field: FieldInfo) -> str:
     least = next((each.ge for each in field.metadata if hasattr(each, "ge")), None)
     most = next((each.le for each in field.metadata if hasattr(each, "le")), None)
     bounds = "" if least is None or most is None else f" {least} to {most}."
     return f"{field.description}{bounds}"
 
 
-def limits_page() -> str:
-    """Every limit with its value and reason, by the sections of the source."""
+def render_limits() -> str:
+    """Render all limits with their values and reasons, by the sections of the source."""
     assert limits.__file__
     sections: dict[str, list[Row]] = {}
     title = ""
@@ -140,84 +140,87 @@ def limits_page() -> str:
             value = getattr(Limits, name) if hasattr(Limits, name) else getattr(limits, name)
             settable = "*settable*" if name in SETTABLE else ""
             note = "; ".join(filter(None, (found["why"], settable)))
-            sections.setdefault(title, []).append((f"`{name}`", _value(name, value), note))
-    parts = [f"{_MADE}{_LIMITS}", *(_section(title, rows) for title, rows in sections.items())]
+            sections.setdefault(title, []).append((f"`{name}`", _format_value(name, value), note))
+    parts = [
+        f"{_MADE}{_LIMITS}",
+        *(_render_section(title, rows) for title, rows in sections.items()),
+    ]
     return "\n".join(parts)
 
 
-def _section(title: str, rows: Sequence[Row]) -> str:
-    return f"## {title}\n\n{_table(('limit', 'value', 'note'), rows)}"
+def _render_section(title: str, rows: Sequence[Row]) -> str:
+    return f"## {title}\n\n{_render_table(('limit', 'value', 'note'), rows)}"
 
 
-def _value(name: str, value: float | tuple[float, ...]) -> str:
+def _format_value(name: str, value: float | tuple[float, ...]) -> str:
     if isinstance(value, tuple):
-        return ", ".join(_value(name, each) for each in value)
+        return ", ".join(_format_value(name, each) for each in value)
     if "_bytes" in name:
-        return _size(int(value))
+        return _format_size(int(value))
     unit = next((unit for word, unit in _UNITS if word in name), "")
     number = int(value) if value == int(value) else value
     return f"{number:,} {unit}".strip()
 
 
-def _size(count: int) -> str:
+def _format_size(count: int) -> str:
     for size, unit in ((_MIB, "MiB"), (_KIB, "KiB")):
         if count % size == 0:
             return f"{count // size:,} {unit}"
     return f"{count:,} bytes"
 
 
-def commands_page() -> str:
-    """Every command with its usage, arguments, options and examples."""
+def render_commands() -> str:
+    """Render all commands with their usage, arguments, options and examples."""
     top = typer.main.get_command(build_app())
-    return "\n".join([f"{_MADE}{_COMMANDS}", *_commands(top, "batchway")])
+    return "\n".join([f"{_MADE}{_COMMANDS}", *_render_commands(top, "batchway")])
 
 
-def _commands(group: Any, path: str) -> Iterator[str]:
+def _render_commands(group: Any, path: str) -> Iterator[str]:
     for name, command in group.commands.items():
         if command.hidden:
             continue
         if hasattr(command, "commands"):
-            yield from _commands(command, f"{path} {name}")
+            yield from _render_commands(command, f"{path} {name}")
         else:
-            yield _command(command, f"{path} {name}")
+            yield _render_command(command, f"{path} {name}")
 
 
-def _command(command: Any, path: str) -> str:
+def _render_command(command: Any, path: str) -> str:
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option"]
-    usage = " ".join([path, *(_place(each) for each in arguments), "[OPTIONS]"])
+    usage = " ".join([path, *(_format_placeholder(each) for each in arguments), "[OPTIONS]"])
     parts = [f"## {path}\n", f"`{usage}`\n", f"{command.help}\n"]
     if arguments:
-        rows = [(f"`{_place(each)}`", each.help) for each in arguments]
-        parts.append(_table(("argument", "meaning"), rows))
+        rows = [(f"`{_format_placeholder(each)}`", each.help) for each in arguments]
+        parts.append(_render_table(("argument", "meaning"), rows))
     if options:
         parts.append(
-            _table(
+            _render_table(
                 ("option", "environment variable", "default", "meaning"),
-                [_option(each) for each in options],
+                [_build_option_row(each) for each in options],
             )
         )
-    return "\n".join([*parts, _examples(command.epilog)])
+    return "\n".join([*parts, _render_examples(command.epilog)])
 
 
-def _option(option: Any) -> Row:
-    place = "" if option.is_flag else f" {_place(option)}"
+def _build_option_row(option: Any) -> Row:
+    place = "" if option.is_flag else f" {_format_placeholder(option)}"
     names = ", ".join(f"`{name}{place}`" for name in option.opts)
-    return names, f"`{option.envvar}`", _default_of_option(option), option.help
+    return names, f"`{option.envvar}`", _format_default(option), option.help
 
 
-def _default_of_option(option: Any) -> str:
+def _format_default(option: Any) -> str:
     if option.required:
         return "required"
     if isinstance(option.show_default, str):
         return option.show_default
-    if option.default is None:  # the settings know it
-        return _shown(_default(Settings.model_fields[option.name]))
-    return _shown(option.default)
+    if option.default is None:  # the setting has the default
+        return _format_code(_get_default(Settings.model_fields[option.name]))
+    return _format_code(option.default)
 
 
-def _place(parameter: Any) -> str:
-    """What stands for the value."""
+def _format_placeholder(parameter: Any) -> str:
+    """Return the word that stands for the value in the usage."""
     if parameter.metavar:
         return str(parameter.metavar)
     if parameter.param_type_name == "argument":
@@ -228,30 +231,30 @@ def _place(parameter: Any) -> str:
     return _PLACES[kind]
 
 
-def _shown(value: Any) -> str:
+def _format_code(value: Any) -> str:
     if value is None or value == "" or value is False or isinstance(value, SecretStr):
         return ""
     return f"`{value}`"
 
 
-def _examples(epilog: str) -> str:
+def _render_examples(epilog: str) -> str:
     lines = [line.strip() for line in epilog.splitlines()]
     commands = [line for line in lines if line and not line.startswith("Example")]
     return "```sh\n" + "\n".join(commands) + "\n```\n"
 
 
-def _table(head: Row, rows: Sequence[Row]) -> str:
+def _render_table(head: Row, rows: Sequence[Row]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(_cell(each) for each in line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(_escape_cell(each) for each in line)} |\n" for line in lines)
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
 def main() -> None:
     """Write the pages."""
-    for path, text in pages().items():
+    for path, text in render_pages().items():
         path.write_text(text, encoding="utf-8")
 
 

@@ -198,7 +198,7 @@ def test_generated_pages_are_up_to_date() -> None:
     """The pages on settings, limits and commands match the code."""
     generate = _generate()
 
-    for path, text in generate.pages().items():
+    for path, text in generate.render_pages().items():
         assert text == path.read_text(), "run: .venv/bin/python docs/generate.py"
 
 
