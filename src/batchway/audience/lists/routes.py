@@ -253,7 +253,7 @@ ROUTES = (
         "/lists",
         make_write_handler(_create_list),
         CallDescription(
-            "Make a list.",
+            "Create a list.",
             body=NewList,
             body_example=_EXAMPLE,
             reply=ListBody,
@@ -273,7 +273,7 @@ ROUTES = (
         make_write_handler(_update_list),
         CallDescription(
             "Change the name and the settings of a list.",
-            notes="What is not given stays as it is.",
+            notes="Fields that are not given do not change.",
             body=NewList,
             is_body_partial=True,
             body_example={"name": "Friends"},
@@ -285,6 +285,6 @@ ROUTES = (
         "DELETE",
         "/lists/{list_id}",
         make_write_handler(_delete_list),
-        CallDescription("Delete a list with all its members, for good.", tag=_TAG),
+        CallDescription("Delete a list and all its members permanently.", tag=_TAG),
     ),
 )

@@ -50,7 +50,7 @@ ROUTES = (
         MemberHandler(read_add),
         CallDescription(
             "Add a member to a list.",
-            notes="An address that is there is refused, unless its member is archived.",
+            notes="An address that exists already is refused, unless its member is archived.",
             query=(SKIP_MERGE_VALIDATION,),
             body=AddBody,
             body_details=_DETAILS,
@@ -74,7 +74,7 @@ ROUTES = (
         _ONE,
         MemberHandler(read_upsert),
         CallDescription(
-            "Add a member, or update the one that is there.",
+            "Add a member, or update the one that exists.",
             query=(SKIP_MERGE_VALIDATION,),
             body=UpsertBody,
             body_details=_DETAILS | {"status_if_new": {"enum": [*STATUSES]}},
@@ -92,7 +92,7 @@ ROUTES = (
         _ONE,
         MemberHandler(read_update),
         CallDescription(
-            "Update a member that is there.",
+            "Update a member that exists.",
             query=(SKIP_MERGE_VALIDATION,),
             body=UpdateBody,
             body_details=MEMBER_DETAILS | {"status": {"enum": [*PATCH_STATUSES]}},
@@ -105,12 +105,14 @@ ROUTES = (
         "DELETE",
         _ONE,
         make_path_handler(archive_member, row_count=1),
-        CallDescription("Archive a member; it can come back.", errors=(405,), tag=_TAG),
+        CallDescription("Archive a member. It can be added again.", errors=(405,), tag=_TAG),
     ),
     (
         "POST",
         f"{_ONE}/actions/delete-permanent",
         make_path_handler(delete_member, row_count=1),
-        CallDescription("Delete a member for good; the address cannot be added again.", tag=_TAG),
+        CallDescription(
+            "Delete a member permanently. Its address cannot be added again.", tag=_TAG
+        ),
     ),
 )

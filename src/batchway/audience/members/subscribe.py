@@ -182,8 +182,7 @@ ROUTES = (
         MemberHandler(_read),
         CallDescription(
             "Add or update up to 500 members of a list in one call.",
-            notes="Each member counts on its own: those that are wrong stand in `errors`, and the "
-            "call succeeds.",
+            notes="Members that are not valid are listed in `errors`, and the call succeeds.",
             query=(
                 SKIP_MERGE_VALIDATION,
                 Parameter(

@@ -277,7 +277,7 @@ ROUTES = (
         _ONE,
         make_write_handler(_update_merge_field),
         CallDescription(
-            "Change a merge field; its type stays.",
+            "Change a merge field, except its type.",
             body=MergeFieldsGiven,
             is_body_partial=True,
             body_details=_DETAILS,

@@ -138,8 +138,8 @@ ROUTES = (
         _PATH,
         MemberHandler(_read_update),
         CallDescription(
-            "Add tags to a member, and take tags away.",
-            notes="An active tag that the list does not have is made.",
+            "Add tags to a member, and remove tags.",
+            notes="An active tag that the list does not have is created.",
             body=TagsChanges,
             body_details={"tags.name": {"minLength": 1, "maxLength": tag_name_characters_max}},
             body_example={

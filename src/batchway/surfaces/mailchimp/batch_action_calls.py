@@ -34,9 +34,9 @@ class BatchActionCalls:
                 "/batches/{batch_id}/actions/cancel",
                 self.cancel,
                 CallDescription(
-                    "Run no more operations of a batch, but keep and compile what is done.",
+                    "Cancel a batch: no more operations run; the results so far are compiled.",
                     reply=BatchBody,
-                    notes="An extension. What is not done gets a result with the status 499.",
+                    notes="An extension. Operations that did not run get a 499 as their result.",
                     tag=TAG,
                 ),
             ),

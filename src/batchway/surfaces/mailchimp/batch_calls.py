@@ -48,7 +48,7 @@ class BatchCalls:
                 "/batches/{batch_id}",
                 self.get,
                 CallDescription(
-                    "The status of a batch, with a fresh link to its results when it is finished.",
+                    "The status of a batch, with a new link to its results if it is finished.",
                     query=ON_ONE,
                     reply=BatchBody,
                     tag=TAG,
@@ -59,7 +59,7 @@ class BatchCalls:
                 "DELETE",
                 "/batches/{batch_id}",
                 self.delete,
-                CallDescription("Stop a batch if it runs, and drop its results.", tag=TAG),
+                CallDescription("Delete a batch and its results; if it runs, it stops.", tag=TAG),
                 counted_as=CountedAs.NOTHING,
             ),
         )

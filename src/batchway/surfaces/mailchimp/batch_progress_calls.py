@@ -47,10 +47,10 @@ class BatchProgressCalls:
                 "/batches/{batch_id}/events",
                 self.get,
                 CallDescription(
-                    "How a batch goes on, as server-sent events.",
+                    "The progress of a batch, as server-sent events.",
                     reply=BatchProgress,
                     reply_types=(EVENTS,),
-                    notes="An extension. With `Accept: application/json` one look at it.",
+                    notes="An extension. With `Accept: application/json`, the progress now.",
                     tag=TAG,
                 ),
                 counted_as=CountedAs.EVENT_STREAM,

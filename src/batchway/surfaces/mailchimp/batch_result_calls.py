@@ -68,7 +68,7 @@ class BatchResultCalls:
                     query=(*FILTERS, *ON_PAGE),
                     reply=OperationResults,
                     reply_types=(NDJSON,),
-                    notes=f"An extension. With `Accept: {NDJSON}` all of them, one a line; then "
+                    notes=f"An extension. With `Accept: {NDJSON}`, all results, one a line; then "
                     "`fields` and `exclude_fields` name fields of one result.",
                     tag=TAG,
                 ),

@@ -50,7 +50,7 @@ class BatchRequest(msgspec.Struct):
 
 
 CREATE_BATCH = CallDescription(
-    "Accept a batch of operations whole, or refuse it whole.",
+    "Submit a batch of operations. It is accepted completely, or refused.",
     query=(
         Parameter(
             name="validate_only",

@@ -46,17 +46,17 @@ _LIST = CallDescription(
     "The account's batch webhooks, oldest first.", query=ON_PAGE, reply=BatchWebhookList, tag=TAG
 )
 _CREATE = CallDescription(
-    "Tell a URL of each batch that is finished.",
+    "Add a batch webhook: its URL gets an event when a batch finishes.",
     body=NewBatchWebhook,
     reply=BatchWebhookBody,
-    notes="The URL must answer a GET with 2xx. `signing_secret` is shown this once. The webhook is "
-    "deleted with the API key that made it.",
+    notes="The URL must answer a GET with 2xx. `signing_secret` is shown only in this reply. The "
+    "webhook is deleted together with the API key that created it.",
     body_example={"url": "https://example.com/batch-finished"},
     tag=TAG,
 )
 _GET = CallDescription("One batch webhook.", query=ON_ONE, reply=BatchWebhookBody, tag=TAG)
 _UPDATE = CallDescription(
-    "Change a batch webhook. Disabled, it loses what is pending.",
+    "Change a batch webhook. If it is disabled, its pending deliveries are deleted.",
     body=BatchWebhookChanges,
     is_body_partial=True,
     reply=BatchWebhookBody,
@@ -65,18 +65,18 @@ _UPDATE = CallDescription(
 )
 _DELETE = CallDescription("Delete a batch webhook with its log.", tag=TAG)
 _ROTATE = CallDescription(
-    "A new signing secret; the old one goes on signing beside it for a day.",
+    "Make a new signing secret. Events are also signed with the old one for a day.",
     query=(
         Parameter(
             name="force",
-            description="End the signatures of the secret before the old one, if it still signs.",
+            description="Rotate even if an older secret still signs; that one then signs no more.",
             kind="boolean",
         ),
     ),
     reply=BatchWebhookBody,
     errors=(409,),
-    notes="An extension. `signing_secret` is shown this once. Without `force` the answer is 409 "
-    "while the last rotation's old secret goes on signing.",
+    notes="An extension. `signing_secret` is shown only in this reply. Without `force`, the answer "
+    "is 409 while the old secret of the last rotation still signs.",
     tag=TAG,
 )
 

@@ -37,7 +37,7 @@ _ONE = f"{_ALL}/{{delivery_id}}"
 _MILLISECOND = 1_000
 
 _LIST = CallDescription(
-    "What was sent to a batch webhook, newest first, and how it was answered.",
+    "The deliveries to a batch webhook, the newest first, with the replies to them.",
     query=(
         Parameter(
             name="state", description="Only deliveries in this state.", choices=tuple(DeliveryState)
@@ -63,7 +63,7 @@ _RESEND = CallDescription(
     tag=TAG,
 )
 _RECOVER = CallDescription(
-    "Send everything again that was given up since a moment.",
+    "Send all events again whose deliveries have failed since a time.",
     body=Since,
     reply=Recovered,
     errors=(409,),

@@ -25,7 +25,7 @@ class BatchWebhookList(msgspec.Struct, frozen=True, rename={"links": "_links"}):
 
 
 class NewBatchWebhook(msgspec.Struct, frozen=True):
-    """What a client says of a new batch webhook."""
+    """The request that adds a batch webhook."""
 
     url: str
     enabled: bool = True
@@ -33,7 +33,7 @@ class NewBatchWebhook(msgspec.Struct, frozen=True):
 
 
 class BatchWebhookChanges(msgspec.Struct, frozen=True):
-    """What a client changes of a batch webhook."""
+    """The request that changes a batch webhook."""
 
     url: str | msgspec.UnsetType = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
@@ -41,7 +41,7 @@ class BatchWebhookChanges(msgspec.Struct, frozen=True):
 
 
 class AttemptBody(msgspec.Struct, frozen=True):
-    """One request of a delivery; without a status code there was no answer, for the reason."""
+    """One request of a delivery. Without a status code, the reason says why there was no reply."""
 
     number: int
     attempted_at: str
@@ -66,7 +66,7 @@ class DeliveryBody(msgspec.Struct, frozen=True, rename={"links": "_links"}):
 
 
 class DeliveryList(msgspec.Struct, frozen=True, rename={"links": "_links"}):
-    """A page of deliveries, and how the batch webhook is doing."""
+    """A page of deliveries, and the state of the batch webhook."""
 
     deliveries: list[DeliveryBody]
     total_items: int
@@ -76,12 +76,12 @@ class DeliveryList(msgspec.Struct, frozen=True, rename={"links": "_links"}):
 
 
 class Since(msgspec.Struct, frozen=True):
-    """The moment from which on events are recovered."""
+    """The time since which failed deliveries are sent again."""
 
     since: str
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """How many deliveries are sent again."""
+    """The number of deliveries that are sent again."""
 
     recovered: int

@@ -30,7 +30,7 @@ class BatchList(msgspec.Struct, frozen=True, rename={"links": "_links"}):
 
 
 class BatchProgress(msgspec.Struct, frozen=True):
-    """A batch as it is now, and how it goes on. A batch alone can be read as one."""
+    """The status of a batch, and its progress. The body of a batch can be read as one."""
 
     id: str
     status: str
@@ -73,7 +73,7 @@ class BatchErrors(msgspec.Struct, frozen=True, rename={"links": "_links"}):
 
 
 class Validation(msgspec.Struct, frozen=True, rename={"links": "_links"}):
-    """What would happen to the operations of a batch."""
+    """The result of a validation: the operations of a batch that would fail."""
 
     valid: bool
     total_operations: int
