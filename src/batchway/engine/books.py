@@ -8,7 +8,6 @@ from dbos import DBOS, WorkflowStatus, error
 from batchway import limits
 from batchway.engine.hand_overs import workflow_id
 from batchway.engine.lanes import LANES
-from batchway.engine.running import RunningHandOvers
 from batchway.kit.clock import SECOND, Clock, format_iso
 from batchway.model.step import StepName, WrittenHandOver
 from batchway.store import leases
@@ -40,15 +39,6 @@ def take_over(database: Database) -> None:
     with database.read() as connection:
         alive = leases.find_live(connection)
     _resume_pending([hand_over for hand_over in pending if hand_over.executor_id not in alive])
-
-
-def resume_lost(worker: str, running: RunningHandOvers) -> None:
-    """Let any worker run what this one had dequeued, and does not run: see `running.py`."""
-    pending = DBOS.list_workflows(
-        status="PENDING", executor_id=worker, load_input=False, load_output=False
-    )
-    lost = running.find_lost([hand_over.workflow_id for hand_over in pending])
-    _resume_pending([hand_over for hand_over in pending if hand_over.workflow_id in lost])
 
 
 def _resume_pending(hand_overs: Sequence[WorkflowStatus]) -> None:

@@ -14,7 +14,6 @@ from batchway.engine.configuration import WORKFLOW, make_worker_config
 from batchway.engine.hand_overs import HandOvers
 from batchway.engine.lanes import LANES
 from batchway.engine.queue_polls import QueuePolls
-from batchway.engine.running import RunningHandOvers
 from batchway.kit.logs import log_exception
 from batchway.model.step import Step, StepName
 from batchway.store import leases
@@ -44,7 +43,6 @@ class Worker:
         self._hand_overs = hand_overs
         self._steps = steps
         self._polls = QueuePolls(database, set(LANES.values()))
-        self._running = RunningHandOvers()
         self._exclusive = threading.Lock()
         self._stopping = threading.Event()
         self._is_ready = False
@@ -69,7 +67,6 @@ class Worker:
         self._renew()
         self._repeat(limits.lease_renewal_seconds, self._renew)
         self._repeat(limits.sweep_seconds, tidy)
-        self._repeat(limits.sweep_seconds, lambda: books.resume_lost(self.name, self._running))
         self._repeat(limits.sweep_seconds, lambda: self._care(sweep))
 
     def stop(self) -> None:
@@ -86,8 +83,7 @@ class Worker:
 
     def _register(self) -> None:
         def run_steps(step: str, key: int, number: int, failure_count: int) -> None:
-            with self._running.run(str(DBOS.workflow_id)):
-                self._run(StepName(Step(step), key, number), failure_count)
+            self._run(StepName(Step(step), key, number), failure_count)
 
         DBOS.workflow(name=WORKFLOW)(run_steps)
 
