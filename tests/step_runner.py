@@ -22,6 +22,7 @@ from batchway.model.operation import Operation as StoredOperation
 from batchway.model.result import Result as TargetResult
 from batchway.settings import load_settings
 from batchway.store import accounts, batches, chunks
+from batchway.store.database import Database
 from batchway.targets.base import Plan, PlannedTarget
 from batchway.targets.table import ROOT, Mount, TargetTable
 from tests.batch_bodies import read_batch
@@ -105,7 +106,7 @@ class StepRunner:
     @property
     def engine_table(self) -> str:
         """The name of the engine's table of hand-overs."""
-        return "workflow_status" if self.parts.database.is_sqlite else "dbos.workflow_status"
+        return name_engine_table(self.parts.database, "workflow_status")
 
     def load_batch(self, batch: Batch) -> Batch | None:
         """Return the batch as it is stored now, or None if its row is gone."""
@@ -155,6 +156,11 @@ class StepRunner:
     ) -> Parts:
         """Return parts whose built-in target calls `interrupt` before it plans operations."""
         return replace_audience(self.parts, InterruptedTarget(get_audience(self.parts), interrupt))
+
+
+def name_engine_table(database: Database, table: str) -> str:
+    """Return the name of a table of the engine in an SQL statement."""
+    return table if database.is_sqlite else f"dbos.{table}"
 
 
 def get_audience(parts: Parts) -> PlannedTarget:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
+from threading import enumerate as enumerate_threads
 
 import pytest
 
+from batchway.engine.configuration import prepare_engine
 from batchway.engine.hand_over_watch import HandOverWatch
 from batchway.engine.hand_overs import HandOvers
 from batchway.engine.lanes import LANES
@@ -15,6 +18,8 @@ from batchway.kit.clock import system_clock
 from batchway.model.step import Step, StepName
 from batchway.store import accounts, batches
 from batchway.store.database import Database, run
+from tests.scenario import Server, wait_until
+from tests.step_runner import name_engine_table, open_step_runner
 
 FOREVER = 10_000.0  # seconds: a wait of this length fails the test by its time-out
 LANE = replace(LANES[Step.RUN], poll_seconds=0.0)
@@ -82,9 +87,8 @@ class TestHandOverWatch:
         """The engine deletes old rows; a database may give their numbers to new ones."""
         hand_over(database, Step.RUN)
         watch.wait(Event(), FOREVER)
-        schema = "" if database.is_sqlite else "dbos."
         with database.write() as connection:
-            run(connection, f"DELETE FROM {schema}workflow_status")
+            run(connection, f"DELETE FROM {name_engine_table(database, 'workflow_status')}")
         assert set() == watch.wait(Event(), 0.1)
 
         hand_over(database, Step.RUN)
@@ -108,6 +112,31 @@ class TestHandOverWatch:
         stop = Event()
         stop.set()
         assert set() == watch.wait(stop, FOREVER)
+
+
+def test_loop_that_has_ended_is_started_again(database_url: str, tmp_path: Path) -> None:
+    """The loop of a queue ends if the queue is not registered any more; later it takes work."""
+    with open_step_runner(Server(tmp_path, database_url)) as runner:
+        database, worker = runner.parts.database, runner.app.worker()
+        runner.app.start(worker)
+        try:
+            wait_until(list_loops, "the loops have begun")
+            with database.write() as connection:
+                run(connection, f"DELETE FROM {name_engine_table(database, 'queues')}")
+            wait_until(lambda: not list_loops(), "the loops have ended")
+            prepare_engine(database)
+
+            batch = runner.submit(runner.make_additions(1))
+
+            wait_until(lambda: runner.get_status(batch) == "finished", "the batch is run")
+        finally:
+            worker.stop()
+
+
+def list_loops() -> list[str]:
+    """Return the names of the threads that poll queues."""
+    names = (thread.name for thread in enumerate_threads())
+    return [name for name in names if name.startswith("polls of")]
 
 
 def hand_over(database: Database, step: Step, *, fails: bool = False) -> None:

@@ -32,9 +32,11 @@ class InstallationOptions:
     data_dir: DataDirOption = None
     database_url: DatabaseUrlOption = None
 
-    def start_process(self) -> Settings:
+    def start_process(self, log_level: str | None = None) -> Settings:
         """Prepare this process with these options, and return its settings."""
-        return start_process(data_dir=self.data_dir, database_url=self.database_url)
+        return start_process(
+            data_dir=self.data_dir, database_url=self.database_url, log_level=log_level
+        )
 
 
 def start_process(**given: Any) -> Settings:  # noqa: ANN401 - the values of options

@@ -5,7 +5,7 @@ needs from one is done by forks that end at once.
 """
 
 import socket
-from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from batchway import __version__
 from batchway.cli.api_keys import ensure_key
+from batchway.cli.commands import add_command
 from batchway.cli.operator_options import (
     DatabaseUrlOption,
     DataDirOption,
@@ -40,18 +41,18 @@ log = structlog.get_logger(__name__)
 _LOCK_FILE = "batchway.lock"
 _BACKLOG = 2048
 
-EXAMPLES = """Examples:
-
-  batchway serve
-
-  batchway serve --port 9000 --data-dir /srv/batchway --workers 2
-
-  batchway serve --database-url postgresql://batchway@db/batchway --public-url https://batch.example.com"""
-
 
 def register(app: typer.Typer) -> None:
     """Add `batchway serve`."""
-    app.command("serve", epilog=EXAMPLES)(serve_command)
+    add_command(
+        app,
+        "serve",
+        serve_command,
+        "batchway serve",
+        "batchway serve --port 9000 --data-dir /srv/batchway --workers 2",
+        "batchway serve --database-url postgresql://batchway@db/batchway "
+        "--public-url https://batch.example.com",
+    )
 
 
 def serve_command(
@@ -138,36 +139,42 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _prepare_in_fork(settings: Settings, forks: Forks) -> None:
     """Prepare the database and print the greeting; exit with 1 if that fails."""
-    preparation = forks.start("batchway preparation", _reporting(partial(_prepare, settings)))
+    preparation = forks.start("batchway preparation", partial(_prepare, settings))
     preparation.join()
     if preparation.exitcode:
         raise typer.Exit(1)  # it has printed why
 
 
 def _prepare(settings: Settings) -> None:
-    """Bring an embedded database up to date, check any other one, and join the installation."""
-    if settings.is_embedded:
-        migrate_database(settings)
-    check_database(settings)
-    prepare_installation(settings)
-    database = Database(settings.database_in_use)
-    if settings.is_embedded:
-        # The lock proves that our children are dead. Other workers renew their own leases.
-        with database.write() as connection:
-            leases.release_all(connection)
-    wanted = settings.api_key
-    new_key = ensure_key(database, wanted.get_secret_value() if wanted else None)
-    database.close()
-    _print_greeting(settings, new_key)
+    """Prepare the database, join the installation, and print the greeting."""
+    with exit_on_error():
+        if settings.is_embedded:
+            migrate_database(settings)
+        check_database(settings)
+        prepare_installation(settings)
+        _print_greeting(settings, _take_over(settings))
+
+
+def _take_over(settings: Settings) -> str | None:
+    """End the leases of an earlier run, and ensure that there is a key; return it if it is new."""
+    with closing(Database(settings.database_in_use)) as database:
+        if settings.is_embedded:
+            # The lock proves that our children are dead. Other workers renew their own leases.
+            with database.write() as connection:
+                leases.release_all(connection)
+        wanted = settings.api_key
+        return ensure_key(database, wanted.get_secret_value() if wanted else None)
 
 
 def _plan_children(settings: Settings, forks: Forks, listener: socket.socket) -> list[Child]:
     def answer(_name: str) -> None:
-        _reporting(partial(run_api, settings, listener))()
+        with exit_on_error():
+            run_api(settings, listener)
 
     def work(name: str) -> None:
         listener.close()
-        _reporting(partial(run_worker, settings, name))()
+        with exit_on_error():
+            run_worker(settings, name)
 
     workers = [
         Child("worker", forks, work, partial(_end_lease, settings)) for _ in range(settings.workers)
@@ -176,22 +183,14 @@ def _plan_children(settings: Settings, forks: Forks, listener: socket.socket) ->
 
 
 def _end_lease(settings: Settings, name: str) -> None:
-    database = Database(settings.database_in_use)
     try:
-        with database.write() as connection:
+        with (
+            closing(Database(settings.database_in_use)) as database,
+            database.write() as connection,
+        ):
             leases.release(connection, name)
     except SQLAlchemyError as error:  # then the lease expires by itself
         log.warning("lease_not_ended", child=name, reason=str(error))
-
-
-def _reporting(run: Callable[[], None]) -> Callable[[], None]:
-    """The same, with an error that has an explanation printed as the command line prints it."""
-
-    def run_and_report() -> None:
-        with exit_on_error():
-            run()
-
-    return run_and_report
 
 
 def _print_greeting(settings: Settings, new_key: str | None) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from contextlib import closing
 
 import structlog
-from dbos import DBOS
+from dbos import DBOS, Queue
 from dbos._queue import queue_worker_thread  # private: DBOS is pinned to one minor version
 
 from batchway import limits
 from batchway.engine.hand_over_watch import HandOverWatch
 from batchway.engine.lanes import Lane
+from batchway.errors import SchemaError
 from batchway.kit.logs import log_exception
 from batchway.store.database import Database
 
@@ -103,9 +104,12 @@ class QueuePolls:
         for lane, timer in self._timers.items():
             running = self._poll_threads.get(lane)
             if running is None or not running.is_alive():
-                queue = DBOS.retrieve_queue(lane.name)
-                arguments = (timer, engine, queue)
-                thread = threading.Thread(target=queue_worker_thread, args=arguments, daemon=True)
+                thread = threading.Thread(
+                    target=queue_worker_thread,
+                    args=(timer, engine, _find_queue(lane)),
+                    name=f"polls of {lane.name}",
+                    daemon=True,
+                )
                 thread.start()
                 self._poll_threads[lane] = thread
 
@@ -117,3 +121,11 @@ class QueuePolls:
                     if lane.name in queues:
                         timer.wake()
                 self._start_polls(engine)
+
+
+def _find_queue(lane: Lane) -> Queue:
+    queue = DBOS.retrieve_queue(lane.name)
+    if queue is None:
+        message = f"The database has no queue {lane.name}. Make it with: batchway migrate"
+        raise SchemaError(message)
+    return queue

@@ -27,8 +27,11 @@ class Forks:
         self._not_shared = [*not_shared, write_end]
 
     def start(self, title: str, run: Callable[[], None]) -> ForkProcess:
-        """Start a process that calls `run` and then ends. `ps` shows it as `title`."""
-        process = _CONTEXT.Process(target=self._run, args=(title, run))
+        """Start a process that calls `run` and then ends. `ps` shows it as `title`.
+
+        If this process ends by an exception, its forks get SIGTERM.
+        """
+        process = _CONTEXT.Process(target=self._run, args=(title, run), daemon=True)
         # Until the fork has reset its signal handlers, it would run those of this process.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         try:

@@ -88,7 +88,7 @@ def compute_contact_id(member_id: int) -> str:
 
 
 def parse_contact_id(contact: str) -> int | None:
-    """Return the member's key in a contact id, or None if the id was not made by `contact_id`."""
+    """Return the member's key in a contact id, or None if `compute_contact_id` did not make it."""
     try:
         spread = int(contact[16:], 16)
     except ValueError:

@@ -4,14 +4,15 @@ It keeps the listening socket open, so that connections wait while the API proce
 restarts children that die, with a growing wait, and ends the lease of a dead worker at once, so
 that the take-over of its work does not wait until the lease expires.
 
-The children are forks. All modules are imported once, before the first fork: a child starts in
-milliseconds, and shares the memory of what was imported.
+The children are forks. All modules are imported once, before the first fork: a child imports
+nothing again, and shares the memory of what was imported.
 """
 
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.context import ForkProcess
 
 import structlog
@@ -55,14 +56,13 @@ class Child:
 
     def _start(self, now: float) -> None:
         self.started_at = now
-        self.name = name = new_process_name(self.command)
-        self.process = self.forks.start(f"batchway {self.command}", lambda: self.run(name))
+        self.name = new_process_name(self.command)
+        self.process = self.forks.start(f"batchway {self.command}", partial(self.run, self.name))
 
     def _plan_restart(self, now: float, code: int) -> None:
         self.process = None
         if self.on_death is not None:
-            name, on_death = self.name, self.on_death
-            self.forks.start(f"batchway {self.command} cleanup", lambda: on_death(name))
+            self.forks.start(f"batchway {self.command} cleanup", partial(self.on_death, self.name))
         if now - self.started_at > _STABLE_SECONDS:
             self.wait_seconds = limits.restart_wait_seconds_first
         self.start_at = now + self.wait_seconds
