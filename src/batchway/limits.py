@@ -94,14 +94,15 @@ results_file_bytes_max = 4 * 1024**3  # of one file of "per-batch"; more results
 
 # The engine
 idle_poll_seconds = 1.0  # between two polls of a queue if nothing was noticed
+poll_gap_seconds = 0.02  # at least between two polls of a queue
 commit_poll_seconds = 0.02  # between two looks at SQLite's count of commits
 notice_wait_seconds = 0.2  # of PostgreSQL's notices at once; how late a worker sees that it stops
-queue_poll_seconds = 0.1  # at least between two polls of the chunks of large batches
+queue_poll_seconds = 0.1  # between two polls for chunks while chunks are executed
 dequeued_per_worker_max = 2  # one runs, the next is ready: no poll between chunks
-small_batch_poll_seconds = 0.05  # at least between two polls of small batches
+small_batch_poll_seconds = 0.05  # between two polls for small batches while small batches run
 small_batches_per_worker_max = 16  # dequeued at once, run one after the other
-delivery_poll_seconds = 0.1  # at least between two polls of deliveries
-sending_poll_seconds = 0.1  # at least between two polls of chunks to send
+delivery_poll_seconds = 0.1  # between two polls for deliveries while deliveries are made
+sending_poll_seconds = 0.1  # between two polls for chunks to send while chunks are sent
 sending_chunks_per_worker_max = 16  # chunks of one worker whose requests are under way at once
 deliveries_per_worker_max = 64  # attempts of one worker under way at once: they only wait
 lease_seconds = 10.0  # a process that does not renew its lease for longer is dead

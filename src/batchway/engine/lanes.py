@@ -11,10 +11,10 @@ from batchway.model.step import Step
 class Lane:
     """A queue of hand-overs, and how a worker takes from it.
 
-    `concurrency` steps of one worker are dequeued at once; two polls are at least `poll_seconds`
-    apart (`queue_polls.py`). If the lane `is_exclusive`, its steps run one after the other, and
-    after those of other such lanes: they would share the interpreter. The next one is dequeued
-    already when a step ends.
+    `concurrency` steps of one worker are dequeued at once. The queue is polled when a hand-over was
+    committed, and every `poll_seconds` while steps of the lane end (`queue_polls.py`). If the lane
+    `is_exclusive`, its steps run one after the other, and after those of other such lanes: they
+    would share the interpreter. The next one is dequeued already when a step ends.
     """
 
     name: str

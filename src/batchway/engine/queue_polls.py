@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 class PollTimer(threading.Event):
     """The event that DBOS's loop waits for between two polls of one lane; set, it ends the loop.
 
-    Two polls are never nearer than `poll_seconds` of the lane.
+    Two polls are at least `poll_gap_seconds` apart, however often it is woken.
     """
 
     def __init__(self, lane: Lane) -> None:
@@ -43,7 +43,7 @@ class PollTimer(threading.Event):
         if not self.is_set():
             self._woken.wait(self._poll_seconds if is_busy else timeout)
             self._woken.clear()
-        return super().wait(max(self._poll_seconds - (time.monotonic() - begun), 0))
+        return super().wait(max(limits.poll_gap_seconds - (time.monotonic() - begun), 0))
 
     def set(self) -> None:
         """End the loop."""
@@ -51,13 +51,15 @@ class PollTimer(threading.Event):
         self._woken.set()
 
     def wake(self) -> None:
-        """Poll as soon as the lane allows."""
+        """Poll as soon as possible: a hand-over was committed."""
         self._woken.set()
 
     def keep_awake(self) -> None:
-        """Poll as often as the lane allows, for a while: a step has ended, another may follow."""
-        self._busy_until = time.monotonic() + limits.idle_poll_seconds
-        self._woken.set()
+        """Poll often for a while: a step has ended, and soon there is room for another one."""
+        now = time.monotonic()
+        if now >= self._busy_until:
+            self._woken.set()  # or the present wait would be an idle one
+        self._busy_until = now + limits.idle_poll_seconds
 
 
 class QueuePolls:
