@@ -252,7 +252,7 @@ class World:
         """Yield every row of the account's audience as JSON."""
         for table, statement in _STATE.items():
             for row in self._run(statement):
-                yield f"{table} {_json(dict(row._mapping))}"  # noqa: SLF001 - its public way
+                yield f"{table} {_json(row._asdict())}"
 
     def list_names(self) -> dict[str, str]:
         """Return names for the public ids of all lists, oldest first, also of deleted ones."""

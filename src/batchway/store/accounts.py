@@ -98,7 +98,7 @@ def is_key_revoked(
         """,
         key_id=key_id,
         account_id=account_id,
-    ).scalar()
+    ).first()
     return unrevoked is None
 
 

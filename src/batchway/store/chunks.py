@@ -222,7 +222,7 @@ def find_waiting(connection: Connection, batch: Batch) -> list[Chunk]:
 
 def find_reason(connection: Connection, batch: Batch) -> str | None:
     """Return why the postponed chunk that is due next waits; None if no chunk is postponed."""
-    return run(
+    reason: str | None = run(
         connection,
         """
         SELECT reason FROM chunks
@@ -233,6 +233,7 @@ def find_reason(connection: Connection, batch: Batch) -> str | None:
         batch_id=batch.id,
         account_id=batch.account_id,
     ).scalar_one_or_none()
+    return reason
 
 
 def _format_gaps(positions: Positions) -> str | None:

@@ -5,6 +5,7 @@ list of values, whether rows can be locked, and how the time is read. All other 
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -12,13 +13,14 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, TextClause, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchway import limits
 from batchway.errors import DatabaseBusy
 from batchway.kit.clock import Clock
+from batchway.store.rows import Rows
 from batchway.store.sqlite_writers import WriterQueue, begin_immediate
 
 Row = Sequence[Any]
@@ -45,6 +47,7 @@ _CLOCK = "batchway_clock"  # the execution option that passes the clock on to `s
 # PostgreSQL's codes for: lock not available, query cancelled (by a time-out), too many connections.
 _BUSY_STATES = frozenset({"55P03", "57014", "53300"})
 _SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")  # `::` is a cast of PostgreSQL
 _CONFLICT_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _POSTGRES_OPTIONS = (
     f"-c idle_in_transaction_session_timeout={int(limits.idle_transaction_seconds * 1000)}"
@@ -133,14 +136,23 @@ def _is_busy(error: DBAPIError) -> bool:
     return primary_code in _SQLITE_BUSY or getattr(error.orig, "sqlstate", None) in _BUSY_STATES
 
 
-def run(connection: Connection, statement: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:  # noqa: ANN401
-    """Execute one statement with named parameters."""
-    return connection.execute(_parse_statement(statement), values)
+def run(connection: Connection, statement: str, **values: Any) -> Rows:  # noqa: ANN401
+    """Execute one statement with parameters such as `:name`, and load the rows it returns.
+
+    The driver executes it: SQLAlchemy takes longer for a short statement than the database. Raises
+    SQLAlchemy's errors, without the values.
+    """
+    with _open_raw_cursor(connection, statement) as cursor:
+        cursor.execute(_translate_statement(statement, is_sqlite=is_sqlite(connection)), values)
+        return Rows.load(cursor)
 
 
 @lru_cache(maxsize=512)
-def _parse_statement(statement: str) -> TextClause:
-    return text(statement)
+def _translate_statement(statement: str, *, is_sqlite: bool) -> str:
+    """Return the statement with its parameters in the form of the driver."""
+    if is_sqlite:
+        return statement
+    return _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
 
 
 def is_sqlite(connection: Connection) -> bool:
@@ -213,16 +225,27 @@ def execute_many(connection: Connection, statement: str, rows: Sequence[Row]) ->
 
 
 @contextmanager
-def _open_raw_cursor(connection: Connection) -> Iterator[Any]:
-    """Open a cursor of the driver; its errors are raised as SQLAlchemy's, as by `run`."""
-    cursor: Any = connection.connection.cursor()
+def _open_raw_cursor(connection: Connection, statement: str = "") -> Iterator[Any]:
+    """Open a cursor of the driver. Its errors are raised as SQLAlchemy's, with the statement.
+
+    As SQLAlchemy does, it gives up a connection that the database has closed.
+    """
+    raw = connection.connection
     driver: Any = connection.dialect.loaded_dbapi
-    with closing(cursor):
+    with closing(raw.cursor()) as cursor:
         try:
             yield cursor
         except driver.Error as error:
+            is_lost = connection.dialect.is_disconnect(error, raw, cursor)
+            if is_lost:
+                connection.invalidate(error)
             raise DBAPIError.instance(
-                "many rows", None, error, driver.Error, hide_parameters=True
+                statement,
+                None,
+                error,
+                driver.Error,
+                hide_parameters=True,
+                connection_invalidated=is_lost,
             ) from error
 
 

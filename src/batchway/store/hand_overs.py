@@ -27,7 +27,7 @@ def take_number(connection: Connection, name: StepName, worker: str) -> int | No
 
 
 def _release_chunk(connection: Connection, name: StepName, worker: str) -> int | None:
-    return run(
+    number: int | None = run(
         connection,
         f"""
         UPDATE chunks SET hand_over_count = hand_over_count + 1, claimed_by = NULL
@@ -39,10 +39,11 @@ def _release_chunk(connection: Connection, name: StepName, worker: str) -> int |
         number=name.number,
         worker=worker,
     ).scalar_one_or_none()
+    return number
 
 
 def _take_delivery_number(connection: Connection, name: StepName) -> int | None:
-    return run(
+    number: int | None = run(
         connection,
         """
         UPDATE deliveries SET hand_over_count = hand_over_count + 1
@@ -51,10 +52,11 @@ def _take_delivery_number(connection: Connection, name: StepName) -> int | None:
         """,
         delivery_id=name.key,
     ).scalar_one_or_none()
+    return number
 
 
 def _release_batch(connection: Connection, name: StepName, worker: str) -> int | None:
-    return run(
+    number: int | None = run(
         connection,
         f"""
         UPDATE batches SET hand_over_count = hand_over_count + 1, claimed_by = NULL
@@ -64,3 +66,4 @@ def _release_batch(connection: Connection, name: StepName, worker: str) -> int |
         batch_id=name.key,
         worker=worker,
     ).scalar_one_or_none()
+    return number

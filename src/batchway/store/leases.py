@@ -66,7 +66,7 @@ def is_any_ready(connection: Connection) -> bool:
         WHERE is_ready AND expires_at > {sql_now(connection)} LIMIT 1
         -- no account: leases belong to processes
         """,
-    ).scalar()
+    ).first()
     return found is not None
 
 
