@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rows import (
     adding,
+    call_rates,
     celery_redis,
     fairness,
     growth,
@@ -56,6 +57,7 @@ ROWS: dict[int, Row] = {
     13: Alone("single calls while a large batch runs", single_calls.single_calls),
     14: Alone("fairness", fairness.fairness),
     15: Alone("writes while a batch changes lists", waiting_writes.waiting_writes),
+    16: Alone("single calls", call_rates.call_rates),
 }
 
 

@@ -97,6 +97,7 @@ BROAD_EXCEPT_PARTS = ("engine", "app")
 # Elsewhere `except Exception` needs a reason: module → reason.
 BROAD_EXCEPT_REASONS = {
     "surfaces.mailchimp.endpoint": "the edge of HTTP: a bug is a 500 and a log line",
+    "surfaces.gathering": "each request of the set raises the error, as if it were alone",
     "audience.calls": "a bug in one call is a 500 for that call only",
     "lifecycle.pack": "a result that cannot be rendered is a 500 for its operation only",
     "archives.disk": "removes its temporary file after any error, and re-raises",

@@ -46,7 +46,7 @@ from batchway.surfaces.base import Surface
 from batchway.surfaces.concurrency_limit import ConcurrencyLimit
 from batchway.surfaces.documentation import Documentation
 from batchway.surfaces.health import Health
-from batchway.surfaces.mailchimp.authentication import authenticate
+from batchway.surfaces.mailchimp.authentication import ApiKeyAuthenticator
 from batchway.surfaces.mailchimp.endpoint import MailchimpEndpoint
 from batchway.surfaces.mailchimp.refusals import render_refusal
 from batchway.surfaces.mailchimp.routes import make_routes
@@ -74,7 +74,7 @@ class App:
         routes = make_routes(parts, result_links, self._egress(), self._sealer())
         surface = Surface(
             prefix=API_PREFIX,
-            authenticate=partial(authenticate, self.database),
+            authenticator=ApiKeyAuthenticator(self.database),
             targets=parts.targets,
             limits=parts.limits,
             public_url=self.settings.public_url,

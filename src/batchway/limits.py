@@ -63,6 +63,8 @@ def _require(limits: Limits, smaller: str, larger: str) -> None:
 
 # One request
 operation_bytes_max = 10 * 1024 * 1024  # of one operation, as it is sent
+known_key_seconds = 1.0  # for which a key that was found is not looked up again
+known_keys_max = 1_000  # of one API process
 batch_window_bytes = 512 * 1024  # of a body that are decoded at once; larger is slower
 unstreamed_body_bytes_max = 8 * 1024 * 1024  # where `operations` is not the first key
 assert unstreamed_body_bytes_max <= operation_bytes_max  # so that no operation in it is too large
@@ -147,6 +149,8 @@ idle_transaction_seconds = 60.0  # PostgreSQL ends a session that is idle in a t
 id_block_size = 10_000  # keys reserved at a time: more than a chunk needs
 
 # The audience
+gathered_calls_max = 50  # single calls answered together; ten connections rarely have more
+gathered_body_bytes_max = 16 * 1024  # of one such call; a member has about 1,000
 planned_rows_max = 15_000  # of one plan: its transaction holds the lock for about 50 ms on SQLite
 planned_calls_min = 50  # fewer calls between plain writes are answered with these
 locked_cost_max = 1_000  # of calls in a write transaction; a plain read costs 1, about 50 µs

@@ -1,5 +1,7 @@
 """Calls an ASGI app in the process of the tests."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,9 +25,24 @@ class AsgiClient:
         url = f"{BASE}/3.0{path}"
         return anyio.run(partial(self._request, method, url, auth=("any", KEY), **more))
 
+    def call_at_once(self, calls: Sequence[tuple[str, str, Any]]) -> list[httpx.Response]:
+        """Send calls (method, path, JSON body) that all wait at the same time."""
+        return anyio.run(self._gather, calls)
+
     def fetch(self, url: str) -> httpx.Response:
         """GET a URL without a key."""
         return anyio.run(self._request, "GET", url)
+
+    async def _gather(self, calls: Sequence[tuple[str, str, Any]]) -> list[httpx.Response]:
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url=BASE, auth=("any", KEY)
+        ) as client:
+            await client.get("/3.0/ping")  # so that the key is known, and no call waits for it
+            requests = [
+                client.request(method, f"/3.0{path}", json=body) for method, path, body in calls
+            ]
+            return await asyncio.gather(*requests)
 
     async def _request(self, method: str, url: str, **more: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app)) as client:

@@ -314,6 +314,7 @@ def test_revoked_key(account_with_keys: AccountWithKeys) -> None:
     printed = first.server.run_command("keys", "revoke", account_with_keys.first_key_number).stdout
 
     assert "was revoked" in printed
+    wait_until(lambda: 401 == first.call("GET", "/ping").status_code, "the key is refused")
     check_problem(first.call("GET", "/ping"), 401, "API Key Invalid")
     check_problem(first.call("GET", f"/batches/{waiting}"), 401, "API Key Invalid")
     assert list_id == second.call_ok("GET", f"/lists/{list_id}")["id"]

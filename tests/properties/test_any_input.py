@@ -14,7 +14,7 @@ from batchway.contract.response import Response
 from batchway.kit.json_text import quote_json
 from batchway.model.operation import METHODS, Operation, pack_operations, unpack_operations
 from batchway.result_archive.files import encode_result
-from batchway.surfaces.mailchimp.authentication import authenticate
+from batchway.surfaces.mailchimp.authentication import ApiKeyAuthenticator
 from tests.batch_bodies import read_batch
 from tests.properties.calls import Call
 from tests.properties.conftest import Places
@@ -212,7 +212,7 @@ def test_any_key(
 ) -> None:
     """An unknown key is a 401, in any form."""
     try:
-        authenticate(sqlite_places[0].app.database, header, method, params)
+        ApiKeyAuthenticator(sqlite_places[0].app.database).authenticate(header, method, params)
     except Refused as refused:
         assert 401 == refused.problem.status  # noqa: PT017 - what is to be shown
     else:

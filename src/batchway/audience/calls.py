@@ -113,6 +113,21 @@ class _WrongCall:
         raise self.refused
 
 
+def find_set(request: Request) -> str | None:
+    """Return with which other single calls a call may be answered; None if it may take long.
+
+    Reads are not answered together with changes, which may have to wait for a lock.
+    """
+    try:
+        handler, _ = _routes.match(request.method, request.path)
+    except Refused:
+        return None
+    is_long = bool(handler.items) or len(request.body or b"") > limits.gathered_body_bytes_max
+    if is_long or (isinstance(handler, PlainHandler) and handler.writes):
+        return None
+    return "reads" if request.method == "GET" else "changes"
+
+
 def read_calls(requests: Iterable[Request], settings: AudienceSettings) -> Iterator[Call]:
     """Yield the call of each request, when it is needed: often only the first are."""
     for request in requests:

@@ -44,6 +44,22 @@ class Target(ABC):
     def answer_single(self, caller: Caller, request: Request) -> Response | NoAnswer:
         """Answer one call that is not part of a batch, and let it take effect."""
 
+    def find_set(self, request: Request) -> str | None:
+        """Return in which set a single call may be answered; None if it must be answered alone.
+
+        Calls of one account that wait at the same time are answered together by `answer_set` if
+        they have the same name here. Only quick calls should have one, because each call of a set
+        waits for all of them.
+        """
+        del request
+        return None
+
+    def answer_set(
+        self, caller: Caller, requests: Sequence[Request]
+    ) -> "Sequence[Response | NoAnswer]":
+        """Answer single calls for which `find_set` has returned the same name, in their order."""
+        return [self.answer_single(caller, request) for request in requests]
+
 
 class Plan(Protocol):
     """The results of operations, and the effects that must still be written."""

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway import limits
+from batchway.audience import calls
 from batchway.audience.planning import Plan, plan_requests, plan_separately
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.transaction import answer_within
@@ -103,16 +104,30 @@ class BuiltinTarget(PlannedTarget):
 
     def answer_single(self, caller: Caller, request: Request) -> Response:
         """Answer one call in transactions of its own."""
+        return self._answer_first(caller, [request])[0]
+
+    def find_set(self, request: Request) -> str | None:
+        """Return the name of the set: quick reads, or quick changes of members."""
+        return calls.find_set(request)
+
+    def answer_set(self, caller: Caller, requests: Sequence[Request]) -> Sequence[Response]:
+        """Answer calls as those of a chunk: in one transaction, if no other one interferes."""
+        responses: list[Response] = []
+        while len(responses) < len(requests):
+            responses += self._answer_first(caller, requests[len(responses) :])
+        return responses
+
+    def _answer_first(self, caller: Caller, requests: Sequence[Request]) -> Sequence[Response]:
+        """Answer one or more of the first calls, in one transaction."""
         try:
-            planned = self._plan(caller, [request])
+            planned = self._plan(caller, requests)
             if planned.changes:
                 with self._database.write() as connection:
                     planned.write(connection)
         except Stale:
             with self._database.write() as connection:
-                [response] = self._answer_within(connection, caller, [request], 1)
-                return response
-        return planned.responses[0]
+                return self._answer_within(connection, caller, requests, len(requests))
+        return planned.responses
 
     def _plan(self, caller: Caller, requests: Iterable[Request]) -> Plan:
         return plan_requests(self._database, self._settings, caller, requests, self._take_key)

@@ -4,20 +4,22 @@ This is the only module of the surface that knows HTTP. The routes of the surfac
 calls, and the targets answer all others.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import NamedTuple
 from urllib.parse import quote
 
 import structlog
-from anyio import move_on_after
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from batchway import limits
 from batchway.contract.fields import check_params, select_fields
 from batchway.contract.inflate import Inflater
 from batchway.contract.links import Links
@@ -41,13 +43,15 @@ from batchway.kit.clock import Clock
 from batchway.kit.ids import new_request_id
 from batchway.kit.logs import log_exception
 from batchway.lifecycle.no_answer import explain_no_answer
-from batchway.model.account import Identity
+from batchway.model.account import Account, Identity
 from batchway.model.result import NoAnswer
 from batchway.surfaces.base import Surface, find_base_url, find_root_path
 from batchway.surfaces.concurrency_limit import ConcurrencyLimit
+from batchway.surfaces.gathering import Gatherer
 from batchway.surfaces.mailchimp.refusals import find_problem
 from batchway.surfaces.mailchimp.route import Answer, CountedAs, Route
 from batchway.surfaces.threads import run_in_thread
+from batchway.targets.table import Mount
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +59,7 @@ _JSON = "application/json; charset=utf-8"
 _PROBLEM = "application/problem+json; charset=utf-8"
 _METHODS_WITHOUT_BODY = ("GET", "DELETE")  # the web server drops a body that is not read
 _OVERRIDES = ("PUT", "PATCH", "DELETE")
-_HEADERS = ("accept", "content-encoding", "content-type", "idempotency-key")
+_HEADERS = (b"accept", b"content-encoding", b"content-type", b"idempotency-key")
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,12 @@ class MailchimpEndpoint:
             await reply(scope, receive, send)
 
     async def _answer(self, http: HttpRequest, slots: ExitStack) -> Response:
-        request, identity = await run_in_thread(partial(self._read_request, http))
+        request = _read_request(http, self.surface.prefix)
+        identity = await self._identify(http, request)
         links = Links(find_base_url(http, self.surface.public_url))
         if not self._has_own_route(request):
             slots.enter_context(self.connections.hold_slot(identity.api_key_id))
-            return await self._answer_in_thread(
-                http, request, self._answer_by_target, identity, links
-            )
+            return await self._answer_by_target(http, request, identity, links)
         check_params(request.params)
         route, request.path_params = self.routes.match(request.method, request.path)
         self._hold_slot(route.find_limit(request), identity, slots)
@@ -126,13 +129,23 @@ class MailchimpEndpoint:
         elif counted_as is CountedAs.REQUEST:
             slots.enter_context(self.connections.hold_slot(identity.api_key_id))
 
+    async def _identify(self, http: HttpRequest, request: Request) -> Identity:
+        """Return who sends a request; afterwards its parameters no longer contain the key."""
+        authenticator = self.surface.authenticator
+        credentials = (http.headers.get("authorization"), request.method, request.params)
+        identity = authenticator.recall(*credentials)
+        if identity is None:
+            identity = await run_in_thread(partial(authenticator.authenticate, *credentials))
+        if "apikey" in request.params:
+            request.params = {k: v for k, v in request.params.items() if k != "apikey"}
+        return identity
+
     async def _answer_in_thread(
         self, http: HttpRequest, request: Request, answer: Answer, identity: Identity, links: Links
     ) -> Response:
         limits = self.surface.limits
-        with _limit_time(limits.request_seconds_max):
-            if request.method not in _METHODS_WITHOUT_BODY:
-                request.body = await _read_body(http, limits.call_body_bytes_max)
+        async with _limit_time(limits.request_seconds_max):
+            await _read_body_into(request, http, limits.call_body_bytes_max)
             return await run_in_thread(partial(answer, request, identity, links))
 
     async def _answer_from_stream(
@@ -141,35 +154,65 @@ class MailchimpEndpoint:
         assert route.answer_from_stream is not None
         limits = self.surface.limits
         _check_length(http, limits.request_body_bytes_max)
-        with _limit_time(limits.batch_request_seconds_max):
+        async with _limit_time(limits.batch_request_seconds_max):
             return await route.answer_from_stream(request, identity, links, http.stream())
 
-    def _read_request(self, http: HttpRequest) -> tuple[Request, Identity]:
-        """Return a request without its body, and the identity of its sender."""
-        params = dict(http.query_params)
-        method = _read_method(http)
-        authorization = http.headers.get("authorization")
-        identity = self.surface.authenticate(authorization, method, params)
-        params.pop("apikey", None)
-        headers = {name: http.headers[name] for name in _HEADERS if name in http.headers}
-        path = _read_path(http, self.surface.prefix)
-        return Request(method, path, params, headers=headers), identity
-
-    def _answer_by_target(self, request: Request, identity: Identity, links: Links) -> Response:
-        caller = Caller(identity.account.id, identity.account.name, self.clock(), links)
-        answer = self.surface.targets.find(request.path).target.answer_single(caller, request)
+    async def _answer_by_target(
+        self, http: HttpRequest, request: Request, identity: Identity, links: Links
+    ) -> Response:
+        """Let the target of the path answer, if possible together with other calls that wait."""
+        limits = self.surface.limits
+        async with _limit_time(limits.request_seconds_max):
+            await _read_body_into(request, http, limits.call_body_bytes_max)
+            mount = self.surface.targets.find(request.path)
+            key = _CallSet(mount, identity.account, links, mount.target.find_set(request))
+            if key.name is None:
+                [answer] = await run_in_thread(partial(self._answer_set, key, [request]))
+            else:
+                answer = await self._gatherer.answer(key, request)
         if isinstance(answer, NoAnswer):
             raise explain_no_answer(answer)
         return answer
 
+    @cached_property
+    def _gatherer(self) -> "Gatherer[_CallSet, Request, Response | NoAnswer]":
+        return Gatherer(self._answer_set, limits.gathered_calls_max)
 
-@contextmanager
-def _limit_time(seconds: float) -> Iterator[None]:
+    def _answer_set(
+        self, key: "_CallSet", requests: Sequence[Request]
+    ) -> Sequence[Response | NoAnswer]:
+        target = key.mount.target
+        caller = Caller(key.account.id, key.account.name, self.clock(), key.links)
+        if key.name is None:
+            return [target.answer_single(caller, request) for request in requests]
+        return target.answer_set(caller, requests)
+
+
+class _CallSet(NamedTuple):
+    """What single calls that are answered together have in common."""
+
+    mount: Mount
+    account: Account
+    links: Links
+    name: str | None  # by `Target.find_set`
+
+
+@asynccontextmanager
+async def _limit_time(seconds: float) -> AsyncIterator[None]:
     """Raise a 504 if the block takes longer. A TimeoutError of the block itself is passed on."""
-    with move_on_after(seconds) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise request_timeout(seconds)
+    time_limit = asyncio.timeout(seconds)
+    try:
+        async with time_limit:
+            yield
+    except TimeoutError:
+        if not time_limit.expired():
+            raise
+        raise request_timeout(seconds) from None
+
+
+async def _read_body_into(request: Request, http: HttpRequest, most: int) -> None:
+    if request.method not in _METHODS_WITHOUT_BODY:
+        request.body = await _read_body(http, most)
 
 
 async def _read_body(http: HttpRequest, most: int) -> bytes:
@@ -193,6 +236,18 @@ async def _inflate(stream: AsyncIterator[bytes], inflater: Inflater) -> AsyncIte
     async for data in stream:
         for piece in inflater.feed(data):
             yield piece
+
+
+def _read_request(http: HttpRequest, prefix: str) -> Request:
+    """Return a request without its body."""
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in reversed(http.scope["headers"])  # the first one of a name counts
+        if name in _HEADERS
+    }
+    path = _read_path(http, prefix)
+    params = dict(http.query_params) if http.scope["query_string"] else {}
+    return Request(_read_method(http), path, params, headers=headers)
 
 
 def _read_method(http: HttpRequest) -> str:
