@@ -1,5 +1,6 @@
 """One statement by `run`: its parameters, its rows and its errors, on SQLite and PostgreSQL."""
 
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -136,11 +137,16 @@ def test_how_many_rows_a_statement_changed(database: Database) -> None:
 
 def test_an_error_shows_the_statement_and_no_value(database: Database) -> None:
     """An error of the database has the class of SQLAlchemy, the statement, and no values."""
-    with pytest.raises(IntegrityError) as raised, database.write() as connection:
-        run(connection, "INSERT INTO words (id, word) VALUES (1, :word)", word=SECRET)
+    with database.write() as connection:
+        run(connection, "CREATE UNIQUE INDEX unique_words ON words (word)")
+        run(connection, "UPDATE words SET word = :word WHERE id = 0", word=SECRET)
 
-    text = str(raised.value)
+    with pytest.raises(IntegrityError) as raised, database.write() as connection:
+        run(connection, "INSERT INTO words (id, word) VALUES (9, :word)", word=SECRET)
+
+    text = "".join(traceback.format_exception(raised.value))
     assert "INSERT INTO words" in text
+    assert "word" in str(raised.value.orig)
     assert SECRET not in text
 
 

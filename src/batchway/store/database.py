@@ -236,6 +236,7 @@ def _open_raw_cursor(connection: Connection, statement: str = "") -> Iterator[An
         try:
             yield cursor
         except driver.Error as error:
+            _remove_values(error)
             is_lost = connection.dialect.is_disconnect(error, raw, cursor)
             if is_lost:
                 connection.invalidate(error)
@@ -247,6 +248,13 @@ def _open_raw_cursor(connection: Connection, statement: str = "") -> Iterator[An
                 hide_parameters=True,
                 connection_invalidated=is_lost,
             ) from error
+
+
+def _remove_values(error: Any) -> None:  # noqa: ANN401 - an error of either driver
+    """Leave only the first line of PostgreSQL's message: the details contain values of the row."""
+    message = getattr(getattr(error, "diag", None), "message_primary", None)
+    if message:
+        error.args = (message,)
 
 
 def insert_many(
