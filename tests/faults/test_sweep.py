@@ -1,17 +1,16 @@
 """The sweep uses few statements, whatever waits, and each of them uses an index."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.kit.clock import SECOND
 from batchway.lifecycle.sweep import sweep
 from batchway.store import batches, waiting_steps
 from tests.faults.recording_engine import RecordingEngine
+from tests.statements import record_statements
 from tests.step_runner import LARGE, StepRunner
 from tests.steps import split
 
@@ -33,8 +32,9 @@ def test_many_waiting_chunks_are_one_question(runner: StepRunner) -> None:
         split(runner.parts, runner.submit(runner.make_additions(LARGE)).id)
         runner.clock.now += int((limits.overdue_seconds + 1) * SECOND)
         engine = RecordingEngine()
-        with record_statements(runner) as statements:
+        with record_statements() as statements:
             sweep(runner.parts, engine)
+        assert statements
         assert [2 * count] == [len(written) for written in engine.questions]
         statement_counts.append(len(statements))
 
@@ -45,7 +45,7 @@ def test_many_waiting_chunks_are_one_question(runner: StepRunner) -> None:
 def test_an_index_answers_the_sweep(runner: StepRunner, index: str) -> None:
     """The sweep does not read finished batches and ended deliveries."""
     with runner.parts.database.read() as connection:
-        with record_statements(runner) as statements:
+        with record_statements() as statements:
             FINDERS[index](connection)
         [(statement, values)] = statements
         explain = "EXPLAIN QUERY PLAN"
@@ -55,18 +55,3 @@ def test_an_index_answers_the_sweep(runner: StepRunner, index: str) -> None:
         plan = connection.exec_driver_sql(f"{explain} {statement}", values).all()
 
     assert index in str(plan)
-
-
-@contextmanager
-def record_statements(runner: StepRunner) -> Iterator[list[tuple[str, Any]]]:
-    """Record the statements that are executed within the block, with their values."""
-    noted: list[tuple[str, Any]] = []
-
-    def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
-        noted.append((statement, values))
-
-    event.listen(runner.parts.database.engine, "before_cursor_execute", note)
-    try:
-        yield noted
-    finally:
-        event.remove(runner.parts.database.engine, "before_cursor_execute", note)

@@ -91,7 +91,7 @@ class Database:
                 yield connection
             return
         with _raise_database_busy(), self._writers.hold(), self.engine.begin() as connection:
-            with _open_raw_cursor(connection) as cursor:
+            with open_cursor(connection) as cursor:
                 begin_immediate(cursor, self._busy_timeout_seconds)
             yield connection
 
@@ -142,7 +142,7 @@ def run(connection: Connection, statement: str, **values: Any) -> Rows:  # noqa:
     The driver executes it: SQLAlchemy takes longer for a short statement than the database. Raises
     SQLAlchemy's errors, without the values.
     """
-    with _open_raw_cursor(connection, statement) as cursor:
+    with open_cursor(connection, statement) as cursor:
         cursor.execute(_translate_statement(statement, is_sqlite=is_sqlite(connection)), values)
         return Rows.load(cursor)
 
@@ -218,14 +218,14 @@ def execute_many(connection: Connection, statement: str, rows: Sequence[Row]) ->
     """
     if not rows:
         return 0
-    with _open_raw_cursor(connection) as cursor:
+    with open_cursor(connection) as cursor:
         marked = statement if is_sqlite(connection) else statement.replace("?", "%s")
         cursor.executemany(marked, rows)
         return int(cursor.rowcount)
 
 
 @contextmanager
-def _open_raw_cursor(connection: Connection, statement: str = "") -> Iterator[Any]:
+def open_cursor(connection: Connection, statement: str = "") -> Iterator[Any]:
     """Open a cursor of the driver. Its errors are raised as SQLAlchemy's, with the statement.
 
     As SQLAlchemy does, it gives up a connection that the database has closed.
@@ -277,7 +277,7 @@ def insert_many(
         return _insert_rows(connection, table, columns, rows, ignore_existing=ignore_existing)
     if ignore_existing:
         return _copy_and_insert(connection, table, names, rows)
-    with _open_raw_cursor(connection) as cursor:
+    with open_cursor(connection) as cursor:
         _copy_rows(cursor, table, names, rows)
     return len(rows)
 
@@ -303,7 +303,7 @@ def _insert_rows(
 
 def _execute_at_once(connection: Connection, statement: str, rows: Sequence[Row], size: int) -> int:
     touched = 0
-    with _open_raw_cursor(connection) as cursor:
+    with open_cursor(connection) as cursor:
         for first in range(0, len(rows), size):
             values = tuple(chain.from_iterable(rows[first : first + size]))
             touched += cursor.execute(statement, values).rowcount
@@ -328,7 +328,7 @@ def _copy_rows(cursor: Any, table: str, names: str, rows: Sequence[Row]) -> None
 
 def _copy_and_insert(connection: Connection, table: str, names: str, rows: Sequence[Row]) -> int:
     temporary = f"incoming_{table}"
-    with _open_raw_cursor(connection) as cursor:
+    with open_cursor(connection) as cursor:
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} "
             f"(LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
