@@ -99,18 +99,22 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _WrongCall:
-    """A member call whose request is wrong; it raises 404 first if its list does not exist."""
+    """A member call whose request is wrong; if its list does not exist, the response is a 404.
+
+    It has the response instead of the exception: an exception holds the frames that it passed, and
+    these hold the call. Python cannot free such a cycle, because `Call` is not tracked.
+    """
 
     list_id: str
-    refused: Refused
+    response: Response
     row_count: int = 0
 
     def want(self, list_set: ListSet) -> None:
         """Do nothing: only the list is needed."""
 
     def apply(self, _list_set: ListSet) -> Response:
-        """Raise the problem of the request."""
-        raise self.refused
+        """Return the problem of the request."""
+        return self.response
 
 
 def find_set(request: Request) -> str | None:
@@ -154,7 +158,7 @@ def _read_member_call(
     try:
         return handler.read(request, settings)
     except Refused as refused:
-        return _WrongCall(request.path_params["list_id"], refused)
+        return _WrongCall(request.path_params["list_id"], build_error_response(refused))
 
 
 def collect_needs(working: WorkingSet, calls: Iterable[Call]) -> None:
