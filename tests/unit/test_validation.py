@@ -197,3 +197,15 @@ def test_any_bytes(body: bytes) -> None:
         assert isinstance(decode(msgspec.json.Decoder(Loose), body), Loose)
     except Refused as refused:
         assert 400 == refused.problem.status  # noqa: PT017 - one of two right answers
+
+
+def test_a_value_that_looks_like_a_path() -> None:
+    """The path of a mistake is msgspec's own, also if the wrong value contains such a text."""
+
+    value = " - at `$.other`"
+    with pytest.raises(Refused) as refused:
+        decode(msgspec.json.Decoder(Body), msgspec.json.encode({"colour": value}))
+
+    [error] = refused.value.problem.errors or ()
+    assert "colour" == error.field
+    assert value in error.message

@@ -27,7 +27,8 @@ SAMPLE_IDS_MAX = 3
 
 _BLANK = b" \t\r\n\0"
 _SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,100}\.json")
-_ADDRESS = re.compile(r"[^\s\"'<>]*@[^\s\"'<>]*")
+# It matches only whole words, so that a long text without an address is not tried at each letter.
+_ADDRESS = re.compile(r"(?<![^\s\"'<>])[^\s\"'<>@]*+@[^\s\"'<>]*+")
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from batchway.contract.problems import (
 
 T = TypeVar("T")
 
-_PATH = re.compile(r" - at `\$(?P<path>.*)`$", re.DOTALL)
+_PATH_BEGIN = " - at `$"
 _WRONG_TYPE = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<found>\w+)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _INDEX = re.compile(r"\A\[(\d+)\]")
@@ -88,8 +88,9 @@ def _explain_validation_error(text: str, decoder: msgspec.json.Decoder[T], raw: 
 
 
 def _split_message(text: str) -> tuple[str, str]:
-    where = _PATH.search(text)
-    return (text[: where.start()], where["path"]) if where else (text, "")
+    """Split a message of msgspec. Its path is at the end; text of the client may be before it."""
+    message, marker, path = text.rpartition(_PATH_BEGIN)
+    return (message, path.removesuffix("`")) if marker and path.endswith("`") else (text, "")
 
 
 def _find_missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
