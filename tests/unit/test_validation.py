@@ -201,7 +201,6 @@ def test_any_bytes(body: bytes) -> None:
 
 def test_a_value_that_looks_like_a_path() -> None:
     """The path of a mistake is msgspec's own, also if the wrong value contains such a text."""
-
     value = " - at `$.other`"
     with pytest.raises(Refused) as refused:
         decode(msgspec.json.Decoder(Body), msgspec.json.encode({"colour": value}))
