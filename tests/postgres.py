@@ -211,3 +211,29 @@ def close_connections(database_url: str) -> None:
         database_url,
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
     )
+
+
+@contextmanager
+def refuse_writes(database_url: str) -> Iterator[None]:
+    """Let a database refuse every write with 25006 during the block, as a standby does."""
+    _set_read_only(database_url, "on")
+    try:
+        yield
+    finally:
+        _set_read_only(database_url, "off")
+
+
+def _set_read_only(database_url: str, value: str) -> None:
+    """Change the setting, and close each connection that was opened before the change."""
+    name = make_url(database_url).database
+    engine = create_engine(make_url(database_url).set(database="postgres"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(
+            text(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+        )
+        changed_at = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        older = "FROM pg_stat_activity WHERE datname = :name AND backend_start <= :changed_at"
+        values = {"name": name, "changed_at": changed_at}
+        while connection.execute(text(f"SELECT count(*) {older}"), values).scalar_one():
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) {older}"), values)
+    engine.dispose()

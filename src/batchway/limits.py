@@ -114,10 +114,12 @@ housekeeping_seconds = 3600.0  # between two searches for archives that are not 
 temporary_archive_seconds = 3600.0  # a part of an archive untouched for longer is removed
 hand_over_retry_seconds = 2.0  # before a step that raised is tried again; doubles each time
 hand_over_retry_seconds_max = 60.0
+lost_looks_min = 3  # rounds in which a worker finds a hand-over that it does not run: it is lost
 overdue_seconds = 5.0  # a batch unchanged for longer is looked up in the engine
 swept_workflows_max = 1_000  # finished hand-overs deleted in one round
 shutdown_grace_seconds = 20.0  # after SIGTERM; then another worker takes the steps over
-assert lease_renewal_seconds * 3 < lease_seconds
+lease_lapse_seconds = 3 * lease_renewal_seconds  # a lease not renewed for longer: writes failed
+assert lease_lapse_seconds < lease_seconds
 
 # Processes
 restart_wait_seconds_first = 0.1  # before a dead child is started again; doubles up to the maximum

@@ -4,7 +4,6 @@ A new fault point in `Event` is tested without a new test.
 """
 
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import httpx
 import psutil
@@ -13,10 +12,11 @@ import pytest
 from batchway import limits
 from batchway.limits import Limits
 from batchway.observers.base import FAULT_POINTS, Event
+from tests.faults.batch_events import add_webhook, check_event
 from tests.faults.batch_monitor import BatchMonitor
 from tests.faults.one_time_fault import OneTimeFault
 from tests.faults.workloads import MixedWorkload, PagedWorkload
-from tests.receiver import Delivery, Receiver
+from tests.receiver import Receiver
 from tests.scenario import Server, add_member, wait_until
 
 SUBMIT = [Event.SUBMIT_BEFORE_COMMIT, Event.SUBMIT_AFTER_COMMIT]
@@ -74,30 +74,6 @@ def choose_workloads(server: Server, point: Event) -> list[MixedWorkload | Paged
             return [small]
         case _:
             return [large, small]
-
-
-def add_webhook(server: Server, receiver: Receiver) -> None:
-    """Create a webhook."""
-    reply = server.call("POST", "/batch-webhooks", json={"url": receiver.url})
-    assert 200 == reply.status_code, reply.text
-
-
-def check_event(receiver: Receiver, batch_id: str) -> None:
-    """Check that the batch has one event, however often it was sent."""
-    deliveries = wait_until(
-        lambda: find_events(receiver, batch_id), f"an event of batch {batch_id} arrives"
-    )
-
-    assert 1 == len({delivery.headers["webhook-id"] for delivery in deliveries})
-
-
-def find_events(receiver: Receiver, batch_id: str) -> list[Delivery]:
-    """Return the events of a batch that have arrived."""
-    return [
-        delivery
-        for delivery in receiver.deliveries()
-        if [batch_id] == parse_qs(delivery.body.decode())["data[id]"]
-    ]
 
 
 @pytest.mark.parametrize("point", SUBMIT, ids=str)

@@ -8,6 +8,7 @@ from dbos import DBOS, WorkflowStatus, error
 from batchway import limits
 from batchway.engine.hand_overs import workflow_id
 from batchway.engine.lanes import LANES
+from batchway.engine.running_hand_overs import RunningHandOvers
 from batchway.kit.clock import SECOND, Clock, format_iso
 from batchway.model.step import StepName, WrittenHandOver
 from batchway.store import leases
@@ -30,15 +31,30 @@ def find_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
     return list(ids.values())
 
 
-def take_over(database: Database) -> None:
-    """Let other workers run what dead ones had dequeued.
+def take_over(database: Database, worker: str) -> None:
+    """Let other workers run what dead ones had dequeued. `worker` is the caller, which lives.
 
     The books are read first and the leases second: a worker that takes a hand-over has a lease.
     """
     pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
     with database.read() as connection:
-        alive = leases.find_live(connection)
+        alive = leases.find_live(connection) | {worker}
     _resume_pending([hand_over for hand_over in pending if hand_over.executor_id not in alive])
+
+
+def end_lost(worker: str, running: RunningHandOvers) -> None:
+    """End the hand-overs that this worker has dequeued and has lost: see `running_hand_overs.py`.
+
+    The sweep finds that the steps wait without a hand-over, and hands them over under new ids. The
+    same ids are not resumed: a thread of the engine may still try to record how they ended.
+    """
+    dequeued = DBOS.list_workflows(
+        status="PENDING", executor_id=worker, load_input=False, load_output=False
+    )
+    lost = running.give_up_lost([hand_over.workflow_id for hand_over in dequeued])
+    if lost:
+        DBOS.cancel_workflows(lost)
+        log.warning("hand_overs_lost", hand_overs=len(lost))
 
 
 def _resume_pending(hand_overs: Sequence[WorkflowStatus]) -> None:

@@ -8,7 +8,7 @@ committed, when a step has ended, and otherwise once in `idle_poll_seconds`.
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import structlog
 from dbos import DBOS, Queue
@@ -97,8 +97,9 @@ class QueuePolls:
             try:
                 self._start_polls(engine)
                 self._wake_for_hand_overs(engine)
-            except Exception:
-                log_exception(log, "hand_over_watch_failed")  # the polls find the work
+            except BaseException:  # nothing may end this thread, which restarts the polls
+                with suppress(Exception):  # such as a MemoryError
+                    log_exception(log, "hand_over_watch_failed")  # the polls find the work
                 self._stopping.wait(limits.idle_poll_seconds)
 
     def _start_polls(self, engine: DBOS) -> None:

@@ -1,12 +1,14 @@
 """A worker: one process that runs steps, and shows by a lease that it is alive."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import structlog
 from dbos import DBOS
+from sqlalchemy import Connection
 
 from batchway import limits
 from batchway.engine import books
@@ -14,6 +16,7 @@ from batchway.engine.configuration import WORKFLOW, make_worker_config
 from batchway.engine.hand_overs import HandOvers
 from batchway.engine.lanes import LANES
 from batchway.engine.queue_polls import QueuePolls
+from batchway.engine.running_hand_overs import RunningHandOvers
 from batchway.kit.logs import log_exception
 from batchway.model.step import Step, StepName
 from batchway.store import leases
@@ -43,9 +46,11 @@ class Worker:
         self._hand_overs = hand_overs
         self._steps = steps
         self._polls = QueuePolls(database, set(LANES.values()))
+        self._running = RunningHandOvers()
         self._exclusive = threading.Lock()
         self._stopping = threading.Event()
         self._is_ready = False
+        self._care_from = 0.0  # on the monotonic clock
         self._threads: list[threading.Thread] = []
 
     def start(self, tidy: Callable[[], None], sweep: Callable[[], None]) -> None:
@@ -62,11 +67,13 @@ class Worker:
         self._register()
         DBOS.listen_queues([])  # `QueuePolls` does
         DBOS.launch()
+        _raise_connection_errors(engine)
         self._polls.start(engine)
         self._is_ready = True
         self._renew()
         self._repeat(limits.lease_renewal_seconds, self._renew)
         self._repeat(limits.sweep_seconds, tidy)
+        self._repeat(limits.sweep_seconds, lambda: books.end_lost(self.name, self._running))
         self._repeat(limits.sweep_seconds, lambda: self._care(sweep))
 
     def stop(self) -> None:
@@ -83,28 +90,36 @@ class Worker:
 
     def _register(self) -> None:
         def run_steps(step: str, key: int, number: int, failure_count: int) -> None:
-            self._run(StepName(Step(step), key, number), failure_count)
+            with self._running.run(str(DBOS.workflow_id)) as may_run:
+                if may_run:
+                    self._run(StepName(Step(step), key, number), failure_count)
 
         DBOS.workflow(name=WORKFLOW)(run_steps)
 
     def _run(self, first: StepName, failure_count: int) -> None:
         """The one workflow: runs a step and those that follow, and gives back what fails."""
         lane = LANES[first.step]
-        with self._exclusive if lane.is_exclusive else nullcontext():
-            if self._stopping.is_set():
-                self._give_back(first, 0, failure_count)
-                return
-            running, count = first, 0
-            try:
-                for name in self._steps[first.step](first):
-                    running, count = name, count + 1
-            except Exception:
-                has_gone_on = count > 1  # a step has ended since the last failure
-                failures = 1 if has_gone_on else failure_count + 1
-                delay_seconds = _retry_seconds(failures)
+        try:
+            with self._exclusive if lane.is_exclusive else nullcontext():
+                if self._stopping.is_set():
+                    self._give_back(first, 0, failure_count)
+                else:
+                    self._run_chain(first, failure_count)
+        finally:
+            self._polls.keep_awake(lane)
+
+    def _run_chain(self, first: StepName, failure_count: int) -> None:
+        running, count = first, 0
+        try:
+            for name in self._steps[first.step](first):
+                running, count = name, count + 1
+        except BaseException:  # also what ends a thread: the engine would not record that
+            has_gone_on = count > 1  # a step has ended since the last failure
+            failures = 1 if has_gone_on else failure_count + 1
+            delay_seconds = _retry_seconds(failures)
+            with suppress(Exception):  # such as a MemoryError
                 log_exception(log, "step_failed", **running._asdict(), retry=delay_seconds)
-                self._give_back(running, delay_seconds, failures)
-        self._polls.keep_awake(lane)
+            self._give_back(running, delay_seconds, failures)
 
     def _give_back(self, name: StepName, delay_seconds: float, failure_count: int) -> None:
         with self._database.write() as connection:
@@ -112,15 +127,30 @@ class Worker:
 
     def _renew(self) -> None:
         with self._database.write() as connection:
+            has_lapsed = self._is_ready and not self._is_lease_fresh(connection)
             leases.renew(
                 connection, self.name, is_ready=self._is_ready, seconds=limits.lease_seconds
             )
+        if has_lapsed:
+            self._care_from = time.monotonic() + limits.lease_lapse_seconds
+
+    def _is_lease_fresh(self, connection: Connection) -> bool:
+        seconds_left = limits.lease_seconds - limits.lease_lapse_seconds
+        return leases.is_live(connection, self.name, seconds_left)
 
     def _care(self, sweep: Callable[[], None]) -> None:
+        """Do a round as the caretaker.
+
+        If this worker could not renew its lease for a while, the other workers could not do so
+        either. They live all the same, and get the time to renew their leases first.
+        """
         with self._database.write() as connection:
+            is_fresh = self._is_lease_fresh(connection)
+            if not is_fresh or time.monotonic() < self._care_from:
+                return
             is_caretaker = leases.take_caretaker(connection, self.name, limits.lease_seconds)
         if is_caretaker:
-            books.take_over(self._database)
+            books.take_over(self._database, self.name)
             sweep()
 
     def _repeat(self, seconds: float, task: Callable[[], Any]) -> None:
@@ -128,13 +158,24 @@ class Worker:
             while not self._stopping.is_set():
                 try:
                     task()
-                except Exception:
-                    log_exception(log, "background_task_failed")
+                except BaseException:  # nothing may end this thread
+                    with suppress(Exception):  # such as a MemoryError
+                        log_exception(log, "background_task_failed")
                 self._stopping.wait(seconds)
 
         thread = threading.Thread(target=loop, daemon=True)
         thread.start()
         self._threads.append(thread)
+
+
+def _raise_connection_errors(engine: DBOS) -> None:
+    """Let the engine's calls fail while the database cannot be reached.
+
+    By default each is repeated after waits that double up to a minute. For so long, a hand-over
+    that has ended would take the place of another one, and queues would not be polled.
+    """
+    # Private, as only the client has an option for it: DBOS is pinned to one minor version.
+    engine._sys_db._retry_connection_errors = False  # noqa: SLF001
 
 
 def _retry_seconds(failure_count: int) -> float:

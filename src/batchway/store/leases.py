@@ -28,6 +28,21 @@ def renew(connection: Connection, name: str, *, is_ready: bool, seconds: float) 
     )
 
 
+def is_live(connection: Connection, name: str, seconds_left: float = 0) -> bool:
+    """Return whether a process has a lease, which lasts for at least so many seconds more."""
+    found = run(
+        connection,
+        f"""
+        SELECT 1 FROM leases
+        WHERE name = :name AND expires_at >= {sql_now(connection)} + :span
+        -- no account: leases belong to processes
+        """,
+        name=name,
+        span=int(seconds_left * SECOND),
+    ).scalar()
+    return found is not None
+
+
 def release(connection: Connection, name: str) -> None:
     """End the lease of a process, and its role as caretaker, if it has them."""
     run(

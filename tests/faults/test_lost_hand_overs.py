@@ -1,0 +1,190 @@
+"""No step is lost, or waits for ever, whatever statement or thread of a worker fails.
+
+Writes are refused from any statement of a step on, until the step has failed, could not be handed
+over, and the engine could not record that. A living worker then has hand-overs that nobody runs.
+"""
+
+import random
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count, cycle
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
+
+from batchway import limits
+from batchway.engine.running_hand_overs import RunningHandOvers
+from batchway.model.batch import Batch
+from batchway.observers.base import Event, Field
+from tests.faults.live_worker import LARGE_COUNT, SMALL_COUNT, LiveWorker, add_webhook, run_worker
+from tests.receiver import Receiver
+from tests.scenario import Server, wait_until
+
+STEP_THREADS = "dbos-executor-"  # the beginning of their names
+STRIDE = 3
+STATEMENTS_MIN = 30  # and commits, of the steps of each batch
+REFUSALS_MIN = 9  # of one outage: a step, its hand-over, its end, and of background tasks
+_WRITE = re.compile(r"\b(INSERT|UPDATE|DELETE|COPY|BEGIN IMMEDIATE)\b")
+
+SQLITE_ERRORS: list[Callable[[], DBAPIError]] = [
+    lambda text=text: OperationalError("…", None, sqlite3.OperationalError(text))  # type: ignore[misc]
+    for text in (
+        "database or disk is full",
+        "disk I/O error",
+        "attempt to write a readonly database",
+    )
+]
+POSTGRES_ERRORS: list[Callable[[], DBAPIError]] = [
+    lambda: InternalError("…", None, psycopg.errors.ReadOnlySqlTransaction()),
+    lambda: OperationalError("…", None, psycopg.errors.DiskFull()),
+    lambda: OperationalError("…", None, psycopg.errors.AdminShutdown()),
+]
+# Where an observer of a worker may end a thread; the others are of calls and of facts.
+POINTS = [point for point in Event if point.is_fault_point and not point.startswith("submit.")]
+
+
+@pytest.mark.parametrize("size", [SMALL_COUNT, LARGE_COUNT], ids=["small", "large"])
+def test_an_outage_that_begins_at_any_statement(
+    server: Server, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """After an outage that begins at any write or commit of a step, the batch finishes by itself.
+
+    The small batch has an event, whose delivery has statements as well. Each run tries some of the
+    statements, beginning with a random one.
+    """
+    with run_worker(server, monkeypatch) as live:
+        database = live.runner.parts.database
+        if size == SMALL_COUNT:
+            add_webhook(live, receiver)
+        errors = cycle(SQLITE_ERRORS if database.is_sqlite else POSTGRES_ERRORS)
+        with open_outage(database.engine) as outage:
+            for number in count(random.randint(1, STRIDE), STRIDE):
+                outage.arm(number, next(errors))
+                batch = live.submit(size)
+                wait_until_over(outage, live, batch)
+                has_begun = outage.end()
+                live.check(batch)
+                if not has_begun:
+                    break
+        events = {delivery.headers["webhook-id"] for delivery in receiver.deliveries()}
+        assert live.batch_count > STATEMENTS_MIN / STRIDE
+        assert (live.batch_count if size == SMALL_COUNT else 0) == len(events)
+
+
+def test_a_thread_that_dies(
+    server: Server, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that is ended at any point, also by something that is no Exception, is run again."""
+    deaths = Deaths()
+    with run_worker(server, monkeypatch, deaths) as live:
+        add_webhook(live, receiver)
+        for size in (SMALL_COUNT, LARGE_COUNT):
+            deaths.points.clear()
+            live.check(live.submit(size))
+    assert set(POINTS) == deaths.points
+    assert 2 == len({delivery.headers["webhook-id"] for delivery in receiver.deliveries()})
+
+
+def test_what_runs_is_not_lost() -> None:
+    """A hand-over is lost if it did not run at several looks in a row; it is not run afterwards."""
+    running = RunningHandOvers()
+    for _ in range(limits.lost_looks_min):
+        with running.run("runs"):
+            assert [] == running.give_up_lost(["runs"])
+    for _ in range(limits.lost_looks_min - 1):
+        assert [] == running.give_up_lost(["lost", "ended"])
+    with running.run("ended") as may_run:
+        assert may_run
+        assert ["lost"] == running.give_up_lost(["lost", "ended"])
+
+    with running.run("lost") as may_run:
+        assert not may_run
+
+
+class Outage:
+    """Refuses every write and commit from the one with a number on, counted in threads of steps."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: int | None = None
+        self._refusals: int | None = None
+        self._make_error = SQLITE_ERRORS[0]
+
+    def arm(self, number: int, make_error: Callable[[], DBAPIError]) -> None:
+        """Let the outage begin at the write with this number from now on."""
+        with self._lock:
+            self._left, self._refusals, self._make_error = number, None, make_error
+
+    def end(self) -> bool:
+        """Allow all writes; return whether the outage had begun."""
+        with self._lock:
+            has_begun = self._refusals is not None
+            self._left = self._refusals = None
+            return has_begun
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether enough was refused."""
+        return self._refusals is not None and self._refusals >= REFUSALS_MIN
+
+    def hit(self) -> None:
+        """Refuse a write, or count it."""
+        with self._lock:
+            if self._refusals is None and self._left is not None:
+                self._left -= threading.current_thread().name.startswith(STEP_THREADS)
+                if self._left == 0:
+                    self._refusals = 0
+            if self._refusals is not None:
+                self._refusals += 1
+                raise self._make_error()
+
+
+def wait_until_over(outage: Outage, live: LiveWorker, batch: Batch) -> None:
+    """Wait until writes were refused for a while, or no statement was left that could be."""
+    wait_until(
+        lambda: outage.is_over or (live.is_finished(batch) and live.is_idle()), "it is over", 60
+    )
+
+
+@contextmanager
+def open_outage(engine: Engine) -> Iterator[Outage]:
+    """Let an outage that is not armed listen to an engine."""
+    outage = Outage()
+
+    def before_execute(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if _WRITE.search(statement):
+            outage.hit()
+
+    def before_commit(_connection: object) -> None:
+        outage.hit()
+
+    event.listen(engine, "before_cursor_execute", before_execute)
+    event.listen(engine, "commit", before_commit)
+    try:
+        yield outage
+    finally:
+        event.remove(engine, "before_cursor_execute", before_execute)
+        event.remove(engine, "commit", before_commit)
+
+
+class Deaths:
+    """Raises an error at each fault point, the first time that it is reached."""
+
+    def __init__(self) -> None:
+        self.points: set[Event] = set()
+        self._lock = threading.Lock()
+        self._errors = cycle([MemoryError, SystemExit, KeyboardInterrupt])
+
+    def observe(self, event: Event, fields: Mapping[str, Field]) -> None:
+        """Raise the error once."""
+        del fields
+        with self._lock:
+            is_first = event in POINTS and event not in self.points
+            self.points.update({event} & set(POINTS))
+        if is_first:
+            raise next(self._errors)
