@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from batchway.app import open_app
 from batchway.cli.api_keys import ensure_key
-from batchway.engine.worker import Worker
 from batchway.kit.clock import Microseconds, system_clock
 from batchway.model.batch import Batch
 from batchway.observers.base import Observer, Observers
@@ -51,14 +50,22 @@ class RunningClock(FixedClock):
 
 @dataclass
 class LiveWorker:
-    """A worker that runs, and what a test needs to give it work."""
+    """A worker, and what a test needs to give it work."""
 
     runner: StepRunner
-    worker: Worker
-    target: ScriptedTarget
     paged_list_id: str
     member_count: int = 0
     batch_count: int = 0
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Run the worker until the end of the block."""
+        worker = self.runner.app.worker()
+        self.runner.app.start(worker)
+        try:
+            yield
+        finally:
+            worker.stop()
 
     def submit(self, count: int) -> Batch:
         """Submit a batch that adds members, reads a page of them, sends and fails."""
@@ -111,6 +118,15 @@ def run_worker(
     server: Server, monkeypatch: pytest.MonkeyPatch, *observers: Observer
 ) -> Iterator[LiveWorker]:
     """Run a worker until the end of the block. A GET of a collection has a page for each row."""
+    with open_worker(server, monkeypatch, *observers) as live, live.run():
+        yield live
+
+
+@contextmanager
+def open_worker(
+    server: Server, monkeypatch: pytest.MonkeyPatch, *observers: Observer
+) -> Iterator[LiveWorker]:
+    """Open a worker that does not run yet."""
     monkeypatch.setattr("batchway.limits.page_count_max", 1)
     for name, seconds in SECONDS.items():
         monkeypatch.setattr(f"batchway.limits.{name}", seconds)
@@ -122,8 +138,7 @@ def run_worker(
         secret_key=SECRET_KEY,
         egress_allow=LOOPBACK,
     )
-    target = ScriptedTarget()
-    app = open_app(settings, more_targets=[target.mount])
+    app = open_app(settings, more_targets=[ScriptedTarget().mount])
     ensure_key(app.database, KEY)
     with app.database.read() as connection:
         identity = accounts.identify(connection, KEY)
@@ -132,12 +147,9 @@ def run_worker(
     app = replace(app, parts=replace(app.parts, observe=observe))
     runner = StepRunner(app, RunningClock(), identity)
     runner.set_limits(**LIMITS)
-    worker = runner.app.worker()
-    runner.app.start(worker)
     try:
-        yield LiveWorker(runner, worker, target, make_paged_list(runner))
+        yield LiveWorker(runner, make_paged_list(runner))
     finally:
-        worker.stop()
         app.close()
 
 
