@@ -106,7 +106,7 @@ class App:
         worker.start(partial(release_idle_claims, self.parts), self._sweep)
 
     def _sweep(self) -> None:
-        sweep(self.parts, books.find_lost)
+        sweep(self.parts, partial(books.find_lost, self.parts.clock))
         purge_deleted_lists(self.parts.database)
         books.delete_old(self.parts.clock)
 

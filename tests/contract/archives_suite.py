@@ -44,7 +44,7 @@ class ArchiveSuite:
 
         assert found == {archive.get_identity()}
         assert [] == list(archive.list_keys())
-        assert 0 == archive.sweep_temporary(0)
+        assert 0 == archive.sweep_temporary()
 
     def test_link_is_a_url_or_none(self, archive: Archive) -> None:
         """A store that serves archives returns a URL; for others the API serves them."""
@@ -107,7 +107,7 @@ class ArchiveSuite:
 
         assert [KEY] == list(archive.list_keys())
         assert b"former" == archive.read_range(KEY, 0, 100)
-        assert 0 == archive.sweep_temporary(0)
+        assert 0 == archive.sweep_temporary()
 
     def test_input_error_of_parts_is_the_cause(self, archive: Archive) -> None:
         """An OSError while the parts are read is the cause of the error."""

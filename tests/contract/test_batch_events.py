@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from batchway.kit.clock import SECOND
 from batchway.lifecycle.cancel import cancel_batch
 from batchway.limits import Limits
 from batchway.model.batch import Batch
@@ -216,4 +217,4 @@ def _get_progress(client: AsgiClient, batch: Batch) -> dict[str, Any]:
 def _add_lease(runner: StepRunner) -> None:
     """Add the lease of a worker that is ready."""
     with runner.parts.database.write() as connection:
-        leases.renew(connection, "worker", is_ready=True, seconds=3_600)
+        leases.renew(connection, "worker", is_ready=True, seconds=leases.LASTS_MAX / SECOND)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from batchway.app import open_app
 from batchway.cli.api_keys import ensure_key
+from batchway.installation import join_installation
 from batchway.kit.clock import Microseconds, system_clock
 from batchway.model.batch import Batch
 from batchway.observers.base import Observer, Observers
@@ -66,6 +67,11 @@ class LiveWorker:
             yield
         finally:
             worker.stop()
+
+    def join_installation(self) -> None:
+        """Write the row that all processes share, as the first process does."""
+        app = self.runner.app
+        join_installation(app.database, app.parts.archive, app.settings.get_secret_keys())
 
     def submit(self, count: int) -> Batch:
         """Submit a batch that adds members, reads a page of them, sends and fails."""

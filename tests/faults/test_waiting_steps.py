@@ -14,10 +14,11 @@ from sqlalchemy import text
 
 from batchway import limits
 from batchway.audience.lists.deletion import delete_list
+from batchway.kit.clock import DAY, SECOND
 from batchway.lifecycle.delete import delete_batch
 from batchway.model.batch import Batch
 from batchway.model.step import Step, StepName
-from batchway.store import chunks
+from batchway.store import chunks, leases
 from tests.faults.live_worker import (
     SMALL_COUNT,
     LiveWorker,
@@ -31,9 +32,8 @@ from tests.steps import run, split
 
 PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "guarantees.md"
 HEADING = "## Who notices a step that waits"
-DEAD = "worker-dead"
+DEAD, OTHER = "worker-dead", "worker-other"
 SOON_SECONDS = 0.1
-FAR = 10**15  # milliseconds: a time that never comes
 
 IsDone = Callable[[], bool]
 _ROW = re.compile(r"^\| (?P<state>[^|]+) \|[^|]+\|[^|]+\| (?P<seconds>\d+) s", re.MULTILINE)
@@ -54,6 +54,26 @@ def wait_with_a_delay(live: LiveWorker) -> IsDone:
     return expect_end(live, batch)
 
 
+def wait_with_a_long_delay(live: LiveWorker) -> IsDone:
+    """Hand a step over with the delay that it has if a clock has gone back by a day."""
+    batch = live.submit(SMALL_COUNT)
+    remove_hand_overs(live, batch)
+    with live.runner.parts.database.write() as connection:
+        name = StepName(Step.RUN, batch.id)
+        live.runner.app.hand_overs.write(connection, name, DAY / SECOND, failure_count=1)
+    return expect_end(live, batch)
+
+
+def wait_on_a_moved_clock(live: LiveWorker) -> IsDone:
+    """Let a delivery wait, and the database's clock go back by a day."""
+    is_done = wait_for_an_attempt(live)
+    live.join_installation()
+    later = f"next_attempt_at = next_attempt_at + {DAY}, touched_at = touched_at + {DAY}"
+    execute(live, f"UPDATE deliveries SET {later}")
+    execute(live, f"UPDATE installation SET seen_at = {live.runner.clock() + DAY}")
+    return is_done
+
+
 def leave_the_queue(live: LiveWorker) -> IsDone:
     """Remove the hand-over of a batch."""
     batch = live.submit(SMALL_COUNT)
@@ -62,27 +82,30 @@ def leave_the_queue(live: LiveWorker) -> IsDone:
 
 
 def dequeue_in_living_worker(live: LiveWorker) -> IsDone:
-    """Let the engine keep a step, until the worker has started: see `lose_dequeued_step`."""
-    batch = live.submit(SMALL_COUNT)
-    delay = f"status = 'DELAYED', delay_until_epoch_ms = {FAR}"
-    change_hand_overs(live, batch, f"UPDATE {live.runner.engine_table} SET {delay}")
-    return expect_end(live, batch)
+    """Let another worker have dequeued a step, until this one runs: see `lose_dequeued_step`."""
+    with live.runner.parts.database.write() as connection:
+        leases.renew(connection, OTHER, is_ready=False, seconds=limits.lease_seconds)
+    return dequeue(live, OTHER)
 
 
 def lose_dequeued_step(live: LiveWorker) -> None:
     """Let the worker have dequeued a step, which it does not run."""
-    pending = f"status = 'PENDING', executor_id = '{live.runner.parts.worker}'"
-    table = live.runner.engine_table
-    execute(live, f"UPDATE {table} SET {pending} WHERE delay_until_epoch_ms = {FAR}")
+    change = f"UPDATE {live.runner.engine_table} SET executor_id = '{live.runner.parts.worker}'"
+    execute(live, f"{change} WHERE executor_id = '{OTHER}'")
 
 
 def dequeue_in_dead_worker(live: LiveWorker) -> IsDone:
     """Let a worker without a lease have dequeued a step."""
+    return dequeue(live, DEAD)
+
+
+def dequeue(live: LiveWorker, worker: str) -> IsDone:
+    """Let a worker have dequeued a step."""
     batch = live.submit(SMALL_COUNT)
     change_hand_overs(
         live,
         batch,
-        f"UPDATE {live.runner.engine_table} SET status = 'PENDING', executor_id = '{DEAD}'",
+        f"UPDATE {live.runner.engine_table} SET status = 'PENDING', executor_id = '{worker}'",
     )
     return expect_end(live, batch)
 
@@ -184,6 +207,8 @@ LOST = (limits.lost_looks_min + 1) * ROUND
 ROWS: Mapping[str, Row] = {
     "in the queue": Row(wait_in_the_queue, limits.idle_poll_seconds),
     "in the queue with a delay, because it failed": Row(wait_with_a_delay, 1),
+    "in the queue with a delay that a clock has made long": Row(wait_with_a_long_delay, OVERDUE),
+    "waiting for a time, and the database's clock has gone back": Row(wait_on_a_moved_clock, ROUND),
     "not in the queue any more": Row(leave_the_queue, OVERDUE),
     "dequeued, and not run by its worker, which lives": Row(dequeue_in_living_worker, LOST),
     "dequeued by a worker that has died": Row(dequeue_in_dead_worker, LEASE),

@@ -74,11 +74,11 @@ class Archive(Protocol):
         """Return how many bytes can still be stored, or None if that is unknown."""
         ...
 
-    def sweep_temporary(self, older_than_seconds: float) -> int:
+    def sweep_temporary(self) -> int:
         """Remove the temporary files of dead writers, and return their number.
 
-        A file is old if nothing was written to it for so many seconds, which must be more than a
-        live writer ever pauses. A live writer whose file was removed raises ArchiveUnwritable.
+        A live writer keeps its file, however long it pauses and whatever a clock shows. A writer
+        whose file was removed nevertheless raises ArchiveUnwritable.
         """
         ...
 

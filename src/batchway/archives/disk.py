@@ -11,7 +11,6 @@ from typing import BinaryIO, TextIO
 
 from batchway.archives.base import check_key
 from batchway.errors import ArchiveMissing, ArchiveUnwritable
-from batchway.kit.clock import SECOND, Clock, system_clock
 from batchway.kit.ids import new_archive_id
 
 _SUFFIX = ".tar.gz"
@@ -29,9 +28,8 @@ class DiskArchive:
     The folder is created if it does not exist. Only processes of one machine may use it.
     """
 
-    def __init__(self, folder: Path, clock: Clock = system_clock) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._clock = clock
         if not folder.exists():
             folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             _sync_folder(folder.parent)
@@ -107,13 +105,12 @@ class DiskArchive:
         """Return the space on the file system of the folder that this user can use."""
         return shutil.disk_usage(self._folder).free
 
-    def sweep_temporary(self, older_than_seconds: float) -> int:
-        """Remove temporary files that were last modified so long ago."""
-        limit = self._clock() - int(older_than_seconds * SECOND)
+    def sweep_temporary(self) -> int:
+        """Remove temporary files that no process has locked."""
         temporaries = [
             self._folder / name for name in self._file_names() if _TEMPORARY_FILE.fullmatch(name)
         ]
-        return sum(_remove_if_older(path, limit) for path in temporaries)
+        return sum(_remove_if_left(path) for path in temporaries)
 
     def _path(self, key: str) -> Path:
         check_key(key)
@@ -124,8 +121,7 @@ class DiskArchive:
         descriptor, name = tempfile.mkstemp(_TEMPORARY_SUFFIX, f"{key}.", self._folder)
         temporary = Path(name)
         try:
-            written = _write_and_sync(descriptor, parts)
-            temporary.replace(path)
+            written = _write_and_rename(descriptor, parts, temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -146,11 +142,13 @@ class DiskArchive:
                 yield entry.name
 
 
-def _write_and_sync(descriptor: int, parts: Iterable[bytes]) -> int:
+def _write_and_rename(descriptor: int, parts: Iterable[bytes], temporary: Path, path: Path) -> int:
     with os.fdopen(descriptor, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed: the sweep leaves it alone
         written = sum(file.write(part) for part in parts)
         file.flush()
         os.fsync(file.fileno())
+        temporary.replace(path)
     return written
 
 
@@ -163,15 +161,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_if_older(path: Path, limit: int) -> bool:
-    """Remove a file if it is old. Returns whether it was removed by this call.
+def _remove_if_left(path: Path) -> bool:
+    """Remove a file unless a living process writes it. Returns whether this call removed it.
 
-    Another sweep may have removed the file, or its writer may have renamed it.
+    The system ends the lock of a writer that dies. Another sweep may have removed the file, or its
+    writer may have renamed it.
     """
     try:
-        if path.stat().st_mtime_ns // 1_000 > limit:
-            return False
-        path.unlink()
-    except FileNotFoundError:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except (BlockingIOError, FileNotFoundError):
         return False
     return True

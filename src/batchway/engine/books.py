@@ -9,26 +9,37 @@ from batchway import limits
 from batchway.engine.hand_overs import workflow_id
 from batchway.engine.lanes import LANES
 from batchway.engine.running_hand_overs import RunningHandOvers
-from batchway.kit.clock import SECOND, Clock, format_iso
+from batchway.kit.clock import SECOND, Clock, Microseconds, format_iso
 from batchway.model.step import StepName, WrittenHandOver
 from batchway.store import leases
 from batchway.store.database import Database
 
 log = structlog.get_logger(__name__)
 
+_DELAY_SECONDS_MAX = 2 * limits.hand_over_retry_seconds_max
 _UNDER_WAY = ["ENQUEUED", "PENDING", "DELAYED"]
 _OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
-def find_lost(written: Sequence[WrittenHandOver]) -> list[StepName]:
-    """The steps whose newest hand-over the engine will not run any more; one question for all."""
+def find_lost(clock: Clock, written: Sequence[WrittenHandOver]) -> list[StepName]:
+    """The steps whose newest hand-over the engine will not run in time; one question for all.
+
+    All of these steps are due. So the longest delay of a hand-over is that of a step that failed,
+    unless a clock has moved: `clock` is the one by which the engine ends delays.
+    """
     ids = {workflow_id(each): each.name for each in written}
     under_way = DBOS.list_workflows(
         workflow_ids=list(ids), status=_UNDER_WAY, load_input=False, load_output=False
     )
+    latest = clock() + int(_DELAY_SECONDS_MAX * SECOND)
     for each in under_way:
-        ids.pop(each.workflow_id, None)
+        if each.status != "DELAYED" or _get_delay_end(each) <= latest:
+            ids.pop(each.workflow_id, None)
     return list(ids.values())
+
+
+def _get_delay_end(hand_over: WorkflowStatus) -> Microseconds:
+    return (hand_over.delay_until_epoch_ms or 0) * SECOND // 1_000
 
 
 def take_over(database: Database, worker: str) -> None:

@@ -22,7 +22,7 @@ def do_housekeeping(parts: Parts) -> None:
             return
     began_at = parts.clock()
     archives = _delete_orphans(parts)
-    temporary_files = parts.archive.sweep_temporary(limits.temporary_archive_seconds)
+    temporary_files = parts.archive.sweep_temporary()
     parts.observe(
         Event.HOUSEKEEPING_DONE,
         archives=archives,

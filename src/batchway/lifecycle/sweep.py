@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
 from batchway import limits
@@ -18,8 +19,10 @@ from batchway.lifecycle.housekeeping import do_housekeeping
 from batchway.lifecycle.parts import Parts
 from batchway.model.batch import Status, is_small
 from batchway.model.step import Step, StepName, WrittenHandOver
-from batchway.store import batches, deliveries, idempotency_keys, waiting_steps
+from batchway.store import batches, deliveries, idempotency_keys, moved_clock, waiting_steps
 from batchway.store.waiting_steps import WaitingBatch, WaitingChunk, WaitingDelivery
+
+log = structlog.get_logger(__name__)
 
 FindLost = Callable[[Sequence[WrittenHandOver]], Sequence[StepName]]
 
@@ -32,6 +35,7 @@ _Row = TypeVar("_Row", WaitingBatch, WaitingChunk, WaitingDelivery)
 
 def sweep(parts: Parts, find_lost: FindLost) -> None:
     """Do one round. `find_lost` returns the steps whose hand-overs the engine will never run."""
+    _follow_clock(parts)
     for written in _find_waiting_steps(parts):
         for name in find_lost(written):
             with parts.database.write() as connection:
@@ -39,6 +43,16 @@ def sweep(parts: Parts, find_lost: FindLost) -> None:
     _remove_batches(parts)
     _remove_old_rows(parts)
     do_housekeeping(parts)
+
+
+def _follow_clock(parts: Parts) -> None:
+    """Correct the times until which steps wait, if the database's clock has gone back."""
+    with parts.database.write() as connection:
+        back = moved_clock.note_time(connection)
+        if back:
+            moved_clock.move_waits_back(connection, back)
+    if back:
+        log.warning("clock_went_back", seconds=back / SECOND)
 
 
 def _find_waiting_steps(parts: Parts) -> Iterator[list[WrittenHandOver]]:

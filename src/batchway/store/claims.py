@@ -9,7 +9,7 @@ that continues after its lease has expired changes nothing.
 
 from sqlalchemy import Connection
 
-from batchway.store.database import sql_now
+from batchway.store.leases import sql_is_live
 
 
 def sql_is_free(connection: Connection) -> str:
@@ -25,4 +25,4 @@ def sql_is_left_by_dead(connection: Connection, table: str = "") -> str:
     claimed_by = f"{table}.claimed_by" if table else "claimed_by"
     return f"""({claimed_by} IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM leases
-            WHERE leases.name = {claimed_by} AND leases.expires_at > {sql_now(connection)}))"""
+            WHERE leases.name = {claimed_by} AND {sql_is_live(connection)}))"""

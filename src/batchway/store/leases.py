@@ -5,10 +5,19 @@ No lease belongs to an account: processes work for all of them.
 
 from sqlalchemy import Connection
 
-from batchway.kit.clock import SECOND
+from batchway import limits
+from batchway.kit.clock import SECOND, Microseconds
 from batchway.store.database import run, sql_now
 
+# A lease that lasts for longer was written before the clock went back. Living processes renew it.
+LASTS_MAX: Microseconds = int(2 * limits.lease_seconds * SECOND)
 _CARETAKER = "caretaker"
+
+
+def sql_is_live(connection: Connection) -> str:
+    """Return SQL that is true for leases that have not expired."""
+    moment = sql_now(connection)
+    return f"(leases.expires_at > {moment} AND leases.expires_at <= {moment} + {LASTS_MAX})"
 
 
 def renew(connection: Connection, name: str, *, is_ready: bool, seconds: float) -> None:
@@ -34,7 +43,8 @@ def is_live(connection: Connection, name: str, seconds_left: float = 0) -> bool:
         connection,
         f"""
         SELECT 1 FROM leases
-        WHERE name = :name AND expires_at >= {sql_now(connection)} + :span
+        WHERE name = :name AND {sql_is_live(connection)}
+          AND expires_at >= {sql_now(connection)} + :span
         -- no account: leases belong to processes
         """,
         name=name,
@@ -65,7 +75,7 @@ def find_live(connection: Connection) -> set[str]:
     rows = run(
         connection,
         f"""
-        SELECT name FROM leases WHERE expires_at > {sql_now(connection)}
+        SELECT name FROM leases WHERE {sql_is_live(connection)}
         -- no account: leases belong to processes
         """,
     )
@@ -78,7 +88,7 @@ def is_any_ready(connection: Connection) -> bool:
         connection,
         f"""
         SELECT 1 FROM leases
-        WHERE is_ready AND expires_at > {sql_now(connection)} LIMIT 1
+        WHERE is_ready AND {sql_is_live(connection)} LIMIT 1
         -- no account: leases belong to processes
         """,
     ).first()
@@ -95,7 +105,7 @@ def take_caretaker(connection: Connection, holder: str, seconds: float) -> bool:
         VALUES (:name, :holder, FALSE, {moment} + :span)
         ON CONFLICT (name) DO UPDATE
         SET holder = excluded.holder, expires_at = excluded.expires_at
-        WHERE leases.holder = excluded.holder OR leases.expires_at <= {moment}
+        WHERE leases.holder = excluded.holder OR NOT {sql_is_live(connection)}
         -- no account: leases belong to processes
         """,
         name=_CARETAKER,
