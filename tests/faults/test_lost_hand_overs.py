@@ -24,6 +24,7 @@ from batchway.observers.base import Event, Field
 from tests.faults.live_worker import LARGE_COUNT, SMALL_COUNT, LiveWorker, add_webhook, run_worker
 from tests.receiver import Receiver
 from tests.scenario import Server, wait_until
+from tests.statements import watch_statements
 
 STEP_THREADS = "dbos-executor-"  # the beginning of their names
 STRIDE = 3
@@ -153,12 +154,15 @@ def wait_until_over(outage: Outage, live: LiveWorker, batch: Batch) -> None:
 
 @contextmanager
 def open_outage(engine: Engine) -> Iterator[Outage]:
-    """Let an outage that is not armed listen to an engine."""
+    """Let an outage that is not armed watch the statements of an engine, ours and those of DBOS."""
     outage = Outage()
 
-    def before_execute(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def watch(statement: str, _values: object) -> None:
         if _WRITE.search(statement):
             outage.hit()
+
+    def before_execute(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        watch(statement, ())
 
     def before_commit(_connection: object) -> None:
         outage.hit()
@@ -166,7 +170,8 @@ def open_outage(engine: Engine) -> Iterator[Outage]:
     event.listen(engine, "before_cursor_execute", before_execute)
     event.listen(engine, "commit", before_commit)
     try:
-        yield outage
+        with watch_statements(watch):
+            yield outage
     finally:
         event.remove(engine, "before_cursor_execute", before_execute)
         event.remove(engine, "commit", before_commit)

@@ -49,7 +49,7 @@ def is_live(connection: Connection, name: str, seconds_left: float = 0) -> bool:
         """,
         name=name,
         span=int(seconds_left * SECOND),
-    ).scalar()
+    ).first()
     return found is not None
 
 
