@@ -100,6 +100,11 @@ class LiveWorker:
         """Return whether no hand-over is open: none waits, and none is shown as run."""
         return not self.count_hand_overs("'ENQUEUED', 'PENDING', 'DELAYED'")
 
+    def execute(self, statement: str) -> None:
+        """Execute a statement."""
+        with self.runner.parts.database.write() as connection:
+            connection.execute(text(statement))
+
     def count_hand_overs(self, states: str) -> int:
         """Return how many hand-overs the engine has in these states."""
         statement = f"SELECT count(*) FROM {self.runner.engine_table} WHERE status IN ({states})"

@@ -19,15 +19,27 @@ from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
 from batchway import limits
 from batchway.engine.running_hand_overs import RunningHandOvers
+from batchway.kit.clock import SECOND
 from batchway.model.batch import Batch
 from batchway.observers.base import Event, Field
-from tests.faults.live_worker import LARGE_COUNT, SMALL_COUNT, LiveWorker, add_webhook, run_worker
+from batchway.store import leases
+from batchway.store.database import Database, run
+from tests.faults.live_worker import (
+    LARGE_COUNT,
+    SMALL_COUNT,
+    LiveWorker,
+    add_webhook,
+    open_worker,
+    run_worker,
+)
 from tests.receiver import Receiver
 from tests.scenario import Server, wait_until
 from tests.statements import watch_statements
 
 STEP_THREADS = "dbos-executor-"  # the beginning of their names
 STRIDE = 3
+OTHER = "worker-other"
+LEASE_SECONDS, LAPSE_SECONDS = 2.5, 1.5
 STATEMENTS_MIN = 30  # and commits, of the steps of each batch
 REFUSALS_MIN = 9  # of one outage: a step, its hand-over, its end, and of background tasks
 _WRITE = re.compile(r"\b(INSERT|UPDATE|DELETE|COPY|BEGIN IMMEDIATE)\b")
@@ -91,6 +103,55 @@ def test_a_thread_that_dies(
     assert 2 == len({delivery.headers["webhook-id"] for delivery in receiver.deliveries()})
 
 
+def test_living_workers_are_not_taken_over_after_an_outage(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While writes are refused, every lease ends; those who live can renew theirs afterwards."""
+    monkeypatch.setattr("batchway.limits.lease_seconds", LEASE_SECONDS)
+    monkeypatch.setattr("batchway.limits.lease_lapse_seconds", LAPSE_SECONDS)
+    with open_worker(server, monkeypatch) as live:
+        database = live.runner.parts.database
+        renew_lease(database, OTHER)
+        live.submit(SMALL_COUNT)
+        live.execute(
+            f"UPDATE {live.runner.engine_table} SET status = 'PENDING', executor_id = '{OTHER}'"
+        )
+        with live.run():
+            with open_outage(database.engine) as outage:
+                renew_lease(database, OTHER, LEASE_SECONDS)
+                outage.begin(SQLITE_ERRORS[0])
+                wait_until(lambda: not find_live(database), "the leases have ended")
+                outage.end()
+            wait_until(lambda: find_live(database), "this worker has renewed its lease")
+            renew_lease(database, OTHER)
+
+            name = live.runner.parts.worker
+            wait_until(lambda: is_caretaker(database, name), "it does a round")
+            assert 1 == live.count_hand_overs(f"'PENDING') AND executor_id IN ('{OTHER}'")
+
+
+def renew_lease(
+    database: Database, worker: str, seconds: float = leases.LASTS_MAX / SECOND
+) -> None:
+    """Renew the lease of a worker, and let the next round show who is the caretaker."""
+    with database.write() as connection:
+        leases.renew(connection, worker, is_ready=True, seconds=seconds)
+        run(connection, "DELETE FROM leases WHERE name = 'caretaker' -- no account: a lease")
+
+
+def find_live(database: Database) -> set[str]:
+    """Return the workers whose leases have not ended."""
+    with database.read() as connection:
+        return leases.find_live(connection) - {"caretaker"}
+
+
+def is_caretaker(database: Database, worker: str) -> bool:
+    """Return whether a worker is the caretaker."""
+    with database.read() as connection:
+        holders = run(connection, "SELECT holder FROM leases WHERE name = 'caretaker'")
+        return worker in set(holders.scalars())
+
+
 def test_what_runs_is_not_lost() -> None:
     """A hand-over is lost if it did not run at several looks in a row; it is not run afterwards."""
     running = RunningHandOvers()
@@ -120,6 +181,11 @@ class Outage:
         """Let the outage begin at the write with this number from now on."""
         with self._lock:
             self._left, self._refusals, self._make_error = number, None, make_error
+
+    def begin(self, make_error: Callable[[], DBAPIError]) -> None:
+        """Refuse all writes from now on."""
+        with self._lock:
+            self._refusals, self._make_error = 0, make_error
 
     def end(self) -> bool:
         """Allow all writes; return whether the outage had begun."""
