@@ -65,6 +65,9 @@ def _require(limits: Limits, smaller: str, larger: str) -> None:
 operation_bytes_max = 10 * 1024 * 1024  # of one operation, as it is sent
 known_key_seconds = 1.0  # for which a key that was found is not looked up again
 known_keys_max = 1_000  # of one API process
+body_values_max = 100_000  # of any call or operation; each takes about 200 bytes of memory
+body_values_per_row = 10  # a call with many values counts as so many fewer rows in a plan
+counted_body_bytes_min = 4 * 1024  # of a body whose values are counted; others have few
 batch_window_bytes = 512 * 1024  # of a body that are decoded at once; larger is slower
 unstreamed_body_bytes_max = 8 * 1024 * 1024  # where `operations` is not the first key
 assert unstreamed_body_bytes_max <= operation_bytes_max  # so that no operation in it is too large

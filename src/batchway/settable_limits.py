@@ -27,6 +27,7 @@ SETTABLE = (
 )
 CONSTANT = (
     "operation_bytes_max",
+    "body_values_max",
     "operation_path_characters_max",
     "operation_params_bytes_max",
     "operation_id_characters_max",

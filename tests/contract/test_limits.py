@@ -225,6 +225,9 @@ def test_bombs(small_api: Api, content_type: str) -> None:
 
 MANY_VALUES = b'{"method":"POST","path":"/","body":[' + b"[]," * 3_300_000 + b"1]}"
 MANY_KEYS = b",".join(b'"%x":1' % number for number in range(800_000))
+MANY_MEMBERS = json.dumps(
+    {"method": "POST", "path": "/lists/0", "body": '{"members":[' + "{}," * 1_000_000 + "{}]}"}
+).encode()
 LARGE_PARAMS = b'{"method":"GET","path":"/ping","params":{"x":"' + b"x" * 60_000 + b'"}}'
 
 
@@ -235,8 +238,15 @@ LARGE_PARAMS = b'{"method":"GET","path":"/ping","params":{"x":"' + b"x" * 60_000
         (b'{"operations":[' + MANY_VALUES.replace(b"body", b"params") + b"]}", 400),
         (b'{"operations":[],' + MANY_KEYS + b"}", 200),
         (b'{"operations":[' + b",".join([LARGE_PARAMS] * 3_000) + b"]}", 200),
+        (b'{"operations":[' + b",".join([MANY_MEMBERS] * 3) + b"]}", 200),
     ],
-    ids=["body of many values", "params of many values", "many keys beside", "large params"],
+    ids=[
+        "body of many values",
+        "params of many values",
+        "many keys beside",
+        "large params",
+        "many members",
+    ],
 )
 def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, status: int) -> None:
     """A small body that inflates to many values needs little memory."""
@@ -257,6 +267,26 @@ def test_memory_for_bombs(tmp_path: Path, http: httpx.Client, content: bytes, st
             _read_peak(process.pid) - was for process, was in zip(processes, before, strict=True)
         ]
         assert max(grown) < 100 * 1024, f"grown by {grown} KiB"
+
+
+def test_memory_for_a_call(tmp_path: Path, http: httpx.Client) -> None:
+    """A call whose body has millions of values is refused, and needs little memory."""
+    content = gzip.compress(b'{"members":[' + b"{}," * 5_500_000 + b"{}]}", 1)
+    with running_server(tmp_path) as server:
+        api = Api(server, http)
+        [process] = server.find_children("api")
+        before = _reset_peak(process.pid)
+
+        reply = api.http.post(
+            f"{server.url}/3.0/lists/{api.new_list()}",
+            auth=("any", server.key),
+            content=content,
+            headers={"Content-Encoding": "gzip"},
+        )
+
+        document = check_problem(reply, 413, "Request Entity Too Large")
+        assert f"{limits.body_values_max} values" in document["detail"]
+        assert _read_peak(process.pid) - before < 100 * 1024
 
 
 def _reset_peak(process_id: int) -> int:

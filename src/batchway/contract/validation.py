@@ -9,11 +9,13 @@ from typing import TypeVar
 
 import msgspec
 
+from batchway import limits
 from batchway.contract.problems import (
     FieldError,
     Refused,
     invalid_fields,
     json_parse_exception,
+    too_large,
 )
 
 T = TypeVar("T")
@@ -44,9 +46,12 @@ _NO_BODY = frozenset({b"", b"null"})
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
     """Decode a JSON body into its typed value. An absent body and `null` count as `{}`.
 
-    Raises a 400 JSON Parse Exception, or a 400 Invalid Resource that names the wrong field.
+    Raises a 400 JSON Parse Exception, a 400 Invalid Resource that names the wrong field, or a 413
+    if the body has too many values: a byte can become two hundred when it is decoded.
     """
     raw = (body or b"").strip()
+    if count_values(raw) > limits.body_values_max:
+        raise too_large(f"A body may have {limits.body_values_max} values. Send it in parts.")
     raw = b"{}" if raw in _NO_BODY else raw
     try:
         return decoder.decode(raw + PADDING)
@@ -54,6 +59,16 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
         raise _explain_validation_error(str(error), decoder, raw) from None
     except DECODE_ERRORS as error:
         raise explain_decode_error(error, within="") from None
+
+
+def count_values(raw: bytes) -> int:
+    """Return how many values a JSON text has at most; 0 for a short one, which is not counted.
+
+    It counts what can begin a value, also within texts, which is fast.
+    """
+    if len(raw) < limits.counted_body_bytes_min:
+        return 0
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def explain_decode_error(
