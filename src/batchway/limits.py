@@ -81,6 +81,7 @@ idempotency_key_characters_max = 255
 operation_path_characters_max = 2_048  # as long as a URL may safely be
 operation_params_bytes_max = 64 * 1024  # of `params`, as they are sent; a URL is rarely longer
 operation_id_characters_max = 1_000
+operation_headers_bytes_max = 16 * 1024  # of `headers`, as they are sent
 operation_headers_max = 50  # of one operation; HTTP servers commonly accept 100
 path_segments_max = 12  # the deepest path of the contract has 8; more is answered 414
 
@@ -165,6 +166,8 @@ assert locked_set_cost + planned_calls_min < locked_cost_max
 purge_rows_max = 1_000  # rows of a deleted list that one transaction deletes
 purge_transactions_max = 20  # of one round of the caretaker
 lists_per_account_max = 10_000
+explained_bytes_max = 256 * 1024  # of a wrong body, all of whose faults are named; else the first
+field_errors_max = 100  # that one problem names; a body may have thousands
 field_text_characters_max = 1_000  # of each text in a list or a merge field
 members_per_subscribe_call_max = 500  # contract: POST /lists/{id}
 merge_fields_per_list_max = 80

@@ -61,14 +61,14 @@ def test_values_of_each_type(  # noqa: PLR0913 - one argument for each thing tha
     [
         ("number", "many", "Please enter a number"),
         ("date", "2020-02-30", "Please enter the date"),
-        ("birthday", "13/13", "Please enter the birthday as MM/DD"),
-        ("zip", "x", "Please enter a zip code of 5 digits"),
-        ("url", "x", "Please enter a URL that begins with http:// or https://"),
+        ("birthday", "13/13", "Please enter a month (01-12) and a day (01-31)"),
+        ("zip", "x", "Please enter a zip code (5 digits)"),
+        ("url", "x", "That is not a valid URL"),
         ("text", "x" * 256, "Please enter at most 255 characters"),
         (
             "address",
             {"addr1": "1 Main"},
-            "Please enter a complete address: addr1, city, state and zip",
+            "Please enter a complete address",
         ),
     ],
 )

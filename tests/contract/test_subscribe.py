@@ -7,7 +7,10 @@ import pytest
 from tests.contract.shared_servers import Api, CallSender, make_member
 
 ANN, BOB, EVE = "ann@example.com", "bob@example.com", "eve@example.com"
-EXISTS = f"{ANN} is already a list member. Use PUT to insert or update list members."
+EXISTS = (
+    f"{ANN} is already a list member, do you want to update? please provide "
+    "update_existing:true in the request body"
+)
 
 
 @pytest.fixture

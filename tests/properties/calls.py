@@ -98,6 +98,7 @@ _details = st.fixed_dictionaries(
         "vip": choose(True, False, odd=(None, "yes", 1)),
         "location": choose(
             {"latitude": 1.5, "longitude": -2},
+            {"latitude": "1.5", "longitude": ""},
             {},
             odd=({"latitude": 91}, {"latitude": "x"}, [], None),
         ),
@@ -128,7 +129,12 @@ _add_bodies = _with(
 _new_members = st.tuples(_details, _add_bodies).map(lambda both: both[0] | both[1])
 _upsert_bodies = _with(
     _details,
-    {"email_address": _addresses, "status_if_new": _statuses, "status": _statuses},
+    {
+        "email_address": _addresses,
+        "status_if_new": rarely((None,), _statuses),
+        "status": _statuses,
+        "tags": rarely(("VIP", None), _tags),
+    },
 )
 _update_bodies = st.one_of(
     _details,
@@ -151,7 +157,7 @@ _tag_changes = st.fixed_dictionaries(
 )
 _subscriptions = st.fixed_dictionaries(
     {"members": st.lists(rarely(({}, [], None), _new_members), max_size=4)},
-    optional={"update_existing": st.booleans(), "sync_tags": choose(True, False, odd=("x",))},
+    optional={"update_existing": st.booleans(), "sync_tags": choose(True, None, odd=("x",))},
 )
 _fields = st.fixed_dictionaries(
     {
@@ -180,7 +186,7 @@ _list_changes = st.fixed_dictionaries(
     {},
     optional={
         "name": choose("Renamed", odd=("", None)),
-        "contact": choose({"city": "Lviv"}, odd=({"city": None}, "x")),
+        "contact": choose({"city": "Lviv"}, {"country": "PL"}, odd=({"city": None}, "x")),
         "email_type_option": st.booleans(),
         "visibility": choose("prv", odd=("all",)),
     },

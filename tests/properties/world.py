@@ -87,7 +87,7 @@ def create_account(database: Database) -> Identity:
         accounts.add_key(connection, account.id, key, "", BEFORE)
         identity = accounts.identify(connection, key)
     assert identity
-    return identity
+    return replace(identity, client_address="198.51.100.9")
 
 
 class World:
@@ -244,7 +244,8 @@ class World:
 
     def caller(self, now: Microseconds) -> Caller:
         """Return the caller, alone or in a batch."""
-        return Caller(self.account_id, self.identity.account.name, now, Links(BASE))
+        address = self.identity.client_address
+        return Caller(self.account_id, self.identity.account.name, now, Links(BASE), address)
 
     # --- What has become of it -------------------------------------------------------------------
 

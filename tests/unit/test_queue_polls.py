@@ -148,6 +148,7 @@ def hand_over(database: Database, step: Step, *, fails: bool = False) -> None:
             account_id=1,
             api_key_id=1,
             base_url="",
+            client_address="",
             operation_count=1,
             format_name="per-operation",
             retry_of=None,

@@ -103,7 +103,7 @@ def test_no_body_is_an_empty_object(body: bytes | None) -> None:
             "inner.count",
             "Schema describes integer, number found instead",
         ),
-        ({"fields": {"a": "x"}}, "fields", "Schema describes integer, string found instead"),
+        ({"fields": {"a": "x"}}, "fields.a", "Schema describes integer, string found instead"),
         ({"operations": {}}, "operations", "Schema describes array, object found instead"),
         (
             {"operations": [{"path": "/"}] * 325 + [[]]},
@@ -202,13 +202,10 @@ def test_any_bytes(body: bytes) -> None:
 
 def test_a_value_that_looks_like_a_path() -> None:
     """The path of a mistake is msgspec's own, also if the wrong value contains such a text."""
-    value = " - at `$.other`"
-    with pytest.raises(Refused) as refused:
-        decode(msgspec.json.Decoder(Body), msgspec.json.encode({"colour": value}))
+    field, message = error(changed(colour=" - at `$.other`"))
 
-    [error] = refused.value.problem.errors or ()
-    assert "colour" == error.field
-    assert value in error.message
+    assert "colour" == field
+    assert " - at `$.other`" in message
 
 
 def test_too_many_values() -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from batchway import limits
 from batchway.audience.base import PlainHandler
+from batchway.audience.headers import check_headers
 from batchway.audience.members.base import MemberCall, MemberHandler
 from batchway.audience.pages import ask_for_page, encode_page, find_next_page
 from batchway.audience.routes import make_route_table
@@ -142,6 +143,8 @@ def read_calls(requests: Iterable[Request], settings: AudienceSettings) -> Itera
 def _read_call(request: Request, settings: AudienceSettings) -> Call:
     try:
         check_params(request.params)
+        if request.chose_headers:
+            check_headers(request.headers)
         handler, request.path_params = _routes.match(request.method, request.path)
     except Refused as refused:
         return Call(request, build_error_response(refused))

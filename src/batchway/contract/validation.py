@@ -4,8 +4,11 @@ The path of a field is dotted, and an index is `item:N`, as in `operations.item:
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TypeVar
+from itertools import islice
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -41,18 +44,21 @@ PADDING = b" " * len(r"\udc00")
 # The exceptions that msgspec raises for a wrong body.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_BODY = frozenset({b"", b"null"})
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ANY_OF = frozenset({"string", "number", "object"})
+_NO_SCHEMA_MATCHES = "Data did not match any of the schemas described in anyOf."
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
     """Decode a JSON body into its typed value. An absent body and `null` count as `{}`.
 
-    Raises a 400 JSON Parse Exception, a 400 Invalid Resource that names the wrong field, or a 413
-    if the body has too many values: a byte can become two hundred when it is decoded.
+    Raises a 400 JSON Parse Exception, a 400 Invalid Resource that names every wrong field, or the
+    first one if the body is longer than `explained_bytes_max`, or a 413 if it has too many values:
+    a byte can become two hundred when it is decoded.
     """
-    raw = (body or b"").strip()
+    raw = _strip_body(body)
     if count_values(raw) > limits.body_values_max:
         raise too_large(f"A body may have {limits.body_values_max} values. Send it in parts.")
-    raw = b"{}" if raw in _NO_BODY else raw
     try:
         return decoder.decode(raw + PADDING)
     except msgspec.ValidationError as error:
@@ -64,11 +70,11 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
 def count_values(raw: bytes) -> int:
     """Return how many values a JSON text has at most; 0 for a short one, which is not counted.
 
-    It counts what can begin a value, also within texts, which is fast.
+    It counts what can end a value, also within texts, which is fast.
     """
     if len(raw) < limits.counted_body_bytes_min:
         return 0
-    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    return raw.count(b",") + raw.count(b"]") + raw.count(b"}")
 
 
 def explain_decode_error(
@@ -92,7 +98,112 @@ def explain_decode_error(
     return _build_field_problem(_format_field(within + path), message, names)
 
 
+def can_explain(body: bytes | None) -> bool:
+    """Return whether a body is short enough to be taken apart, so that all its faults are named."""
+    return len(body or b"") <= limits.explained_bytes_max
+
+
+def decode_fields(kind: type, body: bytes | None) -> tuple[dict[str, Any], list[FieldError]]:
+    """Return the values of those fields of a struct that are right, and errors for all others.
+
+    It is slow, and meant for bodies that are wrong and at most `explained_bytes_max` long. Raises a
+    400 if the body is no JSON object.
+    """
+    given = _decode_object(_strip_body(body))
+    types = {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
+    values, errors = {}, []
+    for name, raw in given.items():
+        if name in types:
+            wrong = list(find_errors(types[name], raw, name))
+            errors += wrong
+            if not wrong:
+                values[name] = msgspec.json.decode(raw, type=types[name])
+    return values, [*_find_missing(kind, given, ""), *errors]
+
+
+def find_errors(kind: Any, raw: bytes | msgspec.Raw, path: str) -> Iterator[FieldError]:  # noqa: ANN401 - a type
+    """Yield an error for each part of a JSON value that does not have its type.
+
+    msgspec stops at the first one. So a value that is wrong is taken apart, and each part is
+    decoded alone. At most `field_errors_max` errors are found.
+    """
+    return islice(_find_errors(kind, raw, path), limits.field_errors_max)
+
+
+def _find_errors(kind: Any, raw: bytes | msgspec.Raw, path: str) -> Iterator[FieldError]:  # noqa: ANN401 - a type
+    try:
+        msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        kind = _choose_compound(kind, bytes(raw))
+        if kind is None:
+            message, within = _split_message(str(error))
+            yield FieldError(_format_field(path + within), _translate_message(message))
+        elif get_origin(kind) is list:
+            for position, item in enumerate(msgspec.json.decode(raw, type=list[msgspec.Raw])):
+                yield from _find_errors(get_args(kind)[0], item, f"{path}.item:{position}")
+        else:
+            yield from _find_errors_of_object(kind, raw, path)
+
+
+def _find_errors_of_object(kind: Any, raw: bytes | msgspec.Raw, path: str) -> Iterator[FieldError]:  # noqa: ANN401 - a type
+    given = _decode_object(raw)
+    types: Mapping[str, Any] = {}
+    if get_origin(kind) is dict:
+        types = dict.fromkeys(given, get_args(kind)[1])
+    else:
+        yield from _find_missing(kind, given, path)
+        types = {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
+    for name, value in given.items():
+        if name in types:
+            yield from _find_errors(types[name], value, f"{path}.{name}" if path else name)
+
+
+def _find_missing(kind: Any, given: Mapping[str, Any], path: str) -> Iterator[FieldError]:  # noqa: ANN401 - a type
+    fields = msgspec.structs.fields(kind)
+    names = [each.encode_name for each in fields if each.required and each.encode_name not in given]
+    if names:
+        yield FieldError(path, f"Required fields were not provided: {', '.join(names)}")
+
+
+def _choose_compound(kind: Any, raw: bytes) -> Any:  # noqa: ANN401 - a type
+    """Return the struct, dictionary or list that a value should be; None if it has no parts."""
+    begin = raw.lstrip()[:1]
+    for each in get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,):
+        is_list = get_origin(each) is list
+        is_object = get_origin(each) is dict or (
+            isinstance(each, type)
+            and issubclass(each, msgspec.Struct)
+            and not each.__struct_config__.array_like
+        )
+        if (begin == b"[" and is_list) or (begin == b"{" and is_object):
+            return each
+    return None
+
+
+def _decode_object(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """Return the parts of an object; raises a 400 if it is none."""
+    try:
+        return _object.decode(bytes(raw) + PADDING)
+    except msgspec.ValidationError as error:
+        message, _ = _split_message(str(error))
+        raise invalid_fields(FieldError("", _translate_message(message))) from None
+    except DECODE_ERRORS as error:
+        raise explain_decode_error(error, within="") from None
+
+
+def _strip_body(body: bytes | None) -> bytes:
+    raw = (body or b"").strip()
+    return b"{}" if raw in _NO_BODY else raw
+
+
 def _explain_validation_error(text: str, decoder: msgspec.json.Decoder[T], raw: bytes) -> Refused:
+    try:
+        if can_explain(raw):
+            errors = tuple(find_errors(decoder.type, raw, ""))
+            if errors:
+                return invalid_fields(*errors)
+    except DECODE_ERRORS as error:  # msgspec stops at the first mistake, and the rest is no JSON
+        return explain_decode_error(error, within="")
     message, path = _split_message(text)
     field = _format_field(path)
     missing = _MISSING.search(message)
@@ -136,6 +247,8 @@ def _translate_message(text: str) -> str:
     wrong = _WRONG_TYPE.search(text)
     if wrong:
         wanted = [_NAMES.get(each.strip(), each.strip()) for each in wrong["wanted"].split("|")]
+        if set(wanted) >= _ANY_OF:
+            return _NO_SCHEMA_MATCHES
         found = _NAMES.get(wrong["found"], wrong["found"])
         return f"Schema describes {_choose_type_name(wanted)}, {found} found instead"
     enum = _ENUM.search(text)
@@ -146,7 +259,8 @@ def _translate_message(text: str) -> str:
 
 def _choose_type_name(wanted: list[str]) -> str:
     """Choose the type to report: the contract's, not those that we accept from lenient clients."""
-    return next((each for each in ("string", "object") if each in wanted), wanted[0])
+    names = ("number", "string", "object")
+    return next((each for each in names if each in wanted), wanted[0])
 
 
 def _format_field(path: str) -> str:

@@ -161,6 +161,7 @@ def submit_batch(  # noqa: PLR0913 - the parts, the client, and the batch
             account_id=account_id,
             api_key_id=identity.api_key_id,
             base_url=base_url,
+            client_address=identity.client_address,
             operation_count=incoming.count,
             format_name=parts.format_name,
             retry_of=None if retry_of is None else retry_of.id,

@@ -77,5 +77,6 @@ def load_work(parts: Parts, name: StepName, earlier: Work | None = None) -> Work
         account_name=account.name if account else "",
         now=parts.clock(),
         links=Links(batch.base_url),
+        client_address=batch.client_address,
     )
     return Work(batch, claimed.chunk, claimed.attempt_number, caller, is_revoked, operations)

@@ -28,7 +28,8 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The account and the API key that a request was authenticated with."""
+    """The account and the API key of a request, and the network address that it came from."""
 
     account: Account
     api_key_id: int
+    client_address: str = ""

@@ -40,7 +40,8 @@ class Batch:
     while its account runs as many batches as it may. A batch that `is_cancelling` runs no more
     operations, but still ends `finished`. `retry_of` is the key of the batch whose operations this
     one repeats. `format_name` names the format of its results, in `formats/`. `target` is the name
-    of the target of all its operations; None if they have several.
+    of the target of all its operations; None if they have several. `client_address` is the network
+    address of the client that has submitted it, if it is known.
     """
 
     id: int
@@ -64,6 +65,7 @@ class Batch:
     retry_of: int | None
     began_at: Microseconds | None
     target: str | None
+    client_address: str = ""
 
     @property
     def is_running(self) -> bool:

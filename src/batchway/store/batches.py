@@ -17,7 +17,7 @@ from batchway.store.database import bind_values, run, sql_in, sql_now
 _COLUMNS = """id, account_id, public_id, api_key_id, base_url, status, total_operations,
     finished_operations, errored_operations, chunk_count, chunks_left, submitted_at,
     completed_at, archive_key, is_held, operation_count, is_cancelling,
-    layout AS format_name, retry_of, began_at, target"""
+    layout AS format_name, retry_of, began_at, target, client_address"""
 # The days for which results are kept count from the POST; an unfinished batch does not expire.
 _VISIBLE = """status <> 'deleted'
           AND (status <> 'finished' OR submitted_at > :since)"""
@@ -52,6 +52,7 @@ def insert(  # noqa: PLR0913 - one argument a column
     account_id: int,
     api_key_id: int,
     base_url: str,
+    client_address: str,
     operation_count: int,
     format_name: str,
     retry_of: int | None,
@@ -65,10 +66,10 @@ def insert(  # noqa: PLR0913 - one argument a column
             f"""
             INSERT INTO batches (account_id, public_id, api_key_id, base_url, status,
                                  operation_count, total_operations, layout, retry_of,
-                                 target, submitted_at, touched_at)
+                                 target, client_address, submitted_at, touched_at)
             VALUES (:account_id, :public_id, :api_key_id, :base_url, 'pending',
-                    :operation_count, :operation_count, :format_name, :retry_of, :target, :now,
-                    {sql_now(connection)})
+                    :operation_count, :operation_count, :format_name, :retry_of, :target,
+                    :client_address, :now, {sql_now(connection)})
             ON CONFLICT (public_id) DO NOTHING
             RETURNING {_COLUMNS}
             """,
@@ -80,6 +81,7 @@ def insert(  # noqa: PLR0913 - one argument a column
             format_name=format_name,
             retry_of=retry_of,
             target=target,
+            client_address=client_address,
             now=now,
         ).one_or_none()
         if row is not None:

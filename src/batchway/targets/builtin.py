@@ -162,7 +162,10 @@ def _make_requests(operations: Iterable[Operation]) -> Iterator[Request]:
     for operation in operations:
         text, is_get = operation.body, operation.method == "GET"
         body = None if text is None else text.encode("utf-8", "surrogatepass")
-        yield Request(operation.method, operation.path, operation.params, body, is_paged=is_get)
+        request = Request(operation.method, operation.path, operation.params, body, is_paged=is_get)
+        if operation.headers:
+            request.headers, request.chose_headers = operation.headers, True
+        yield request
 
 
 def _make_result(response: Response) -> Result:

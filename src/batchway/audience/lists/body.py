@@ -24,9 +24,8 @@ class ListCounts(msgspec.Struct, frozen=True):
 
     @property
     def contacts(self) -> int:
-        """The number of all contacts, archived ones too."""
-        members = self.subscribed + self.unsubscribed + self.cleaned
-        return members + self.pending + self.transactional + self.archived
+        """The number of contacts that count: cleaned, pending and archived ones do not."""
+        return self.subscribed + self.unsubscribed + self.transactional
 
 
 class ListStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from batchway.audience.collections import (
     filter_by_moment,
     read_conditions,
 )
+from batchway.audience.countries import read_country_code
 from batchway.audience.lists.body import ListBody, ListCounts, render_list
 from batchway.audience.lists.deletion import delete_list
 from batchway.audience.lists.rows import (
@@ -136,7 +137,7 @@ def _get_list(request: Request, caller: Caller, connection: Connection) -> Respo
 
 
 def _create_list(request: Request, caller: Caller, connection: Connection) -> Response:
-    new = _check_name(decode_body(_new_list, request.body))
+    new = _check(decode_body(_new_list, request.body))
     # Two calls at the same time may exceed the limit by one, which does no harm.
     if _count(connection, "", {"account_id": caller.account_id}) >= limits.lists_per_account_max:
         detail = f"An account has at most {limits.lists_per_account_max} lists. Delete one first."
@@ -152,7 +153,7 @@ def _update_list(request: Request, caller: Caller, connection: Connection) -> Re
         connection, caller.account_id, request.path_params["list_id"], sql_for_update(connection)
     )
     current = NewList(name=row.name, **list_owner_settings(row.settings))
-    changed = _check_name(decode_changes(_new_list, current, request.body))
+    changed = _check(decode_changes(_new_list, current, request.body))
     settings = ListSettings(
         merge_id_last=row.settings.merge_id_last, **list_owner_settings(changed)
     )
@@ -168,10 +169,13 @@ def _delete_list(request: Request, caller: Caller, connection: Connection) -> Re
     return NO_CONTENT
 
 
-def _check_name(new: NewList) -> NewList:
+def _check(new: NewList) -> NewList:
+    """Return the list with a valid country; raises 400."""
     if not new.name.strip():
         raise invalid_field("name", "This value should not be blank.")
-    return new
+    country = read_country_code(new.contact.country)
+    contact = msgspec.structs.replace(new.contact, country=country)
+    return msgspec.structs.replace(new, contact=contact)
 
 
 def _read_list(request: Request, caller: Caller, connection: Connection, list_id: int) -> Response:
@@ -210,7 +214,7 @@ def _count(connection: Connection, conditions: str, values: Mapping[str, Any]) -
 _TAG = "Lists"
 _WITH_CONTACTS = Parameter(
     name="include_total_contacts",
-    description="Show `stats.total_contacts`: every contact that is stored, archived ones too.",
+    description="Show `stats.total_contacts`: subscribed, unsubscribed and transactional ones.",
     kind="boolean",
 )
 _EXAMPLE = {

@@ -33,6 +33,7 @@ class MemberLocation(msgspec.Struct, frozen=True, gc=False):
     dstoff: int = 0
     country_code: str = ""
     timezone: str = ""
+    region: str = ""
 
 
 class MemberTag(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -16,10 +16,17 @@ from batchway.audience.members.member import STATUSES
 from batchway.audience.members.transitions import Details
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import ListSet
-from batchway.contract.problems import invalid_field, method_not_allowed
+from batchway.contract.problems import (
+    FieldError,
+    Refused,
+    invalid_field,
+    invalid_fields,
+    invalid_resource,
+    method_not_allowed,
+)
 from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
-from batchway.contract.validation import decode
+from batchway.contract.validation import can_explain, decode, decode_fields
 from batchway.kit.clock import SECOND, Microseconds, parse_iso
 from batchway.limits import tag_name_characters_max
 
@@ -32,17 +39,20 @@ _EARLIEST, _LATEST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1
 
 
 class MemberCallsLocation(msgspec.Struct):
-    """The place of a member, as a client gives it."""
+    """The place of a member, as a client gives it: numbers, or texts that are numbers."""
 
-    latitude: float = 0.0
-    longitude: float = 0.0
+    latitude: float | str = 0.0
+    longitude: float | str = 0.0
+
+
+_MergeValue = str | int | float | dict[str, Any]
 
 
 class _Body(msgspec.Struct):
     """The optional fields that all writing calls share. PHP clients send `[]` for `{}`."""
 
     email_type: str | None = None
-    merge_fields: dict[str, Any] | list[Any] | None = None
+    merge_fields: dict[str, _MergeValue] | list[Any] | None = None
     interests: dict[str, bool] | list[Any] | None = None
     language: str | None = None
     vip: bool | None = None
@@ -54,6 +64,9 @@ class _Body(msgspec.Struct):
     timestamp_opt: str | None = None
 
 
+_Text = str | msgspec.UnsetType  # null is refused, also where the value is not needed
+
+
 class AddBody(_Body, kw_only=True):
     """`POST /lists/{list_id}/members`, and each member of a batch subscribe."""
 
@@ -63,18 +76,19 @@ class AddBody(_Body, kw_only=True):
 
 
 class UpsertBody(_Body, kw_only=True):
-    """The body of a PUT of a member."""
+    """The body of a PUT of a member. Its `tags` are those of a new member."""
 
-    email_address: str | None = None
-    status: str | None = None
-    status_if_new: str | None = None
+    email_address: _Text = msgspec.UNSET
+    status: _Text = msgspec.UNSET
+    status_if_new: _Text = msgspec.UNSET
+    tags: list[str] | None = None
 
 
 class UpdateBody(_Body, kw_only=True):
     """The body of a PATCH of a member."""
 
-    email_address: str | None = None
-    status: str | None = None
+    email_address: _Text = msgspec.UNSET
+    status: _Text = msgspec.UNSET
 
 
 _add = msgspec.json.Decoder(AddBody)
@@ -130,11 +144,23 @@ class UpsertMember(_ChangeMember, frozen=True, gc=False):
     """Adds a member, or updates an existing one."""
 
     status_if_new: str | None
+    tags: tuple[str, ...]
+
+    @property
+    def row_count(self) -> int:
+        """One for the member, and one for each tag."""
+        return 1 + len(self.tags)
+
+    def want(self, list_set: ListSet) -> None:
+        """Ask for the members as for any change, and for the tags."""
+        _ChangeMember.want(self, list_set)
+        if self.tags:
+            list_set.tags.want(self.tags)
 
     def apply(self, list_set: ListSet) -> Response:
         """Return the member."""
         member = transitions.upsert(
-            list_set, self.key, self.address, self.details, self.status_if_new
+            list_set, self.key, self.address, self.details, self.status_if_new, self.tags
         )
         return Response(200, list_set.render_member(member))
 
@@ -168,8 +194,10 @@ class PathCall(msgspec.Struct, frozen=True, gc=False):
 
 def read_add(request: Request, settings: AudienceSettings) -> MemberCall:
     """Read `POST …/members`."""
-    body = decode(_add, request.body)
-    return make_add(request, settings, body)
+    try:
+        return make_add(request, settings, decode(_add, request.body))
+    except Refused as first:
+        raise _name_all_faults(first, AddBody, request, settings, STATUSES) from None
 
 
 def make_add(request: Request, settings: AudienceSettings, body: AddBody) -> AddMember:
@@ -183,19 +211,32 @@ def make_add(request: Request, settings: AudienceSettings, body: AddBody) -> Add
 
 def read_upsert(request: Request, settings: AudienceSettings) -> MemberCall:
     """Read `PUT …/members/{subscriber_hash}`."""
-    body = decode(_upsert, request.body)
+    try:
+        return _make_upsert(request, settings, decode(_upsert, request.body))
+    except Refused as first:
+        raise _name_all_faults(first, UpsertBody, request, settings, STATUSES) from None
+
+
+def _make_upsert(request: Request, settings: AudienceSettings, body: UpsertBody) -> UpsertMember:
     return UpsertMember(
         request.path_params["list_id"],
         request.path_params["subscriber_hash"],
         _read_address(body.email_address, settings),
         _read_details(request, body, _check_status("status", body.status, STATUSES)),
         _check_status("status_if_new", body.status_if_new, STATUSES),
+        _read_tag_names(body.tags) if body.tags else (),
     )
 
 
 def read_update(request: Request, settings: AudienceSettings) -> MemberCall:
     """Read `PATCH …/members/{subscriber_hash}`."""
-    body = decode(_update, request.body)
+    try:
+        return _make_update(request, settings, decode(_update, request.body))
+    except Refused as first:
+        raise _name_all_faults(first, UpdateBody, request, settings, PATCH_STATUSES) from None
+
+
+def _make_update(request: Request, settings: AudienceSettings, body: UpdateBody) -> UpdateMember:
     return UpdateMember(
         request.path_params["list_id"],
         request.path_params["subscriber_hash"],
@@ -262,14 +303,14 @@ def _read_distinct_tag_names(names: Iterable[str]) -> tuple[str, ...]:
 
 def _read_details(request: Request, body: _Body, status: str | None) -> Details:
     if body.interests:
-        raise invalid_field("interests", "This list has no interests.")
+        _refuse_interests(body.interests)
     if body.marketing_permissions:
-        raise invalid_field("marketing_permissions", "This list has no marketing permissions.")
+        _refuse_marketing_permissions(body.marketing_permissions)
     return Details(
         status=status,
         email_type=_read_email_type(body.email_type),
         merge_fields=_read_merge_fields(body.merge_fields),
-        language=None if body.language is None else _check_text("language", body.language),
+        language=None if body.language is None else _read_language(body.language),
         vip=body.vip,
         location=_read_location(body.location),
         ip_signup=_read_ip("ip_signup", body.ip_signup),
@@ -280,18 +321,85 @@ def _read_details(request: Request, body: _Body, status: str | None) -> Details:
     )
 
 
-def _read_address(address: str | None, settings: AudienceSettings) -> str | None:
-    if address is None:
+def _refuse_interests(given: Mapping[str, bool] | list[Any]) -> None:
+    """Raise a 400: no list has interests."""
+    if isinstance(given, list):
+        raise invalid_field("interests", "Schema describes object, array found instead")
+    detail = f"Invalid interest ID: '{next(iter(given))}'."
+    raise invalid_resource(detail)
+
+
+def _refuse_marketing_permissions(_given: list[Any]) -> None:
+    """Raise a 400: no list has texts for marketing permissions."""
+    raise invalid_field("marketing_permissions", "This list has no marketing permissions.")
+
+
+def _name_all_faults(
+    first: Refused,
+    body_type: type,
+    request: Request,
+    settings: AudienceSettings,
+    statuses: tuple[str, ...],
+) -> Refused:
+    """Return the problem that names every wrong field of a body, of which `first` was found.
+
+    Only a body that is wrong is read a second time, so that all others are read fast.
+    """
+    if first.problem.title != "Invalid Resource" or not can_explain(request.body):
+        return first
+    values, errors = decode_fields(body_type, request.body)
+    found = [*errors, *_find_wrong_values(values, settings, statuses)]
+    # A problem of one field may have a text of its own, without `errors`.
+    return first if len(found) <= 1 else invalid_fields(*found)
+
+
+def _find_wrong_values(
+    values: Mapping[str, Any], settings: AudienceSettings, statuses: tuple[str, ...]
+) -> Iterable[FieldError]:
+    checks: dict[str, Callable[[Any], object]] = {
+        "email_address": partial(_read_address, settings=settings),
+        "status": partial(_check_status, "status", allowed=statuses),
+        "status_if_new": partial(_check_status, "status_if_new", allowed=STATUSES),
+        "email_type": _read_email_type,
+        "merge_fields": _read_merge_fields,
+        "language": _read_language,
+        "location": _read_location,
+        "ip_signup": partial(_read_ip, "ip_signup"),
+        "timestamp_signup": partial(_read_moment, "timestamp_signup"),
+        "ip_opt": partial(_read_ip, "ip_opt"),
+        "timestamp_opt": partial(_read_moment, "timestamp_opt"),
+        "tags": _read_tag_names,
+        "interests": _refuse_interests,
+        "marketing_permissions": _refuse_marketing_permissions,
+    }
+    for name, value in values.items():
+        # An empty value of these is the same as none.
+        if value or name in {"email_address", "status", "status_if_new"}:
+            try:
+                checks.get(name, bool)(value)
+            except Refused as refused:
+                problem = refused.problem
+                yield from problem.errors or (FieldError(name, problem.detail),)
+
+
+def _read_address(address: str | msgspec.UnsetType, settings: AudienceSettings) -> str | None:
+    if address is msgspec.UNSET:
         return None
     return check_email_address(address, refuses_fake=settings.refuses_fake_addresses)
 
 
-def _check_status(field: str, status: str | None, allowed: tuple[str, ...]) -> str | None:
-    return None if status is None else read_choice(field, status, allowed)
+def _check_status(
+    field: str, status: str | msgspec.UnsetType, allowed: tuple[str, ...]
+) -> str | None:
+    return None if status is msgspec.UNSET else read_choice(field, status, allowed)
 
 
 def _read_email_type(email_type: str | None) -> str | None:
     return read_choice("email_type", email_type, _EMAIL_TYPES) if email_type else None
+
+
+def _read_language(language: str) -> str:
+    return _check_text("language", language)
 
 
 def _read_merge_fields(given: Mapping[str, Any] | list[Any] | None) -> Mapping[str, Any]:
@@ -305,10 +413,20 @@ def _read_merge_fields(given: Mapping[str, Any] | list[Any] | None) -> Mapping[s
 def _read_location(location: MemberCallsLocation | None) -> tuple[float, float] | None:
     if location is None:
         return None
-    latitude, longitude = location.latitude, location.longitude
-    if abs(latitude) > _LATITUDE_MAX or abs(longitude) > _LONGITUDE_MAX:
+    latitude = _read_number("location.latitude", location.latitude)
+    longitude = _read_number("location.longitude", location.longitude)
+    if not (abs(latitude) <= _LATITUDE_MAX and abs(longitude) <= _LONGITUDE_MAX):
         raise invalid_field("location", "There is no such place on earth.")
     return latitude, longitude
+
+
+def _read_number(field: str, value: float | str) -> float:
+    """Return a number that may be given as a text; an empty text is 0."""
+    try:
+        return float(value or 0)
+    except ValueError:
+        message = "Schema describes number, string found instead"
+        raise invalid_field(field, message) from None
 
 
 def _read_ip(field: str, value: str | None) -> str | None:

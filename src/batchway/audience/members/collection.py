@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from batchway.audience.collections import (
+    NOTHING,
     Conditions,
     SortOrder,
     filter_by_choice,
@@ -23,7 +24,7 @@ from batchway.audience.merge_fields.rows import find_merge_fields
 from batchway.audience.merge_fields.rules import MergeRules
 from batchway.contract.links import Link
 from batchway.contract.paging import Page, parse_page
-from batchway.contract.problems import bad_request
+from batchway.contract.problems import bad_request, invalid_field
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
 from batchway.store.database import run
@@ -69,6 +70,17 @@ FILTERS = (
         "Only the member with this `unique_email_id`.",
     ),
     filter_by_flag("vip_only", "vip", "Only members who are VIPs."),
+    # No campaign was ever sent to a list, so that all its members meet this condition.
+    filter_by_flag(
+        "since_last_campaign",
+        "1 = 1",
+        "Only members who changed their status since the last campaign; with a `status` only.",
+    ),
+    # No list has interests, so that a query that names one is refused.
+    *(
+        filter_by_text(name, NOTHING, "Refused: a list has no interests.")
+        for name in ("interest_category_id", "interest_ids", "interest_match")
+    ),
 )
 _BY_KEY = "id"
 SORT_ORDER = SortOrder(
@@ -125,6 +137,12 @@ def _read_conditions(params: Mapping[str, str]) -> Conditions:
     if "unsubscribed_since" in conditions.values and params.get("status") != "unsubscribed":
         detail = "unsubscribed_since can only be used together with status=unsubscribed."
         raise bad_request(detail)
+    if params.get("since_last_campaign", "").strip() and "status" not in conditions.values:
+        detail = "Status is required when using since_last_campaign filter."
+        raise bad_request(detail)
+    for name in ("interest_category_id", "interest_ids", "interest_match"):
+        if name in conditions.values:
+            raise invalid_field(name, "This list has no interests.")
     return conditions
 
 

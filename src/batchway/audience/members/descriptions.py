@@ -7,7 +7,7 @@ from batchway.contract.description import Parameter
 
 SKIP_MERGE_VALIDATION = Parameter(
     name="skip_merge_validation",
-    description="Take a member without values for required merge fields.",
+    description="Take a member without values for required merge fields, and incomplete addresses.",
     kind="boolean",
 )
 

@@ -50,6 +50,7 @@ def _check_unusual(address: str) -> None:
             address,
             check_deliverability=False,
             allow_quoted_local=True,
+            allow_smtputf8=False,  # a domain may be international, the part before it may not
             test_environment=True,  # .test is accepted here as it is by the pattern
             strict=True,
         )

@@ -77,7 +77,11 @@ ROUTES = (
             "Add a member, or update the one that exists.",
             query=(SKIP_MERGE_VALIDATION,),
             body=UpsertBody,
-            body_details=_DETAILS | {"status_if_new": {"enum": [*STATUSES]}},
+            body_details=_DETAILS
+            | {
+                "status_if_new": {"enum": [*STATUSES]},
+                "tags": {"description": "Tags of a new member. Those of others do not change."},
+            },
             body_example={
                 "email_address": "ann@example.com",
                 "status_if_new": "subscribed",

@@ -31,8 +31,8 @@ class _Item(AddBody, kw_only=True):
 
 class _Body(msgspec.Struct):
     members: list[_Item]
-    update_existing: bool = False
-    sync_tags: bool = False
+    update_existing: bool | None = False
+    sync_tags: bool | None = False
 
 
 class _Error(msgspec.Struct):
@@ -152,8 +152,8 @@ def _read(request: Request, settings: AudienceSettings) -> MemberCall:
     return Subscribe(
         request.path_params["list_id"],
         tuple(_read_item(request, settings, item) for item in body.members),
-        body.update_existing,
-        body.sync_tags,
+        bool(body.update_existing),
+        bool(body.sync_tags),
         request.read_flag("skip_duplicate_check"),
     )
 
@@ -165,9 +165,16 @@ def _read_item(request: Request, settings: AudienceSettings, item: _Item) -> Add
         return _Unread(item.email_address, refused.problem)
 
 
+# Programs compare this text, which differs from that of `POST …/members`.
+_SAYS_HOW_TO_UPDATE = (
+    "is already a list member, do you want to update? please provide update_existing:true in the "
+    "request body"
+)
+
+
 def _make_error(address: str, problem: Problem) -> _Error:
     if problem.title == "Member Exists":
-        return _Error(address, problem.detail, "ERROR_CONTACT_EXISTS")
+        return _Error(address, f"{address} {_SAYS_HOW_TO_UPDATE}", "ERROR_CONTACT_EXISTS")
     fields: tuple[Any, ...] = problem.errors or ()
     if not fields:
         return _Error(address, problem.detail, "ERROR_GENERIC")

@@ -6,7 +6,7 @@
 | archived | add | the same contact is restored with its tags |
 | any other | add | 400 Member Exists |
 | none at the path, one with the address | upsert | 400 Member Exists |
-| found | upsert, update | what is given changes, the address too |
+| found | upsert, update | what is given changes, the address too; `last_changed` if anything does |
 | cleaned, or has unsubscribed itself | change to subscribed | 400 Member In Compliance State |
 | deleted for good | add, upsert, change of address | 400 Forgotten Email Not Subscribed |
 """
@@ -57,21 +57,25 @@ def add(
     elif before.is_archived:
         after = _change(list_set, before, details)
         tags = list_set.tags.add_to(after.tags, tag_names)
-        after = msgspec.structs.replace(after, tags=tags)
+        after = _stamp(list_set, before, msgspec.structs.replace(after, tags=tags))
     else:
         raise _refuse_existing(address)
     list_set.members.put(after)
     return after
 
 
-def upsert(
+def upsert(  # noqa: PLR0913 - what a PUT can say
     list_set: ListSet,
     key: str,
     address: str | None,
     details: Details,
     status_if_new: str | None,
+    tag_names: tuple[str, ...] = (),
 ) -> Member:
-    """Update the member that the path names; if there is none, add one with the address."""
+    """Update the member that the path names; if there is none, add one with the address and tags.
+
+    The tags of a member that exists do not change.
+    """
     before = list_set.members.find(key)
     if before is not None:
         return update(list_set, before, address, details)
@@ -80,7 +84,7 @@ def upsert(
     status = details.status or status_if_new
     if status is None:
         raise invalid_field("", "Required fields were not provided: status_if_new")
-    return add(list_set, address, msgspec.structs.replace(details, status=status))
+    return add(list_set, address, msgspec.structs.replace(details, status=status), tag_names)
 
 
 def update(
@@ -93,8 +97,9 @@ def update(
     member = before
     if address is not None and address != before.email_address:
         member = _change_address(list_set, before, address)
-    after = _change(list_set, member, details)
-    list_set.members.put(after)
+    after = _stamp(list_set, before, _change(list_set, member, details))
+    if after is not before:
+        list_set.members.put(after)
     return after
 
 
@@ -165,7 +170,7 @@ def _make_member(
         longitude=longitude,
         ip_signup=details.ip_signup or "",
         timestamp_signup=details.timestamp_signup,
-        ip_opt=details.ip_opt or "",
+        ip_opt=details.ip_opt or (list_set.caller.client_address if subscribed_at else ""),
         timestamp_opt=_choose(details.timestamp_opt, subscribed_at),
         source="API - Generic",
         unsubscribe_reason=UNSUBSCRIBED_BY_API if status == "unsubscribed" else "",
@@ -192,6 +197,9 @@ def _change(list_set: ListSet, before: Member, details: Details) -> Member:
         details.merge_fields, before.merge_fields, skip_required=details.skips_required
     )
     latitude, longitude = details.location or (before.latitude, before.longitude)
+    ip_opt, timestamp_opt = before.ip_opt, before.timestamp_opt
+    if status == "subscribed" and before.is_archived:
+        ip_opt, timestamp_opt = list_set.caller.client_address, list_set.caller.now
     return msgspec.structs.replace(
         before,
         status=status,
@@ -203,20 +211,17 @@ def _change(list_set: ListSet, before: Member, details: Details) -> Member:
         longitude=longitude,
         ip_signup=_choose(details.ip_signup, before.ip_signup),
         timestamp_signup=_choose(details.timestamp_signup, before.timestamp_signup),
-        ip_opt=_choose(details.ip_opt, before.ip_opt),
-        timestamp_opt=_choose_opt_in_time(list_set, before, status, details),
+        ip_opt=_choose(details.ip_opt, ip_opt),
+        timestamp_opt=_choose(details.timestamp_opt, timestamp_opt),
         unsubscribe_reason=_choose_unsubscribe_reason(before, status),
-        last_changed=list_set.caller.now,
     )
 
 
-def _choose_opt_in_time(
-    list_set: ListSet, before: Member, status: str, details: Details
-) -> Microseconds | None:
-    if details.timestamp_opt is not None:
-        return details.timestamp_opt
-    becomes_subscribed = status == "subscribed" and before.is_archived
-    return list_set.caller.now if becomes_subscribed else before.timestamp_opt
+def _stamp(list_set: ListSet, before: Member, after: Member) -> Member:
+    """Return a member with the time of its change; `before` itself if nothing has changed."""
+    if after == before:
+        return before
+    return msgspec.structs.replace(after, last_changed=list_set.caller.now)
 
 
 def _choose_unsubscribe_reason(before: Member, status: str) -> str:

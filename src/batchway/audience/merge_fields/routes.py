@@ -74,7 +74,15 @@ class MergeFieldsCollection(msgspec.Struct, frozen=True):
     merge_fields: list[MergeFieldsBody]
     list_id: str
     total_items: int
+    merge_field_limit: int
     links: list[Link] = msgspec.field(name="_links")
+
+
+class MergeFieldsCreated(MergeFieldsBody, frozen=True, kw_only=True):
+    """A new merge field, and how many the list has and may have."""
+
+    total_items: int
+    merge_field_limit: int
 
 
 _definition = msgspec.json.Decoder(MergeFieldsGiven)
@@ -83,7 +91,8 @@ _definition = msgspec.json.Decoder(MergeFieldsGiven)
 def _get_merge_fields(request: Request, caller: Caller, connection: Connection) -> Response:
     row = _find_list(request, caller, connection)
     conditions = read_conditions(_FILTERS, request.params)
-    fields = find_merge_fields(connection, caller.account_id, row.id, conditions)
+    found = find_merge_fields(connection, caller.account_id, row.id, conditions)
+    fields = sorted(found, key=lambda field: field.tag)
     part = parse_page(request.params)
     path = f"/lists/{row.public_id}"
     return Response(
@@ -95,6 +104,7 @@ def _get_merge_fields(request: Request, caller: Caller, connection: Connection) 
             ],
             row.public_id,
             len(fields),
+            limits.merge_fields_per_list_max,
             caller.links.build_collection_links(_SCHEMA, path, f"{path}/merge-fields", create=True),
         ),
     )
@@ -120,7 +130,12 @@ def _create_merge_field(request: Request, caller: Caller, connection: Connection
     settings = msgspec.structs.replace(row.settings, merge_id_last=merge_id)
     save_list(connection, caller.account_id, row.id, row.name, settings)
     insert_merge_fields(connection, caller.account_id, row.id, [field])
-    return Response(200, _render(field, row, caller.links))
+    body = MergeFieldsCreated(
+        total_items=len(others) + 1,
+        merge_field_limit=limits.merge_fields_per_list_max,
+        **msgspec.structs.asdict(_render(field, row, caller.links)),
+    )
+    return Response(200, body)
 
 
 def _update_merge_field(request: Request, caller: Caller, connection: Connection) -> Response:
@@ -244,7 +259,7 @@ ROUTES = (
         _ALL,
         make_read_handler(_get_merge_fields, items="merge_fields"),
         CallDescription(
-            "The merge fields of a list, in the order in which they are shown.",
+            "The merge fields of a list, in the order of their tags.",
             query=(
                 *ON_PAGE,
                 *(filter_.parameter for filter_ in _FILTERS),
@@ -262,7 +277,7 @@ ROUTES = (
             body=MergeFieldsGiven,
             body_details=_DETAILS,
             body_example={"tag": "CITY", "name": "City", "type": "text"},
-            reply=MergeFieldsBody,
+            reply=MergeFieldsCreated,
             tag=_TITLE,
         ),
     ),

@@ -7,6 +7,7 @@ import msgspec
 
 from batchway.audience.merge_fields.types import (
     DAY_FIRST,
+    IncompleteAddress,
     Options,
     Read,
     Type,
@@ -86,11 +87,12 @@ class MergeRules:
         """Return the values to store: those `given` by tag, which replace those `stored`.
 
         `stored` is None for a new member, which gets default values, and must have the required
-        values unless `skip_required`. The case of tags is ignored, and so are unknown tags. The
-        arguments are not changed. Raises 400 Invalid Resource that names every wrong field.
+        values and complete addresses unless `skip_required`. The case of tags is ignored, and so
+        are unknown tags. The arguments are not changed. Raises 400 Invalid Resource
+        that names every wrong field.
         """
         values = dict(self._defaults if stored is None else stored)
-        wrong = self._read_into(values, given)
+        wrong = self._read_into(values, given, takes_incomplete=skip_required)
         if self._required and not skip_required:
             wrong += self._find_missing(values, stored, wrong)
         if wrong:
@@ -110,7 +112,9 @@ class MergeRules:
         """Return the first and the last name, without those that are missing."""
         return " ".join([str(stored.get(key, "")) for key in self._names]).strip()
 
-    def _read_into(self, values: dict[str, Any], given: Mapping[str, Any]) -> list[FieldError]:
+    def _read_into(
+        self, values: dict[str, Any], given: Mapping[str, Any], *, takes_incomplete: bool = False
+    ) -> list[FieldError]:
         shapes: list[FieldError] = []
         wrong: list[FieldError] = []
         for tag, value in given.items():
@@ -122,7 +126,10 @@ class MergeRules:
             except WrongShape:
                 shapes.append(FieldError(f"merge_fields.{tag}", _WRONG_SHAPE))
             except WrongValue as error:
-                wrong.append(FieldError(rule.tag, str(error)))
+                if takes_incomplete and isinstance(error, IncompleteAddress):
+                    values[rule.key] = error.address
+                else:
+                    wrong.append(FieldError(rule.tag, str(error)))
             else:
                 _put(values, rule.key, read)
         if shapes:

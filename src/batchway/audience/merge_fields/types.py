@@ -11,6 +11,7 @@ import msgspec
 
 from batchway import limits
 from batchway.audience.body import is_storable
+from batchway.audience.countries import find_country_code
 from batchway.contract.problems import invalid_field
 
 Type = Literal[
@@ -59,6 +60,14 @@ class WrongValue(Exception):
     """The value is not valid for the field; the text tells the client which values are."""
 
 
+class IncompleteAddress(WrongValue):
+    """An address lacks parts. It is stored nevertheless if the client skips the validation."""
+
+    def __init__(self, address: dict[str, str]) -> None:
+        super().__init__("Please enter a complete address")
+        self.address = address
+
+
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """Options of a field. Each type has some of them."""
 
@@ -84,6 +93,10 @@ def make_reader(kind: Type, options: Options) -> Read:
             return partial(_read_birthday, date_format=str(options.date_format))
         case "radio" | "dropdown":
             return partial(_read_choice, choices=options.choices or ())
+        case "address":
+            number = options.default_country
+            country = find_country_code(0 if number is msgspec.UNSET else number)
+            return partial(_read_address, default_country=country)
         case "phone" if options.phone_format == "US":
             return _read_us_phone
         case _:
@@ -219,7 +232,7 @@ def _read_birthday(value: Any, *, date_format: str) -> str:  # noqa: ANN401 - an
     try:
         return date(_LEAP_YEAR, int(month), int(day)).strftime("%m/%d")
     except ValueError:
-        message = f"Please enter the birthday as {date_format}"
+        message = "Please enter a month (01-12) and a day (01-31)"
         raise WrongValue(message) from None
 
 
@@ -244,7 +257,7 @@ def _read_us_phone(value: Any) -> str:  # noqa: ANN401 - any JSON
 def _read_url(value: Any) -> str:  # noqa: ANN401 - any JSON
     text = _read_text(value).strip()
     if text and (_NO_URL.search(text) or not _has_host(text)):
-        message = "Please enter a URL that begins with http:// or https://"
+        message = "That is not a valid URL"
         raise WrongValue(message)
     return text
 
@@ -260,12 +273,12 @@ def _has_host(url: str) -> bool:
 def _read_zip(value: Any) -> str:  # noqa: ANN401 - any JSON
     text = _read_text(value).strip()
     if text and not _ZIP.fullmatch(text):
-        message = "Please enter a zip code of 5 digits"
+        message = "Please enter a zip code (5 digits)"
         raise WrongValue(message)
     return text
 
 
-def _read_address(value: Any) -> dict[str, str] | str:  # noqa: ANN401 - any JSON
+def _read_address(value: Any, *, default_country: str) -> dict[str, str] | str:  # noqa: ANN401 - any JSON
     given = value if isinstance(value, dict) else _split_address(_read_text(value))
     # A part that is null is the same as a missing part.
     address = {
@@ -274,9 +287,9 @@ def _read_address(value: Any) -> dict[str, str] | str:  # noqa: ANN401 - any JSO
     }
     if not any(address[name] for name in _ADDRESS_PARTS if name != "country"):
         return ""
+    address["country"] = address["country"] or default_country
     if not all(address[name] for name in _ADDRESS_REQUIRED):
-        message = "Please enter a complete address: addr1, city, state and zip"
-        raise WrongValue(message)
+        raise IncompleteAddress(address)
     return address
 
 
@@ -299,7 +312,6 @@ _READERS: dict[Type, Read] = {
     "text": _read_text,
     "number": _read_number,
     "phone": _read_text,
-    "address": _read_address,
     "url": _read_url,
     "imageurl": _read_url,
     "zip": _read_zip,

@@ -32,7 +32,7 @@ class TagsChanges(msgspec.Struct):
     """The body of a change of a member's tags."""
 
     tags: list[TagsChange]
-    is_syncing: bool = False
+    is_syncing: bool | None = False
 
 
 class TagsTag(msgspec.Struct):

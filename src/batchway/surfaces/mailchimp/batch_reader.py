@@ -5,13 +5,20 @@ A large body is cut into windows, each of which ends at the end of an operation 
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from batchway import limits
-from batchway.contract.problems import Refused, json_parse_exception, too_large
-from batchway.contract.validation import DECODE_ERRORS, PADDING, decode, explain_decode_error
+from batchway.contract.problems import Refused, invalid_fields, json_parse_exception, too_large
+from batchway.contract.validation import (
+    DECODE_ERRORS,
+    PADDING,
+    can_explain,
+    decode,
+    explain_decode_error,
+)
 from batchway.limits import Limits
 from batchway.model.operation import Operation
 from batchway.surfaces.mailchimp.batch_text import (
@@ -27,10 +34,12 @@ from batchway.surfaces.mailchimp.batch_text import (
     read_keys,
 )
 from batchway.surfaces.mailchimp.operation_conversion import (
+    NO_HEADERS,
     NO_PARAMS,
     GivenOperation,
     convert_operation,
     convert_plain_operations,
+    find_operation_errors,
 )
 
 _HEAD = re.compile(SPACE + rb"\{" + SPACE + rb'"operations"' + SPACE + b":" + SPACE + rb"\[")
@@ -38,7 +47,7 @@ _TRUNCATED = "Input data was truncated"  # the text of msgspec's error
 _REQUEST_KEYS_MAX = 10_000
 _EMPTY = b'{"operations":[]'
 _KEYS = GivenOperation.__struct_fields__
-_PLAIN_KEYS = [key != "params" for key in _KEYS]  # which keys a plain operation has
+_PLAIN_KEYS = [key not in {"params", "headers"} for key in _KEYS]  # those of a plain operation
 _QUOTED_KEYS = tuple(f'"{key}"'.encode() for key in _KEYS)
 
 
@@ -280,6 +289,19 @@ class BatchReader:
         self._first_byte += byte_count
 
 
+def name_all_faults(first: Refused, body: bytes, *, is_lines: bool) -> Refused:
+    """Return the problem that names every wrong operation of a whole body; `first` is known."""
+    if first.problem.title != "Invalid Resource" or not can_explain(body):
+        return first
+    try:
+        elements = body.splitlines() if is_lines else _raw_request.decode(body).operations
+        given = (element for element in elements if bytes(element).strip())
+        errors = list(islice(find_operation_errors(given, 0), limits.field_errors_max))
+    except DECODE_ERRORS:  # what follows the first fault is no JSON
+        return first
+    return invalid_fields(*errors) if len(errors) > 1 else first
+
+
 class _Groups:
     """Forms full groups of operations, and holds back at most the bytes of one piece."""
 
@@ -318,6 +340,7 @@ def _count_keys(given: list[GivenOperation]) -> list[int]:
     key_counts.append(sum([each.params is not NO_PARAMS for each in given]))
     key_counts.append(sum([each.body is not absent for each in given]))
     key_counts.append(sum([each.operation_id is not absent for each in given]))
+    key_counts.append(sum([each.headers is not NO_HEADERS for each in given]))
     return key_counts
 
 

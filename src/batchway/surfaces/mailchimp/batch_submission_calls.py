@@ -12,7 +12,7 @@ from batchway import limits
 from batchway.contract.description import CallDescription, Parameter
 from batchway.contract.inflate import Inflater
 from batchway.contract.links import Links
-from batchway.contract.problems import bad_request
+from batchway.contract.problems import Refused, bad_request
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
 from batchway.contract.result_links import ResultLinks
@@ -26,7 +26,7 @@ from batchway.model.account import Identity
 from batchway.model.operation import unpack_operations
 from batchway.surfaces.mailchimp.batch_body import build_batch_body
 from batchway.surfaces.mailchimp.batch_calls import TAG
-from batchway.surfaces.mailchimp.batch_reader import BatchReader
+from batchway.surfaces.mailchimp.batch_reader import BatchReader, name_all_faults
 from batchway.surfaces.mailchimp.bodies.batches import BatchBody, Validation
 from batchway.surfaces.mailchimp.error_groups import ErrorGroups
 from batchway.surfaces.mailchimp.route import CountedAs, Route
@@ -41,6 +41,7 @@ class OperationBody(msgspec.Struct):
     params: dict[str, str] = {}
     body: str = ""
     operation_id: str = ""
+    headers: dict[str, str] = {}
 
 
 class BatchRequest(msgspec.Struct):
@@ -136,7 +137,8 @@ class BatchSubmissionCalls:
     def _check(self, identity: Identity, links: Links, incoming: IncomingBatch) -> Response:
         """Try each operation alone, and undo its effects."""
         account = identity.account
-        caller = Caller(account.id, account.name, self.parts.clock(), links)
+        now, address = self.parts.clock(), identity.client_address
+        caller = Caller(account.id, account.name, now, links, address)
         groups = ErrorGroups(self.parts.limits.error_groups_max)
         ends_at = self.parts.clock() + int(self.parts.limits.check_seconds_max * SECOND)
         checked = 0
@@ -191,18 +193,30 @@ class _BodyReader:
         encoding = headers.get("content-encoding")
         self._inflater = Inflater(encoding, self.in_force.request_body_bytes_max)
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        self._reader = BatchReader(self.in_force, is_lines=media_type == NDJSON)
+        self._is_lines = media_type == NDJSON
+        self._reader = BatchReader(self.in_force, is_lines=self._is_lines)
+        self._piece_count = 0
+        self._last_piece = b""
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes, as they were sent."""
         for piece in self._inflater.feed(data):
+            self._piece_count, self._last_piece = self._piece_count + 1, piece
             if self.digest is not None:
                 self.digest.update(piece)
             for operations in self._reader.feed(piece):
                 self.incoming.add(operations)
 
     def finish(self, data: bytes) -> None:
-        """Read the last bytes."""
+        """Read the last bytes. If the body is one piece, its problem names every fault."""
+        try:
+            self._finish(data)
+        except Refused as first:
+            if self._piece_count > 1:
+                raise
+            raise name_all_faults(first, self._last_piece, is_lines=self._is_lines) from None
+
+    def _finish(self, data: bytes) -> None:
         self.feed(data)
         self._inflater.finish()
         for operations in self._reader.finish():

@@ -7,7 +7,7 @@ calls, and the targets answer all others.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -138,7 +138,9 @@ class MailchimpEndpoint:
             identity = await run_in_thread(partial(authenticator.authenticate, *credentials))
         if "apikey" in request.params:
             request.params = {k: v for k, v in request.params.items() if k != "apikey"}
-        return identity
+        return (
+            identity if http.client is None else replace(identity, client_address=http.client.host)
+        )
 
     async def _answer_in_thread(
         self, http: HttpRequest, request: Request, answer: Answer, identity: Identity, links: Links
@@ -165,7 +167,13 @@ class MailchimpEndpoint:
         async with _limit_time(limits.request_seconds_max):
             await _read_body_into(request, http, limits.call_body_bytes_max)
             mount = self.surface.targets.find(request.path)
-            key = _CallSet(mount, identity.account, links, mount.target.find_set(request))
+            key = _CallSet(
+                mount,
+                identity.account,
+                identity.client_address,
+                links,
+                mount.target.find_set(request),
+            )
             if key.name is None:
                 [answer] = await run_in_thread(partial(self._answer_set, key, [request]))
             else:
@@ -181,8 +189,8 @@ class MailchimpEndpoint:
     def _answer_set(
         self, key: "_CallSet", requests: Sequence[Request]
     ) -> Sequence[Response | NoAnswer]:
-        target = key.mount.target
-        caller = Caller(key.account.id, key.account.name, self.clock(), key.links)
+        target, account = key.mount.target, key.account
+        caller = Caller(account.id, account.name, self.clock(), key.links, key.client_address)
         if key.name is None:
             return [target.answer_single(caller, request) for request in requests]
         return target.answer_set(caller, requests)
@@ -193,6 +201,7 @@ class _CallSet(NamedTuple):
 
     mount: Mount
     account: Account
+    client_address: str
     links: Links
     name: str | None  # by `Target.find_set`
 

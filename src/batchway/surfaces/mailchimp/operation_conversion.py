@@ -9,7 +9,7 @@ known: a body that is not a string is skipped, and `params` are decoded only if 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from batchway import limits
-from batchway.contract.problems import Refused, invalid_field
-from batchway.contract.validation import DECODE_ERRORS, explain_decode_error
+from batchway.contract.problems import FieldError, Refused, invalid_field
+from batchway.contract.validation import DECODE_ERRORS, explain_decode_error, find_errors
 from batchway.model.operation import METHODS, Operation
 from batchway.surfaces.mailchimp.batch_text import SPACE, decode_keys, duplicate_key
 
@@ -30,6 +30,8 @@ _BODY_MISTAKES = [
 ]
 _KEY_END = re.compile(rb'"' + SPACE + b":")
 NO_PARAMS = msgspec.Raw(b"null")
+NO_HEADERS = msgspec.Raw(b"null")
+_headers = msgspec.json.Decoder(dict[str, str] | list[Any] | None)
 _params = msgspec.json.Decoder(dict[str, Any] | list[Any] | None)
 
 
@@ -50,6 +52,10 @@ class GivenOperation(msgspec.Struct, gc=False):
     params: msgspec.Raw = NO_PARAMS
     body: str | _AnyObject | _AnyArray | msgspec.UnsetType | None = msgspec.UNSET
     operation_id: str | int | msgspec.UnsetType | None = msgspec.UNSET
+    headers: msgspec.Raw = NO_HEADERS
+
+
+_given = msgspec.json.Decoder(GivenOperation)
 
 
 def convert_plain_operations(given: Sequence[GivenOperation]) -> list[Operation]:
@@ -63,6 +69,7 @@ def convert_plain_operations(given: Sequence[GivenOperation]) -> list[Operation]
         for each in given
         if each.method in _METHODS
         and each.params is NO_PARAMS
+        and each.headers is NO_HEADERS
         and type(body := each.body) is str
         and type(operation_id := each.operation_id) is str
         and len(operation_id) <= limits.operation_id_characters_max
@@ -89,7 +96,22 @@ def convert_operation(position: int, given: GivenOperation) -> Operation:
         body if is_text else None,  # type: ignore[arg-type]
         _convert_operation_id(position, given.operation_id),
         None if is_text else _BODY_MISTAKES[isinstance(body, _AnyArray)],
+        {} if given.headers is NO_HEADERS else _decode_headers(position, bytes(given.headers)),
     )
+
+
+def find_operation_errors(
+    elements: Iterable[msgspec.Raw | bytes], first: int
+) -> Iterator[FieldError]:
+    """Yield the errors of operations as they were sent; `first` is the position of the first."""
+    for position, element in enumerate(elements, first):
+        wrong = list(find_errors(GivenOperation, element, f"operations.item:{position}"))
+        yield from wrong
+        if not wrong:
+            try:
+                convert_operation(position, _given.decode(element))
+            except Refused as refused:
+                yield from refused.problem.errors or ()
 
 
 def _needs_no_parsing(path: str) -> bool:
@@ -139,6 +161,27 @@ def _decode_params(position: int, raw: bytes) -> dict[str, str]:
         name: value if isinstance(value, str) else _format_param(value)
         for name, value in params.items()
     }
+
+
+def _decode_headers(position: int, raw: bytes) -> dict[str, str]:
+    """Return the headers with names in lower case. Which ones a target honours is its decision."""
+    most = limits.operation_headers_bytes_max
+    if len(raw) > most:
+        raise _wrong_field(position, "headers", f"This value should have {most} bytes or less.")
+    field = f"operations.item:{position}.headers"
+    try:
+        given = _headers.decode(raw)
+    except DECODE_ERRORS as error:
+        raise explain_decode_error(error, within=field, what=f"The value of {field}") from None
+    if not given:
+        return {}
+    if isinstance(given, list):
+        raise _wrong_field(position, "headers", "Schema describes object, array found instead")
+    headers = {name.lower(): value for name, value in given.items()}
+    keys = [key.lower() for key in decode_keys(raw)]
+    if len(keys) != len(headers):
+        raise duplicate_key(field, next(each for each in keys if keys.count(each) > 1))
+    return headers
 
 
 def _convert_operation_id(position: int, value: str | int | msgspec.UnsetType | None) -> str | None:

@@ -1,0 +1,39 @@
+"""Countries: the numbers that merge fields have for them, and their codes of two letters."""
+
+_FALLBACK = "US"
+
+# Number and code of ISO 3166-1, as the forms of Mailchimp have them: `default_country` is a number.
+_NUMBERED = """
+2 AL 3 DZ 4 AD 5 AO 6 AR 7 AM 8 AU 9 AT 10 AZ 11 BS 12 BH 13 BD 14 BB 15 BY 16 BE 17 BZ 18 BJ
+19 BM 20 BT 21 BO 22 BA 23 BW 24 BR 25 BG 26 BF 27 BI 28 KH 29 CM 30 CA 31 CV 32 KY 33 CF 34 TD
+35 CL 36 CN 37 CO 38 CG 40 HR 41 CY 42 CZ 43 DK 44 DJ 45 EC 46 EG 47 SV 48 GQ 49 ER 50 EE 51 ET
+52 FJ 53 FI 54 FR 56 GA 57 GM 58 GE 59 DE 60 GH 61 GR 62 GU 63 GN 65 GY 66 HN 67 HK 68 HU 69 IS
+70 IN 71 ID 74 IE 75 IL 76 IT 78 JP 79 JO 80 KZ 81 KE 82 KW 83 KG 84 LA 85 LV 86 LB 87 LS 88 LR
+90 LI 91 LT 92 LU 93 MK 94 MG 95 MW 96 MY 97 MV 98 ML 99 MT 100 MR 101 MX 102 MD 103 MC 104 MN
+105 MA 106 MZ 107 NA 108 NP 109 NL 110 AN 111 NZ 112 NI 113 NE 114 NG 116 NO 117 OM 118 PK 119 PA
+120 PY 121 PE 122 PH 123 PL 124 PT 126 QA 127 RE 128 RO 129 RU 130 RW 132 WS 133 SA 134 SN 135 SC
+136 SL 137 SG 138 SK 139 SI 140 SO 141 ZA 142 KR 143 ES 144 LK 146 SR 147 SZ 148 SE 149 CH 152 TW
+153 TZ 154 TH 155 TG 156 TN 157 TR 158 TM 159 UG 161 UA 162 AE 163 UY 164 US 165 UZ 166 VA 167 VE
+168 VN 169 VG 170 YE 173 ZM 174 ZW 175 AG 176 AI 178 AS 179 AW 180 BN 181 BV 183 CK 185 CX 187 DO
+188 EH 189 FK 191 FO 192 GD 193 GF 194 GI 195 GL 196 GP 198 GT 200 HT 202 JM 203 KI 204 KM 205 KN
+206 LC 207 MH 208 MO 210 MQ 212 MU 213 NC 214 NF 217 NU 219 PG 221 PN 222 PW 223 SB 225 SJ 227 SM
+232 TO 233 TL 234 TT 237 VC 238 VI 239 VU 241 YT 242 MM 255 ST 257 GS 260 TJ 262 GB 266 RS 268 CR
+270 GG 272 KP 274 AF 275 CI 276 CU 277 PF 278 IR 279 IQ 281 LY 282 PS 285 SY 286 AX 287 TC 288 JE
+289 DM 290 ME 293 SD 294 MS 298 CW 302 SX 311 SS 315 XK 318 CD 323 IM 324 MF 325 BQ
+"""
+_words = _NUMBERED.split()
+_CODES_BY_NUMBER = dict(zip(map(int, _words[::2]), _words[1::2], strict=True))
+# Countries of ISO 3166-1 that have no number.
+_OTHERS = "AQ BL CC FM GW HM IO NR PM SH TF TK TV UM WF"
+_CODES = frozenset({*_CODES_BY_NUMBER.values(), *_OTHERS.split()})
+
+
+def find_country_code(number: int) -> str:
+    """Return the code of the country with this number; US if there is none."""
+    return _CODES_BY_NUMBER.get(number, _FALLBACK)
+
+
+def read_country_code(text: str) -> str:
+    """Return a code of two letters in upper case; US if the text is none."""
+    code = text.strip().upper()
+    return code if code in _CODES else _FALLBACK
