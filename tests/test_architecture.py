@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "database_setup": "kit audience.schema engine settings store.database store.migrate "
     "installation archives",
     "app": "*",
-    "processes": "app kit limits settings",
+    "processes": "app kit limits processes settings",
     # The command line reads the bodies that the surface writes.
     "surfaces.mailchimp.bodies": "contract.links",
     "cli": "cli kit contract.version model.batch model.webhook surfaces.mailchimp.bodies errors "
@@ -76,7 +76,7 @@ MAY_IMPORT = {
 LIBRARY_PARTS = {
     "dbos": "engine",
     "starlette": "surfaces app processes.api",
-    "uvicorn": "processes.api",
+    "uvicorn": "processes",
     "alembic": "store audience.migrations",
     "httpx": "cli",
     "httpcore": "kit.egress",

@@ -12,6 +12,13 @@ from dataclasses import dataclass
 class Limits:
     """The limits of one app. Relations between them are checked when it is made."""
 
+    # One connection
+    connections_max: int = 1_000  # of one API process; fewer if it may open fewer files
+    connections_per_address_max: int = 500  # a proxy is one address; then the oldest idle one ends
+    head_seconds_max: float = 15  # from the first byte to the last header; then 408
+    body_seconds_max: float = 30  # in which at least `body_window_bytes_min` of a body come
+    reader_seconds_max: float = 30  # in which a client reads some of its answer, or is cut off
+
     # One request
     requests_per_key_max: int = 10  # at once; the guide's limit; more is 429; batches are exempt
     request_seconds_max: float = 120  # the guide's limit for a single call, never an operation
@@ -60,6 +67,15 @@ def _require(limits: Limits, smaller: str, larger: str) -> None:
     if getattr(limits, smaller) > getattr(limits, larger):
         raise ValueError(f"{smaller} must not be larger than {larger}")
 
+
+# One connection
+request_line_bytes_max = 16 * 1024  # of the path and the query; more is answered 414
+header_bytes_max = 32 * 1024  # of all headers of a request; more is answered 431
+request_headers_max = 100  # of one request; more is answered 431
+parsed_bytes_max = 4 * 1024  # at once, so that reading can stop between two requests
+body_window_bytes_min = 1024  # in each window of `body_seconds_max`; less is answered 408
+reserved_files = 100  # that the API may open besides connections: database, archives, log
+refusal_seconds = 2.0  # that a refused connection stays open, for the client to read why
 
 # One request
 operation_bytes_max = 10 * 1024 * 1024  # of one operation, as it is sent

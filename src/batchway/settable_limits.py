@@ -24,8 +24,16 @@ SETTABLE = (
     "undelivered_events_per_account_max",
     "delivery_seconds_max",
     "webhook_failing_days_max",
+    "connections_max",
+    "connections_per_address_max",
+    "head_seconds_max",
+    "body_seconds_max",
+    "reader_seconds_max",
 )
 CONSTANT = (
+    "request_line_bytes_max",
+    "header_bytes_max",
+    "request_headers_max",
     "operation_bytes_max",
     "body_values_max",
     "operation_path_characters_max",
