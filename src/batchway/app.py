@@ -87,7 +87,11 @@ class App:
             connections,
             ConcurrencyLimit(parts.limits.event_streams_per_key_max, "event streams of an API key"),
         )
-        results = ResultDownloads(parts, result_links, connections)
+        results = ResultDownloads(
+            parts,
+            result_links,
+            ConcurrencyLimit(parts.limits.downloads_per_key_max, "downloads of one API key"),
+        )
         documentation = Documentation(
             [("Audience", make_route_table()), ("Batches", routes)], self.settings.public_url
         )

@@ -34,6 +34,7 @@ class Limits:
     result_days: int = 7  # from `submitted_at`
     idempotency_key_seconds: int = 24 * 60 * 60  # the same key and body give the same batch
     result_link_seconds: int = 600  # a link is good for ten minutes
+    downloads_per_key_max: int = 10  # at once, by links to results; more is answered 429
     event_streams_per_key_max: int = 10  # that follow batches; more is answered 429
     event_poll_seconds: float = 0.25  # between two reads of a batch that a client follows
     event_silence_seconds_max: float = 15  # then a comment keeps the connection open
@@ -100,6 +101,9 @@ operation_id_characters_max = 1_000
 operation_headers_bytes_max = 16 * 1024  # of `headers`, as they are sent
 operation_headers_max = 50  # of one operation; HTTP servers commonly accept 100
 path_segments_max = 12  # the deepest path of the contract has 8; more is answered 414
+
+# Downloads
+download_seconds_max = 3_600  # of one result archive; a reader may be slow, but not for ever
 
 # Pages
 page_count_default = 10  # contract: `count`

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from batchway import limits
+from batchway.limits import Limits
 from tests.contract.shared_servers import running_server
 from tests.scenario import Server, wait_until
 
@@ -19,6 +20,8 @@ IN_FORCE = {
     "reader_seconds_max": 2,
     "connections_per_address_max": 20,
 }
+DOWNLOADS_MAX = Limits.downloads_per_key_max
+PING_OPERATION = {"method": "GET", "path": "/ping"}
 MEGABYTE = 1024 * 1024
 PING = b"GET /3.0/ping HTTP/1.1\r\nHost: a\r\n\r\n"
 LONG = limits.request_line_bytes_max
@@ -148,6 +151,27 @@ def test_forwarded_addresses_are_not_believed(server: Server) -> None:
     )
 
     assert reply.json()["_links"][0]["href"].startswith("http://")
+
+
+def test_stalled_readers_of_a_link(server: Server) -> None:
+    """Readers that stall take no call of the owner, and are cut off, so that others can read."""
+    finished = server.wait_until_finished(server.submit([PING_OPERATION]))
+    link = finished["response_body_url"]
+    (archive,) = (path for path in server.folder.rglob(f"{finished['id']}*") if path.is_file())
+    archive.write_bytes(bytes(20 * MEGABYTE))  # more than sockets hold
+    target = link.removeprefix(server.url)
+
+    with ExitStack() as held:
+        readers = [held.enter_context(connect(server)) for _ in range(DOWNLOADS_MAX)]
+        for reader in readers:
+            reader.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert b"200" in reader.recv(15)
+        refused = httpx.get(link)
+        check_served(server)
+        wait_until(lambda: httpx.get(link).status_code == 200, "a place for another reader")
+
+    assert (429, True) == (refused.status_code, "simultaneous downloads" in refused.text)
+    assert int(refused.headers["retry-after"]) > 0
 
 
 def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:

@@ -7,10 +7,12 @@ from functools import partial
 from typing import BinaryIO
 
 import structlog
+from anyio import move_on_after
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from batchway import limits
 from batchway.contract.problems import Refused, database_busy
 from batchway.contract.result_links import ResultLinks
 from batchway.errors import ArchiveMissing, DatabaseBusy
@@ -33,20 +35,24 @@ class ResultDownloads:
 
     parts: Parts
     result_links: ResultLinks
-    connections: ConcurrencyLimit
+    downloads: ConcurrencyLimit
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request. A download counts as a request of the API key of the batch."""
+        """Answer one HTTP request. Downloads have a bound of their own.
+
+        A link needs no key, so that who has one must not use up the requests of its key.
+        """
         http = HttpRequest(scope, receive)
         with ExitStack() as held:
             found = await self._find_batch_or_refuse(http)
             if isinstance(found, Batch):
                 try:
-                    held.enter_context(self.connections.hold_slot(found.api_key_id))
+                    held.enter_context(self.downloads.hold_slot(found.api_key_id))
                     found = await run_in_thread(partial(self._open_archive, found))
                 except Refused as refused:
                     found = _refuse(refused)
-            await found(scope, receive, send)
+            with move_on_after(limits.download_seconds_max):  # then the connection ends
+                await found(scope, receive, send)
 
     async def _find_batch_or_refuse(self, http: HttpRequest) -> Batch | Response:
         try:
