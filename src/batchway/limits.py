@@ -197,3 +197,4 @@ merge_display_order_max = 1_000_000
 tags_shown_per_member_max = 50  # contract: `tags` shows 50, `tags_count` counts all
 tag_name_characters_max = 100
 email_address_characters_max = 254
+ip_zone_characters_max = 15  # of an IPv6 address, as of names of interfaces on Linux

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
+from math import isfinite, nan
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import can_explain, decode, decode_fields
 from batchway.kit.clock import SECOND, Microseconds, parse_iso
-from batchway.limits import tag_name_characters_max
+from batchway.limits import ip_zone_characters_max, tag_name_characters_max
 
 _EMAIL_TYPES = ("html", "text")
 _CACHED_TAGS_MAX = 20  # names of one call that are cached together
@@ -423,18 +424,26 @@ def _read_location(location: MemberCallsLocation | None) -> tuple[float, float] 
 def _read_number(field: str, value: float | str) -> float:
     """Return a number that may be given as a text; an empty text is 0."""
     try:
-        return float(value or 0)
+        number = float(value or 0)
     except ValueError:
-        message = "Schema describes number, string found instead"
-        raise invalid_field(field, message) from None
+        number = nan
+    if not isfinite(number):  # as text, "nan" and "inf" are numbers for Python
+        raise invalid_field(field, "Schema describes number, string found instead")
+    return number
+
+
+_NO_ADDRESS = "This value should be an IPv4 or IPv6 address."
 
 
 def _read_ip(field: str, value: str | None) -> str | None:
     if value:
         try:
-            ipaddress.ip_address(value)
+            address = ipaddress.ip_address(value)
         except ValueError:
-            raise invalid_field(field, "This value should be an IPv4 or IPv6 address.") from None
+            raise invalid_field(field, _NO_ADDRESS) from None
+        zone = getattr(address, "scope_id", None) or ""  # any text after a `%`, for Python
+        if len(zone) > ip_zone_characters_max or not zone.isascii() or not zone.isprintable():
+            raise invalid_field(field, _NO_ADDRESS)
     return value
 
 
