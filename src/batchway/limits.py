@@ -178,6 +178,7 @@ id_block_size = 10_000  # keys reserved at a time: more than a chunk needs
 gathered_calls_max = 50  # single calls answered together; ten connections rarely have more
 gathered_body_bytes_max = 16 * 1024  # of one such call; a member has about 1,000
 planned_rows_max = 15_000  # of one plan: its transaction holds the lock for about 50 ms on SQLite
+planned_bytes_max = 4 * 1024 * 1024  # of the bodies of one plan; values need up to 20 times as much
 planned_calls_min = 50  # fewer calls between plain writes are answered with these
 locked_cost_max = 1_000  # of calls in a write transaction; a plain read costs 1, about 50 µs
 plain_write_cost = 25  # of a call that changes a list or a merge field

@@ -61,6 +61,11 @@ class Call(msgspec.Struct, frozen=True, gc=False):
         return bool(self.items) and isinstance(self.action, PlainHandler)
 
     @property
+    def byte_count(self) -> int:
+        """The bytes of its body; what was read from it needs a multiple of that."""
+        return len(self.request.body or b"")
+
+    @property
     def cost(self) -> int:
         """How long the call takes in a write transaction, in the unit of `locked_cost_max`."""
         return limits.plain_write_cost if self.is_plain_write else 1 + self.row_count
@@ -72,6 +77,7 @@ class Stretch:
     def __init__(self) -> None:
         self.call_count = 0
         self.row_count = 0
+        self._byte_count = 0
         self.has_pages = False
         self._has_changes = False
         self._has_plain_reads = False
@@ -81,6 +87,13 @@ class Stretch:
     def is_long(self) -> bool:
         """Whether there are enough calls for a separate plan and transaction."""
         return self.call_count >= limits.planned_calls_min
+
+    def has_room(self, call: Call) -> bool:
+        """Whether one plan may have as many rows, and as many bytes of bodies, with a call more."""
+        return (
+            self.row_count + call.row_count <= limits.planned_rows_max
+            and self._byte_count + call.byte_count <= limits.planned_bytes_max
+        )
 
     def admits(self, call: Call) -> bool:
         """Return whether a call can be planned together with those of the stretch."""
@@ -92,6 +105,7 @@ class Stretch:
         """Add a call that the stretch admits, or a plain write to an empty stretch."""
         self.call_count += 1
         self.row_count += call.row_count
+        self._byte_count += call.byte_count
         self._has_changes = self._has_changes or call.is_change
         if isinstance(call.action, PlainHandler):
             self.has_pages = self.has_pages or call.is_page

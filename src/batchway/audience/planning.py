@@ -5,7 +5,7 @@ A plan covers only the first requests if
 - the next request is a plain write (of a list or a merge field): it must see what the requests
   before it have written, and its response is only known when it has written;
 - a plain read follows a change or precedes one: it must see the changes before it, and no others;
-- there are many rows to write, or the responses are large.
+- there are many rows to write, or the bodies or the responses are large.
 
 If only a few requests can be planned, a separate transaction for them would be too expensive: then
 Stale is raised, and they are answered together with those that follow (`transaction.py`).
@@ -19,7 +19,6 @@ from functools import cached_property
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from batchway import limits
 from batchway.audience.calls import (
     Call,
     Stretch,
@@ -87,7 +86,7 @@ def _take_plannable(calls: Iterator[Call]) -> list[Call]:
             if not (stretch.is_long or stretch.has_pages or call.is_page):
                 raise Stale
             break
-        if taken and stretch.row_count + call.row_count > limits.planned_rows_max:
+        if taken and not stretch.has_room(call):
             break
         stretch.add(call)
         taken.append(call)

@@ -48,9 +48,9 @@ def answer_within(
 
 
 def _take_bounded(calls: Iterator[Call]) -> list[Call]:
-    """Take the first calls, up to a cost, and without those that can be planned afterwards."""
+    """Take the first calls, up to a cost and a size, without those that can be planned later."""
     taken: list[Call] = []
-    cost = 0
+    cost = byte_count = 0
     stretch = Stretch()
     for call in calls:
         if taken and (call.is_page or stretch.has_pages):
@@ -60,7 +60,8 @@ def _take_bounded(calls: Iterator[Call]) -> list[Call]:
         stretch.add(call)
         begins_set = not call.is_plain_write and (not taken or taken[-1].is_plain_write)
         cost += call.cost + (limits.locked_set_cost if begins_set else 0)
-        if taken and cost > limits.locked_cost_max:
+        byte_count += call.byte_count
+        if taken and (cost > limits.locked_cost_max or byte_count > limits.planned_bytes_max):
             break
         taken.append(call)
         if stretch.is_long and stretch.call_count < len(taken):

@@ -62,6 +62,7 @@ class _Unread:
 
     address: str
     problem: Problem
+    row_count: int = 1
 
 
 @dataclass(slots=True)
@@ -86,8 +87,8 @@ class Subscribe:
 
     @property
     def row_count(self) -> int:
-        """The rows of all members."""
-        return sum(item.row_count for item in self.items if isinstance(item, AddMember))
+        """The rows of all members; one that cannot be read counts, too: it needs memory."""
+        return sum(item.row_count for item in self.items)
 
     def want(self, list_set: ListSet) -> None:
         """Ask for all members and tags."""
@@ -162,7 +163,8 @@ def _read_item(request: Request, settings: AudienceSettings, item: _Item) -> Add
     try:
         return make_add(request, settings, item)
     except Refused as refused:
-        return _Unread(item.email_address, refused.problem)
+        shown = item.email_address[: limits.email_address_characters_max]
+        return _Unread(shown, refused.problem)
 
 
 # Programs compare this text, which differs from that of `POST …/members`.

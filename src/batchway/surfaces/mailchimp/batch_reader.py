@@ -88,8 +88,11 @@ class BatchReader:
         self._first_byte = 0  # the position of the buffer in the body
         self._count = 0  # of the operations before the buffer
         self._groups = _Groups(in_force.piece_operations_max)
-        self._read_step: Callable[[], None] = self._read_lines if is_lines else self._read_head
-        self._finish_step: Callable[[], None] = self._take_lines if is_lines else self._finish_whole
+        # Functions, not bound methods: these would make a cycle, which would keep the buffer of a
+        # refused body until the next garbage collection.
+        reader = BatchReader
+        self._read_step = reader._read_lines if is_lines else reader._read_head  # noqa: SLF001
+        self._finish_step = reader._take_lines if is_lines else reader._finish_whole  # noqa: SLF001
 
     def feed(self, data: bytes) -> Iterator[list[Operation]]:
         """Yield the operations that are complete, in groups of at most `piece_operations_max`.
@@ -103,12 +106,12 @@ class BatchReader:
             self._buffer += rest[:room]
             rest = rest[room:]
             while len(self._buffer) >= self._wanted_bytes:
-                self._read_step()
+                self._read_step(self)
                 yield from self._groups.take_full_groups()
 
     def finish(self) -> Iterator[list[Operation]]:
         """Yield the remaining operations. Raises a problem if the body is not complete."""
-        self._finish_step()
+        self._finish_step(self)
         yield from self._groups.take_full_groups()
         yield from self._groups.take_rest()
 
@@ -119,11 +122,12 @@ class BatchReader:
     def _read_head(self) -> None:
         head = _HEAD.match(self._buffer)
         if head is None:
-            self._read_step = self._refuse_body
+            self._read_step = BatchReader._refuse_body
             self._wanted_bytes = limits.unstreamed_body_bytes_max + 1
             return
         self._drop_bytes(head.end() - 1)
-        self._read_step, self._finish_step = self._read_elements, self._finish_elements
+        self._read_step = BatchReader._read_elements
+        self._finish_step = BatchReader._finish_elements
 
     def _refuse_body(self) -> None:
         if self._first_byte == 0 and not self._buffer.lstrip().startswith(b"{"):
@@ -154,7 +158,8 @@ class BatchReader:
             return self._continue_after(found, given)
         self._take_elements(found, given)
         self._drop_bytes(found + 1)
-        self._read_step, self._finish_step = self._refuse_body, self._finish_tail
+        self._read_step = BatchReader._refuse_body
+        self._finish_step = BatchReader._finish_tail
         self._wanted_bytes = limits.unstreamed_body_bytes_max + 1
         return None
 
@@ -232,13 +237,16 @@ class BatchReader:
         return self._buffer[:border] + b"]"
 
     def _try_decode_elements(self, border: int) -> list[GivenOperation] | Exception:
-        """Decode the elements before `border`, or return the error if it may be a wrong guess."""
+        """Decode the elements before `border`, or return the error if it may be a wrong guess.
+
+        The error has no traceback, whose frames would keep the buffer until the next collection.
+        """
         try:
             return _elements.decode(self._close_array(border))
         except DECODE_ERRORS as error:
             if isinstance(error, msgspec.ValidationError | RecursionError):
                 raise self._explain_error(error) from None
-            return error
+            return error.with_traceback(None)
 
     def _decode_elements(self, border: int) -> list[GivenOperation]:
         given = self._try_decode_elements(border)
