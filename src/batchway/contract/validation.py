@@ -56,9 +56,14 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
     first one if the body is longer than `explained_bytes_max`, or a 413 if it has too many values:
     a byte can become two hundred when it is decoded.
     """
-    raw = _strip_body(body)
-    if count_values(raw) > limits.body_values_max:
+    if count_values(body or b"") > limits.body_values_max:
         raise too_large(f"A body may have {limits.body_values_max} values. Send it in parts.")
+    return decode_uncounted(decoder, body)
+
+
+def decode_uncounted(decoder: msgspec.json.Decoder[T], body: bytes | None) -> T:
+    """Decode as `decode` does, but any number of values: for a type that skips most of them."""
+    raw = _strip_body(body)
     try:
         return decoder.decode(raw + PADDING)
     except msgspec.ValidationError as error:
@@ -110,7 +115,7 @@ def decode_fields(kind: type, body: bytes | None) -> tuple[dict[str, Any], list[
     400 if the body is no JSON object.
     """
     given = _decode_object(_strip_body(body))
-    types = {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
+    types = _get_field_types(kind)
     values, errors = {}, []
     for name, raw in given.items():
         if name in types:
@@ -152,17 +157,26 @@ def _find_errors_of_object(kind: Any, raw: bytes | msgspec.Raw, path: str) -> It
         types = dict.fromkeys(given, get_args(kind)[1])
     else:
         yield from _find_missing(kind, given, path)
-        types = {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
+        types = _get_field_types(kind)
     for name, value in given.items():
         if name in types:
             yield from _find_errors(types[name], value, f"{path}.{name}" if path else name)
 
 
 def _find_missing(kind: Any, given: Mapping[str, Any], path: str) -> Iterator[FieldError]:  # noqa: ANN401 - a type
-    fields = msgspec.structs.fields(kind)
-    names = [each.encode_name for each in fields if each.required and each.encode_name not in given]
+    names = [name for name in _get_required_names(kind) if name not in given]
     if names:
         yield FieldError(path, f"Required fields were not provided: {', '.join(names)}")
+
+
+@cache
+def _get_field_types(kind: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a type
+    return {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
+
+
+@cache
+def _get_required_names(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - a type
+    return tuple(each.encode_name for each in msgspec.structs.fields(kind) if each.required)
 
 
 def _choose_compound(kind: Any, raw: bytes) -> Any:  # noqa: ANN401 - a type
@@ -220,8 +234,8 @@ def _split_message(text: str) -> tuple[str, str]:
 
 
 def _find_missing_names(decoder: msgspec.json.Decoder[T], raw: bytes) -> list[str]:
-    fields = msgspec.structs.fields(decoder.type)  # type: ignore[arg-type]
-    required = tuple(each.encode_name for each in fields if each.required)
+    kind: Any = decoder.type
+    required = _get_required_names(kind)
     # This may raise as well: msgspec stops at the first mistake, and the rest may not be JSON.
     given = decode(_build_presence_decoder(required), raw)
     found = msgspec.structs.astuple(given)

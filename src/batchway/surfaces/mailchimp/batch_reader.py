@@ -16,7 +16,7 @@ from batchway.contract.validation import (
     DECODE_ERRORS,
     PADDING,
     can_explain,
-    decode,
+    decode_uncounted,
     explain_decode_error,
 )
 from batchway.limits import Limits
@@ -131,12 +131,12 @@ class BatchReader:
 
     def _refuse_body(self) -> None:
         if self._first_byte == 0 and not self._buffer.lstrip().startswith(b"{"):
-            decode(_request, bytes(self._buffer))  # raises: the body is not an object
+            decode_uncounted(_request, bytes(self._buffer))  # raises: the body is not an object
         raise _operations_not_first()
 
     def _finish_whole(self) -> None:
         raw = bytes(self._buffer).strip()
-        given = decode(_request, raw).operations
+        given = decode_uncounted(_request, raw).operations
         _check_request_keys(raw)
         self._accept_operations(
             given, len(self._buffer), lambda: _raw_request.decode(raw).operations
