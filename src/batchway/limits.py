@@ -82,9 +82,6 @@ refusal_seconds = 2.0  # that a refused connection stays open, for the client to
 operation_bytes_max = 10 * 1024 * 1024  # of one operation, as it is sent
 known_key_seconds = 1.0  # for which a key that was found is not looked up again
 known_keys_max = 1_000  # of one API process
-body_values_max = 100_000  # of any call or operation; each takes about 200 bytes of memory
-body_values_per_row = 10  # a call with many values counts as so many fewer rows in a plan
-counted_body_bytes_min = 4 * 1024  # of a body whose values are counted; others have few
 batch_window_bytes = 512 * 1024  # of a body that are decoded at once; larger is slower
 unstreamed_body_bytes_max = 8 * 1024 * 1024  # where `operations` is not the first key
 assert unstreamed_body_bytes_max <= operation_bytes_max  # so that no operation in it is too large
@@ -100,6 +97,7 @@ operation_params_bytes_max = 64 * 1024  # of `params`, as they are sent; a URL i
 operation_id_characters_max = 1_000
 operation_headers_bytes_max = 16 * 1024  # of `headers`, as they are sent
 operation_headers_max = 50  # of one operation; HTTP servers commonly accept 100
+body_tokens_max = 300_000  # brackets, commas and texts of a JSON body: decoded, at most 50 MB
 path_segments_max = 12  # the deepest path of the contract has 8; more is answered 414
 
 # Downloads
@@ -197,5 +195,8 @@ merge_choices_max = 500  # of a radio or dropdown field
 merge_display_order_max = 1_000_000
 tags_shown_per_member_max = 50  # contract: `tags` shows 50, `tags_count` counts all
 tag_name_characters_max = 100
+tags_per_call_max = 1_000  # of one member; 20 times as many as are shown
+language_characters_max = 100  # of a member; a code or a name of a language
+ip_address_characters_max = 64  # the longest form has 45; a zone of IPv6 may follow
 email_address_characters_max = 254
 ip_zone_characters_max = 15  # of an IPv6 address, as of names of interfaces on Linux

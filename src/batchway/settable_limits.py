@@ -36,10 +36,10 @@ CONSTANT = (
     "header_bytes_max",
     "request_headers_max",
     "operation_bytes_max",
-    "body_values_max",
     "operation_path_characters_max",
     "operation_params_bytes_max",
     "operation_id_characters_max",
+    "body_tokens_max",
     "path_segments_max",
     "unstreamed_body_bytes_max",
     "idempotency_key_characters_max",
@@ -64,6 +64,9 @@ CONSTANT = (
     "merge_display_order_max",
     "tags_shown_per_member_max",
     "tag_name_characters_max",
+    "tags_per_call_max",
+    "language_characters_max",
+    "ip_address_characters_max",
     "email_address_characters_max",
 )
 _VALUE_MAX = 1 << 40

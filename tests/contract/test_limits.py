@@ -283,7 +283,7 @@ def test_memory_for_a_call(tmp_path: Path, http: httpx.Client) -> None:
         )
 
         document = check_problem(reply, 413, "Request Entity Too Large")
-        assert f"{limits.body_values_max} values" in document["detail"]
+        assert f"{limits.body_tokens_max} values" in document["detail"]
         assert _read_peak(process.pid) - before < 100 * 1024
 
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway import limits
 from batchway.contract.problems import Problem, Refused
-from batchway.contract.validation import count_values, decode
+from batchway.contract.validation import decode
 
 
 class Inner(msgspec.Struct):
@@ -206,29 +205,3 @@ def test_a_value_that_looks_like_a_path() -> None:
 
     assert "colour" == field
     assert " - at `$.other`" in message
-
-
-def test_too_many_values() -> None:
-    """A body with more values than the limit is refused before it is decoded."""
-    decoder = msgspec.json.Decoder(list[int])
-    most = limits.body_values_max
-
-    assert [0] * most == decode(decoder, msgspec.json.encode([0] * most))
-    with pytest.raises(Refused) as refused:
-        decode(decoder, msgspec.json.encode([0] * (most + 1)))
-    assert 413 == refused.value.problem.status
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b"[" + b"1," * 3_000 + b"1]", 3_001),
-        (b"[" + b"[]," * 3_000 + b"[]]", 6_002),
-        (b"[" + b"{}," * 3_000 + b"{}]", 6_002),
-        (b"[1,2]", 0),
-    ],
-    ids=["numbers", "arrays", "objects", "short"],
-)
-def test_values_are_counted(body: bytes, expected: int) -> None:
-    """Commas and brackets are counted, which are as many as the values or more."""
-    assert expected == count_values(body)

@@ -26,7 +26,6 @@ from batchway.contract.fields import check_params, select_fields
 from batchway.contract.problems import Refused, internal_error
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, build_error_response, encode
-from batchway.contract.validation import count_values
 from batchway.kit.logs import log_exception
 
 log = structlog.get_logger(__name__)
@@ -166,16 +165,8 @@ def _read_call(request: Request, settings: AudienceSettings) -> Call:
     if isinstance(handler, PlainHandler):
         return Call(request, handler, handler.items)
     action = _catch_errors(_read_member_call, handler, request, settings)
-    row_count = 0 if isinstance(action, Response) else _count_rows(request, action)
+    row_count = 0 if isinstance(action, Response) else action.row_count
     return Call(request, action, handler.items, row_count)
-
-
-def _count_rows(request: Request, call: MemberCall) -> int:
-    """Return the rows of a call; many values in its body count as rows, as they need memory too."""
-    if isinstance(call, _WrongCall):
-        return 0
-    value_count = count_values(request.body or b"")
-    return max(call.row_count, value_count // limits.body_values_per_row)
 
 
 def _read_member_call(

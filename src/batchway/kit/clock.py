@@ -19,6 +19,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _YEAR_1 = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _YEAR_9999 = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_ISO_CHARACTERS_MAX = 64  # more than any time has, so that a megabyte of text is never parsed
 _LOST_PLUS = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
 
 
@@ -53,6 +54,8 @@ def parse_iso(text: str) -> Microseconds | None:
     Accepted are `Z`, fractions of a second, a missing zone (read as UTC), a date without a time,
     a zone whose `+` became a space (as it does in a URL), and the years 1 to 9998.
     """
+    if len(text) > _ISO_CHARACTERS_MAX:
+        return None
     try:
         moment = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip()))
     except ValueError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from batchway import limits
 from batchway.audience.body import is_storable
 from batchway.audience.collections import read_choice
 from batchway.audience.members import transitions
@@ -29,7 +30,6 @@ from batchway.contract.request import Request
 from batchway.contract.response import NO_CONTENT, Response
 from batchway.contract.validation import can_explain, decode, decode_fields
 from batchway.kit.clock import SECOND, Microseconds, parse_iso
-from batchway.limits import ip_zone_characters_max, tag_name_characters_max
 
 _EMAIL_TYPES = ("html", "text")
 _CACHED_TAGS_MAX = 20  # names of one call that are cached together
@@ -281,13 +281,21 @@ def read_tag_name(name: str) -> str:
     name = name.strip()
     if not name:
         raise invalid_field("tags", "A tag's name should not be blank.")
-    if len(name) > tag_name_characters_max:
-        most = tag_name_characters_max
+    if len(name) > limits.tag_name_characters_max:
+        most = limits.tag_name_characters_max
         raise invalid_field("tags", f"A tag's name should have {most} characters or less.")
     return _check_text("tags", name)
 
 
+def check_tag_count(count: int) -> None:
+    """Raise a 400 if one call has too many tags for a member."""
+    if count > limits.tags_per_call_max:
+        most = limits.tags_per_call_max
+        raise invalid_field("tags", f"This collection should have {most} items or less.")
+
+
 def _read_tag_names(names: list[str]) -> tuple[str, ...]:
+    check_tag_count(len(names))
     if len(names) > _CACHED_TAGS_MAX:
         return _read_distinct_tag_names(names)
     return _read_cached_tag_names(tuple(names))
@@ -311,7 +319,7 @@ def _read_details(request: Request, body: _Body, status: str | None) -> Details:
         status=status,
         email_type=_read_email_type(body.email_type),
         merge_fields=_read_merge_fields(body.merge_fields),
-        language=None if body.language is None else _read_language(body.language),
+        language=_read_language(body.language),
         vip=body.vip,
         location=_read_location(body.location),
         ip_signup=_read_ip("ip_signup", body.ip_signup),
@@ -395,12 +403,15 @@ def _check_status(
     return None if status is msgspec.UNSET else read_choice(field, status, allowed)
 
 
+def _read_language(language: str | None) -> str | None:
+    if language is None:
+        return None
+    _check_length("language", language, limits.language_characters_max)
+    return _check_text("language", language)
+
+
 def _read_email_type(email_type: str | None) -> str | None:
     return read_choice("email_type", email_type, _EMAIL_TYPES) if email_type else None
-
-
-def _read_language(language: str) -> str:
-    return _check_text("language", language)
 
 
 def _read_merge_fields(given: Mapping[str, Any] | list[Any] | None) -> Mapping[str, Any]:
@@ -437,12 +448,17 @@ _NO_ADDRESS = "This value should be an IPv4 or IPv6 address."
 
 def _read_ip(field: str, value: str | None) -> str | None:
     if value:
+        _check_length(field, value, limits.ip_address_characters_max)
         try:
             address = ipaddress.ip_address(value)
         except ValueError:
             raise invalid_field(field, _NO_ADDRESS) from None
         zone = getattr(address, "scope_id", None) or ""  # any text after a `%`, for Python
-        if len(zone) > ip_zone_characters_max or not zone.isascii() or not zone.isprintable():
+        if (
+            len(zone) > limits.ip_zone_characters_max
+            or not zone.isascii()
+            or not zone.isprintable()
+        ):
             raise invalid_field(field, _NO_ADDRESS)
     return value
 
@@ -454,6 +470,11 @@ def _read_moment(field: str, value: str | None) -> Microseconds | None:
     if moment is None or not _EARLIEST <= moment <= _LATEST:
         raise invalid_field(field, "This value should be a date and time in ISO 8601.")
     return moment
+
+
+def _check_length(field: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise invalid_field(field, f"This value should have {most} characters or less.")
 
 
 def _check_text(field: str, text: str) -> str:

@@ -6,7 +6,7 @@ import msgspec
 
 from batchway.audience.members import transitions
 from batchway.audience.members.base import MemberCall, MemberHandler
-from batchway.audience.members.calls import read_tag_name
+from batchway.audience.members.calls import check_tag_count, read_tag_name
 from batchway.audience.settings import AudienceSettings
 from batchway.audience.working_set import ListSet
 from batchway.contract.description import ON_PAGE, CallDescription
@@ -110,6 +110,7 @@ class GetTags(msgspec.Struct, frozen=True, gc=False):
 
 def _read_update(request: Request, _settings: AudienceSettings) -> MemberCall:
     changes = decode(_changes, request.body).tags
+    check_tag_count(len(changes))
     last = {read_tag_name(change.name): change.status for change in changes}
     return UpdateTags(
         request.path_params["list_id"],
