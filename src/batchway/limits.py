@@ -106,6 +106,7 @@ download_seconds_max = 3_600  # of one result archive; a reader may be slow, but
 # Pages
 page_count_default = 10  # contract: `count`
 page_count_max = 1_000  # larger counts are answered with this many, as Mailchimp does
+page_bytes_max = 32 * 1024 * 1024  # of members' merge fields; only older data can have more
 
 # Batches
 error_samples_max = 5  # operations named in a group
@@ -113,6 +114,7 @@ error_samples_max = 5  # operations named in a group
 # Pieces, chunks, segments
 piece_bytes_max = 4 * 1024 * 1024
 chunk_bytes_max = 16 * 1024 * 1024
+named_text_bytes = 128  # of memory that a parameter or a header needs besides its characters
 answer_bytes_max = 8 * 1024 * 1024  # of pages answered at once; becomes one segment
 results_file_bytes_max = 4 * 1024**3  # of one file of "per-batch"; more results are in another file
 

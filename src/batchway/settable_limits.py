@@ -45,6 +45,7 @@ CONSTANT = (
     "idempotency_key_characters_max",
     "check_seconds_max",
     "page_count_max",
+    "page_bytes_max",
     "error_groups_max",
     "error_samples_max",
     "results_file_bytes_max",

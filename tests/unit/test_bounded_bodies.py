@@ -140,6 +140,45 @@ def test_no_field_stores_or_shows_a_value_of_any_size(  # noqa: PLR0913 - one ca
         assert len(_call(api, "GET", shown)[1]) < 2 * _REPLY_BYTES_MAX
 
 
+@pytest.mark.parametrize("field", ["ip_signup", "ip_opt"])
+def test_the_zone_of_an_address_has_a_length(api: Audience, field: str) -> None:
+    """An IPv6 address may name a zone, but not one of any length."""
+    members = f"/lists/{api.new_list()}/members"
+    long = _MEMBER | {field: "fe80::1%" + "a" * limits.ip_address_characters_max}
+    assert 400 == _call(api, "POST", members, long)[0]
+    assert 200 == _call(api, "POST", members, _MEMBER | {field: "fe80::1%eth0"})[0]
+
+
+def test_a_page_has_a_bound_in_bytes(api: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page ends early if its members have long values, and the pages together have them all."""
+    monkeypatch.setattr(limits, "page_bytes_max", _MB // 2)
+    list_id = api.new_list()
+    for number in range(60):
+        field = {"name": "Note", "type": "text", "tag": f"F{number}"}
+        assert 200 == _call(api, "POST", f"/lists/{list_id}/merge-fields", field)[0]
+    values = {f"F{number}": "é" * limits.merge_text_characters_max for number in range(60)}
+    members = [
+        {"email_address": f"ann{number}@bees.org", "status": "subscribed", "merge_fields": values}
+        for number in range(70)
+    ]
+    for first in range(0, len(members), 35):
+        part = {"members": members[first : first + 35]}
+        assert 200 == _call(api, "POST", f"/lists/{list_id}", part)[0]
+
+    sizes: list[int] = []
+    following = None
+    while not sizes or following is not None:
+        path = f"/lists/{list_id}/members"
+        page = Request("GET", path, {}, is_paged=True, continuation=following)
+        [response] = _answer(api, page)
+        assert len(encode_body(response)) < 5 * limits.page_bytes_max
+        sizes.append(json.loads(encode_body(response))["returned_item_count"])
+        following = response.continuation
+
+    assert len(members) == sum(sizes)
+    assert len(sizes) > 1
+
+
 def test_the_walk_finds_the_open_fields() -> None:
     """The cases contain fields of every kind, at every depth."""
     found = {(template, path, what) for _, template, _, path, what in (c.values for c in _CASES)}

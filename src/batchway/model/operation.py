@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from isal import isal_zlib
 
+from batchway.limits import named_text_bytes
 from batchway.model.positions import Positions
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -46,11 +47,15 @@ def unpack_operations(piece: bytes) -> list[Operation]:
 
 
 def count_characters(operation: Operation) -> int:
-    """Return the characters of all parts of an operation whose length a client chooses."""
+    """Return the size of all parts of an operation whose length a client chooses.
+
+    It is the number of characters, and more for each parameter and header: a chunk could have
+    millions of short ones, which need much more memory than their characters.
+    """
     count = len(operation.path) + len(operation.body or "") + len(operation.operation_id or "")
     for texts in (operation.params, operation.headers):
         if texts:
-            count += sum(len(name) + len(value) for name, value in texts.items())
+            count += sum(len(name) + len(value) + named_text_bytes for name, value in texts.items())
     return count
 
 

@@ -1,10 +1,11 @@
 """`GET /lists/{list_id}/members`: the members of a list, with filters and sort orders."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from sqlalchemy import Connection
 
+from batchway import limits
 from batchway.audience.collections import (
     NOTHING,
     Conditions,
@@ -27,7 +28,7 @@ from batchway.contract.paging import Page, parse_page
 from batchway.contract.problems import bad_request, invalid_field
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
-from batchway.store.database import run
+from batchway.store.database import Row, run
 
 FILTERS = (
     filter_by_text(
@@ -83,6 +84,7 @@ FILTERS = (
     ),
 )
 _BY_KEY = "id"
+_MERGE_FIELDS = COLUMNS.index("merge_fields")
 SORT_ORDER = SortOrder(
     {name: name for name in ("timestamp_opt", "timestamp_signup", "last_changed")},
     key="id",
@@ -194,4 +196,14 @@ def _select_members(
         offset=part.offset,
         **conditions.values,
     )
-    return parse_rows(scope, rows.all())
+    return parse_rows(scope, list(_take_page(rows)))
+
+
+def _take_page(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows of one page: at least one, and then until the values are large."""
+    size = 0
+    for row in rows:
+        yield row
+        size += len(row[_MERGE_FIELDS])
+        if size >= limits.page_bytes_max:
+            return
