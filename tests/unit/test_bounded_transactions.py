@@ -76,6 +76,21 @@ def rename(list_id: str, name: str) -> Request:
     return make_request("PATCH", f"/lists/{list_id}", {"name": name})
 
 
+def test_changes_behind_large_pages_run_once(
+    api: Audience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that ends behind a large page has no effect of the calls that it leaves out."""
+    monkeypatch.setattr(limits, "answer_bytes_max", 1)
+    list_id = api.new_list()
+    tags = make_request("GET", f"/lists/{list_id}/members/0@example.com/tags")
+    requests = [add(list_id, 0, tags=["a"]), tags, add(list_id, 1), tags, add(list_id, 2)]
+
+    transactions, responses = answer_chunk(api, requests)
+
+    assert [("planned", 2), ("planned", 2), ("planned", 1)] == transactions
+    assert [200] * 5 == [response.status for response in responses]
+
+
 def test_plain_writes_are_few_in_each_transaction(api: Audience) -> None:
     """A transaction has a limited number of plain writes."""
     most = limits.locked_cost_max // limits.plain_write_cost

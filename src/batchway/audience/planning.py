@@ -66,14 +66,21 @@ def plan_requests(
 
     Raises Stale if that cannot be done without a write transaction.
     """
-    calls = _take_plannable(read_calls(requests, settings))
+    return _plan_calls(database, caller, _take_plannable(read_calls(requests, settings)), take_key)
+
+
+def _plan_calls(database: Database, caller: Caller, calls: list[Call], take_key: TakeKey) -> Plan:
     with _raise_conflicts_as_stale(), database.read() as connection:
         working = WorkingSet(caller, take_key)
         collect_needs(working, calls)
         working.load(connection)
         responses = apply_member_calls(working, calls)
         answered = answer_plain_calls(connection, caller, calls, responses)
-        return Plan(list(take_while_small(calls, answered)), working)
+        planned = list(take_while_small(calls, answered))
+    if any(call.is_change for call in calls[len(planned) :]):
+        # The working set has the changes of calls that are left out: they would run twice.
+        return _plan_calls(database, caller, calls[: len(planned)], take_key)
+    return Plan(planned, working)
 
 
 def _take_plannable(calls: Iterator[Call]) -> list[Call]:
