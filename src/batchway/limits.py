@@ -70,7 +70,7 @@ def _require(limits: Limits, smaller: str, larger: str) -> None:
 
 
 # One connection
-request_line_bytes_max = 16 * 1024  # of the path and the query; more is answered 414
+request_line_bytes_max = 32 * 1024  # of the path and the query; more is answered 414
 header_bytes_max = 32 * 1024  # of all headers of a request; more is answered 431
 request_headers_max = 100  # of one request; more is answered 431
 parsed_bytes_max = 4 * 1024  # at once, so that reading can stop between two requests
@@ -197,7 +197,7 @@ merge_choices_max = 500  # of a radio or dropdown field
 merge_display_order_max = 1_000_000
 tags_shown_per_member_max = 50  # contract: `tags` shows 50, `tags_count` counts all
 tag_name_characters_max = 100
-tags_per_call_max = 1_000  # of one member; 20 times as many as are shown
+tags_per_call_max = 10_000  # of one member, of which 50 are shown
 language_characters_max = 100  # of a member; a code or a name of a language
 ip_address_characters_max = 64  # the longest form has 45; a zone of IPv6 may follow
 email_address_characters_max = 254
