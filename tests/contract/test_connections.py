@@ -41,7 +41,7 @@ REFUSED = {
         (401, 431),
     ),
     "half a head": (b"GET / HTTP/1.1\r\nHo", 408),
-    "blank lines": (b"\r\n" * LARGE, 431),
+    "blank lines": (b"\r\n" * (LONG + LARGE), 431),
     "no HTTP": (b"\x16\x03\x01" * 20, 400),
 }
 
