@@ -5,6 +5,7 @@ The reference page and the commands' `--help` take each description from here.
 
 import os
 import tomllib
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from pydantic_settings import (
 
 from batchway import limits
 from batchway.errors import SettingsError
+from batchway.kit.files import create_file, make_folder
 from batchway.kit.ids import new_secret_key
 from batchway.settable_limits import replace_limits
 
@@ -220,14 +222,20 @@ def _read_file(settings_cls: type[BaseSettings]) -> dict[str, Any]:
 def _read_or_make_secret(data_dir: Path) -> bytes:
     path = data_dir / _SECRET_KEY_FILE
     prepare_data_folder(data_dir)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(new_secret_key())
-    except FileExistsError:
-        pass  # made by an earlier start
-    return path.read_text().strip().encode()
+    with suppress(FileExistsError):  # made by an earlier start
+        create_file(path, new_secret_key().encode())
+    secret = path.read_bytes().strip()
+    if len(secret) < _SECRET_KEY_CHARACTERS_MIN:
+        message = (
+            f"The secret key in {path} is incomplete: it needs {_SECRET_KEY_CHARACTERS_MIN} "
+            "characters or more. Restore the file from a backup. Without one, delete the file, and "
+            "the next start makes a new key: older links to results end, and the signing secrets "
+            "of webhooks must be rotated."
+        )
+        raise SettingsError(message)
+    return secret
 
 
 def prepare_data_folder(data_dir: Path) -> None:
     """Make the data folder, readable by its owner only. May be called any number of times."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(data_dir)

@@ -11,13 +11,13 @@ from typing import BinaryIO, TextIO
 
 from batchway.archives.base import check_key
 from batchway.errors import ArchiveMissing, ArchiveUnwritable
+from batchway.kit.files import make_folder, sync_folder
 from batchway.kit.ids import new_archive_id
 
 _SUFFIX = ".tar.gz"
 _TEMPORARY_SUFFIX = ".writing"
 _ARCHIVE_FILE = re.compile(r"([0-9a-z]{1,40})\.tar\.gz")
 _TEMPORARY_FILE = re.compile(r"[0-9a-z]{1,40}\.[^.]+\.writing")
-_FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 _IDENTITY_FILE = "identity"
 
@@ -30,9 +30,7 @@ class DiskArchive:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        if not folder.exists():
-            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
+        make_folder(folder)
 
     def write(self, key: str, parts: Iterable[bytes]) -> int:
         """Write a temporary file, sync it, rename it, and sync the folder."""
@@ -125,7 +123,7 @@ class DiskArchive:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         return written
 
     def _write_identity(self, file: TextIO) -> str:
@@ -133,7 +131,7 @@ class DiskArchive:
         file.write(identity)
         file.flush()
         os.fsync(file.fileno())
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         return identity
 
     def _file_names(self) -> Iterator[str]:
@@ -150,15 +148,6 @@ def _write_and_rename(descriptor: int, parts: Iterable[bytes], temporary: Path, 
         os.fsync(file.fileno())
         temporary.replace(path)
     return written
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the folder, so that a power failure cannot lose a new or renamed entry."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_if_left(path: Path) -> bool:
