@@ -85,3 +85,13 @@ def test_a_database_without_tables(database: Database) -> None:
     """The message says how to create the tables."""
     with pytest.raises(SchemaError, match="has no Batchway schema yet"):
         migrate.check(database, [MIGRATIONS])
+
+
+def test_a_database_of_a_newer_version(database: Database, folder: Path) -> None:
+    """An older version neither uses nor migrates the database, and says what to install."""
+    migrate.migrate(database, [MIGRATIONS, folder])  # as a newer version, with one part more
+
+    for use in (migrate.check, migrate.migrate):
+        with pytest.raises(SchemaError, match="part_0001, this version needs .* install the newer"):
+            use(database, [MIGRATIONS])
+    migrate.check(database, [MIGRATIONS, folder])

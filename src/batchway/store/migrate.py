@@ -24,12 +24,17 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 def migrate(database: Database, folders: Sequence[Path] = (), revision: str = "heads") -> None:
     """Run the migrations that are missing, up to a revision; by default up to the newest ones.
 
-    May be called any number of times, by any process.
+    May be called any number of times, by any process. Raises SchemaError if a newer version has
+    migrated the database: this version does not know its revisions.
     """
+    scripts = ScriptDirectory.from_config(_make_config(folders))
     with database.write() as connection:
         if not database.is_sqlite:
             # One process migrates at a time; on SQLite, the write lock ensures that.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7301)")
+        found = _find_revisions(connection)
+        if not found <= {each.revision for each in scripts.walk_revisions()}:
+            raise _differ(found, scripts)
         command.upgrade(_make_config(folders, connection), revision)
 
 
@@ -37,18 +42,24 @@ def check(database: Database, folders: Sequence[Path] = ()) -> None:
     """Raise SchemaError unless the schema is exactly the one that this version needs."""
     scripts = ScriptDirectory.from_config(_make_config(folders))
     with database.read() as connection:
-        found = set(MigrationContext.configure(connection).get_current_heads())
+        found = _find_revisions(connection)
     if not found:
         message = "The database has no Batchway schema yet. Make it with: batchway migrate"
         raise SchemaError(message)
-    needed = set(scripts.get_heads())
-    if found != needed:
-        message = (
-            f"The database's schema is at {_join(found)}, this version needs {_join(needed)}. If "
-            "this is the newer version run: batchway migrate. If it is the older one, install the "
-            "newer."
-        )
-        raise SchemaError(message)
+    if found != set(scripts.get_heads()):
+        raise _differ(found, scripts)
+
+
+def _find_revisions(connection: Connection) -> set[str]:
+    return set(MigrationContext.configure(connection).get_current_heads())
+
+
+def _differ(found: set[str], scripts: ScriptDirectory) -> SchemaError:
+    needed = _join(set(scripts.get_heads()))
+    return SchemaError(
+        f"The database's schema is at {_join(found)}, this version needs {needed}. If this is the "
+        "newer version run: batchway migrate. If it is the older one, install the newer."
+    )
 
 
 def _join(revisions: set[str]) -> str:
