@@ -1,8 +1,8 @@
 # Bare `make` prints what there is. Each target is a line that you could type yourself.
 
 PYTHON ?= python3
-# Processes that run tests at once.
-TEST_PROCESSES ?= 2
+# Processes that run tests at once: one more than two cores, as tests of faults mostly wait.
+TEST_PROCESSES ?= 3
 # `make lock UPGRADE=--upgrade` takes the newest versions that pyproject.toml allows.
 UPGRADE ?=
 # `make bench ROWS="1 9"` measures these rows only.

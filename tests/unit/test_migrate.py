@@ -92,6 +92,8 @@ def test_a_database_of_a_newer_version(database: Database, folder: Path) -> None
     migrate.migrate(database, [MIGRATIONS, folder])  # as a newer version, with one part more
 
     for use in (migrate.check, migrate.migrate):
-        with pytest.raises(SchemaError, match="part_0001, this version needs .* install the newer"):
+        with pytest.raises(
+            SchemaError, match=r"part_0001, this version needs .* install the newer"
+        ):
             use(database, [MIGRATIONS])
     migrate.check(database, [MIGRATIONS, folder])
