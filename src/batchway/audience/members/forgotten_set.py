@@ -61,8 +61,9 @@ class ForgottenRowChanges:
     def write(self, scope: ListScope) -> None:
         """Insert the hashes. Call it after the changes of members were written.
 
-        Raises Stale if a member has one of the addresses, because another writer has added it.
+        Raises Stale if another writer has added a member with one of the addresses, or has
+        forgotten one: then an addition of this set would have been refused.
         """
-        if find_members_by_hash(scope, self.hashes):
+        if find_members_by_hash(scope, self.hashes) or find_forgotten(scope, self.hashes):
             raise Stale
         insert_forgotten(scope, self.hashes, self.now)
