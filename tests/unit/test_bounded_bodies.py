@@ -24,7 +24,7 @@ from batchway.contract.response import Response, encode_body
 from batchway.contract.validation import has_many_tokens
 from batchway.surfaces.mailchimp.bodies.batch_webhooks import BatchWebhookChanges, NewBatchWebhook
 from batchway.surfaces.mailchimp.webhook_url_checks import check_form
-from tests.audience import BASE, NOON, Audience, open_audience
+from tests.audience import BASE, NOON, Audience
 
 _MB = 1024 * 1024
 _LONG = "é" * 100_000
@@ -97,10 +97,9 @@ def _put(value: Any, path: Path, what: str) -> Any:
 
 
 @pytest.fixture
-def api(sqlite_url: str) -> Iterator[Audience]:
-    """An empty audience."""
-    with open_audience(sqlite_url) as made:
-        yield made
+def api(quick: Audience) -> Audience:
+    """An empty audience: both databases give the same memory to the process."""
+    return quick
 
 
 def _answer(api: Audience, *requests: Request) -> list[Response]:

@@ -1,7 +1,7 @@
 """The number of operations that one transaction of a chunk answers, independent of time."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -15,18 +15,11 @@ from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response, encode_body
 from batchway.errors import Stale
-from tests.audience import BASE, NEW_LIST, NOON, Audience, open_audience
+from tests.audience import BASE, NEW_LIST, NOON, Audience
 
 SETTINGS = AudienceSettings()
 CALLER = Caller(1, "Bees", NOON, Links(BASE))
 _keys = count(1)
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[Audience]:
-    """An empty audience on each database in turn."""
-    with open_audience(database_url) as made:
-        yield made
 
 
 def answer_chunk(

@@ -50,8 +50,13 @@ def test_a_death_while_a_file_is_made(tmp_path: Path, call: str, when: str) -> N
     assert CONTENT == path.read_bytes()
 
 
-def test_a_file_is_never_replaced(tmp_path: Path) -> None:
-    """A file that exists stays as it is, and nothing else is left in the folder."""
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+) -> None:
+    """A file that exists stays, also without hard links, and nothing else is in the folder."""
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse_link)
     path = tmp_path / "key"
     create_file(path, CONTENT)
 
@@ -63,20 +68,9 @@ def test_a_file_is_never_replaced(tmp_path: Path) -> None:
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without hard links the file is renamed, and still replaces no other one."""
-
-    def refuse(*_arguments: object, **_options: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "link", refuse)
-    path = tmp_path / "key"
-    create_file(path, CONTENT)
-    with pytest.raises(FileExistsError):
-        create_file(path, b"another key")
-
-    assert CONTENT == path.read_bytes()
-    assert [path] == list(tmp_path.iterdir())
+def refuse_link(*_arguments: object, **_options: object) -> None:
+    """Refuse a hard link as a file system does that has none."""
+    raise PermissionError
 
 
 def test_a_folder_and_its_parents(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """A deleted list is gone at once for its owner, and its rows are purged later."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from batchway import limits
 from batchway.audience.lists.deletion import purge_deleted_lists
-from tests.audience import Audience, add_member, open_audience
+from tests.audience import Audience, add_member
 
 TABLES = [
     "lists",
@@ -18,13 +16,6 @@ TABLES = [
     "list_segment_members",
     "deleted_lists",
 ]
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[Audience]:
-    """An empty audience on each database in turn."""
-    with open_audience(database_url) as made:
-        yield made
 
 
 def test_a_deleted_list_leaves_nothing(api: Audience) -> None:

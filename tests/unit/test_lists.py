@@ -1,6 +1,6 @@
 """`/lists`, on both databases."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,13 +34,6 @@ STATS_KEYS = (
     "merge_field_count avg_sub_rate avg_unsub_rate target_sub_rate open_rate click_rate "
     "last_sub_date last_unsub_date"
 )
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[Audience]:
-    """An empty audience on each database in turn."""
-    with open_audience(database_url) as made:
-        yield made
 
 
 def names(reply: dict[str, Any]) -> list[str]:

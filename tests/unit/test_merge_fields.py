@@ -1,6 +1,5 @@
 """`/lists/{list_id}/merge-fields`, on both databases."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,23 +18,9 @@ KEYS = (
 
 
 @pytest.fixture
-def api(database_url: str) -> Iterator[Audience]:
-    """An empty audience on each database in turn."""
-    with open_audience(database_url) as made:
-        yield made
-
-
-@pytest.fixture
 def fields(api: Audience) -> str:
     """The path of the merge fields of a new list."""
     return f"/lists/{api.new_list()}/merge-fields"
-
-
-@pytest.fixture
-def quick(sqlite_url: str) -> Iterator[Audience]:
-    """An empty audience on SQLite, for tests in which the database makes no difference."""
-    with open_audience(sqlite_url) as made:
-        yield made
 
 
 def tags(reply: dict[str, Any]) -> list[str]:

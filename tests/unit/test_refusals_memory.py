@@ -15,7 +15,7 @@ from batchway.contract.problems import Refused
 from batchway.contract.request import Caller, Request
 from batchway.limits import Limits
 from batchway.surfaces.mailchimp.batch_reader import BatchReader
-from tests.audience import BASE, NOON, Audience, open_audience
+from tests.audience import BASE, NOON, Audience
 
 _CALLER = Caller(1, "Bees", NOON, Links(BASE))
 _CALLS = 2_500
@@ -40,10 +40,9 @@ _BODIES = {
 
 
 @pytest.fixture
-def api(sqlite_url: str) -> Iterator[Audience]:
-    """An empty audience."""
-    with open_audience(sqlite_url) as made:
-        yield made
+def api(quick: Audience) -> Audience:
+    """An empty audience: both databases give the same memory to the process."""
+    return quick
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A plan is stale if another writer has changed what its responses are based on."""
 
-from collections.abc import Iterator
 from itertools import count
 
 import msgspec
@@ -12,18 +11,11 @@ from batchway.contract.links import Links
 from batchway.contract.request import Caller, Request
 from batchway.errors import Stale
 from batchway.kit.ids import compute_subscriber_hash
-from tests.audience import BASE, NOON, Audience, open_audience
+from tests.audience import BASE, NOON, Audience
 
 ADDRESS = "ann@example.com"
 CALLER = Caller(1, "Bees", NOON, Links(BASE))
 _keys = count(1)
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[Audience]:
-    """An empty audience on each database in turn."""
-    with open_audience(database_url) as made:
-        yield made
 
 
 def add(list_id: str) -> Request:

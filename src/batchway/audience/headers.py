@@ -7,6 +7,7 @@ that mean nothing here are ignored. The headers of an operation are chosen: none
 from collections.abc import Callable, Mapping
 
 from batchway.contract.problems import bad_request
+from batchway.contract.stream import read_accepted
 
 _JSON = ("application/json", "application/problem+json", "application/*", "*/*")
 _ENGLISH = ("en", "*")
@@ -27,13 +28,13 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def _check_accept(value: str) -> None:
-    if not any(kind.lower() in _JSON for kind in _read_choices(value)):
+    if not any(kind in _JSON for kind in read_accepted(value)):
         detail = f"The header 'accept' does not allow JSON, which replies are in: {value[:100]!r}."
         raise bad_request(detail)
 
 
 def _check_accept_language(value: str) -> None:
-    languages = [language.partition("-")[0].lower() for language in _read_choices(value)]
+    languages = [language.partition("-")[0] for language in read_accepted(value)]
     if not any(language in _ENGLISH for language in languages):
         detail = (
             "The header 'accept-language' does not allow English, which replies are in: "
@@ -44,17 +45,6 @@ def _check_accept_language(value: str) -> None:
 
 def _check_content_type(value: str) -> None:
     """Accept any type: the body is read as JSON, whatever its type, as in single calls."""
-
-
-def _read_choices(value: str) -> list[str]:
-    """Return what a header accepts: its values, except those of quality 0."""
-    choices = []
-    for each in value.split(","):
-        choice, *parameters = [part.strip() for part in each.split(";")]
-        qualities = [part[2:].strip() for part in parameters if part.lower().startswith("q=")]
-        if not any(quality.rstrip("0") in {"", "."} for quality in qualities):
-            choices.append(choice)
-    return choices
 
 
 _CHECKS: Mapping[str, Callable[[str], None]] = {

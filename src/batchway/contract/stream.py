@@ -20,8 +20,14 @@ class Stream:
 
 def accepts(header: str, media_type: str) -> bool:
     """Whether an `Accept` header names a media type with a weight (`q`) above 0."""
+    return media_type in read_accepted(header)
+
+
+def read_accepted(header: str) -> list[str]:
+    """Return what an `Accept…` header names with a weight (`q`) above 0, in lower case."""
+    accepted = []
     for each in header.lower().split(","):
         name, *parameters = ("".join(part.split()) for part in each.split(";"))
-        if name == media_type:
-            return not any(_ZERO_WEIGHT.fullmatch(parameter) for parameter in parameters)
-    return False
+        if not any(_ZERO_WEIGHT.fullmatch(parameter) for parameter in parameters):
+            accepted.append(name)
+    return accepted

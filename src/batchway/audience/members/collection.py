@@ -30,6 +30,7 @@ from batchway.contract.request import Caller, Request
 from batchway.contract.response import Response
 from batchway.store.database import Row, run
 
+_INTEREST_FILTERS = ("interest_category_id", "interest_ids", "interest_match")
 FILTERS = (
     filter_by_text(
         "email_type", "email_type = :email_type", "Only members with this type of email."
@@ -80,7 +81,7 @@ FILTERS = (
     # No list has interests, so that a query that names one is refused.
     *(
         filter_by_text(name, NOTHING, "Refused: a list has no interests.")
-        for name in ("interest_category_id", "interest_ids", "interest_match")
+        for name in _INTEREST_FILTERS
     ),
 )
 _BY_KEY = "id"
@@ -142,7 +143,7 @@ def _read_conditions(params: Mapping[str, str]) -> Conditions:
     if params.get("since_last_campaign", "").strip() and "status" not in conditions.values:
         detail = "Status is required when using since_last_campaign filter."
         raise bad_request(detail)
-    for name in ("interest_category_id", "interest_ids", "interest_match"):
+    for name in _INTEREST_FILTERS:
         if name in conditions.values:
             raise invalid_field(name, "This list has no interests.")
     return conditions
